@@ -1,0 +1,127 @@
+"""Accuracy against sparsity: every criterion over the same held-out examples, beside random removal.
+
+Intervals are Wilson's for a share of right answers. Random removal is an envelope over seeds; a criterion that stays
+inside it has shown nothing, and `verdicts` says so.
+"""
+
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import datasets
+import numpy as np
+import pandas as pd
+
+from .criteria import CRITERIA, find_criterion
+from .errors import Cancelled, HeadPruneError
+from .evaluation import MaskEvaluation, evaluate_masks
+from .masks import prune_mask
+from .models import PrunableModel
+from .scores.run import HeadScores
+
+REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "specialisation"), (0.5, 1.0, "collapse"))
+
+
+def sparsity_curves(
+    model: PrunableModel,
+    examples: datasets.Dataset,
+    scores: HeadScores,
+    *,
+    methods: Sequence[str],
+    sparsities: Sequence[float],
+    alpha: float = 0.5,
+    seeds: int = 20,
+    batch_size: int = 32,
+    progress: Callable[[int, int, str], None] | None = None,
+    on_part: Callable[[pd.DataFrame], None] | None = None,
+) -> pd.DataFrame:
+    """Evaluate `model` on `examples` (not those of the scores) under each method's mask at each sparsity (0 to 1).
+
+    Columns: method, sparsity, heads_pruned, seed (for "random", else missing), accuracy, accuracy_low, accuracy_high
+    (95 %), loss, agreement, correlation. `on_part` is given the frame so far after every sparsity; when `progress` raises
+    Cancelled, the exception carries the same as `.partial`.
+    """
+    if seeds < 1 and "random" in methods:
+        raise HeadPruneError(f"{seeds} random seeds were asked for; expected at least 1")
+    if not methods or not sparsities:
+        raise HeadPruneError("no method or no sparsity was chosen; expected at least one of each")
+    chosen = [(name, seed) for name in methods for seed in (range(seeds) if find_criterion(name).random else [None])]
+    rankings = [_ranking(name, seed, scores, alpha) for name, seed in chosen]
+    tables: list[pd.DataFrame] = []
+    for number, sparsity in enumerate(sparsities):
+        masks = np.stack([prune_mask(ranking, sparsity) for ranking in rankings])
+        report = _within(progress, number, len(sparsities), f"Removing {sparsity:.0%} of the heads")
+        try:
+            result = evaluate_masks(model, examples, masks, batch_size=batch_size, progress=report)
+        except Cancelled as stop:
+            stop.partial = pd.concat(tables, ignore_index=True) if tables else None
+            raise
+        tables.append(_table(chosen, sparsity, masks, result))
+        if on_part is not None:
+            on_part(pd.concat(tables, ignore_index=True))
+    return pd.concat(tables, ignore_index=True)
+
+
+def wilson(successes, trials: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval (low, high) for shares of `trials`."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    share = np.asarray(successes, float) / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    reach = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
+
+
+def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
+    """How each method compares with random removal, by the area under accuracy against sparsity.
+
+    Columns: method, area, random_low, random_high (over seeds), verdict ("better than random", "no better than random",
+    "worse than random"), one row a method; empty without random curves of two points or more.
+    """
+    random = curves[curves.method == "random"]
+    areas = [_area(part) for _, part in random.groupby("seed")]
+    if not areas or curves.sparsity.nunique() < 2:
+        return pd.DataFrame(columns=["method", "area", "random_low", "random_high", "verdict"])
+    low, high = min(areas), max(areas)
+    lines = []
+    for method, part in curves[curves.method != "random"].groupby("method", sort=False):
+        area = _area(part)
+        verdict = "better than" if area > high else "worse than" if area < low else "no better than"
+        lines.append((method, area, low, high, f"{verdict} random"))
+    return pd.DataFrame(lines, columns=["method", "area", "random_low", "random_high", "verdict"])
+
+
+def missing_metrics(methods: Sequence[str], scores: HeadScores) -> list[str]:
+    """Metrics that `methods` need and `scores` do not hold."""
+    return sorted({m for name in methods for m in CRITERIA[name].needs} - set(scores.per_example))
+
+
+def _ranking(name: str, seed: int | None, scores: HeadScores, alpha: float) -> np.ndarray:
+    return find_criterion(name).rank(scores, alpha, np.random.default_rng(seed))
+
+
+def _within(progress, number: int, of: int, note: str):
+    """A progress callback for one of several equal parts."""
+    return None if progress is None else lambda done, total, _: progress(number * total + done, of * total, note)
+
+
+def _table(chosen, sparsity: float, masks: np.ndarray, result: MaskEvaluation) -> pd.DataFrame:
+    low, high = wilson(result.accuracy * result.trials, result.trials)
+    return pd.DataFrame(
+        {
+            "method": [name for name, _ in chosen],
+            "sparsity": float(sparsity),
+            "heads_pruned": (~masks).sum((1, 2)),
+            "seed": pd.array([seed for _, seed in chosen], dtype="Int64"),
+            "accuracy": result.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "loss": result.loss,
+            "agreement": result.agreement,
+            "correlation": result.correlation,
+        }
+    )
+
+
+def _area(curve: pd.DataFrame) -> float:
+    """Mean accuracy over the range of sparsities, by trapezia."""
+    curve = curve.sort_values("sparsity")
+    return float(np.trapezoid(curve.accuracy, curve.sparsity) / np.ptp(curve.sparsity))

@@ -1,0 +1,194 @@
+"""PrunableModel: a Transformers model, frozen, in eval mode, with its head grid. Loading and saving, nothing else.
+
+Weights are read from safetensors only and no code from a repository is run. A wrapped model is never changed again, so
+it can be shared between threads; what a call wants from it travels in a probe.
+"""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from . import embedded
+from .anatomy import HeadGrid, find_heads, watch
+from .errors import HeadPruneError
+
+LOADERS = {"ForSequenceClassification": AutoModelForSequenceClassification, "ForCausalLM": AutoModelForCausalLM}
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class PrunableModel:
+    """A model whose heads can be scored, gated and removed.
+
+    Attributes: model (frozen, eval), tokenizer (or None), grid (HeadGrid), task ("classification" or "language"),
+    name (for people).
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
+        """Wrap a loaded model: freeze it, put it in eval mode, find its heads. Works on the meta device too."""
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name or model.config._name_or_path or type(model).__name__
+        self.grid: HeadGrid
+        self.grid, self.task = find_heads(model)
+        watch(self.grid)
+        if self.task == "classification" and getattr(model.config, "pad_token_id", None) is None:
+            # decoders used as classifiers look for their last token by it; batches are padded with the same
+            model.config.pad_token_id = getattr(tokenizer, "pad_token_id", None) or _an_id(model.config.eos_token_id)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
+    ) -> "PrunableModel":
+        """Load "embedded", a Hugging Face Hub id or a local folder; CUDA, MPS or CPU is chosen by itself.
+
+        Raises HeadPruneError where there is no such model, no safetensors file, or no head to reach.
+        """
+        if dtype not in DTYPES:
+            raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
+        source = str(source).strip()
+        with _quiet():
+            if source == "embedded":
+                model, tokenizer = embedded.load_model()
+                model = model.to(getattr(torch, dtype))
+            else:
+                model, tokenizer = _load(source, revision, getattr(torch, dtype))
+        return cls(model.to(_device(device)), tokenizer, name=_display_name(source))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write safetensors, config and tokenizer to `folder`; `from_pretrained` reads them back."""
+        self.model.save_pretrained(folder)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+
+    def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(N, C) logits, or (N, T, V) of a language model, under whatever probe is active."""
+        options = {"use_cache": False} if self.task == "language" else {}
+        return self.model(**inputs, **options).logits
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes by name, in the order of the logits; empty for a language model."""
+        if self.task == "language":
+            return ()
+        names = self.model.config.id2label
+        return tuple(names[i] for i in range(self.model.config.num_labels))
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest input that the positions and the tokenizer allow, or None where there is no end."""
+        limits = [self.tokenizer.model_max_length] if self.tokenizer is not None else []
+        table = next((m for n, m in self.model.named_modules() if n.endswith("position_embeddings")), None)
+        if isinstance(table, torch.nn.Embedding):
+            # RoBERTa and its kin number positions from the padding index on
+            limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
+        elif getattr(self.model.config, "max_position_embeddings", None):
+            limits.append(self.model.config.max_position_embeddings)
+        return min((limit for limit in limits if limit < 10**9), default=None)
+
+
+def _load(source: str, revision: str | None, dtype: torch.dtype):
+    """Config first (cheap, and it says which class), then weights, then tokenizer; every failure in one sentence."""
+    local = Path(source).expanduser()
+    if local.is_dir():
+        source = str(local)
+        if not (local / "config.json").is_file():
+            raise HeadPruneError(f"the folder {source} holds no config.json; expected a folder that save_pretrained wrote")
+        if not any(local.glob("*.safetensors")):
+            others = sorted(p.name for p in local.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
+            raise HeadPruneError(_no_safetensors(f"the folder {source}", others))
+    elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+        raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
+    safe = {"revision": revision, "trust_remote_code": False}
+    with _explained(source):
+        config = AutoConfig.from_pretrained(source, **safe)
+        loader = _loader(source, config)
+        model = loader.from_pretrained(source, config=config, use_safetensors=True, dtype=dtype, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(source, **safe)
+    return model, tokenizer
+
+
+def _loader(source, config):
+    names = config.architectures or ["no architecture"]
+    for ending, loader in LOADERS.items():
+        if names[0].endswith(ending):
+            return loader
+    raise HeadPruneError(
+        f"{source} holds {names[0]}; expected a model for sequence classification or a causal language model"
+    )
+
+
+@contextmanager
+def _explained(source: str):
+    """Turn what the libraries raise while loading into one sentence each."""
+    try:
+        yield
+    except HeadPruneError:
+        raise
+    except Exception as error:  # the libraries raise OSError, ValueError, KeyError, httpx and safetensors errors alike
+        text = " ".join(str(error).split())
+        if "trust_remote_code" in text:
+            reason = f"{source} needs code of its own to be run, which HeadPrune never does; choose a model whose architecture is part of Transformers"
+        elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
+            reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
+        elif re.search("couldn't connect|[Oo]ffline|connection|resolve|timed out|[Mm]ax retries", text):
+            reason = f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
+        elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
+            reason = f"the Hub has no model {source} that can be read without signing in; check the spelling, or run `hf auth login` for a private one"
+        else:
+            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
+        raise HeadPruneError(reason) from error
+
+
+def _an_id(token) -> int:
+    """One token id where a config names one, several or none."""
+    return (token[0] if isinstance(token, list) else token) or 0
+
+
+def _no_safetensors(where: str, others: list[str]) -> str:
+    found = f"holds {', '.join(others)} but no safetensors file" if others else "holds no safetensors file"
+    return (
+        f"{where} {found}; expected weights in safetensors, since pickled files can run code when opened: "
+        "convert it where you trust it with model.save_pretrained(folder)"
+    )
+
+
+def _display_name(source: str) -> str:
+    return "embedded (MiniLM-L6, tweet sentiment)" if source == "embedded" else source
+
+
+def _device(device) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def _quiet():
+    """The library's progress bars and notes on fresh classifier weights are not for our users."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

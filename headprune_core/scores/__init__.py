@@ -1,0 +1,1 @@
+"""What every head is worth, by several criteria."""
