@@ -2,6 +2,7 @@
 where two lines cross: the masks along alpha in [0, 1] are a finite list of intervals, and no grid is needed."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def alpha_path(
     importance, focus = terms(his, ae, normalize=normalize, entropy_direction=entropy_direction)
     ends = np.concatenate([[0.0], _crossings(importance.ravel(), focus.ravel()), [1.0]])
     path: list[AlphaInterval] = []
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in pairwise(ends):
         middle = (low + high) / 2.0
         score = middle * importance + (1.0 - middle) * focus
         mask = prune_mask(score, sparsity, min_heads_per_layer=min_heads_per_layer, protect=protect)

@@ -84,15 +84,14 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str]:
     if getattr(model.config, "is_encoder_decoder", False):
         raise HeadPruneError(f"{name} is an encoder-decoder; expected an encoder or a decoder alone (BERT, LLaMA, ...)")
     calls: list[AttentionCall] = []
-    if model._can_set_attn_implementation():
+    # without SDPA in its class a model has attention that SDPA would get wrong (sinks, soft caps)
+    if model._can_set_attn_implementation() and model._supports_sdpa:
         model.set_attn_implementation(ATTENTION)
-        tokens = torch.ones((1, 4), dtype=torch.long, device=model.device)
-        with torch.no_grad(), probing(Probe(on_attention=calls.append)):
-            logits = model(input_ids=tokens).logits
+        logits = _try_out(model, Probe(on_attention=calls.append))
     if not calls:
         raise HeadPruneError(
-            f"{name} computes attention in its own way, not through the Transformers attention interface, so its heads "
-            "cannot be reached; choose a model of a family that uses it (BERT, RoBERTa, ELECTRA, DistilBERT, LLaMA, ...)"
+            f"{name} computes attention in its own way, not as SDPA through the Transformers attention interface, so its "
+            "heads cannot be reached; choose a model of a family that does (BERT, RoBERTa, ELECTRA, DistilBERT, LLaMA, ...)"
         )
     paths = {module: path for path, module in model.named_modules()}
     first_call = {call.module: call for call in reversed(calls)}
@@ -101,7 +100,8 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str]:
     heads = Counter(row.heads for row in rows)
     if len(heads) > 1:
         raise HeadPruneError(f"{name} has rows of {sorted(heads)} heads; expected the same number of heads in every row")
-    return HeadGrid(rows, tuple(order.index(call.module) for call in calls)), _task(model, logits)
+    looks_back = all(getattr(module, "is_causal", True) for module in order)
+    return HeadGrid(rows, tuple(order.index(call.module) for call in calls)), _task(model, logits, looks_back)
 
 
 def watch(grid: HeadGrid) -> None:
@@ -110,14 +110,30 @@ def watch(grid: HeadGrid) -> None:
         watch_projection(projection)
 
 
-def _task(model: PreTrainedModel, logits: torch.Tensor) -> str:
-    if logits.dim() == 2:
+def _try_out(model: PreTrainedModel, probe: Probe) -> torch.Tensor | None:
+    """The logits for one text of 4 tokens, None where the model gives none."""
+    tokens = torch.ones((1, 4), dtype=torch.long, device=model.device)
+    try:
+        with torch.no_grad(), probing(probe):
+            return getattr(model(input_ids=tokens), "logits", None)
+    except Exception as error:  # a model that wants other inputs fails in its own way
+        reason = " ".join(str(error).split())[:120]
+        raise HeadPruneError(
+            f"{type(model).__name__} does not run on a text alone ({type(error).__name__}: {reason}); expected a model for "
+            "sequence classification or a causal language model"
+        ) from error
+
+
+def _task(model: PreTrainedModel, logits: torch.Tensor | None, looks_back: bool) -> str:
+    shape = None if logits is None else tuple(logits.shape)
+    if shape is not None and len(shape) == 2:
         return "classification"
-    if logits.dim() == 3 and logits.shape[-1] == model.get_input_embeddings().num_embeddings:
+    if looks_back and shape == (1, 4, model.get_input_embeddings().num_embeddings):
         return "language"
+    found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
-        f"{type(model).__name__} gives logits of shape {tuple(logits.shape)} for one text of 4 tokens; "
-        "expected (1, classes), or (1, 4, vocabulary) of a language model"
+        f"{type(model).__name__} gives {found} for one text of 4 tokens; expected (1, classes), or (1, 4, vocabulary) "
+        "of a language model that looks only backwards"
     )
 
 

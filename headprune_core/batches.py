@@ -3,6 +3,7 @@
 Each batch remembers which examples it holds, so results never depend on how the examples were packed.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,17 +84,24 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     short = next((i for i, row in enumerate(rows) if len(row["input_ids"]) < least), None)
     if short is not None:
         raise HeadPruneError(f"example {short} has {len(rows[short]['input_ids'])} token; expected at least {least}")
+    vocabulary = model.model.get_input_embeddings().num_embeddings
+    strange = next(
+        (i for i, row in enumerate(rows) if min(row["input_ids"]) < 0 or max(row["input_ids"]) >= vocabulary), None
+    )
+    if strange is not None:
+        raise HeadPruneError(
+            f"example {strange} has a token that the model does not have; expected ids from 0 to {vocabulary - 1}: "
+            "use the tokenizer that belongs to the model"
+        )
     labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
     return Encoded(rows, labels, cut, longest, pad_id(model))
 
 
 def pad_id(model: PrunableModel) -> int:
-    """The token that fills up short rows; masked out, so any will do where the model names none."""
-    config = model.model.config
-    for owner in (model.tokenizer, config):
-        if getattr(owner, "pad_token_id", None) is not None:
-            return owner.pad_token_id
-    return 0
+    """The token that fills up short rows: the model's own, by which some find the last real token; masked out, so that
+    any will do where it names none."""
+    named = (getattr(owner, "pad_token_id", None) for owner in (model.model.config, model.tokenizer))
+    return next((token for token in named if token is not None and token >= 0), 0)
 
 
 def _tokens(model, examples):
@@ -104,7 +112,7 @@ def _tokens(model, examples):
     limit = model.max_tokens
     encoded = model.tokenizer(list(examples["text"]), *pairs, verbose=False)
     lengths = [len(ids) for ids in encoded["input_ids"]]
-    longest, cut = max(lengths), sum(length > (limit or longest) for length in lengths)
+    longest, cut = max(lengths), sum(limit is not None and length > limit for length in lengths)
     if cut:
         encoded = model.tokenizer(list(examples["text"]), *pairs, truncation=True, max_length=limit)
         warnings.warn(cut_note(cut, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
@@ -136,8 +144,11 @@ def _labels(model, examples) -> list[int]:
     numbers = {str(name).casefold(): i for i, name in enumerate(model.labels)}
     feature, values = examples.features["label"], list(examples["label"])
     if isinstance(feature, datasets.ClassLabel) and all(name.casefold() in numbers for name in feature.names):
-        values = [feature.int2str(value) for value in values]
-    found = [numbers.get(str(v).casefold(), int(v) if str(v).lstrip("-").isdigit() else None) for v in values]
+        # -1 and None stand for "no label" and stay as they are
+        values = [feature.names[v] if v is not None and v >= 0 else v for v in values]
+    if all(_is_number(v) for v in values) and not all(str(v) in numbers for v in values):
+        numbers = {}  # numbers that are not all names (of a model whose classes are "1" to "5", say) count from 0
+    found = [numbers.get(str(v).casefold(), int(v) if _is_number(v) else None) for v in values]
     unknown = [v for v, i in zip(values, found, strict=True) if i is None or not 0 <= i < len(model.labels)]
     if unknown:
         shown = ", ".join(dict.fromkeys(repr(v) for v in unknown[:200]))
@@ -147,3 +158,7 @@ def _labels(model, examples) -> list[int]:
             f"expected {classes[:300]}"
         )
     return found
+
+
+def _is_number(label) -> bool:
+    return re.fullmatch(r"-?\d+", str(label)) is not None

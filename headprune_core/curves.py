@@ -42,7 +42,7 @@ def sparsity_curves(
     """
     if seeds < 1 and "random" in methods:
         raise HeadPruneError(f"{seeds} random seeds were asked for; expected at least 1")
-    if not methods or not sparsities:
+    if len(methods) == 0 or len(sparsities) == 0:
         raise HeadPruneError("no method or no sparsity was chosen; expected at least one of each")
     chosen = [(name, seed) for name in methods for seed in (range(seeds) if find_criterion(name).random else [None])]
     rankings = [_ranking(name, seed, scores, alpha) for name, seed in chosen]
@@ -74,12 +74,13 @@ def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
     """How each method compares with random removal, by the area under accuracy against sparsity.
 
     Columns: method, area, random_low, random_high (over seeds), verdict ("better than random", "no better than random",
-    "worse than random"), one row a method; empty without random curves of two points or more.
+    "worse than random"), one row a method; empty without labels and without random curves of two points or more.
     """
+    curves = curves[curves.accuracy.notna()]
     random = curves[curves.method == "random"]
-    areas = [_area(part) for _, part in random.groupby("seed")]
-    if not areas or curves.sparsity.nunique() < 2:
+    if random.empty or curves.sparsity.nunique() < 2:
         return pd.DataFrame(columns=["method", "area", "random_low", "random_high", "verdict"])
+    areas = [_area(part) for _, part in random.groupby("seed")]
     low, high = min(areas), max(areas)
     lines = []
     for method, part in curves[curves.method != "random"].groupby("method", sort=False):

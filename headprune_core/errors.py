@@ -5,7 +5,7 @@ class HeadPruneError(Exception):
     """The one base class of everything this package raises on purpose; its text is fit to show to a user."""
 
 
-class Cancelled(HeadPruneError):
+class Cancelled(HeadPruneError):  # noqa: N818  (what the user asked for, not a failure)
     """Raised inside a `progress` callback to stop long work; `partial` holds what was finished by then, if anything."""
 
     partial: object = None

@@ -60,8 +60,6 @@ def load_examples(
 
 def read_examples(source="embedded", *, split="calibration", size=32, seed=0, columns=(None,) * 3, subset=None):
     """`load_examples` for callers that show notes themselves: returns (Dataset, list of sentences)."""
-    if split == "training" and source != "embedded":
-        raise HeadPruneError("only the embedded text has training rows; expected split 'calibration' or 'evaluation'")
     if size < 1:
         raise HeadPruneError(f"{size} examples were asked for; expected at least 1")
     if isinstance(source, str) and source == "embedded":
@@ -89,7 +87,8 @@ def guess_columns(table: pd.DataFrame, text=None, pair=None, label=None) -> Colu
         usual = [c for name in _TEXT for c in strings if c.lower() == name]
         rest = [c for c in strings if c not in labels]
         if not usual and len(rest) != 1:
-            raise HeadPruneError(f"no column of text was found among {', '.join(there)}; expected one named text, or say which")
+            found = ", ".join(there)
+            raise HeadPruneError(f"no column of text was found among {found}; expected one named text, or say which")
         text = (usual or rest)[0]
         pair = pair or (_PAIRS[text] if _PAIRS.get(text) in there else None)
     if not _is_text(table[text]):
@@ -123,7 +122,9 @@ def clean(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, list[str
     if texts.empty:
         raise HeadPruneError(f"none of the {len(table)} rows can be used; expected text in column {columns.text!r}")
     if columns.label:
-        texts["label"] = [_plain_label(value) for value in texts.label]
+        labels = [_plain_label(value) for value in texts.label]
+        mixed = len({type(value) for value in labels}) > 1  # numbers beside names: a column has one type
+        texts["label"] = [str(value) for value in labels] if mixed else labels
     return texts, notes
 
 
@@ -150,16 +151,21 @@ def balanced_order(table: pd.DataFrame, seed: int) -> np.ndarray:
 def _table(source, subset, split) -> tuple[pd.DataFrame, tuple[str, ...] | None, bool]:
     """The rows, the class names where the source has them, and whether the rows still have to be cut in two."""
     if isinstance(source, pd.DataFrame):
-        return source, None, True
+        return source.rename(columns=str), None, True
     if isinstance(source, list | tuple):
         pairs = [(row, None) if isinstance(row, str) else row for row in source]
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise HeadPruneError(
+                "a list holds something that is neither a text nor a pair of text and label; expected these alone"
+            )
         table = pd.DataFrame(pairs, columns=["text", "label"])
         return (table.drop(columns="label") if table.label.isna().all() else table), None, True
     path = Path(str(source)).expanduser()
     if path.is_file():
         return read_table(path.name, path.read_bytes()), None, True
     if path.suffix.lower() in SUFFIXES or path.is_absolute() or str(source).startswith((".", "~")):
-        raise HeadPruneError(f"there is no file {source}; expected 'embedded', a file ({', '.join(SUFFIXES)}) or a Hub data set id")
+        kinds = ", ".join(SUFFIXES)
+        raise HeadPruneError(f"there is no file {source}; expected 'embedded', a file ({kinds}) or a Hub data set id")
     return _hub_table(str(source), subset, split)
 
 
@@ -200,8 +206,8 @@ def _half(table: pd.DataFrame, split: str) -> pd.DataFrame:
         raise HeadPruneError(f"this table has no split {split!r}; expected 'calibration' or 'evaluation'")
     if len(half) == 0:
         raise HeadPruneError(
-            f"the table has {len(table)} usable row, and it is used for the scores; expected at least 2, so that accuracy is "
-            "measured on other rows"
+            f"the table has {len(table)} usable row, and it is used for the scores; expected at least 2, so that accuracy "
+            "is measured on other rows"
         )
     return table.iloc[half].reset_index(drop=True)
 

@@ -50,7 +50,7 @@ def score_heatmap(
         marker={"symbol": "square", "size": max(6, min(26, 330 // heads)), "opacity": 0},
         unselected={"marker": {"opacity": 0}},
         selected={"marker": {"opacity": 0}},
-        customdata=np.column_stack([row, head]),
+        customdata=np.column_stack([row, head]).tolist(),  # a plain list comes back from a click as it went
         text=list(hover),
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
@@ -60,9 +60,15 @@ def score_heatmap(
         box = {"x0": h - 0.5, "x1": h + 0.5, "y0": r - 0.5, "y1": r + 0.5}
         figure.add_shape(type="rect", **box, line={"color": "#ffffff", "width": 5})
         figure.add_shape(type="rect", **box, line={"color": "#d55e00", "width": 3})
-    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], dtick=_tick(heads), showgrid=False, zeroline=False, fixedrange=True)
-    figure.update_yaxes(title="layer", range=[rows - 0.5, -0.5], dtick=_tick(rows), showgrid=False, zeroline=False, fixedrange=True)
-    figure.update_layout(title=title, height=max(230, 90 + 34 * min(rows, 16)), margin=_MARGIN, dragmode=False, hoverdistance=24)
+    figure.update_xaxes(
+        title="head", range=[-0.5, heads - 0.5], dtick=_tick(heads), showgrid=False, zeroline=False, fixedrange=True
+    )
+    figure.update_yaxes(
+        title="layer", range=[rows - 0.5, -0.5], dtick=_tick(rows), showgrid=False, zeroline=False, fixedrange=True
+    )
+    figure.update_layout(
+        title=title, height=max(220, 92 + 27 * min(rows, 24)), margin=_MARGIN, dragmode=False, hoverdistance=24
+    )
     return figure
 
 
@@ -99,9 +105,13 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
         slope, start = np.polyfit(his.ravel(), ae.ravel(), 1)
         ends = np.array([his.min(), his.max()])
         figure.add_scatter(
-            x=ends, y=slope * ends + start, mode="lines", line={"color": "#d55e00", "dash": "dash"}, hoverinfo="skip",
+            x=ends,
+            y=slope * ends + start,
+            mode="lines",
+            line={"color": "#d55e00", "dash": "dash"},
+            hoverinfo="skip",
             name=f"r = {check.pearson:.2f}",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="HIS~, scaled importance", range=[-0.05, 1.05], zeroline=False)
     figure.update_yaxes(title="AE~, scaled entropy", range=[-0.05, 1.05], zeroline=False)
     figure.update_layout(height=460, margin=_MARGIN, legend={"x": 0.99, "y": 1.0, "xanchor": "right", "yanchor": "bottom"})
@@ -114,7 +124,7 @@ def per_row_correlation(check: Orthogonality) -> go.Figure:
     for line in (-0.7, 0.7):
         figure.add_vline(x=line, line={"dash": "dot", "color": "#d55e00"})
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
-    figure.update_xaxes(title="r within the layer (dotted: redundant beyond)", range=[-1, 1])
+    figure.update_xaxes(title="r within the layer", range=[-1, 1])
     figure.update_yaxes(title="layer", range=[len(check.per_row) - 0.5, -0.5], dtick=_tick(len(check.per_row)))
     figure.update_layout(height=460, margin=_MARGIN)
     return figure
@@ -127,33 +137,58 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     for number, (low, high, name) in enumerate(REGIMES):
         if low < end:
             figure.add_vrect(
-                x0=low, x1=min(high, end), fillcolor=_RANDOM.format(0.05 * number), line_width=0, layer="below",
-                annotation={"text": name, "font_size": 11, "opacity": 0.75}, annotation_position="top left",
-            )  # fmt: skip
+                x0=low,
+                x1=min(high, end),
+                fillcolor=_RANDOM.format(0.05 * number),
+                line_width=0,
+                layer="below",
+                annotation={"text": name, "font_size": 11, "opacity": 0.75},
+                annotation_position="top left",
+            )
     random = curves[curves.method == "random"].groupby("sparsity")[measure].agg(["min", "mean", "max"]).reset_index()
     if len(random):
         x = np.r_[random.sparsity, random.sparsity[::-1]]
         y = np.r_[random["max"], random["min"][::-1]]
         seeds = curves.seed.nunique()
         figure.add_scatter(
-            x=x, y=y, fill="toself", fillcolor=_RANDOM.format(0.28), line_width=0, hoverinfo="skip", mode="lines",
+            x=x,
+            y=y,
+            fill="toself",
+            fillcolor=_RANDOM.format(0.28),
+            line_width=0,
+            hoverinfo="skip",
+            mode="lines",
             name=f"random, {seeds} seeds",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=random.sparsity, y=random["mean"], mode="lines", line={"color": _RANDOM.format(1), "dash": "dot"},
-            name="random, mean", hovertemplate="random mean: %{y:.3f}<extra></extra>",
-        )  # fmt: skip
+            x=random.sparsity,
+            y=random["mean"],
+            mode="lines",
+            line={"color": _RANDOM.format(1), "dash": "dot"},
+            name="random, mean",
+            hovertemplate="random mean: %{y:.3f}<extra></extra>",
+        )
     for method, curve in curves[curves.method != "random"].groupby("method", sort=False):
         figure.add_trace(_line(curve, method, measure))
     whole = curves.loc[curves.heads_pruned == 0, measure]
     if len(whole) and measure in ("accuracy", "loss"):
-        figure.add_hline(y=whole.iloc[0], line={"dash": "dash", "width": 1.5}, annotation_text="unpruned", annotation_position="bottom right")
+        figure.add_hline(
+            y=whole.iloc[0],
+            line={"dash": "dash", "width": 1.5},
+            annotation_text="unpruned",
+            annotation_position="bottom right",
+        )
     if chance is not None and measure == "accuracy":
-        figure.add_hline(y=chance, line={"dash": "dot", "width": 1}, annotation_text="guessing", annotation_position="top right")
-    figure.update_xaxes(title="heads removed", tickformat=".0%", range=[0, end or 1])
+        figure.add_hline(
+            y=chance, line={"dash": "dot", "width": 1}, annotation_text="guessing", annotation_position="top right"
+        )
+    figure.update_xaxes(title="heads removed", tickformat=".0%", range=[-0.012, (end or 1) + 0.012])
     figure.update_yaxes(title=measure if measure != "correlation" else "correlation of logits with the unpruned model's")
     figure.update_layout(
-        height=520, margin={**_MARGIN, "t": 24}, hovermode="x unified", legend={"orientation": "h", "y": -0.2, "yanchor": "top"}
+        height=520,
+        margin={**_MARGIN, "t": 24},
+        hovermode="x unified",
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )
     return figure
 
@@ -162,7 +197,9 @@ def curves_words(curves: pd.DataFrame, at: float = 0.5) -> str:
     """The figure in a sentence: accuracy of every method and of random removal at the sparsity nearest to `at`."""
     at = min(curves.sparsity.unique(), key=lambda s: abs(s - at))
     there = curves[curves.sparsity == at]
-    parts = [f"{label(m)} {a:.1%}" for m, a in there[there.method != "random"][["method", "accuracy"]].itertuples(index=False)]
+    parts = [
+        f"{label(m)} {a:.1%}" for m, a in there[there.method != "random"][["method", "accuracy"]].itertuples(index=False)
+    ]
     random = there.loc[there.method == "random", "accuracy"]
     if len(random):
         parts.append(f"random {random.min():.1%} to {random.max():.1%}")
@@ -183,7 +220,9 @@ def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Fig
 
 def label_bars(counts: pd.Series) -> go.Figure:
     """How many examples each class has."""
-    figure = go.Figure(go.Bar(x=counts.to_numpy(), y=[str(name) for name in counts.index], orientation="h", text=counts.to_numpy()))
+    figure = go.Figure(
+        go.Bar(x=counts.to_numpy(), y=[str(name) for name in counts.index], orientation="h", text=counts.to_numpy())
+    )
     figure.update_traces(marker_color="#0072b2", hovertemplate="%{y}: %{x} examples<extra></extra>")
     figure.update_xaxes(title="examples")
     figure.update_yaxes(autorange="reversed", type="category")
@@ -211,12 +250,17 @@ def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
     spread = None
     if measure == "accuracy":
         up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
-        spread = {"array": up, "arrayminus": down, "thickness": 1, "width": 3}
+        spread = {"array": up, "arrayminus": down, "thickness": 1, "width": 2}
     return go.Scatter(
-        x=curve.sparsity, y=curve[measure], name=label(method), mode="lines+markers", error_y=spread,
-        line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 9, "color": colour},
+        x=curve.sparsity,
+        y=curve[measure],
+        name=label(method),
+        mode="lines+markers",
+        error_y=spread,
+        line={"color": colour, "dash": dash, "width": 2.5},
+        marker={"symbol": symbol, "size": 9, "color": colour},
         hovertemplate=f"{label(method)}: %{{y:.3f}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _tick(count: int) -> int:

@@ -14,8 +14,8 @@ def prune_mask(scores, sparsity: float, *, min_heads_per_layer: int = 0, protect
     scores = np.asarray(scores, float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
-        raise HeadPruneError(f"scores have shape {scores.shape} and {bad} values that are not finite; expected (R, H) numbers")
-    rows, heads = scores.shape
+        raise HeadPruneError(f"scores have shape {scores.shape} and {bad} that are not finite; expected (R, H) numbers")
+    heads = scores.shape[1]
     count = heads_to_remove(sparsity, scores.size)
     protect = np.zeros(scores.shape, bool) if protect is None else np.asarray(protect, bool)
     if protect.shape != scores.shape:
@@ -28,8 +28,8 @@ def prune_mask(scores, sparsity: float, *, min_heads_per_layer: int = 0, protect
         order = order[_within_quota(order // heads, heads - min_heads_per_layer)]
     if count > len(order):
         raise HeadPruneError(
-            f"{count} heads are to be removed but only {len(order)} of {scores.size} may be, with {int(protect.sum())} protected "
-            f"and at least {min_heads_per_layer} kept in every row; lower the sparsity or loosen a constraint"
+            f"{count} heads are to be removed but only {len(order)} of {scores.size} may be, with {int(protect.sum())} "
+            f"protected and at least {min_heads_per_layer} kept in every row; lower the sparsity or loosen a constraint"
         )
     mask = np.ones(scores.size, bool)
     mask[order[:count]] = False

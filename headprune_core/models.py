@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -25,6 +26,7 @@ from .errors import HeadPruneError
 
 LOADERS = {"ForSequenceClassification": AutoModelForSequenceClassification, "ForCausalLM": AutoModelForCausalLM}
 DTYPES = ("float32", "bfloat16", "float16")
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
 
 class PrunableModel:
@@ -42,9 +44,10 @@ class PrunableModel:
         self.grid: HeadGrid
         self.grid, self.task = find_heads(model)
         watch(self.grid)
-        if self.task == "classification" and getattr(model.config, "pad_token_id", None) is None:
+        if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
-            model.config.pad_token_id = getattr(tokenizer, "pad_token_id", None) or _an_id(model.config.eos_token_id)
+            choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
+            model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
 
     @classmethod
     def from_pretrained(
@@ -56,14 +59,14 @@ class PrunableModel:
         """
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
-        source = str(source).strip()
+        source, place = str(source).strip(), _device(device)
         with _quiet():
             if source == "embedded":
                 model, tokenizer = embedded.load_model()
                 model = model.to(getattr(torch, dtype))
             else:
                 model, tokenizer = _load(source, revision, getattr(torch, dtype))
-        return cls(model.to(_device(device)), tokenizer, name=_display_name(source))
+        return cls(model.to(place), tokenizer, name=_display_name(source))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write safetensors, config and tokenizer to `folder`; `from_pretrained` reads them back."""
@@ -104,7 +107,7 @@ class PrunableModel:
 def _load(source: str, revision: str | None, dtype: torch.dtype):
     """Config first (cheap, and it says which class), then weights, then tokenizer; every failure in one sentence."""
     local = Path(source).expanduser()
-    if local.is_dir():
+    if source and local.is_dir():
         source = str(local)
         if not (local / "config.json").is_file():
             raise HeadPruneError(f"the folder {source} holds no config.json; expected a folder that save_pretrained wrote")
@@ -114,12 +117,26 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
-    with _explained(source):
+    with _explained(source, local.is_dir()):
         config = AutoConfig.from_pretrained(source, **safe)
         loader = _loader(source, config)
-        model = loader.from_pretrained(source, config=config, use_safetensors=True, dtype=dtype, **safe)
-        tokenizer = AutoTokenizer.from_pretrained(source, **safe)
+        options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
+        model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
+        _check_complete(source, report)
+        # without its files the library would make up a tokenizer that knows no word
+        bare = local.is_dir() and not any(file for kind in TOKENIZER_FILES for file in local.glob(kind))
+        tokenizer = None if bare else AutoTokenizer.from_pretrained(source, **safe)
     return model, tokenizer
+
+
+def _check_complete(source: str, report: dict) -> None:
+    """Weights that are not in the file, or have another shape there, would be random."""
+    random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if random:
+        raise HeadPruneError(
+            f"{source} has no fitting weights for {len(random)} of the parameters that its config.json asks for "
+            f"({', '.join(random[:3])}); expected a complete model"
+        )
 
 
 def _loader(source, config):
@@ -133,7 +150,7 @@ def _loader(source, config):
 
 
 @contextmanager
-def _explained(source: str):
+def _explained(source: str, is_folder: bool):
     """Turn what the libraries raise while loading into one sentence each."""
     try:
         yield
@@ -142,21 +159,32 @@ def _explained(source: str):
     except Exception as error:  # the libraries raise OSError, ValueError, KeyError, httpx and safetensors errors alike
         text = " ".join(str(error).split())
         if "trust_remote_code" in text:
-            reason = f"{source} needs code of its own to be run, which HeadPrune never does; choose a model whose architecture is part of Transformers"
+            reason = (
+                f"{source} needs code of its own to be run, which HeadPrune never does; choose a model whose architecture "
+                "is part of Transformers"
+            )
         elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
             reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
+        elif is_folder:
+            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
         elif re.search("couldn't connect|[Oo]ffline|connection|resolve|timed out|[Mm]ax retries", text):
-            reason = f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
+            reason = (
+                f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
+            )
         elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
-            reason = f"the Hub has no model {source} that can be read without signing in; check the spelling, or run `hf auth login` for a private one"
+            reason = (
+                f"the Hub has no model {source} that can be read without signing in; check the spelling, or run "
+                "`hf auth login` for a private one"
+            )
         else:
             reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
         raise HeadPruneError(reason) from error
 
 
-def _an_id(token) -> int:
-    """One token id where a config names one, several or none."""
-    return (token[0] if isinstance(token, list) else token) or 0
+def _first_id(token) -> int | None:
+    """One token id where a config names one or several; None where it names none (some say -1)."""
+    token = token[0] if isinstance(token, list) else token
+    return None if token is None or token < 0 else token
 
 
 def _no_safetensors(where: str, others: list[str]) -> str:
@@ -173,7 +201,13 @@ def _display_name(source: str) -> str:
 
 def _device(device) -> torch.device:
     if device != "auto":
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:  # an unknown name; a backend that this torch was built without
+            reason = str(error).splitlines()[0][:120]
+            raise HeadPruneError(
+                f"device {device!r} cannot be used here ({reason}); expected 'auto', 'cpu', 'cuda', ..."
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -183,12 +217,15 @@ def _device(device) -> torch.device:
 def _quiet():
     """The library's progress bars and notes on fresh classifier weights are not for our users."""
     level = transformers_logging.get_verbosity()
+    hub_level = hub_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()

@@ -67,9 +67,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     if attention_mask is not None and attention_mask.dtype == torch.bool:
         # A padding query may have no key at all to look at; let it see them all, or SDPA gives NaN.
         attention_mask = attention_mask | ~attention_mask.any(-1, keepdim=True)
-    output, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-    )
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
     probe = _ACTIVE.get()
     if probe is None:
         return output, None

@@ -59,9 +59,16 @@ def _text(data: bytes) -> io.StringIO:
     raise ValueError("its letters are in none of UTF-8, UTF-16 and Windows-1252")
 
 
+def _delimited(data: bytes, separator: str) -> pd.DataFrame:
+    table = pd.read_csv(_text(data), sep=separator)
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would take the first values for row names and shift the rest
+        raise ValueError("its rows have more values than its header has names; put text that holds a separator in quotes")
+    return table
+
+
 _READERS = {
-    ".csv": lambda data: pd.read_csv(_text(data)),
-    ".tsv": lambda data: pd.read_csv(_text(data), sep="\t"),
+    ".csv": lambda data: _delimited(data, ","),
+    ".tsv": lambda data: _delimited(data, "\t"),
     ".jsonl": lambda data: pd.read_json(_text(data), lines=True),
     ".json": lambda data: pd.read_json(_text(data)),
     ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),

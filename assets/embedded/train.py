@@ -109,9 +109,7 @@ def tune(model, tokenizer, table):
     weight = torch.tensor((counts.mean() / counts) ** 0.5, dtype=torch.float32)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.01)
     total = EPOCHS * -(-len(table) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / (0.06 * total), (total - s) / total)
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / (0.06 * total), (total - s) / total))
     generator, step, started = np.random.default_rng(SEED), 0, time.time()
     model.train()
     for _ in range(EPOCHS):

@@ -35,7 +35,8 @@ def attention_entropy(call: AttentionCall, real: Tensor, kind: str = "exact") ->
     else:
         rows = _explicit(query, key, bias, scale, call.causal, variant=kind)
     if kind == "normalized":
-        rows = rows / _visible_keys(call, query, key).log().clamp_min(torch.finfo(rows.dtype).tiny)
+        keys = _visible_keys(call, query, key)
+        rows = torch.where(keys > 1, rows / keys.log(), 0.0)  # one key: nothing to be uncertain about
     rows = torch.where(real[:, None, :], rows, 0.0)
     return rows.double().sum(-1) / real.sum(-1, keepdim=True)
 

@@ -1,0 +1,57 @@
+"""HeadPrune's browser app: the router. Theme and navigation, the sidebar, and the first load; no maths."""
+
+import logging
+import os
+
+import streamlit as st
+
+# Threads that wait for each other asleep: spinning, two of them beside a browser on a small machine are ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported, below
+
+PAGES = [
+    ("model_and_text", "Model & text", ":material/description:", "What is loaded, and loading something else", "model"),
+    ("head_scores", "Head scores", ":material/grid_on:", "What every head is worth, by four criteria", "scores"),
+    (
+        "orthogonality",
+        "Orthogonality",
+        ":material/scatter_plot:",
+        "Do importance and entropy say different things?",
+        "orthogonality",
+    ),
+    ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
+    ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
+]
+FIRST_LOAD = "Loading a small sentiment model and its tweets, and scoring its 72 attention heads. This takes a few seconds."
+
+st.set_page_config("HeadPrune", page_icon="assets/icon.svg", layout="wide")
+st.html("<style>.stMainBlockContainer {padding: 3.5rem clamp(1rem, 4vw, 4.5rem) 4rem; max-width: 90rem}</style>")
+st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
+logging.getLogger("transformers").setLevel(logging.ERROR)
+page = st.navigation(
+    [
+        st.Page(f"pages/views/{name}.py", title=title, icon=icon, help=help_, url_path=path, default=path == "model")
+        for name, title, icon, help_, path in PAGES
+    ]
+)
+
+with st.spinner("Starting PyTorch and Transformers (once for every server)…"):
+    # imported here, below the navigation, so that a server that has just started shows it at once
+    from pages.parts.panels import progress_panel, sidebar
+    from pages.parts.session import runner, start_loading, work
+    from pages.parts.work import Request
+
+if work() is None and runner().job is None and "failure" not in st.session_state:
+    start_loading(Request())
+    runner().job.wait(0.3)  # where another session has loaded it already, there is nothing to wait for
+runner().collect()
+sidebar()
+if failure := st.session_state.get("failure"):
+    st.error(failure, icon=":material/error:")
+if work() is not None:
+    page.run()
+elif runner().busy:
+    st.title(page.title)
+    st.markdown(FIRST_LOAD)
+    progress_panel("first")
+else:
+    st.button("Load the embedded model again", icon=":material/refresh:", on_click=start_loading, args=(Request(),))

@@ -1,0 +1,193 @@
+"""The command line: `python -m headprune_core score | alpha | curves`, on the embedded default or any model and text.
+
+Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from . import (
+    CRITERIA,
+    HeadPruneError,
+    PrunableModel,
+    __version__,
+    alpha_path,
+    evaluate_masks,
+    load_examples,
+    prune_mask,
+    score_heads,
+    sparsity_curves,
+    verdicts,
+)
+
+Document = dict[str, object]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status, 2 with one sentence on standard error where it could not be done."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    try:
+        document, table = options.run(options)
+    except HeadPruneError as error:
+        print(f"headprune: {error}", file=sys.stderr)
+        return 2
+    text = json.dumps(document, indent=None if options.json else 1)
+    if options.out:
+        Path(options.out).write_text(text + "\n")
+    print(text if options.json else table)
+    return 0
+
+
+def score(options) -> tuple[Document, str]:
+    """Every head's HIS, AE and Gnorm; with --evaluate the unpruned model's accuracy on held-out examples."""
+    model, scores = _scored(options)
+    document = {
+        "model": options.model,
+        "text": options.text,
+        "settings": scores.settings,
+        "scores": {metric: getattr(scores, metric).tolist() for metric in scores.per_example},
+    }
+    lines = []
+    for metric in scores.per_example:
+        lines += [metric.upper(), _grid(getattr(scores, metric)), ""]
+    if options.evaluate:
+        result = evaluate_masks(
+            model, _evaluation(options), np.ones((1, *model.grid.shape), bool), progress=_progress(options)
+        )
+        document["evaluation"] = {
+            "accuracy": float(result.accuracy[0]),
+            "loss": float(result.loss[0]),
+            "answers": result.trials,
+        }
+        lines.append(f"accuracy {result.accuracy[0]:.4f} of {result.trials} answers")
+    return document, "\n".join(lines)
+
+
+def alpha(options) -> tuple[Document, str]:
+    """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own."""
+    _, scores = _scored(options, metrics=("his", "ae"))
+    mask = prune_mask(scores.hies(options.alpha), options.sparsity)
+    path = alpha_path(scores.his, scores.ae, options.sparsity)
+    document = {
+        "model": options.model,
+        "alpha": options.alpha,
+        "sparsity": options.sparsity,
+        "mask": mask.tolist(),
+        "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in path],
+    }
+    rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
+    intervals = "\n".join(f"  {part.low:.4f} to {part.high:.4f}" for part in path)
+    return document, (
+        f"kept (■) and removed (·) at alpha {options.alpha:g}, sparsity {options.sparsity:g}: layers down, heads across\n"
+        + "\n".join(rows)
+        + f"\n\n{len(path)} different masks as alpha goes from 0 to 1:\n{intervals}"
+    )
+
+
+def curves(options) -> tuple[Document, str]:
+    """Accuracy against sparsity for several criteria, beside random removal."""
+    model, scores = _scored(options)
+    frame = sparsity_curves(
+        model,
+        _evaluation(options),
+        scores,
+        methods=options.methods,
+        sparsities=options.sparsities,
+        alpha=options.alpha,
+        seeds=options.seeds,
+        progress=_progress(options),
+    )
+    verdict = verdicts(frame)
+    table = frame.assign(method=frame.method.where(frame.method != "random", "random, mean"))
+    table = table.pivot_table(index="sparsity", columns="method", values="accuracy", sort=False).round(3)
+    document = {
+        "model": options.model,
+        "alpha": options.alpha,
+        "curves": json.loads(frame.to_json(orient="records")),
+        "verdicts": json.loads(verdict.to_json(orient="records")),
+    }
+    lines = [f"{line.method}: {line.verdict} (area {line.area:.3f})" for line in verdict.itertuples()]
+    return document, "\n".join([table.to_string(), "", *lines])
+
+
+def _scored(options, **more):
+    model = PrunableModel.from_pretrained(options.model, revision=options.revision)
+    examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
+    labelled = "label" in examples.column_names or model.task == "language"
+    objective = "loss" if labelled else "prediction"
+    return model, score_heads(model, examples, objective=objective, progress=_progress(options), **more)
+
+
+def _evaluation(options):
+    return load_examples(options.text, split=options.evaluation_split, size=options.evaluation_size, **_columns(options))
+
+
+def _columns(options) -> dict[str, str | None]:
+    return {name: getattr(options, name) for name in ("text_column", "text_pair_column", "label_column", "subset")}
+
+
+def _progress(options) -> Callable[[int, int, str], None] | None:
+    """A line on standard error that is written over, where somebody is watching."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int, note: str) -> None:
+        print(f"\r{note} {done / total:4.0%} " if done < total else "\r\033[K", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _grid(values: np.ndarray) -> str:
+    """A matrix as people read it: a line a row, a column a head."""
+    head = "layer " + " ".join(f"{h:>8}" for h in range(values.shape[1]))
+    return "\n".join([head, *(f"{r:>5} " + " ".join(f"{v:8.4f}" for v in row) for r, row in enumerate(values))])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m headprune_core", description="Score and prune attention heads.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for run in (score, alpha, curves):
+        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+        _common(command)
+        if run is score:
+            command.add_argument("--evaluate", action="store_true", help="also measure the unpruned model's accuracy")
+        else:
+            command.add_argument(
+                "--alpha", type=float, default=0.5, help="1 importance alone, 0 entropy alone (default 0.5)"
+            )
+        if run is alpha:
+            command.add_argument("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
+        if run is curves:
+            command.add_argument("--methods", nargs="+", default=list(CRITERIA), choices=list(CRITERIA), metavar="METHOD")
+            steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
+            command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
+            command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")
+    return parser
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--model", default="embedded", help="'embedded', a Hub id or a local folder")
+    add("--revision", help="a Hub revision to pin")
+    add("--text", default="embedded", help="'embedded', a file (csv, tsv, jsonl, json, parquet) or a Hub data set id")
+    add("--split", default="calibration", help="the split to score on")
+    add("--evaluation-split", default="evaluation", help="the split to measure accuracy on")
+    add("--size", type=int, default=32, help="examples to score on (default 32)")
+    add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
+    for name in ("text-column", "text-pair-column", "label-column", "subset"):
+        add(f"--{name}", help="where the data do not make it plain")
+    add("--out", help="a file for the JSON document")
+    add("--json", action="store_true", help="print the JSON document instead of a table")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

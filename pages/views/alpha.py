@@ -1,0 +1,70 @@
+"""Alpha: mix importance and entropy, and watch which heads would go."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from headprune_core import alpha_path, prune_mask
+from headprune_core.scores.hies import min_max
+from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released
+from pages.parts.panels import downloads
+from pages.parts.session import publish, remember, setting, work
+
+KEY = "alpha_grid"
+loaded = work()
+scores = loaded.scores
+publish("alpha", "sparsity", "keep")
+
+st.title("Which heads go, as alpha moves?")
+st.markdown(
+    "Drag **alpha** to weigh importance against entropy, and **sparsity** to remove more heads. The mask follows the finger."
+)
+
+
+def take_setting() -> None:
+    if new := released(KEY):
+        for name, value in vars(new).items():
+            remember(name, value)
+
+
+now = AlphaSetting(setting("alpha"), setting("sparsity"), setting("keep"))
+with st.container(border=True):
+    alpha_grid(min_max(scores.his), min_max(scores.ae), now, key=KEY, on_change=take_setting)
+
+hies = scores.hies(now.alpha, entropy_direction=now.keep)
+mask = prune_mask(hies, now.sparsity)
+alone = prune_mask(scores.hies(1.0), now.sparsity)
+path = alpha_path(scores.his, scores.ae, now.sparsity, entropy_direction=now.keep)
+here = next((part for part in path if part.low <= now.alpha <= part.high), path[-1])
+
+st.subheader("Against HIS alone")
+
+
+def listed(which: np.ndarray) -> str:
+    return ", ".join(f"{row}.{head}" for row, head in np.argwhere(which)) or "none"
+
+
+if (mask == alone).all():
+    st.markdown(
+        f"At alpha {now.alpha:g} and {now.sparsity:.0%} sparsity the mix removes the same heads as importance alone."
+    )
+else:
+    left, right = st.columns(2)
+    left.markdown(f"**Kept, though HIS alone would remove them** (layer.head)  \n{listed(mask & ~alone)}")
+    right.markdown(f"**Removed, though HIS alone would keep them** (layer.head)  \n{listed(~mask & alone)}")
+st.caption(
+    f"As alpha runs from 0 to 1 at this sparsity there are {len(path)} different masks; this one holds for alpha from "
+    f"{here.low:.3f} to {here.high:.3f}. Scores are scaled within each layer and ranked over the whole model."
+)
+row, head = (index.ravel() for index in np.indices(mask.shape))
+frame = pd.DataFrame(
+    {"row": row, "head": head, "hies": hies.ravel(), "kept": mask.ravel(), "kept_by_his_alone": alone.ravel()}
+)
+document = {
+    "model": loaded.model.name,
+    "criterion": "hies",
+    "alpha": now.alpha,
+    "sparsity": now.sparsity,
+    "keep_entropy": now.keep,
+}
+downloads("mask", frame, document | {"mask": mask.tolist()})

@@ -1,0 +1,88 @@
+"""Head scores: four criteria side by side, a click on a head to look into it, and the table to take away."""
+
+import numpy as np
+import streamlit as st
+
+from headprune_core.figures import METRIC_LABELS, heatmap_words, score_heatmap
+from headprune_core.scores.scaling import SCALINGS, scaled
+from pages.parts.head_card import inspector
+from pages.parts.panels import downloads
+from pages.parts.session import publish, remember, setting, work
+
+loaded = work()
+scores = loaded.scores
+rows, heads = scores.grid.shape
+publish("alpha", "head")
+
+st.title("What is every head worth?")
+st.markdown(
+    "**HIS** asks how much the loss would feel it if the head's output changed. **AE** asks how spread its attention is. "
+    "**HIES** mixes the two. **Gnorm** multiplies the gradient norms of its query, key and value weights. Click a head."
+)
+left, right = st.columns(2, vertical_alignment="bottom")
+scaling = left.segmented_control(
+    "Scale", list(SCALINGS), default="raw", required=True, format_func=SCALINGS.get, key="scaling"
+)
+alpha = right.slider(
+    "Alpha in HIES",
+    0.0,
+    1.0,
+    float(setting("alpha")),
+    0.01,
+    key="scores_alpha",
+    help="1 is importance alone, 0 is entropy alone",
+)
+if alpha != setting("alpha"):
+    remember("alpha", alpha)
+
+table = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
+hover = [
+    f"<b>layer {r}, head {h}</b><br>" + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in table.items())
+    for r, h in np.ndindex(rows, heads)
+]
+selected = setting("head")
+if selected is not None and not (0 <= selected[0] < rows and 0 <= selected[1] < heads):
+    st.toast(f"The link's head {selected[0]}.{selected[1]} is not one of the {rows} x {heads}; none is chosen.")
+    remember("head", None)
+    selected = None
+
+
+def take_click(key: str) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    if points:
+        row, head = points[0]["customdata"][:2]
+        remember("head", (int(row), int(head)))
+
+
+places = [*st.columns(2), *st.columns(2)]
+for place, (name, values) in zip(places, table.items(), strict=True):
+    key = f"heatmap_{name}"
+    unit = "nats" if (name, scaling) == ("ae", "raw") else ""
+    place.plotly_chart(
+        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, unit),
+        key=key,
+        selection_mode="points",
+        on_select=lambda key=key: take_click(key),
+        alt=heatmap_words(values, METRIC_LABELS[name]),
+        config={"displayModeBar": False},
+    )
+if selected is not None:
+    with st.container(border=True, key="inspector"):
+        inspector(loaded, selected, table["hies"])
+        st.button("Close", icon=":material/close:", on_click=remember, args=("head", None))
+
+with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
+    for name, values in table.items():
+        st.markdown(f"- {heatmap_words(values, METRIC_LABELS[name])}")
+
+st.subheader("The table")
+frame = scores.to_frame()
+frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
+picked = st.dataframe(frame, hide_index=True, height=280, on_select="rerun", selection_mode="single-row", key="score_table")
+if picked["selection"]["rows"]:
+    line = frame.iloc[picked["selection"]["rows"][0]]
+    if (chosen := (int(line["row"]), int(line["head"]))) != selected:
+        remember("head", chosen)
+        st.rerun()
+document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings}
+downloads("head_scores", frame, document | {"scores": {name: values.tolist() for name, values in table.items()}})
