@@ -16,8 +16,9 @@ from pages.parts.work import Request, digest
 st.title("Which heads matter?")
 st.markdown(
     "A transformer looks at text through many **attention heads**. HeadPrune measures what each is worth and shows what "
-    "happens when the others are taken out. Below is what is loaded now; go on with **Head scores**, or load something of your own."
+    "happens when the others are taken out. Below is what is loaded now: look at its scores, or load something of your own."
 )
+st.page_link("pages/views/head_scores.py", label="See what every head is worth", icon=":material/arrow_forward:")
 loaded = work()
 grid = loaded.model.grid
 rows, heads = grid.shape

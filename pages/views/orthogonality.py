@@ -54,8 +54,8 @@ right.plotly_chart(
     per_row_correlation(check), alt=f"Correlation within each layer: {per_row}", config={"displayModeBar": False}
 )
 st.caption(
-    f"Means over {len(loaded.calibration)} texts. These are correlations of the scores; the HIES paper's Lemma 4.3 speaks of "
-    "their gradients, which is another statement."
+    f"Means over {len(loaded.calibration)} texts. These are correlations of the scores; the HIES paper's Lemma 4.3 "
+    "speaks of their gradients, which is another statement."
 )
 row, head = (index.ravel() for index in np.indices(his.shape))
 frame = pd.DataFrame({"row": row, "head": head, "his_scaled": his.ravel(), "ae_scaled": ae.ravel()})

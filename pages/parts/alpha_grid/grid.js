@@ -48,7 +48,7 @@ class Lab {
     }
     const grid = this.find(".grid");
     grid.onpointerover = (event) => this.describe(event.target);
-    grid.onfocusin = (event) => this.describe(event.target);
+    grid.addEventListener("focusin", (event) => this.describe(event.target));
     grid.onkeydown = (event) => this.move(event);
   }
 

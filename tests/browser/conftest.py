@@ -1,0 +1,96 @@
+"""A real server and a real Chromium. Where Chromium is missing the tests are skipped and say how to get it, unless
+HEADPRUNE_BROWSER_TESTS=required, as in CI, where that is a failure."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 60_000  # ms
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        how = "no Chromium was found; on Debian or Ubuntu run: apt-get install chromium"
+        if os.environ.get("HEADPRUNE_BROWSER_TESTS") == "required":
+            pytest.fail(how)
+        pytest.skip(how)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def running_server():
+    """`streamlit run app.py` on a free port, as a user starts it; yields its address."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not _healthy(port):
+            assert server.poll() is None, "the server ended before it answered"
+            assert time.monotonic() < deadline, "the server did not answer within 60 s"
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).status == 200
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def server(browser):
+    with running_server() as address:
+        yield address
+
+
+@pytest.fixture
+def tab(browser):
+    """A new browser session; at the end nothing may have gone wrong in it."""
+    with opened_tab(browser) as page:
+        yield page
+
+
+@contextmanager
+def opened_tab(browser, width=1280, color_scheme="light"):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=color_scheme)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: _keep_error(message, errors))
+    yield page
+    exceptions = page.locator("[data-testid='stException']").count()
+    context.close()
+    assert errors == []
+    assert exceptions == 0
+
+
+def _keep_error(message, errors: list[str]) -> None:
+    # on a deep link Streamlit's own page first asks for its health below the page's path: a 404 that means nothing
+    if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+        errors.append(message.text)

@@ -1,0 +1,190 @@
+"""The app as people meet it: every page by its own link, the alpha grid under a dragging finger, curves, the inspector."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import headprune_core as hp
+
+from .conftest import PATIENCE, ROOT, opened_tab, running_server
+
+PAGES = {
+    "": "Which heads matter?",
+    "scores": "What is every head worth?",
+    "orthogonality": "Do importance and entropy say different things?",
+    "alpha": "Which heads go, as alpha moves?",
+    "accuracy": "How far can each criterion go?",
+}
+expect.set_options(timeout=PATIENCE)
+
+
+def open_page(tab, server, path):
+    tab.goto(server + path)
+    expect(tab.get_by_role("heading", level=1)).to_have_text(PAGES[path.partition("?")[0]])
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_by_its_own_link_on_a_fresh_server(browser, path):
+    with running_server() as address, opened_tab(browser) as tab:
+        open_page(tab, address, path)
+        expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
+        expect(tab.get_by_role("dialog")).to_have_count(0)
+        assert tab.url == address + path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "accuracy"])
+def test_pages_fit_a_phone(browser, server, path, scheme):
+    with opened_tab(browser, width=390, color_scheme=scheme) as tab:
+        open_page(tab, server, path)
+        expect(tab.get_by_test_id("stMain")).to_be_visible()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, server):
+    open_page(tab, server, "alpha")
+    slider = tab.get_by_role("slider", name=re.compile("^alpha"))
+    lab = tab.locator(".lab")
+    before = lab.get_attribute("data-mask")
+    frames = []
+    tab.on("websocket", lambda socket: socket.on("framesent", frames.append))
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    tab.mouse.move(box["x"] + box["width"] / 2, middle)
+    tab.mouse.down()
+    seen = {before}
+    for share in (0.6, 0.7, 0.8, 0.9):
+        tab.mouse.move(box["x"] + share * box["width"], middle)
+        seen.add(lab.get_attribute("data-mask"))
+    assert len(seen) > 3
+    assert "alpha=" not in tab.url  # Python has not heard of it yet
+    tab.mouse.up()
+    expect(tab).to_have_url(re.compile("alpha=0.9"))
+    expect(tab.get_by_test_id("stMain")).to_contain_text("different masks")
+
+
+def test_the_browsers_mask_is_pythons_to_the_head(tab, server):
+    tab.goto(server + "_stcore/health")
+    source = (ROOT / "pages/parts/alpha_grid/grid.js").read_text()
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        shape = tuple(generator.integers(1, 9, 2))
+        # few distinct values, so that ties are common
+        importance, entropy = (np.round(generator.random(shape), 1) for _ in range(2))
+        alpha, sparsity = np.round(generator.random(2), 2)
+        keep = ["low", "high"][generator.integers(2)]
+        focus = entropy if keep == "high" else 1.0 - entropy
+        mask = hp.prune_mask(alpha * importance + (1.0 - alpha) * focus, sparsity)
+        there = tab.evaluate(
+            """async ([source, importance, entropy, alpha, sparsity, keep]) => {
+                const lab = await import("data:text/javascript," + encodeURIComponent(source));
+                return lab.pruneMask(lab.hies(importance, entropy, alpha, keep), sparsity);
+            }""",
+            [source, importance.ravel().tolist(), entropy.ravel().tolist(), float(alpha), float(sparsity), keep],
+        )
+        assert there == mask.ravel().tolist()
+
+
+def test_the_grid_can_be_read_with_the_keyboard(tab, server):
+    open_page(tab, server, "alpha")
+    tab.locator(".lab [role=gridcell]").first.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowDown")
+    expect(tab.locator(".lab .detail")).to_contain_text("Layer 1, head 1")
+    slider = tab.get_by_role("slider", name=re.compile("^sparsity"))
+    slider.focus()
+    for _ in range(5):
+        tab.keyboard.press("ArrowRight")
+    expect(tab.locator(".lab .status")).to_contain_text("25 of 72 heads removed")
+    expect(tab).to_have_url(re.compile("sparsity=0.35"))
+
+
+def test_a_link_restores_the_setting(tab, server):
+    open_page(tab, server, "alpha?alpha=0.8&sparsity=0.5&keep=high")
+    expect(tab.locator(".lab .status")).to_contain_text("36 of 72 heads removed")
+    assert tab.get_by_role("slider", name=re.compile("^alpha")).input_value() == "0.8"
+    assert tab.locator(".lab select.keep").input_value() == "high"
+
+
+def test_a_click_on_a_cell_opens_the_inspector(tab, server):
+    open_page(tab, server, "scores")
+    plot = tab.locator(".st-key-heatmap_his .nsewdrag").first
+    box = plot.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] * 9.5 / 12, box["y"] + box["height"] * 5.5 / 6)
+    inspector = tab.locator(".st-key-inspector")
+    expect(inspector).to_contain_text("Layer 5, head 9")
+    expect(tab).to_have_url(re.compile("head=5.9"))
+    inspector.get_by_role("button", name="Close").click()
+    expect(inspector).to_have_count(0)
+
+
+def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
+    open_page(tab, server, "accuracy")
+    main = tab.get_by_test_id("stMain")
+    expect(main.get_by_test_id("stProgress")).to_contain_text("Removing")
+    # the first points are drawn while the rest is measured
+    expect(main.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
+    main.get_by_role("button", name="Cancel").click()
+    expect(main.get_by_test_id("stProgress")).to_have_count(0)
+    expect(main.get_by_test_id("stCaptionContainer").last).to_contain_text("measured so far")
+    expect(tab.get_by_role("button", name="Draw the curves")).to_be_enabled()
+
+
+def test_a_short_curve_runs_to_its_end(tab, server):
+    open_page(tab, server, "accuracy")
+    main = tab.get_by_test_id("stMain")
+    main.get_by_role("button", name="Cancel").click()
+    draw = tab.get_by_role("button", name="Draw the curves")
+    expect(draw).to_be_enabled()
+    for name in ("HIES", "AE", "Inverse Gnorm", "Gnorm"):
+        tab.get_by_role("button", name=name, exact=True).click()
+    slider = tab.get_by_role("slider", name="Texts to test on")
+    slider.focus()
+    tab.keyboard.press("Home")
+    for _ in range(11):
+        tab.keyboard.press("ArrowRight")
+    expect(main).to_contain_text("over 12 texts")
+    draw.click()
+    expect(main).to_contain_text("Better than random?")
+    expect(main).to_contain_text("12 texts to test")
+
+
+def upload(tab, path: Path):
+    tab.get_by_text("Load another model or text").click()
+    tab.get_by_role("radio", name="Upload").click()
+    tab.locator("input[type=file]").set_input_files(path)
+
+
+def test_a_file_that_is_not_what_it_says_is_refused_and_nothing_is_lost(tab, server, tmp_path):
+    open_page(tab, server, "")
+    picture = tmp_path / "tweets.csv"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    upload(tab, picture)
+    expect(tab.get_by_test_id("stAlert").last).to_contain_text("holds a PNG picture; expected text")
+    expect(tab.get_by_role("button", name="Load and score")).to_be_disabled()
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
+
+
+def test_an_uploaded_table_is_scored(tab, server, tmp_path):
+    open_page(tab, server, "")
+    table = tmp_path / "mine.tsv"
+    table.write_text("what\tlabel\n" + "".join(f"flight {i} was {'great' if i % 2 else 'awful'}\t{i % 2 * 2}\n" for i in range(12)))
+    upload(tab, table)
+    expect(tab.get_by_test_id("stMain")).to_contain_text("Text column")
+    tab.get_by_role("button", name="Load and score").click()
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 texts to score, 8 to test")
+
+
+def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
+    open_page(tab, server, "")
+    tab.get_by_text("Load another model or text").click()
+    tab.get_by_role("radio", name="Local folder").click()
+    tab.get_by_label("Folder on this computer").fill("/nowhere/at/all")
+    tab.get_by_label("Folder on this computer").press("Enter")
+    tab.get_by_role("button", name="Load and score").click()
+    expect(tab.get_by_test_id("stAlert").first).to_contain_text("There is no folder '/nowhere/at/all'")
+    expect(tab.get_by_test_id("stAlert").first).to_contain_text("What was loaded before is still there.")
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")

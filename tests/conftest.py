@@ -1,0 +1,28 @@
+"""What several test modules use: the real embedded model and text, loaded once."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub client is imported
+
+import pytest
+from hypothesis import settings
+
+import headprune_core as hp
+
+settings.register_profile("tests", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def embedded_model():
+    return hp.PrunableModel.from_pretrained("embedded")
+
+
+@pytest.fixture(scope="session")
+def calibration():
+    return hp.load_examples("embedded")
+
+
+@pytest.fixture(scope="session")
+def embedded_scores(embedded_model, calibration):
+    return hp.score_heads(embedded_model, calibration)

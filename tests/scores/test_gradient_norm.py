@@ -1,0 +1,91 @@
+"""Norms of weight gradients without the weight gradients, against torch's own."""
+
+import pytest
+import torch
+from reference import reference_scores
+from tiny import FAMILIES, random_examples, tiny
+
+import headprune_core as hp
+from headprune_core.scores.gradient_norm import block_gradient_norms
+
+GRAM, DIRECT = 3, 40  # tokens; below and above d_in d_out / (d_in + d_out), where the two ways cost the same
+
+
+def true_norms(linear, x, delta, blocks):
+    """(blocks,) from the weight gradient of one example; x and delta may be lists, for a layer used several times."""
+    sum((linear(a) * d).sum() for a, d in zip(x, delta, strict=True)).backward()
+    gradient, linear.weight.grad = linear.weight.grad, None
+    return torch.stack([block.norm() for block in gradient.chunk(blocks)])
+
+
+@pytest.mark.parametrize("tokens", [1, GRAM, DIRECT])
+@pytest.mark.parametrize(("d_in", "d_out", "blocks"), [(16, 16, 4), (24, 12, 2), (12, 32, 1)])
+def test_norms_are_those_of_the_true_weight_gradient(tokens, d_in, d_out, blocks):
+    torch.manual_seed(tokens)
+    linear = torch.nn.Linear(d_in, d_out).double()
+    x, delta = torch.randn(5, tokens, d_in).double(), torch.randn(5, tokens, d_out).double()
+    expected = torch.stack([true_norms(linear, x[n : n + 1], delta[n : n + 1], blocks) for n in range(5)])
+    torch.testing.assert_close(block_gradient_norms(x, delta, blocks), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [GRAM, DIRECT])
+def test_a_weight_used_twice_has_the_norm_of_the_sum(tokens):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(16, 16).double()
+    x, delta = torch.randn(2, 1, tokens, 16).double(), torch.randn(2, 1, tokens, 16).double()
+    end_to_end = block_gradient_norms(torch.cat([*x], dim=1), torch.cat([*delta], dim=1), 4)
+    torch.testing.assert_close(end_to_end[0], true_norms(linear, x, delta, 4), rtol=1e-5, atol=1e-6)
+    apart = sum(block_gradient_norms(a, d, 4) for a, d in zip(x, delta, strict=True))
+    assert (end_to_end < apart).all()
+
+
+@pytest.mark.parametrize("tokens", [GRAM, DIRECT])
+def test_gradients_that_cancel_have_no_norm(tokens):
+    x = torch.randn(1, 1, 16).expand(1, 2 * tokens, 16)
+    delta = torch.randn(1, tokens, 16)
+    norms = block_gradient_norms(x, torch.cat([delta, -delta], dim=1), 4)
+    torch.testing.assert_close(norms, torch.zeros(1, 4).double(), rtol=0, atol=1e-5)
+
+
+def test_padding_with_nothing_changes_no_norm():
+    x, delta = torch.randn(2, DIRECT, 16), torch.randn(2, DIRECT, 16)
+    x[:, GRAM:], delta[:, GRAM:] = 7.0, 0.0
+    short = block_gradient_norms(x[:, :GRAM], delta[:, :GRAM], 4)
+    torch.testing.assert_close(block_gradient_norms(x, delta, 4), short, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("longest", [4, 60])
+def test_models_with_short_and_with_long_texts(family, longest):
+    model, examples = tiny(family), random_examples(count=4, longest=longest)
+    *_, expected = reference_scores(model, family, examples)
+    found = hp.score_heads(hp.PrunableModel(model), examples, metrics=("gnorm",)).per_example["gnorm"]
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_the_loss_as_objective(family):
+    model, examples = tiny(family), random_examples(count=4)
+    *_, expected = reference_scores(model, family, examples, gnorm_objective="loss")
+    scores = hp.score_heads(hp.PrunableModel(model), examples, metrics=("gnorm",), gnorm_objective="loss")
+    found = scores.per_example["gnorm"]
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-6 * expected.max())
+
+
+def test_query_heads_of_a_group_share_the_norms_of_key_and_value():
+    norms = hp.score_heads(hp.PrunableModel(tiny("llama")), random_examples(), metrics=("gnorm",)).per_example["gnorm"]
+    q, k, v = norms.swapaxes(0, 1)
+    for shared in (k, v):
+        assert (shared[..., 0] == shared[..., 1]).all()
+        assert (shared[..., 1] != shared[..., 2]).all()
+    assert (q[..., 0] != q[..., 1]).all()
+
+
+def test_a_head_with_a_dead_value_projection_scores_zero():
+    model = tiny("bert")
+    *_, out = FAMILIES["bert"].projections(model)[0]
+    with torch.no_grad():
+        out.weight[:, :8] = 0
+    gnorm = hp.score_heads(hp.PrunableModel(model), random_examples(), metrics=("gnorm",)).gnorm
+    assert gnorm[0, 0] == 0
+    assert (gnorm.ravel()[1:] > 0).all()

@@ -1,0 +1,82 @@
+"""Every page through Streamlit's own test runner: what it says, what links restore, and what bad links do."""
+
+import time
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parent.parent
+TITLES = {
+    "model_and_text": "Which heads matter?",
+    "head_scores": "What is every head worth?",
+    "orthogonality": "Do importance and entropy say different things?",
+    "alpha": "Which heads go, as alpha moves?",
+}
+
+
+def opened(view="model_and_text", **link) -> AppTest:
+    """The app on one page, with what a first opening loads loaded."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in link.items():
+        app.query_params[name] = value
+    deadline = time.monotonic() + 60
+    app.run()
+    while "work" not in app.session_state:
+        assert time.monotonic() < deadline, "the embedded model was not loaded within 60 s"
+        time.sleep(0.2)
+        app.run()
+    if view != "model_and_text":
+        app.switch_page(f"pages/views/{view}.py").run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize("view", TITLES)
+def test_every_page_has_something_true_to_show(view):
+    app = opened(view)
+    assert app.title[0].value == TITLES[view]
+    assert "72 heads" in app.sidebar.markdown[0].value
+
+
+def test_the_first_page_counts_what_is_there():
+    metrics = {metric.label: metric.value for metric in opened().metric}
+    assert metrics["Layers"] == "6"
+    assert metrics["Heads"] == "72"
+    assert metrics["Parameters"] == "22.7 M"
+
+
+def test_the_verdict_is_in_words():
+    app = opened("orthogonality")
+    assert "Close to orthogonal" in app.success[0].value
+
+
+def test_moving_alpha_moves_hies_and_is_remembered():
+    app = opened("head_scores")
+    app.slider(key="scores_alpha").set_value(0.25).run()
+    assert not app.exception
+    assert app.session_state["set_alpha"] == 0.25
+    app.switch_page("pages/views/alpha.py").run()
+    assert app.session_state["set_alpha"] == 0.25
+
+
+def test_a_chosen_head_is_looked_into():
+    app = opened("head_scores")
+    app.session_state["set_head"] = (5, 9)
+    app.run()
+    assert "Layer 5, head 9" in [heading.value for heading in app.subheader]
+
+
+@pytest.mark.parametrize(("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("keep", "all"), ("head", "x")])
+def test_a_links_bad_value_is_told_and_replaced(name, bad):
+    app = opened("alpha" if name != "head" else "head_scores", **{name: bad})
+    assert not app.exception
+    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+
+
+def test_a_head_that_the_model_does_not_have_is_told():
+    app = opened("head_scores")
+    app.session_state["set_head"] = (40, 3)
+    app.run()
+    assert not app.exception
+    assert any("is not one of the 6 x 12" in toast.value for toast in app.toast)
