@@ -67,7 +67,9 @@ def test_a_chosen_head_is_looked_into():
     assert "Layer 5, head 9" in [heading.value for heading in app.subheader]
 
 
-@pytest.mark.parametrize(("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("keep", "all"), ("head", "x")])
+@pytest.mark.parametrize(
+    ("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("keep", "all"), ("head", "x")]
+)
 def test_a_links_bad_value_is_told_and_replaced(name, bad):
     app = opened("alpha" if name != "head" else "head_scores", **{name: bad})
     assert not app.exception

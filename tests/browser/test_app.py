@@ -171,7 +171,9 @@ def test_a_file_that_is_not_what_it_says_is_refused_and_nothing_is_lost(tab, ser
 def test_an_uploaded_table_is_scored(tab, server, tmp_path):
     open_page(tab, server, "")
     table = tmp_path / "mine.tsv"
-    table.write_text("what\tlabel\n" + "".join(f"flight {i} was {'great' if i % 2 else 'awful'}\t{i % 2 * 2}\n" for i in range(12)))
+    table.write_text(
+        "what\tlabel\n" + "".join(f"flight {i} was {'great' if i % 2 else 'awful'}\t{i % 2 * 2}\n" for i in range(12))
+    )
     upload(tab, table)
     expect(tab.get_by_test_id("stMain")).to_contain_text("Text column")
     tab.get_by_role("button", name="Load and score").click()

@@ -1,0 +1,77 @@
+"""The command line, as it is called: documents on standard output, one sentence and status 2 where it cannot be done."""
+
+import json
+
+import numpy as np
+import pytest
+
+from headprune_core.__main__ import main
+
+
+def document(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
+    printed = document(capsys, "score", "--evaluate")
+    assert set(printed["scores"]) == {"his", "ae", "gnorm"}
+    for values in printed["scores"].values():
+        assert np.shape(values) == (6, 12)
+        assert np.min(values) >= 0
+    assert printed["evaluation"]["accuracy"] >= 0.86
+    assert printed["evaluation"]["answers"] == 960
+
+
+def test_alpha_prints_the_mask_and_the_path(capsys):
+    printed = document(capsys, "alpha", "--alpha", "0.7", "--sparsity", "0.5")
+    assert np.sum(printed["mask"]) == 36
+    path = printed["path"]
+    assert path[0]["low"] == 0.0
+    assert path[-1]["high"] == 1.0
+    there = next(part for part in path if part["low"] < 0.7 <= part["high"])
+    assert there["mask"] == printed["mask"]
+
+
+def test_curves_prints_points_and_verdicts(capsys, tmp_path):
+    out = tmp_path / "curves.json"
+    short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--seeds", "2", "--evaluation-size", "9")
+    printed = document(capsys, "curves", *short, "--out", str(out))
+    assert len(printed["curves"]) == 2 * 3
+    assert [line["method"] for line in printed["verdicts"]] == ["his"]
+    assert json.loads(out.read_text()) == printed
+
+
+def test_a_table_for_people_is_the_default(capsys):
+    assert main(["score", "--size", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "HIS" in shown
+    assert shown.count("layer ") == 3
+
+
+def test_a_users_own_text_is_taken(capsys, tmp_path):
+    table = tmp_path / "mine.jsonl"
+    table.write_text("\n".join(json.dumps({"text": f"text number {i}"}) for i in range(6)))
+    printed = document(capsys, "score", "--text", str(table), "--size", "2")
+    assert printed["settings"]["objective"] == "prediction"
+    assert printed["settings"]["examples"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("alpha", "--alpha", "1.5"), "alpha is 1.5; expected a number from 0"),
+        (("alpha", "--sparsity", "-0.1"), "the sparsity is -0.1; expected a number from 0"),
+        (("score", "--text", "nothing.csv"), "there is no file nothing.csv"),
+        (("score", "--model", "./nothing"), "there is no folder './nothing'"),
+        (("score", "--size", "0"), "0 examples were asked for"),
+        (("curves", "--seeds", "0", "--size", "3"), "0 random seeds were asked for"),
+        (("score", "--split", "holdout"), "no split 'holdout'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
+    assert main([*arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
