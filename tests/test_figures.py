@@ -20,7 +20,8 @@ def curves():
         for method, seed, accuracy in (("his", None, 0.8), ("random", 0, 0.6), ("random", 1, 0.7)):
             value = accuracy - sparsity / 10
             lines.append((method, sparsity, int(15 * sparsity), seed, value, value - 0.1, value + 0.1, 1.0, 0.9, 0.9))
-    names = [
+    shares = ["accuracy", "accuracy_low", "accuracy_high", "loss", "agreement", "correlation"]
+    names = ["method", "sparsity", "heads_pruned", "seed", *shares]
         "method",
         "sparsity",
         "heads_pruned",
