@@ -22,17 +22,6 @@ def curves():
             lines.append((method, sparsity, int(15 * sparsity), seed, value, value - 0.1, value + 0.1, 1.0, 0.9, 0.9))
     shares = ["accuracy", "accuracy_low", "accuracy_high", "loss", "agreement", "correlation"]
     names = ["method", "sparsity", "heads_pruned", "seed", *shares]
-        "method",
-        "sparsity",
-        "heads_pruned",
-        "seed",
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "loss",
-        "agreement",
-        "correlation",
-    ]
     return pd.DataFrame(lines, columns=names).astype({"seed": "Int64"})
 
 
