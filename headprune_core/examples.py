@@ -6,6 +6,7 @@ lines) is cut in two by a fixed shuffle, so that "calibration" and "evaluation" 
 """
 
 import re
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ CALIBRATION_POOL = 256  # rows of a one-piece table that calibration may draw fr
 _TEXT = ("text", "sentence", "sentence1", "premise", "question", "content", "review", "tweet", "comment", "document")
 _PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence"}
 _LABEL = ("label", "labels", "sentiment", "class", "category", "target", "airline_sentiment")
+
+
+_MAKING = threading.Lock()  # a new Dataset is hashed with dill, which puts another sys.stdout in place for a moment
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,8 @@ def _dataset(table: pd.DataFrame, names: tuple[str, ...] | None) -> datasets.Dat
     if names and "label" in columns and all(isinstance(value, int) for value in columns["label"]):
         features = datasets.Features({name: datasets.Value("string") for name in columns})
         features["label"] = datasets.ClassLabel(names=list(names))
-    return datasets.Dataset.from_dict(columns, features=features)
+    with _MAKING:
+        return datasets.Dataset.from_dict(columns, features=features)
 
 
 def _is_text(column: pd.Series) -> bool:

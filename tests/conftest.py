@@ -1,6 +1,7 @@
 """What several test modules use: the real embedded model and text, loaded once."""
 
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub client is imported
 
@@ -26,3 +27,12 @@ def calibration():
 @pytest.fixture(scope="session")
 def embedded_scores(embedded_model, calibration):
     return hp.score_heads(embedded_model, calibration)
+
+
+@pytest.fixture
+def eager_switching():
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -1,6 +1,9 @@
 """Examples from every source: what is kept, what is left out and said, and what is never mixed."""
 
+import io
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -210,6 +213,15 @@ def test_pasted_lines_that_cannot_be_used(text, words):
 def test_a_size_or_split_that_cannot_be_is_refused(options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.load_examples(frame(), **options)
+
+
+def test_eight_threads_can_load_at_once_and_leave_the_output_alone(eager_switching, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    before = sys.stdout
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda seed: hp.load_examples(frame(), size=9, seed=seed % 8).to_dict(), range(200)))
+    assert sys.stdout is before
+    assert together == [hp.load_examples(frame(), size=9, seed=seed % 8).to_dict() for seed in range(200)]
 
 
 def test_the_embedded_text_has_three_splits():

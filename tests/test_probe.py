@@ -1,7 +1,6 @@
 """The probe: one shared model, many callers, nothing left behind."""
 
 import copy
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,15 +14,6 @@ from headprune_core.batches import encode
 from headprune_core.probe import Probe, probing
 
 
-@pytest.fixture
-def eager_switching():
-    """Threads that take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 @pytest.fixture(scope="module")
 def shared():
     return hp.PrunableModel(tiny("bert"))
@@ -35,9 +25,10 @@ def answer(model, ids=(5, 6, 7, 8)):
 
 
 def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switching):
+    texts = [random_examples(count=6 + number, seed=number) for number in range(8)]
+
     def task(number):
-        generator = np.random.default_rng(number)
-        examples = random_examples(count=6 + number, seed=number)
+        generator, examples = np.random.default_rng(number), texts[number]
         reduction = ("example", "token")[number % 2]
         scores = hp.score_heads(shared, examples, batch_size=1 + number, his_reduction=reduction)
         masks = generator.random((3, *shared.grid.shape)) < 0.6
