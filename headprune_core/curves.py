@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
-from .criteria import CRITERIA, find_criterion
+from .criteria import find_criterion
 from .errors import Cancelled, HeadPruneError
 from .evaluation import MaskEvaluation, evaluate_masks
 from .masks import prune_mask
@@ -70,29 +70,29 @@ def wilson(successes, trials: int, confidence: float = 0.95) -> tuple[np.ndarray
     return np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
 
 
+def main_measure(curves: pd.DataFrame) -> str:
+    """What to judge curves by: accuracy, or agreement with the unpruned model where there are no labels."""
+    return "accuracy" if curves.accuracy.notna().any() else "agreement"
+
+
 def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
-    """How each method compares with random removal, by the area under accuracy against sparsity.
+    """How each method compares with random removal, by the area under its main measure against sparsity.
 
     Columns: method, area, random_low, random_high (over seeds), verdict ("better than random", "no better than random",
-    "worse than random"), one row a method; empty without labels and without random curves of two points or more.
+    "worse than random"), one row a method; empty without random curves of two points or more.
     """
-    curves = curves[curves.accuracy.notna()]
+    measure = main_measure(curves)
     random = curves[curves.method == "random"]
     if random.empty or curves.sparsity.nunique() < 2:
         return pd.DataFrame(columns=["method", "area", "random_low", "random_high", "verdict"])
-    areas = [_area(part) for _, part in random.groupby("seed")]
+    areas = [_area(part, measure) for _, part in random.groupby("seed")]
     low, high = min(areas), max(areas)
     lines = []
     for method, part in curves[curves.method != "random"].groupby("method", sort=False):
-        area = _area(part)
+        area = _area(part, measure)
         verdict = "better than" if area > high else "worse than" if area < low else "no better than"
         lines.append((method, area, low, high, f"{verdict} random"))
     return pd.DataFrame(lines, columns=["method", "area", "random_low", "random_high", "verdict"])
-
-
-def missing_metrics(methods: Sequence[str], scores: HeadScores) -> list[str]:
-    """Metrics that `methods` need and `scores` do not hold."""
-    return sorted({m for name in methods for m in CRITERIA[name].needs} - set(scores.per_example))
 
 
 def _ranking(name: str, seed: int | None, scores: HeadScores, alpha: float) -> np.ndarray:
@@ -122,7 +122,7 @@ def _table(chosen, sparsity: float, masks: np.ndarray, result: MaskEvaluation) -
     )
 
 
-def _area(curve: pd.DataFrame) -> float:
-    """Mean accuracy over the range of sparsities, by trapezia."""
+def _area(curve: pd.DataFrame, measure: str) -> float:
+    """The measure's mean over the range of sparsities, by trapezia."""
     curve = curve.sort_values("sparsity")
-    return float(np.trapezoid(curve.accuracy, curve.sparsity) / np.ptp(curve.sparsity))
+    return float(np.trapezoid(curve[measure], curve.sparsity) / np.ptp(curve.sparsity))

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .criteria import CRITERIA
-from .curves import REGIMES
+from .curves import REGIMES, main_measure
 from .scores.agreement import Orthogonality
 
 METRIC_LABELS = {"his": "HIS · importance", "ae": "AE · entropy", "hies": "HIES · mixed", "gnorm": "Gnorm · gradients"}
@@ -194,16 +194,15 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
 
 
 def curves_words(curves: pd.DataFrame, at: float = 0.5) -> str:
-    """The figure in a sentence: accuracy of every method and of random removal at the sparsity nearest to `at`."""
-    at = min(curves.sparsity.unique(), key=lambda s: abs(s - at))
-    there = curves[curves.sparsity == at]
-    parts = [
-        f"{label(m)} {a:.1%}" for m, a in there[there.method != "random"][["method", "accuracy"]].itertuples(index=False)
-    ]
-    random = there.loc[there.method == "random", "accuracy"]
-    if len(random):
-        parts.append(f"random {random.min():.1%} to {random.max():.1%}")
-    return f"Accuracy with {at:.0%} of the heads removed: {', '.join(parts)}."
+    """The figure in a sentence: every method and random removal at the sparsity nearest to `at`."""
+    measure = main_measure(curves)
+    at = min(curves.sparsity.unique(), key=lambda sparsity: abs(sparsity - at))
+    there = curves[curves.sparsity == at].set_index("method")[measure]
+    parts = [f"{label(method)} {value:.1%}" for method, value in there.items() if method != "random"]
+    if "random" in there:
+        parts.append(f"random {there.loc[['random']].min():.1%} to {there.loc[['random']].max():.1%}")
+    what = "Accuracy" if measure == "accuracy" else "Agreement with the unpruned model"
+    return f"{what} with {at:.0%} of the heads removed: {', '.join(parts)}."
 
 
 def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Figure:

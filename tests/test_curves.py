@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from tiny import random_examples, tiny
 
 import headprune_core as hp
-from headprune_core.curves import missing_metrics, wilson
+from headprune_core.curves import wilson
 
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
 COLUMNS += ["loss", "agreement", "correlation"]
@@ -129,7 +129,6 @@ def test_options_that_cannot_be_are_refused(model, examples, scores, options, wo
 
 def test_a_method_whose_metric_is_missing_is_refused(model, examples, scores):
     some = hp.HeadScores(scores.grid, {"ae": scores.per_example["ae"]})
-    assert missing_metrics(["hies", "gnorm", "ae", "random"], some) == ["gnorm", "his"]
     with pytest.raises(hp.HeadPruneError, match="'his' was not computed"):
         run(model, examples, some)
 
@@ -199,13 +198,20 @@ def test_verdicts_by_hand():
     [
         made_up(good=[1.0, 1.0, 1.0]),
         made_up(random=[[1.0, 1.0, 1.0]], good=[1.0, 1.0, 1.0]).query("sparsity == 0.1"),
-        made_up(random=[[np.nan] * 3], good=[np.nan] * 3),
     ],
-    ids=["no random curve", "one sparsity", "no labels"],
+    ids=["no random curve", "one sparsity"],
 )
 def test_there_is_no_verdict_without(frame):
     assert hp.verdicts(frame).empty
     assert list(hp.verdicts(frame).columns) == ["method", "area", "random_low", "random_high", "verdict"]
+
+
+def test_without_labels_the_verdict_is_by_agreement():
+    frame = made_up(random=[[0.9, 0.5, 0.3]], good=[0.9, 0.9, 0.9])
+    unlabelled = frame.assign(agreement=frame.accuracy, accuracy=np.nan)
+    by_agreement, by_accuracy = (hp.verdicts(curves) for curves in (unlabelled, frame))
+    assert by_agreement.verdict.to_list() == ["better than random"]
+    assert by_agreement.area.to_list() == by_accuracy.area.to_list()
 
 
 def test_verdicts_of_real_curves_name_every_method_but_random(curves):

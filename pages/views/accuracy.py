@@ -3,6 +3,7 @@
 import streamlit as st
 
 from headprune_core import CRITERIA
+from headprune_core.curves import main_measure
 from headprune_core.figures import curves_figure, curves_words, label
 from pages.parts.curve_run import CurveRequest, curves, start_curves
 from pages.parts.panels import downloads, progress_panel
@@ -74,10 +75,11 @@ def drawn() -> None:
     if result.frame is None:
         st.caption("The first points are on their way.")
         return
+    shown = [name for name in ("accuracy", "agreement", "correlation", "loss") if result.frame[name].notna().any()]
     measure = st.segmented_control(
         "Show",
-        ["accuracy", "agreement", "correlation", "loss"],
-        default="accuracy",
+        shown,
+        default=shown[0],
         required=True,
         key="measure",
         format_func=str.capitalize,
@@ -101,10 +103,11 @@ if result.frame is None:
 if len(result.verdicts):
     st.subheader("Better than random?")
     icons = {"better than random": ":material/check_circle:", "worse than random": ":material/cancel:"}
+    measured = main_measure(result.frame)
     for line in result.verdicts.itertuples():
         control = " That is what a control should be." if line.method == "inverse_gnorm" and "worse" in line.verdict else ""
         st.markdown(
-            f"{icons.get(line.verdict, ':material/help:')} **{label(line.method)}** is **{line.verdict}**: mean accuracy "
+            f"{icons.get(line.verdict, ':material/help:')} **{label(line.method)}** is **{line.verdict}**: mean {measured} "
             f"over the range {line.area:.3f}, random orders {line.random_low:.3f} to {line.random_high:.3f}.{control}"
         )
 downloads("curves", result.frame, {"model": loaded.model.name, "text": loaded.text_name, "settings": vars(result.request)})
