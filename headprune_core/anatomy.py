@@ -126,14 +126,14 @@ def _try_out(model: PreTrainedModel, probe: Probe) -> torch.Tensor | None:
 
 def _task(model: PreTrainedModel, logits: torch.Tensor | None, looks_back: bool) -> str:
     shape = None if logits is None else tuple(logits.shape)
-    if shape is not None and len(shape) == 2:
+    if shape is not None and len(shape) == 2 and shape[1] > 1:
         return "classification"
     if looks_back and shape == (1, 4, model.get_input_embeddings().num_embeddings):
         return "language"
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
-        f"{type(model).__name__} gives {found} for one text of 4 tokens; expected (1, classes), or (1, 4, vocabulary) "
-        "of a language model that looks only backwards"
+        f"{type(model).__name__} gives {found} for one text of 4 tokens; expected (1, two or more classes), or "
+        "(1, 4, vocabulary) of a language model that looks only backwards"
     )
 
 

@@ -24,7 +24,11 @@ from . import embedded
 from .anatomy import HeadGrid, find_heads, watch
 from .errors import HeadPruneError
 
-LOADERS = {"ForSequenceClassification": AutoModelForSequenceClassification, "ForCausalLM": AutoModelForCausalLM}
+LOADERS = {  # by the ending of the architecture's name
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForCausalLM": AutoModelForCausalLM,
+    "LMHeadModel": AutoModelForCausalLM,
+}
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
@@ -70,9 +74,10 @@ class PrunableModel:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write safetensors, config and tokenizer to `folder`; `from_pretrained` reads them back."""
-        self.model.save_pretrained(folder)
-        if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder)
+        with _quiet():
+            self.model.save_pretrained(folder)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(folder)
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, under whatever probe is active."""

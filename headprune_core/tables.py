@@ -60,7 +60,8 @@ def _text(data: bytes) -> io.StringIO:
 
 
 def _delimited(data: bytes, separator: str) -> pd.DataFrame:
-    table = pd.read_csv(_text(data), sep=separator)
+    # an empty cell is missing; the words None, null and NA are text like any other
+    table = pd.read_csv(_text(data), sep=separator, keep_default_na=False, na_values=[""])
     if not isinstance(table.index, pd.RangeIndex):  # pandas would take the first values for row names and shift the rest
         raise ValueError("its rows have more values than its header has names; put text that holds a separator in quotes")
     return table

@@ -106,6 +106,10 @@ REFUSED = {
         "encoder-decoder",
     ),
     "token classification": (lambda: t.BertForTokenClassification(t.BertConfig(**MASKED)), r"shape \(1, 4, 2\)"),
+    "regression": (
+        lambda: t.BertForSequenceClassification(t.BertConfig(**MASKED | {"num_labels": 1})),
+        "expected \\(1, two or more classes\\)",
+    ),
     "no logits": (lambda: t.BertModel(t.BertConfig(**MASKED)), "gives no logits"),
     "question answering": (lambda: t.BertForQuestionAnswering(t.BertConfig(**MASKED)), "gives no logits"),
     "masked language model": (lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)), "looks only backwards"),

@@ -84,5 +84,11 @@ def test_a_pickle_is_refused_and_never_opened(name, protocol):
         read_table(name, pickle.dumps([Trap(), 1.5], protocol=protocol))
 
 
+def test_words_that_look_like_nothing_are_text():
+    table = read_table("a.csv", b"text,label\nNone,NA\nnull,\n")
+    assert table.text.to_list() == ["None", "null"]
+    assert table.label.isna().to_list() == [False, True]
+
+
 def test_column_names_are_text():
     assert list(read_table("a.json", b'["one text", "another"]').columns) == ["0"]

@@ -190,3 +190,17 @@ def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     expect(tab.get_by_test_id("stAlert").first).to_contain_text("There is no folder '/nowhere/at/all'")
     expect(tab.get_by_test_id("stAlert").first).to_contain_text("What was loaded before is still there.")
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
+
+
+def test_one_users_work_does_not_show_in_anothers(browser, server, tmp_path):
+    table = tmp_path / "secret.csv"
+    table.write_text("text\n" + "".join(f"a private remark number {i}\n" for i in range(6)))
+    with opened_tab(browser) as mine, opened_tab(browser) as yours:
+        open_page(mine, server, "")
+        open_page(yours, server, "")
+        upload(mine, table)
+        mine.get_by_role("button", name="Load and score").click()
+        expect(mine.get_by_test_id("stSidebar")).to_contain_text("secret.csv")
+        yours.reload()
+        expect(yours.get_by_test_id("stSidebar")).to_contain_text("embedded tweets")
+        expect(yours.get_by_test_id("stApp")).not_to_contain_text("secret.csv")
