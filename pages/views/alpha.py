@@ -35,7 +35,7 @@ hies = scores.hies(now.alpha, entropy_direction=now.keep)
 mask = prune_mask(hies, now.sparsity)
 alone = prune_mask(scores.hies(1.0), now.sparsity)
 path = alpha_path(scores.his, scores.ae, now.sparsity, entropy_direction=now.keep)
-here = next((part for part in path if part.low <= now.alpha <= part.high), path[-1])
+held = [part for part in path if part.low <= now.alpha <= part.high and (part.mask == mask).all()]
 
 st.subheader("Against HIS alone")
 
@@ -52,9 +52,10 @@ else:
     left, right = st.columns(2)
     left.markdown(f"**Kept, though HIS alone would remove them** (layer.head)  \n{listed(mask & ~alone)}")
     right.markdown(f"**Removed, though HIS alone would keep them** (layer.head)  \n{listed(~mask & alone)}")
+holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity there are {len(path)} different masks; this one holds for alpha from "
-    f"{here.low:.3f} to {here.high:.3f}. Scores are scaled within each layer and ranked over the whole model."
+    f"As alpha runs from 0 to 1 at this sparsity there are {len(path)} different masks; this one holds for alpha {holds}. "
+    "Scores are scaled within each layer and ranked over the whole model."
 )
 row, head = (index.ravel() for index in np.indices(mask.shape))
 frame = pd.DataFrame(

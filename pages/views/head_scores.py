@@ -48,10 +48,18 @@ if selected is not None and not (0 <= selected[0] < rows and 0 <= selected[1] < 
 
 
 def take_click(key: str) -> None:
+    """A click opens the inspector on a cell; a second click on the same cell, which unselects it, turns it off and on."""
     points = st.session_state[key]["selection"]["points"]
     if points:
-        row, head = points[0]["customdata"][:2]
-        remember("head", (int(row), int(head)))
+        st.session_state["clicked"] = tuple(int(i) for i in points[0]["customdata"][:2])
+        remember("head", st.session_state["clicked"])
+    else:
+        remember("head", None if setting("head") else st.session_state.get("clicked"))
+
+
+def take_row() -> None:
+    rows_picked = st.session_state["score_table"]["selection"]["rows"]
+    remember("head", divmod(rows_picked[0], heads) if rows_picked else None)
 
 
 places = [*st.columns(2), *st.columns(2)]
@@ -78,11 +86,6 @@ with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
 st.subheader("The table")
 frame = scores.to_frame()
 frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
-picked = st.dataframe(frame, hide_index=True, height=280, on_select="rerun", selection_mode="single-row", key="score_table")
-if picked["selection"]["rows"]:
-    line = frame.iloc[picked["selection"]["rows"][0]]
-    if (chosen := (int(line["row"]), int(line["head"]))) != selected:
-        remember("head", chosen)
-        st.rerun()
+st.dataframe(frame, hide_index=True, height=280, on_select=take_row, selection_mode="single-row", key="score_table")
 document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings}
 downloads("head_scores", frame, document | {"scores": {name: values.tolist() for name, values in table.items()}})
