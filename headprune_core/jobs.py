@@ -61,6 +61,7 @@ class Job:
     @property
     def snapshot(self) -> Snapshot:
         done, total, note = self._report
+        note = "Stopping after this step" if self._stop.is_set() else note
         seconds = time.monotonic() - self._started
         left = seconds * (total - done) / done if done and seconds > 1.0 else None
         return Snapshot(done, total, note, seconds, left)

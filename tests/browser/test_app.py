@@ -35,6 +35,16 @@ def test_every_page_opens_by_its_own_link_on_a_fresh_server(browser, path):
         assert tab.url == address + path
 
 
+def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
+    with running_server() as address, opened_tab(browser) as tab:
+        tab.goto(address)
+        tab.get_by_role("button", name="Cancel").click()
+        expect(tab.get_by_test_id("stAlert")).to_contain_text("was cancelled")
+        tab.get_by_role("button", name="Load the embedded model again").click()
+        expect(tab.get_by_role("heading", level=1)).to_have_text(PAGES[""])
+        expect(tab.get_by_test_id("stAlert")).to_have_count(0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "accuracy"])
 def test_pages_fit_a_phone(browser, server, path, scheme):

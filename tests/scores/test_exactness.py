@@ -25,3 +25,14 @@ def test_scores_equal_the_plain_reference(case, batch_size):
     np.testing.assert_allclose(scores.his, his.mean(0), rtol=1e-4)
     np.testing.assert_allclose(scores.ae, ae.mean(0), rtol=1e-4)
     np.testing.assert_allclose(scores.gnorm, gnorm.mean(0).prod(0), rtol=1e-4)
+
+
+def test_scores_of_the_real_model_on_real_text_equal_the_plain_reference(embedded_model, calibration):
+    few = calibration.select(range(6))
+    tokens = embedded_model.tokenizer(list(few["text"]))["input_ids"]
+    ready = [{"input_ids": ids, "label": label} for ids, label in zip(tokens, few["label"], strict=True)]
+    his, ae, gnorm = reference_scores(embedded_model.model, "bert", ready)
+    scores = hp.score_heads(embedded_model, few)
+    np.testing.assert_allclose(scores.his, his.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(scores.ae, ae.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores.gnorm, gnorm.mean(0).prod(0), rtol=1e-4)
