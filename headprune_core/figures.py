@@ -23,7 +23,7 @@ _STYLE = {  # method -> colour, dash, symbol
     "inverse_ae": ("#e69f00", "dash", "triangle-down"),
     "inverse_gnorm": ("#56b4e9", "dot", "x"),
 }
-_RANDOM = "rgba(128, 128, 128, {})"
+_GREY = "rgba(128, 128, 128, {})"
 _OTHER = ("#7a5195", "dashdot", "star")
 _MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
 
@@ -135,14 +135,14 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     figure = go.Figure()
     end = float(curves.sparsity.max())
     for number, (low, high, name) in enumerate(REGIMES):
-        if low < end:
+        if low < end:  # names at two heights: on a phone they would overlap
             figure.add_vrect(
                 x0=low,
                 x1=min(high, end),
-                fillcolor=_RANDOM.format(0.05 * number),
+                fillcolor=_GREY.format(0.05 * number),
                 line_width=0,
                 layer="below",
-                annotation={"text": name, "font_size": 11, "opacity": 0.75},
+                annotation={"text": name, "font_size": 11, "opacity": 0.75, "yshift": 16 * (number % 2)},
                 annotation_position="top left",
             )
     random = curves[curves.method == "random"].groupby("sparsity")[measure].agg(["min", "mean", "max"]).reset_index()
@@ -154,7 +154,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=x,
             y=y,
             fill="toself",
-            fillcolor=_RANDOM.format(0.28),
+            fillcolor=_GREY.format(0.28),
             line_width=0,
             hoverinfo="skip",
             mode="lines",
@@ -164,7 +164,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=random.sparsity,
             y=random["mean"],
             mode="lines",
-            line={"color": _RANDOM.format(1), "dash": "dot"},
+            line={"color": _GREY.format(1), "dash": "dot"},
             name="random, mean",
             hovertemplate="random mean: %{y:.3f}<extra></extra>",
         )
@@ -174,19 +174,22 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     if len(whole) and measure in ("accuracy", "loss"):
         figure.add_hline(
             y=whole.iloc[0],
-            line={"dash": "dash", "width": 1.5},
+            line={"dash": "dash", "width": 1.5, "color": _GREY.format(1)},
             annotation_text="unpruned",
             annotation_position="bottom right",
         )
     if chance is not None and measure == "accuracy":
         figure.add_hline(
-            y=chance, line={"dash": "dot", "width": 1}, annotation_text="guessing", annotation_position="top right"
+            y=chance,
+            line={"dash": "dot", "width": 1, "color": _GREY.format(1)},
+            annotation_text="guessing",
+            annotation_position="top right",
         )
     figure.update_xaxes(title="heads removed", tickformat=".0%", range=[-0.012, (end or 1) + 0.012])
     figure.update_yaxes(title=measure if measure != "correlation" else "correlation of logits with the unpruned model's")
     figure.update_layout(
         height=520,
-        margin={**_MARGIN, "t": 24},
+        margin={**_MARGIN, "t": 32},
         hovermode="x unified",
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )
