@@ -98,7 +98,9 @@ def table_form(name: str, table: pd.DataFrame) -> Request:
         for place, caption, first in places
     )
     st.dataframe(table.head(5), hide_index=True)
-    return Request(text=name, table=table, columns=columns)
+    chosen = list(dict.fromkeys(column for column in columns if column))
+    # what was not chosen is left out, or a column that looks like labels would be taken all the same
+    return Request(text=name, table=table[chosen] if columns[0] else table, columns=columns)
 
 
 def complaint(model: str, text: Request | None) -> str | None:

@@ -190,6 +190,17 @@ def test_an_uploaded_table_is_scored(tab, server, tmp_path):
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 texts to score, 8 to test")
 
 
+def test_labels_can_be_left_out(tab, server, tmp_path):
+    open_page(tab, server, "")
+    table = tmp_path / "mine.csv"
+    table.write_text("text,label\n" + "".join(f"remark number {i},sarcastic\n" for i in range(6)))
+    upload(tab, table)
+    tab.get_by_role("combobox", name="Label column").click()
+    tab.get_by_role("option", name="none").click()
+    tab.get_by_role("button", name="Load and score").click()
+    expect(tab.get_by_test_id("stMain")).to_contain_text("The text has no labels")
+
+
 def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     open_page(tab, server, "")
     tab.get_by_text("Load another model or text").click()
