@@ -47,7 +47,8 @@ class CurveResult:
 def start_curves(loaded: Work, request: CurveRequest) -> None:
     """Measure in the background; points show as they come, and a cancelled run keeps its points."""
     result, server = CurveResult(loaded.key, request), shared()
-    examples = loaded.evaluation.select(range(request.size))
+    # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
+    examples = loaded.evaluation.select(range(request.size), new_fingerprint=f"{loaded.key}-{request.size}")
 
     def keep(frame: pd.DataFrame) -> None:
         result.frame = frame
