@@ -120,7 +120,7 @@ def curves(options) -> tuple[Document, str]:
 def _scored(options, **more):
     model = PrunableModel.from_pretrained(options.model, revision=options.revision)
     examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
-    labelled = "label" in examples.column_names or model.task == "language"
+    labelled = "label" in examples.column_names or model.task != "classification"
     objective = "loss" if labelled else "prediction"
     return model, score_heads(model, examples, objective=objective, progress=_progress(options), **more)
 

@@ -1,49 +1,86 @@
-"""Where the heads of a model are, found by running it once on a few tokens and looking at what its attention modules do.
+"""Where the heads of a model are, found by running it once on a few tokens and following what flows, not by names.
+
+Around each attention call the trial run cuts the graph at every linear layer. What a head's query, key or value still has
+a gradient to are then the very outputs of the very layer that make it, whatever that layer is called and however q, k and
+v are laid out in it: side by side (GPT-2, ModernBERT), interleaved (GPT-NeoX), shared by a group (LLaMA), behind rotations
+and norms (Qwen3). The layer that next takes the heads' outputs in is the output projection.
 
 A row is an attention module that owns weights; a layer is one attention call of the forward pass. They differ where
 layers share weights (ALBERT: one row, twelve layers). Rows and heads keep their numbers for ever.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from .errors import HeadPruneError
-from .probe import ATTENTION, AttentionCall, Probe, probing, watch_projection
+from .probe import AttentionCall
 
-# The field's names for the projections of an attention module; the first that is there is taken.
-PROJECTIONS = {
-    "q": ("q_proj", "query", "q_lin", "q", "query_proj", "wq", "to_q"),
-    "k": ("k_proj", "key", "k_lin", "k", "key_proj", "wk", "to_k"),
-    "v": ("v_proj", "value", "v_lin", "v", "value_proj", "wv", "to_v"),
-}
-OUTPUTS = ("o_proj", "out_proj", "out_lin", "o", "out", "dense", "wo", "to_out")
+NEAR = 16  # linear calls before (after) an attention call among which its projections are looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A linear layer and which of its features belong to which head: features (heads, size).
+
+    They number the outputs of a q, k or v projection and the inputs of an output projection. A fused layer is the module
+    of several projections.
+    """
+
+    module: nn.Module
+    features: np.ndarray
+
+    @property
+    def heads(self) -> int:
+        return len(self.features)
+
+    def blocks(self, outputs: bool) -> list[Tensor]:
+        """Each head's part of the weight: its output features (outputs True) or its input features."""
+        weight = self.module.weight
+        along = int(outputs == isinstance(self.module, Conv1D))  # a Conv1D keeps its weight the other way round
+        return [weight.index_select(along, torch.as_tensor(f, device=weight.device)) for f in self.features]
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """One attention module: its path, its heads and the four projections around them."""
+    """One attention module: its path, its heads, the four projections around them, and what it attends to.
+
+    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross".
+    """
 
     name: str
     module: nn.Module
-    heads: int
-    kv_heads: int
-    head_size: int
-    q: nn.Module
-    k: nn.Module
-    v: nn.Module
-    out: nn.Module
+    q: Projection
+    k: Projection
+    v: Projection
+    out: Projection
+    kind: str = "self"
+
+    @property
+    def heads(self) -> int:
+        return self.q.heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.k.heads
+
+    @property
+    def head_size(self) -> int:
+        return self.q.features.shape[1]
 
     @property
     def parameters_per_head(self) -> float:
         """Weights and biases that go with one head: its q rows, its share of a k and a v block, its output columns."""
-        per_query = _rows(self.q) + self.out.weight.shape[0]
-        per_key = _rows(self.k) + _rows(self.v)
-        return self.head_size * (per_query + per_key * self.kv_heads / self.heads)
+        share = self.kv_heads / self.heads
+        blocks = ((self.q, 1.0), (self.k, share), (self.v, share))
+        inward = sum(part * p.features.shape[1] * _rows(p.module) for p, part in blocks)
+        return inward + self.out.features.shape[1] * _width(self.out.module)[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +103,30 @@ class HeadGrid:
         return tuple(row.name for row in self.rows)
 
     @property
+    def row_labels(self) -> tuple[str, ...]:
+        """What people call the rows: "0", "1", ..., in an encoder-decoder "encoder 0", "decoder 0", "cross 0", ..."""
+        seen, labels = Counter(), []
+        for row in self.rows:
+            labels.append(f"{seen[row.kind]}" if row.kind == "self" else f"{row.kind} {seen[row.kind]}")
+            seen[row.kind] += 1
+        return tuple(labels)
+
+    def weights(self) -> Iterator[tuple[str, dict[str, list[Tensor]]]]:
+        """For each row its name and each head's query, key, value and output weights (key and value by key-value head)."""
+        for row in self.rows:
+            inward = {"query": row.q, "key": row.k, "value": row.v}
+            blocks = {name: part.blocks(outputs=True) for name, part in inward.items()}
+            yield row.name, blocks | {"output": row.out.blocks(outputs=False)}
+
+    def moved(self, to: Mapping[nn.Module, nn.Module]) -> "HeadGrid":
+        """The same grid on a copy of the model, whose modules `to` gives."""
+        rows = []
+        for row in self.rows:
+            parts = {p: Projection(to[getattr(row, p).module], getattr(row, p).features) for p in ("q", "k", "v", "out")}
+            rows.append(replace(row, module=to[row.module], **parts))
+        return HeadGrid(tuple(rows), self.layers)
+
+    @property
     def kv_group(self) -> np.ndarray:
         return np.stack([np.arange(row.heads) * row.kv_heads // row.heads for row in self.rows])
 
@@ -74,96 +135,161 @@ class HeadGrid:
         return np.stack([np.full(row.heads, row.parameters_per_head) for row in self.rows])
 
 
-def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str]:
-    """Switch `model` to our attention function, run it once and return its head grid and its task.
+@dataclass(frozen=True, eq=False)
+class LinearCall:
+    """One call of a linear layer in the trial run; y was cut off from what made it."""
 
-    The task is "classification" (logits of shape (N, C)) or "language" (logits of shape (N, T, V)).
-    Raises HeadPruneError, naming the model and the reason, where heads cannot be found.
-    """
+    module: nn.Module
+    x: Tensor
+    y: Tensor
+
+
+@dataclass
+class Trial:
+    """What happened in a trial run, in order. Its two methods are a probe's callbacks."""
+
+    events: list = field(default_factory=list)
+
+    def on_projection(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        cut = y.detach().requires_grad_()
+        self.events.append(LinearCall(module, x, cut))
+        return cut.clone()  # a leaf may not be written to, and some models do
+
+    def on_attention(self, call: AttentionCall) -> None:
+        self.events.append(call)
+
+    @property
+    def attention_calls(self) -> list[AttentionCall]:
+        return [event for event in self.events if isinstance(event, AttentionCall)]
+
+    @property
+    def linear_calls(self) -> list[LinearCall]:
+        return [event for event in self.events if isinstance(event, LinearCall)]
+
+
+def linear_layers(model: nn.Module) -> list[nn.Module]:
+    """Every layer that may be a projection."""
+    return [module for module in model.modules() if isinstance(module, (nn.Linear, Conv1D))]
+
+
+def head_grid(model: PreTrainedModel, trial: Trial) -> HeadGrid:
+    """The head grid that a trial run of `model` shows; HeadPruneError, by name and reason, where it shows none."""
     name = type(model).__name__
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise HeadPruneError(f"{name} is an encoder-decoder; expected an encoder or a decoder alone (BERT, LLaMA, ...)")
-    calls: list[AttentionCall] = []
-    # without SDPA in its class a model has attention that SDPA would get wrong (sinks, soft caps)
-    if model._can_set_attn_implementation() and model._supports_sdpa:
-        model.set_attn_implementation(ATTENTION)
-        logits = _try_out(model, Probe(on_attention=calls.append))
+    calls = trial.attention_calls
     if not calls:
         raise HeadPruneError(
-            f"{name} computes attention in its own way, not as SDPA through the Transformers attention interface, so its "
-            "heads cannot be reached; choose a model of a family that does (BERT, RoBERTa, ELECTRA, DistilBERT, LLaMA, ...)"
+            f"{name} ran without calling its attention through the Transformers attention interface, so its heads cannot be "
+            "reached; choose a model whose layers use it"
         )
     paths = {module: path for path, module in model.named_modules()}
-    first_call = {call.module: call for call in reversed(calls)}
     order = list(dict.fromkeys(call.module for call in calls))
-    rows = tuple(_row(model, paths[module], first_call[module]) for module in order)
+    first = {call.module: i for i, call in reversed(list(enumerate(trial.events))) if isinstance(call, AttentionCall)}
+    known: dict = {}
+    rows = tuple(_row(f"{name}: {paths[m]}", paths[m], trial.events, first[m], known) for m in order)
+    if getattr(model.config, "is_encoder_decoder", False):
+        decoder = model.get_decoder()
+        inside = set(decoder.modules())
+        rows = tuple(_with_kind(row, trial.events, row.module in inside) for row in rows)
     heads = Counter(row.heads for row in rows)
     if len(heads) > 1:
         raise HeadPruneError(f"{name} has rows of {sorted(heads)} heads; expected the same number of heads in every row")
-    looks_back = all(getattr(module, "is_causal", True) for module in order)
-    return HeadGrid(rows, tuple(order.index(call.module) for call in calls)), _task(model, logits, looks_back)
+    return HeadGrid(rows, tuple(order.index(call.module) for call in calls))
 
 
-def watch(grid: HeadGrid) -> None:
-    """Make the q, k and v projections of every row visible to probes."""
-    for projection in {p for row in grid.rows for p in (row.q, row.k, row.v)}:
-        watch_projection(projection)
-
-
-def _try_out(model: PreTrainedModel, probe: Probe) -> torch.Tensor | None:
-    """The logits for one text of 4 tokens, None where the model gives none."""
-    tokens = torch.ones((1, 4), dtype=torch.long, device=model.device)
-    try:
-        with torch.no_grad(), probing(probe):
-            return getattr(model(input_ids=tokens), "logits", None)
-    except Exception as error:  # a model that wants other inputs fails in its own way
-        reason = " ".join(str(error).split())[:120]
+def _row(where: str, path: str, events: list, at: int, known: dict) -> AttentionRow:
+    """The row of the attention call events[at]; `known` keeps layouts of layers that are alike."""
+    call = events[at]
+    before = [event for event in events[max(0, at - NEAR) : at] if isinstance(event, LinearCall)]
+    sources = {part: _source(where, part, getattr(call, name), before) for part, name in zip("qkv", _INPUTS, strict=True)}
+    after = [event for event in events[at + 1 : at + 1 + NEAR] if isinstance(event, LinearCall)]
+    out = next((event for event in after if event.x.requires_grad and _depends(event.x, call.output)), None)
+    if out is None or out.x.shape[-1] != call.output.shape[2] * call.output.shape[3]:
         raise HeadPruneError(
-            f"{type(model).__name__} does not run on a text alone ({type(error).__name__}: {reason}); expected a model for "
-            "sequence classification or a causal language model"
-        ) from error
-
-
-def _task(model: PreTrainedModel, logits: torch.Tensor | None, looks_back: bool) -> str:
-    shape = None if logits is None else tuple(logits.shape)
-    if shape is not None and len(shape) == 2 and shape[1] > 1:
-        return "classification"
-    if looks_back and shape == (1, 4, model.get_input_embeddings().num_embeddings):
-        return "language"
-    found = "no logits" if shape is None else f"logits of shape {shape}"
-    raise HeadPruneError(
-        f"{type(model).__name__} gives {found} for one text of 4 tokens; expected (1, two or more classes), or "
-        "(1, 4, vocabulary) of a language model that looks only backwards"
-    )
-
-
-def _row(model: PreTrainedModel, path: str, call: AttentionCall) -> AttentionRow:
-    module = call.module
-    found = {part: _child(module, names) for part, names in PROJECTIONS.items()}
-    parent = model.get_submodule(path.rpartition(".")[0])
-    found["out"] = _child(module, OUTPUTS) or _child(getattr(parent, "output", parent), OUTPUTS)
-    missing = [part for part, projection in found.items() if projection is None]
-    if missing:
-        raise HeadPruneError(
-            f"{type(model).__name__}: {path} ({type(module).__name__}) has no separate linear layer for "
-            f"{', '.join(missing)}; expected one each for q, k, v and the output"
+            f"{where} hands its heads' outputs to no linear layer of their width; expected an output projection"
         )
-    _, heads, _, size = call.query.shape
-    row = AttentionRow(path, module, heads, call.key.shape[1], size, **found)
-    widths = [found[part].weight.shape[0] for part in "qkv"]
-    if widths != [heads * size, row.kv_heads * size, row.kv_heads * size]:
+    shapes = [(p.module.__class__, tuple(p.y.shape)) for p in (*sources.values(), out)]
+    shared = tuple(p.module is sources["q"].module for p in sources.values())
+    alike = (type(call.module), call.query.shape, call.key.shape, call.value.shape, *shapes, shared)
+    if alike not in known:
+        layout = {p: _outputs(where, getattr(call, n), sources[p].y) for p, n in zip("qkv", _INPUTS, strict=True)}
+        known[alike] = layout | {"out": _inputs(where, call.output, out.x)}
+    modules = {part: source.module for part, source in sources.items()} | {"out": out.module}
+    return AttentionRow(path, call.module, **{p: Projection(modules[p], known[alike][p]) for p in modules})
+
+
+_INPUTS = ("query", "key", "value")
+
+
+def _source(where: str, part: str, tensor: Tensor, before: list[LinearCall]) -> LinearCall:
+    """The one linear call that `tensor` was made from."""
+    found = [call for call in before if tensor.requires_grad and _depends(tensor, call.y)]
+    if len(found) != 1:
+        number = "no linear layer" if not found else f"{len(found)} linear layers"
+        raise HeadPruneError(f"{where} makes its {part} from {number}; expected one linear layer for each of q, k and v")
+    return found[0]
+
+
+def _depends(result: Tensor, source: Tensor) -> bool:
+    return _gradient(result, source) is not None
+
+
+def _gradient(result: Tensor, source: Tensor) -> Tensor | None:
+    """The gradient of a fixed random mix of `result`, by which what merely cancels does not go unseen."""
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(result.shape, generator=generator, dtype=torch.float32).to(result.device, result.dtype)
+    if not result.requires_grad:
+        return None
+    return torch.autograd.grad(result, source, mix, retain_graph=True, allow_unused=True)[0]
+
+
+def _outputs(where: str, heads: Tensor, y: Tensor) -> np.ndarray:
+    """Which features of y (1, T, features) each head of `heads` (1, heads, T, size) is made of."""
+    count, size = heads.shape[1], heads.shape[3]
+    if y.device.type == "meta":
+        if y.shape[-1] != count * size:
+            raise HeadPruneError(f"{where} has q, k and v in one layer, whose layout shows only with weights; load them")
+        return np.arange(count * size).reshape(count, size)
+    pull = torch.stack([_gradient(heads[:, h], y).abs().sum((0, 1)).float() for h in range(count)])
+    # a norm over all heads (OLMo 2) lets every feature touch every head a little: each belongs where it weighs most
+    owner = torch.where(pull.sum(0) > 0, pull.argmax(0), -1).cpu().numpy()
+    features = [np.flatnonzero(owner == h) for h in range(count)]
+    if any(len(f) != size for f in features):
         raise HeadPruneError(
-            f"{type(model).__name__}: {path} has q, k, v projections of width {widths}, which do not split into "
-            f"{heads} query and {row.kv_heads} key-value heads of size {size}"
+            f"{where} does not give each of its {count} heads {size} features of a linear layer of its own; expected blocks "
+            "that can be told apart"
         )
-    return row
+    return np.stack(features)
 
 
-def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
-    children = (getattr(module, name, None) for name in names)
-    return next((child for child in children if isinstance(child, nn.Linear)), None)
+def _inputs(where: str, output: Tensor, x: Tensor) -> np.ndarray:
+    """Which features of x (1, T, heads * size) come from each head of `output` (1, T, heads, size)."""
+    count, size = output.shape[2:]
+    features = np.arange(count * size).reshape(count, size)
+    if x.device.type != "meta":
+        for h, block in enumerate(features):
+            gradient = _gradient(x[..., torch.as_tensor(block, device=x.device)], output)
+            heads = gradient.abs().sum((0, 1, 3)).nonzero().flatten().tolist()
+            if heads != [h]:
+                raise HeadPruneError(
+                    f"{where} mixes its heads before the output projection; expected each head to have inputs of its own"
+                )
+    return features
+
+
+def _with_kind(row: AttentionRow, events: list, in_decoder: bool) -> AttentionRow:
+    """Cross attention reads its keys from another stream than its queries."""
+    inputs = {event.module: event.x for event in reversed(events) if isinstance(event, LinearCall)}
+    crosses = inputs[row.q.module] is not inputs[row.k.module]
+    kind = ("cross" if crosses else "decoder") if in_decoder else "encoder"
+    return replace(row, kind=kind)
+
+
+def _width(projection: nn.Module) -> tuple[int, int]:
+    """(inputs, outputs) of a linear layer; a Conv1D keeps its weight the other way round."""
+    first, second = projection.weight.shape
+    return (first, second) if isinstance(projection, Conv1D) else (second, first)
 
 
 def _rows(projection: nn.Module) -> int:
     """Parameters in one output row of a linear layer."""
-    return projection.weight.shape[1] + (projection.bias is not None)
+    return _width(projection)[0] + (projection.bias is not None)

@@ -1,164 +1,178 @@
-"""Examples as the model takes them: tokens, label numbers, and batches of similar lengths so that padding costs little.
+"""Examples as the model takes them: tokens or pixels, label numbers, and batches packed so that padding costs little.
 
 Each batch remembers which examples it holds, so results never depend on how the examples were packed.
 """
 
-import re
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 
-import datasets
 import numpy as np
 import torch
+from torch import Tensor
 
-from .errors import HeadPruneError, HeadPruneWarning
-from .models import PrunableModel
+from .errors import HeadPruneError
 
-_PAD = {"token_type_ids": 0, "attention_mask": 0}
+BATCH_COST = 32  # what one more batch costs, in padding tokens that would cost as much
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some examples, padded on the right to one length T. index says which ones; real (N, T) is False on padding."""
+    """Some examples, padded on the right to one length: N examples of T tokens, with U target tokens.
+
+    index: which examples. real (N, T): False on padding; None for images, which have none. special (N, T): marks of the
+    tokenizer. decoder_real, decoder_special: the same for what an encoder-decoder's decoder reads. targets (N, U): the
+    tokens to be predicted, predicted (N, U) False on their padding; None for classification. labels (N,).
+    """
 
     index: np.ndarray
-    inputs: dict[str, torch.Tensor]
-    real: torch.Tensor
-    labels: torch.Tensor | None
+    inputs: dict[str, Tensor]
+    real: Tensor | None
+    special: Tensor | None = None
+    decoder_real: Tensor | None = None
+    decoder_special: Tensor | None = None
+    targets: Tensor | None = None
+    predicted: Tensor | None = None
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def queries(self, kind: str) -> Tensor | None:
+        """Which query tokens of a row of that kind are real, (N, T) or (N, U)."""
+        return self.decoder_real if kind in ("decoder", "cross") else self.real
+
+    def words(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Which query and which key tokens of a row of that kind are real and no special tokens."""
+        encoder, decoder = self.real & ~self.special, None
+        if kind in ("decoder", "cross"):
+            decoder = self.decoder_real & ~self.decoder_special
+        return (encoder if decoder is None else decoder), (decoder if kind == "decoder" else encoder)
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The same examples in two batches."""
+        middle = len(self) // 2
+        return tuple(self._part(part) for part in (slice(None, middle), slice(middle, None)))
+
+    def _part(self, part: slice) -> "Batch":
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
+        cut = {name: None if value is None else value[part] for name, value in values.items()}
+        return Batch(inputs={name: value[part] for name, value in self.inputs.items()}, **cut)
+
+
+def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Batch, object]]:
+    """(batch, work(batch)); where that does not fit in memory, for its halves, and so on."""
+    result, error = None, None
+    try:
+        result = work(batch)
+    except (MemoryError, RuntimeError) as caught:
+        if not _out_of_memory(caught):
+            raise
+        error = str(caught).splitlines()[0][:100]
+    if error is None:
+        yield batch, result
+        return
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        length = "" if batch.real is None else f" of {int(batch.real.sum())} tokens"
+        raise HeadPruneError(
+            f"one example{length} does not fit in memory ({error}); use shorter texts, a smaller model, or dtype='bfloat16'"
+        )
+    for half in batch.halves():
+        yield from in_parts(half, work)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    words = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Unpadded model inputs by example, their label numbers (or None), and how many texts had to be cut."""
+    """Unpadded model inputs by example, their label numbers (or None), and how many texts had to be cut.
 
-    inputs: list[dict[str, list[int]]]
+    inputs: "input_ids" (and "token_type_ids", "target_ids") or "pixel_values" of each example.
+    """
+
+    inputs: list[dict]
     labels: list[int] | None
     cut: int
     longest: int  # tokens, before cutting
     pad: int
+    start: int | None = None  # the token that a decoder begins with, where there are targets
+    two_streams: bool = False  # an encoder-decoder, whose decoder reads the text too where there are no targets
+    predicts_next: bool = False  # a causal language model
+    special: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.array([len(row["input_ids"]) for row in self.inputs])
+        """(N,) tokens of each example, its target's included; 1 for an image."""
+        return np.array([len(row.get("input_ids", (0,))) + len(row.get("target_ids", ())) for row in self.inputs])
 
-    def batches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """All examples, longest first, in batches of up to `batch_size`."""
-        if batch_size < 1:
-            raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
-        order = np.argsort(-self.lengths, kind="stable")
-        for start in range(0, len(order), batch_size):
-            yield self._batch(order[start : start + batch_size], device)
+    def batches(self, batch_size: int, device: torch.device, *, most_tokens: int | None = None) -> Iterator[Batch]:
+        """All examples, longest first, in batches of up to `batch_size` that waste little on padding.
+
+        No batch has more than most_tokens tokens, padding included, unless one example alone has.
+        """
+        for index in packed(self.lengths, batch_size, most_tokens):
+            yield self._batch(index, device)
 
     def _batch(self, index: np.ndarray, device: torch.device) -> Batch:
         rows = [self.inputs[i] for i in index]
-        longest = max(len(row["input_ids"]) for row in rows)
-        padded = {
-            name: torch.tensor([row[name] + [_PAD.get(name, self.pad)] * (longest - len(row[name])) for row in rows])
-            for name in rows[0]
-        }
-        inputs = {name: value.to(device) for name, value in padded.items()}
         labels = None if self.labels is None else torch.tensor([self.labels[i] for i in index], device=device)
-        return Batch(index, inputs, inputs["attention_mask"].bool(), labels)
+        if "pixel_values" in rows[0]:
+            pixels = torch.tensor(np.stack([row["pixel_values"] for row in rows]), device=device)
+            return Batch(index, {"pixel_values": pixels}, None, labels=labels)
+        ids, real = self._padded([row["input_ids"] for row in rows], device)
+        inputs = {"input_ids": ids, "attention_mask": real.long()}
+        if "token_type_ids" in rows[0]:
+            inputs["token_type_ids"], _ = self._padded([row["token_type_ids"] for row in rows], device, pad=0)
+        batch = Batch(index, inputs, real, self._special(ids), labels=labels)
+        if self.predicts_next:
+            return replace(batch, targets=ids[:, 1:], predicted=real[:, 1:])
+        if "target_ids" in rows[0]:
+            targets, predicted = self._padded([row["target_ids"] for row in rows], device)
+            shifted = torch.cat([torch.full_like(targets[:, :1], self.start), targets[:, :-1]], dim=1)
+            inputs["decoder_input_ids"] = shifted
+            decoder = {"decoder_real": predicted, "decoder_special": self._special(shifted)}
+            return replace(batch, targets=targets, predicted=predicted, **decoder)
+        if self.two_streams:  # the model shifts the text right by itself
+            shifted = torch.cat([torch.ones_like(ids[:, :1], dtype=torch.bool), self._special(ids)[:, :-1]], dim=1)
+            return replace(batch, decoder_real=real, decoder_special=shifted)
+        return batch
+
+    def _padded(self, rows: list[list[int]], device: torch.device, pad: int | None = None) -> tuple[Tensor, Tensor]:
+        """Rows as one tensor (N, longest), and which of its places are real."""
+        longest = max(map(len, rows))
+        pad = self.pad if pad is None else pad
+        values = torch.tensor([list(row) + [pad] * (longest - len(row)) for row in rows], device=device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        return values, torch.arange(longest, device=device) < lengths[:, None]
+
+    def _special(self, ids: Tensor) -> Tensor:
+        return torch.isin(ids, torch.tensor(sorted(self.special), dtype=ids.dtype, device=ids.device))
 
 
-def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
-    """Tokens and label numbers for `model`; a Dataset with input_ids is taken as it is.
-
-    Texts longer than the model's positions are cut, with a warning. Raises HeadPruneError for labels that the model does
-    not have and for examples with too few tokens.
-    """
-    if len(examples) == 0:
-        raise HeadPruneError("there are no examples; expected at least one")
-    if "input_ids" in examples.column_names:
-        rows, cut, longest = _ready(model, examples)
-    elif "text" in examples.column_names:
-        rows, cut, longest = _tokens(model, examples)
-    else:
-        found = ", ".join(examples.column_names)
-        raise HeadPruneError(f"the examples have columns {found}; expected text, or ready input_ids")
-    least = 2 if model.task == "language" else 1
-    short = next((i for i, row in enumerate(rows) if len(row["input_ids"]) < least), None)
-    if short is not None:
-        raise HeadPruneError(f"example {short} has {len(rows[short]['input_ids'])} token; expected at least {least}")
-    vocabulary = model.model.get_input_embeddings().num_embeddings
-    strange = next(
-        (i for i, row in enumerate(rows) if min(row["input_ids"]) < 0 or max(row["input_ids"]) >= vocabulary), None
-    )
-    if strange is not None:
-        raise HeadPruneError(
-            f"example {strange} has a token that the model does not have; expected ids from 0 to {vocabulary - 1}: "
-            "use the tokenizer that belongs to the model"
-        )
-    labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
-    return Encoded(rows, labels, cut, longest, pad_id(model))
-
-
-def pad_id(model: PrunableModel) -> int:
-    """The token that fills up short rows: the model's own, by which some find the last real token; masked out, so that
-    any will do where it names none."""
-    named = (getattr(owner, "pad_token_id", None) for owner in (model.model.config, model.tokenizer))
-    return next((token for token in named if token is not None and token >= 0), 0)
-
-
-def _tokens(model, examples):
-    if model.tokenizer is None:
-        raise HeadPruneError(f"{model.name} has no tokenizer; give one, or a Dataset with ready input_ids")
-    pairs = (examples["text_pair"],) if "text_pair" in examples.column_names else ()
-    pairs = tuple(list(column) for column in pairs)
-    limit = model.max_tokens
-    encoded = model.tokenizer(list(examples["text"]), *pairs, verbose=False)
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    longest, cut = max(lengths), sum(limit is not None and length > limit for length in lengths)
-    if cut:
-        encoded = model.tokenizer(list(examples["text"]), *pairs, truncation=True, max_length=limit)
-        warnings.warn(cut_note(cut, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
-    names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoded]
-    return [{name: list(encoded[name][i]) for name in names} for i in range(len(lengths))], cut, longest
-
-
-def cut_note(cut: int, total: int, longest: int, limit: int) -> str:
-    """What to tell about texts that do not fit the model."""
-    return (
-        f"{cut} of {total} texts are longer than the {limit} tokens that the model can read (the longest has {longest}); "
-        "their ends are left out."
-    )
-
-
-def _ready(model, examples):
-    names = [name for name in ("input_ids", "token_type_ids") if name in examples.column_names]
-    rows = [{name: list(example[name]) for name in names} for example in examples]
-    for row in rows:
-        row["attention_mask"] = [1] * len(row["input_ids"])
-    longest = max(len(row["input_ids"]) for row in rows)
-    if model.max_tokens and longest > model.max_tokens:
-        raise HeadPruneError(f"an example has {longest} tokens; expected at most the model's {model.max_tokens}")
-    return rows, 0, longest
-
-
-def _labels(model, examples) -> list[int]:
-    """Label numbers of the model: by name where names are given and known, else the numbers as they are."""
-    numbers = {str(name).casefold(): i for i, name in enumerate(model.labels)}
-    feature, values = examples.features["label"], list(examples["label"])
-    if isinstance(feature, datasets.ClassLabel) and all(name.casefold() in numbers for name in feature.names):
-        # -1 and None stand for "no label" and stay as they are
-        values = [feature.names[v] if v is not None and v >= 0 else v for v in values]
-    if all(_is_number(v) for v in values) and not all(str(v) in numbers for v in values):
-        numbers = {}  # numbers that are not all names (of a model whose classes are "1" to "5", say) count from 0
-    found = [numbers.get(str(v).casefold(), int(v) if _is_number(v) else None) for v in values]
-    unknown = [v for v, i in zip(values, found, strict=True) if i is None or not 0 <= i < len(model.labels)]
-    if unknown:
-        shown = ", ".join(dict.fromkeys(repr(v) for v in unknown[:200]))
-        classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.labels))
-        raise HeadPruneError(
-            f"{len(unknown)} of {len(values)} examples have labels that the model does not have ({shown[:120]}); "
-            f"expected {classes[:300]}"
-        )
-    return found
-
-
-def _is_number(label) -> bool:
-    return re.fullmatch(r"-?\d+", str(label)) is not None
+def packed(lengths: np.ndarray, batch_size: int, most_tokens: int | None = None) -> list[np.ndarray]:
+    """Example numbers by batch, longest first, such that padding, and BATCH_COST for every batch, add up to the least."""
+    if batch_size < 1:
+        raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
+    order = np.argsort(-lengths, kind="stable")
+    long = lengths[order]
+    least, cuts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, int)
+    for end in range(1, len(order) + 1):
+        starts = np.arange(max(0, end - batch_size), end)
+        padded = (end - starts) * long[starts]
+        if most_tokens is not None:
+            fits = (padded <= most_tokens) | (starts == end - 1)
+            starts, padded = starts[fits], padded[fits]
+        costs = least[starts] + padded + BATCH_COST
+        best = int(costs.argmin())
+        least[end], cuts[end] = costs[best], starts[best]
+    ends = [len(order)]
+    while ends[-1] > 0:
+        ends.append(int(cuts[ends[-1]]))
+    return [order[start:end] for end, start in zip(ends[-2::-1], ends[:0:-1], strict=True)]

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
-from .batches import Batch, encode
+from .batches import Batch, in_parts
+from .encoding import encode
 from .errors import HeadPruneError
 from .models import PrunableModel
 from .probe import Probe, probing
-from .scores.objectives import token_losses
+from .scores.objectives import predictions, token_losses
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ def evaluate_masks(
     masks = np.asarray(masks, bool)
     if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
         raise HeadPruneError(f"masks have shape {masks.shape}; expected (M, {model.grid.shape[0]}, {model.grid.shape[1]})")
-    if dtype not in (None, "float32", "bfloat16"):
-        raise HeadPruneError(f"dtype is {dtype!r}; expected None, 'float32' or 'bfloat16'")
+    model = model.in_precision(dtype)
     whole = np.ones((1, *model.grid.shape), bool)
     distinct, which = np.unique(np.concatenate([whole, masks]), axis=0, return_inverse=True)
     which = which.ravel()
@@ -62,31 +63,29 @@ def evaluate_masks(
     encoded = encode(model, examples)
     tally = _Tally(len(distinct), len(encoded), model)
     done, total = 0, len(distinct) * len(encoded)
-    for batch in encoded.batches(batch_size, model.device):
-        reference = None
-        for number in order:
-            if progress is not None:
-                progress(done, total, "Measuring accuracy")
-            logits = masked_logits(model, batch, distinct[number], dtype)
-            reference = logits if reference is None else reference
-            tally.add(number, batch, logits, reference)
-            done += len(batch.index)
+    for whole in encoded.batches(batch_size, model.device):
+        # the unpruned model's logits say into which parts the batch fits
+        for batch, reference in in_parts(whole, lambda batch: masked_logits(model, batch, distinct[order[0]])):
+            for number in order:
+                if progress is not None:
+                    progress(done, total, "Measuring accuracy")
+                logits = reference if number == order[0] else masked_logits(model, batch, distinct[number])
+                tally.add(number, batch, logits, reference)
+                done += len(batch)
     if progress is not None:
         progress(total, total, "Measuring accuracy")
     return tally.result(which[1:])
 
 
 @torch.inference_mode()
-def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray, dtype: str | None = None) -> torch.Tensor:
+def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
     """Logits of one batch with the heads that `mask` (R, H) removes switched off, in float32."""
-    weight = next(model.model.parameters())
     gates = {
-        row.module: torch.tensor(kept, dtype=weight.dtype, device=weight.device)[:, None]
+        row.module: torch.tensor(kept, device=model.device)[:, None]
         for row, kept in zip(model.grid.rows, mask, strict=True)
         if not kept.all()
     }
-    low_precision = torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
-    with probing(Probe(gates=gates)), low_precision:
+    with probing(Probe(gates=gates)):
         return model.logits(batch.inputs).float()
 
 
@@ -94,8 +93,8 @@ class _Tally:
     """Adds up, mask by mask and batch by batch, all that the measures are made of."""
 
     def __init__(self, masks: int, examples: int, model: PrunableModel):
-        self._language = model.task == "language"
-        self._logits = None if self._language else np.empty((masks, examples, model.model.config.num_labels))
+        self._tokens = model.task != "classification"  # tokens are predicted, not classes
+        self._logits = None if self._tokens else np.empty((masks, examples, model.model.config.num_labels))
         self._labelled = True
         self._trials = 0
         self._right, self._equal = np.zeros(masks, int), np.zeros(masks, int)
@@ -103,20 +102,21 @@ class _Tally:
         self._sums = np.zeros((masks, 6))  # n, x, y, xx, yy, xy of the logits
 
     def add(self, mask: int, batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> None:
-        answers, expected = logits.argmax(-1), reference.argmax(-1)
-        if self._language:
-            loss, counted = token_losses(logits, batch)
-            right = answers[:, :-1] == batch.inputs["input_ids"][:, 1:]
-            equal, real = (answers == expected)[:, :-1], batch.real
-            self._loss[mask, batch.index] = (loss.sum(-1) / counted.sum(-1)).cpu()
+        if self._tokens:
+            real = batch.real if batch.decoder_real is None else batch.decoder_real
+            answers, expected = (predictions(some, batch).argmax(-1) for some in (logits, reference))
+            right, counted = answers == batch.targets, batch.predicted
+            losses = token_losses(predictions(logits, batch), batch).sum(-1) / counted.sum(-1)
         else:
-            counted, real = torch.ones_like(answers, dtype=torch.bool), torch.ones_like(answers, dtype=torch.bool)
-            right, equal = answers == batch.labels if batch.labels is not None else ~counted, answers == expected
+            answers, expected = logits.argmax(-1), reference.argmax(-1)
+            real = counted = torch.ones_like(answers, dtype=torch.bool)
             self._logits[mask, batch.index] = logits.cpu()
             self._labelled = batch.labels is not None
-            if self._labelled:
-                loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")
-                self._loss[mask, batch.index] = loss.cpu()
+            right = answers == batch.labels if self._labelled else ~counted
+            losses = cross_entropy(logits, batch.labels, reduction="none") if self._labelled else None
+        if losses is not None:
+            self._loss[mask, batch.index] = losses.cpu()
+        equal = answers == expected
         self._trials += int(counted.sum()) if logits is reference else 0
         self._right[mask] += int((right & counted).sum())
         self._equal[mask] += int((equal & counted).sum())

@@ -4,15 +4,20 @@ Weights are read from safetensors only and no code from a repository is run. A w
 it can be shared between threads; what a call wants from it travels in a probe.
 """
 
+import copy
 import re
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -21,13 +26,17 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from . import embedded
-from .anatomy import HeadGrid, find_heads, watch
+from .anatomy import HeadGrid, linear_layers
+from .discovery import find_heads
 from .errors import HeadPruneError
 
 LOADERS = {  # by the ending of the architecture's name
     "ForSequenceClassification": AutoModelForSequenceClassification,
     "ForCausalLM": AutoModelForCausalLM,
     "LMHeadModel": AutoModelForCausalLM,
+    "ForConditionalGeneration": AutoModelForSeq2SeqLM,
+    "MTModel": AutoModelForSeq2SeqLM,
+    "ForImageClassification": AutoModelForImageClassification,
 }
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
@@ -36,8 +45,8 @@ TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 class PrunableModel:
     """A model whose heads can be scored, gated and removed.
 
-    Attributes: model (frozen, eval), tokenizer (or None), grid (HeadGrid), task ("classification" or "language"),
-    name (for people).
+    Attributes: model (frozen, eval), tokenizer (or None; the image processor of a vision model), grid (HeadGrid), task
+    ("classification", "language" or "translation"), name (for people).
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
@@ -45,9 +54,9 @@ class PrunableModel:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name or model.config._name_or_path or type(model).__name__
+        self._autocast = False
         self.grid: HeadGrid
         self.grid, self.task = find_heads(model)
-        watch(self.grid)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
@@ -80,18 +89,56 @@ class PrunableModel:
                 self.tokenizer.save_pretrained(folder)
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(N, C) logits, or (N, T, V) of a language model, under whatever probe is active."""
-        options = {"use_cache": False} if self.task == "language" else {}
-        return self.model(**inputs, **options).logits
+        """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
+        options = {} if self.task == "classification" else {"use_cache": False}
+        if "pixel_values" in inputs:
+            inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            return self.model(**inputs, **options).logits
+
+    def in_precision(self, dtype: str | None) -> "PrunableModel":
+        """This model, or for "bfloat16" one that runs its matrix products in that precision, all else as loaded.
+
+        Made once and kept: its linear weights are a copy, half as large.
+        """
+        if dtype not in (None, "float32", "bfloat16"):
+            raise HeadPruneError(f"dtype is {dtype!r}; expected None, 'float32' or 'bfloat16'")
+        return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
+
+    @cached_property
+    def _bfloat16(self) -> "PrunableModel":
+        linear = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
+        # parameters that are not of linear layers are shared with this model
+        copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
+        twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
+        twin._autocast = True
+        return twin
+
+    def where_not_finite(self) -> str | None:
+        """A sentence on the first weights that are NaN or infinite, by row and head where they are a head's; else None."""
+        for row, (row_name, parts) in enumerate(self.grid.weights()):
+            for part, heads in parts.items():
+                bad = [h for h, block in enumerate(heads) if not torch.isfinite(block).all()]
+                if bad:
+                    return f"the {part} weights of row {row} ({row_name}), head {bad[0]}, hold NaN or infinite numbers"
+        bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
+        return f"the weights {bad[0]} hold NaN or infinite numbers" if bad else None
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
     @property
+    def reads_images(self) -> bool:
+        """Whether examples are images (pixel_values) and not texts."""
+        return self.model.main_input_name == "pixel_values"
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """The classes by name, in the order of the logits; empty for a language model."""
-        if self.task == "language":
+        """The classes by name, in the order of the logits; empty where tokens are predicted."""
+        if self.task != "classification":
             return ()
         names = self.model.config.id2label
         return tuple(names[i] for i in range(self.model.config.num_labels))

@@ -1,38 +1,77 @@
 """One attention function for every architecture, and the per-call context it reads.
 
 Transformers hands each supported model's queries, keys, values and mask to a registered function. Ours runs the
-library's own SDPA attention and, when a `Probe` is active in the current context, multiplies each head's output (the
-input of the output projection) by a gate and lets the probe look on. A forward hook on the q/k/v projections does the same
-for their inputs and outputs. Nothing is stored on the model: a probe lives in a `ContextVar` for the length of one call,
-so threads can use one shared model at once. What is computed from all this is decided elsewhere.
+library's own SDPA attention, or the explicit softmax where SDPA cannot say it (soft caps, sinks). When a `Probe` is active
+in the current context it sees each call, and each head's output (the input of the output projection) is multiplied by a
+gate. A forward hook on the q/k/v projections does the same for their inputs and outputs. Nothing is stored on the model: a
+probe lives in a `ContextVar` for the length of one call, so threads can use one shared model at once. What is computed
+from all this is decided elsewhere.
 
-Shapes: N examples, T tokens, H heads, G key-value heads, D head size.
+Shapes: N examples, T query tokens, S key tokens, H heads, G key-value heads, D head size.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import create_position_bias_mask, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from .errors import HeadPruneError
+
 ATTENTION = "headprune"
+# What some models ask of attention that neither SDPA nor the explicit softmax below does.
+FOREIGN = {"sinks": "attention sinks of its own kind", "indices": "sparse attention", "block_indices": "sparse attention"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """What one attention module was asked: query (N, H, T, D), key (N, G, S, D), and who may see whom."""
+    """What one attention module was asked, query (N, H, T, D) and key (N, G, S, D), and what it answered."""
 
     module: nn.Module
     query: Tensor
     key: Tensor
+    value: Tensor
     mask: Tensor | None  # boolean, True = may see, or additive; broadcasts to (N, H, T, S)
-    scaling: float | None
+    scale: float
     causal: bool  # no mask was given and the module looks only backwards
+    softcap: float | None = None
+    sinks: Tensor | None = None  # (H,), one more logit in every row, whose probability goes nowhere
+    output: Tensor | None = None  # (N, T, H, D), before the gate
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is softmax(scale q k' + mask), no more."""
+        return self.softcap is None and self.sinks is None
+
+    def probabilities(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
+        """Attention of query rows start to stop, (N, H, t, S) in float32 or better, and which keys each may see."""
+        query = self.query[:, :, start:stop]
+        key = self.key.repeat_interleave(query.shape[1] // self.key.shape[1], dim=1)
+        precise = torch.promote_types(query.dtype, torch.float32)
+        scores = self.scale * (query @ key.transpose(-1, -2)).to(precise)
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if self.mask is not None:
+            mask = self.mask[:, :, start:stop] if self.mask.shape[2] > 1 else self.mask
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        if self.causal:
+            row = torch.arange(start, start + scores.shape[2], device=scores.device)
+            scores = scores.masked_fill(torch.arange(scores.shape[3], device=scores.device) > row[:, None], -torch.inf)
+        seen = scores > torch.finfo(scores.dtype).min / 2
+        if self.sinks is None:
+            return scores.softmax(-1), seen
+        sinks = self.sinks.to(scores.dtype).reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+        return torch.cat([scores, sinks], dim=-1).softmax(-1)[..., :-1], seen
+
+    def attend(self) -> Tensor:
+        """(N, T, H, D) head outputs from the explicit softmax."""
+        value = self.value.repeat_interleave(self.query.shape[1] // self.value.shape[1], dim=1)
+        return (self.probabilities()[0].to(value.dtype) @ value).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -40,7 +79,7 @@ class Probe:
     """What one call of the model puts in and takes out; the default does nothing.
 
     gates: attention module -> factor on its head outputs, broadcasting to (N, T, H, D).
-    on_attention: called with every `AttentionCall`.
+    on_attention: called with every `AttentionCall`, its output included.
     on_projection: called with (projection, input, output); what it returns takes the output's place.
     """
 
@@ -62,20 +101,33 @@ def probing(probe: Probe) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
-def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, **kwargs):
-    """The registered attention function: SDPA, then the gate. Returns ((N, T, H, D), None)."""
+def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, position_bias=None, **kwargs):
+    """The registered attention function: softmax attention, then the gate. Returns ((N, T, H, D), None)."""
+    strange = next((kind for name, kind in FOREIGN.items() if kwargs.get(name) is not None), None)
+    if strange is not None:
+        raise HeadPruneError(f"{type(module).__name__} uses {strange}, which HeadPrune cannot score exactly")
+    looks_back = kwargs.get("is_causal")
+    looks_back = bool(getattr(module, "is_causal", True) if looks_back is None else looks_back)
+    causal = attention_mask is None and query.shape[2] > 1 and looks_back
     if attention_mask is not None and attention_mask.dtype == torch.bool:
-        # A padding query may have no key at all to look at; let it see them all, or SDPA gives NaN.
+        # A padding query may have no key at all to look at; let it see them all, or softmax gives NaN.
         attention_mask = attention_mask | ~attention_mask.any(-1, keepdim=True)
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+    if position_bias is not None:
+        attention_mask, causal = create_position_bias_mask(position_bias, attention_mask, causal, query, key), False
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    special = kwargs.get("softcap"), kwargs.get("s_aux")
+    call = AttentionCall(module, query, key, value, attention_mask, scale, causal, *special)
+    if call.plain:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scale, is_causal=causal
+        )
+    else:
+        output = call.attend()
     probe = _ACTIVE.get()
     if probe is None:
         return output, None
     if probe.on_attention is not None:
-        looks_back = kwargs.get("is_causal")
-        looks_back = getattr(module, "is_causal", True) if looks_back is None else looks_back
-        causal = attention_mask is None and query.shape[2] > 1 and bool(looks_back)
-        probe.on_attention(AttentionCall(module, query, key, attention_mask, scaling, causal))
+        probe.on_attention(replace(call, output=output))
     gate = probe.gates.get(module)
     return (output if gate is None else output * gate), None
 
@@ -84,6 +136,13 @@ def watch_projection(projection: nn.Module) -> None:
     """Let probes see what goes through `projection`; once is enough, however often its model is wrapped."""
     if _show_projection not in projection._forward_hooks.values():
         projection.register_forward_hook(_show_projection)
+
+
+def unwatch_projection(projection: nn.Module) -> None:
+    """Undo `watch_projection`."""
+    for key, hook in list(projection._forward_hooks.items()):
+        if hook is _show_projection:
+            del projection._forward_hooks[key]
 
 
 def _show_projection(projection, inputs, output):

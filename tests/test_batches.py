@@ -10,7 +10,7 @@ import transformers as t
 from tiny import SMALL, random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
-from headprune_core.batches import encode
+from headprune_core.encoding import encode
 
 NAMES = ("negative", "Neutral", "positive")
 

@@ -10,7 +10,7 @@ from reference import plain_logits
 from tiny import FAMILIES, random_examples, tiny
 
 import headprune_core as hp
-from headprune_core.batches import encode
+from headprune_core.encoding import encode
 from headprune_core.probe import Probe, probing
 
 

@@ -9,6 +9,8 @@ kind  "exact": the formula. "normalized": each row divided by the log of the num
       "A" (exact), "B" -sum a log(a + eps), "C" -sum (a + eps) log(a + eps): explicit, for comparison (Eqs. 18-20).
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -21,72 +23,79 @@ _EXPLICIT_ELEMENTS = 2**24  # probabilities held at once by the explicit way
 
 
 @torch.no_grad()
-def attention_entropy(call: AttentionCall, real: Tensor, kind: str = "exact") -> Tensor:
-    """(N, H) mean entropy of one attention call over the real query tokens, real (N, T) being False on padding."""
+def attention_entropy(
+    call: AttentionCall, queries: Tensor | None, kind: str = "exact", keys: Tensor | None = None
+) -> Tensor:
+    """(N, H) mean entropy of one attention call over the query tokens that `queries` (N, T) says; None is all.
+
+    keys (N, S): attention among these keys alone, scaled to add up to 1 again; None leaves it as it is.
+    """
     if kind not in KINDS:
         raise HeadPruneError(f"entropy {kind!r} is not known; expected one of {', '.join(KINDS)}")
-    query, key = call.query.detach().float(), call.key.detach().float()
-    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    scale = call.scaling if call.scaling is not None else query.shape[-1] ** -0.5
-    bias = _additive(call.mask, query)
-    if kind in ("exact", "normalized"):
-        streams = query.device.type == "cpu" and (call.mask is None or call.mask.dtype == torch.bool)
-        rows = (_streamed if streams else _explicit)(query, key, bias, scale, call.causal)
+    call = replace(call, query=call.query.detach().float(), key=call.key.detach().float(), mask=_only(call, keys))
+    streams = call.query.device.type == "cpu" and call.plain and (call.mask is None or call.mask.dtype == torch.bool)
+    if streams and kind in ("exact", "normalized"):
+        rows = _streamed(call)
     else:
-        rows = _explicit(query, key, bias, scale, call.causal, variant=kind)
+        rows = _explicit(call, kind if kind in ("B", "C") else "A")
     if kind == "normalized":
-        keys = _visible_keys(call, query, key)
-        rows = torch.where(keys > 1, rows / keys.log(), 0.0)  # one key: nothing to be uncertain about
-    rows = torch.where(real[:, None, :], rows, 0.0)
-    return rows.double().sum(-1) / real.sum(-1, keepdim=True)
+        visible = _visible_keys(call)
+        rows = torch.where(visible > 1, rows / visible.log(), 0.0)  # one key: nothing to be uncertain about
+    if queries is None:
+        return rows.double().mean(-1)
+    rows = torch.where(queries[:, None, :], rows, 0.0)
+    return rows.double().sum(-1) / queries.sum(-1, keepdim=True)
 
 
-def _streamed(query, key, bias, scale, causal):
+def _only(call: AttentionCall, keys: Tensor | None) -> Tensor | None:
+    """The call's mask with other keys than `keys` (N, S) masked out too; a row with none left keeps what it had."""
+    if keys is None:
+        return call.mask
+    keys = keys[:, None, None, :]
+    if call.mask is not None and call.mask.dtype != torch.bool:
+        return call.mask.masked_fill(~keys, -torch.inf)
+    mask = keys if call.mask is None else keys & call.mask
+    if call.causal:
+        size = call.key.shape[2]
+        mask = mask & torch.ones(size, size, dtype=torch.bool, device=keys.device).tril()
+    return mask | ~mask.any(-1, keepdim=True)
+
+
+def _streamed(call: AttentionCall) -> Tensor:
     """(N, H, T) entropies from one attention call with V := K and its logsumexp."""
+    query = call.query
+    key = call.key.repeat_interleave(query.shape[1] // call.key.shape[1], dim=1)
+    bias = None
+    if call.mask is not None:
+        bias = torch.zeros(call.mask.shape, dtype=query.dtype, device=query.device).masked_fill(~call.mask, -torch.inf)
     mean_key, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, key, 0.0, causal, attn_mask=bias, scale=scale
+        query, key, key, 0.0, call.causal and call.mask is None, attn_mask=bias, scale=call.scale
     )
-    return (lse - scale * (query * mean_key).sum(-1)).clamp_min(0.0)
+    return (lse - call.scale * (query * mean_key).sum(-1)).clamp_min(0.0)
 
 
-def _explicit(query, key, bias, scale, causal, variant="A"):
+def _explicit(call: AttentionCall, variant: str) -> Tensor:
     """(N, H, T) entropies from the softmax itself, in chunks of query rows."""
-    n, heads, queries, _ = query.shape
-    keys = key.shape[2]
-    step = max(1, _EXPLICIT_ELEMENTS // (n * heads * keys))
+    n, heads, queries, _ = call.query.shape
+    step = max(1, _EXPLICIT_ELEMENTS // (n * heads * call.key.shape[2]))
     parts = []
     for start in range(0, queries, step):
-        scores = scale * query[:, :, start : start + step] @ key.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + (bias[:, :, start : start + step] if bias.shape[2] > 1 else bias)
-        if causal:
-            row = torch.arange(start, start + scores.shape[2], device=query.device)
-            scores = scores.masked_fill(torch.arange(keys, device=query.device) > row[:, None], -torch.inf)
-        a = scores.softmax(-1)
+        a, seen = call.probabilities(start, start + step)
         if variant == "A":
             parts.append(torch.special.entr(a).sum(-1))
         else:
             log = (a + EPSILON).log()
-            seen = scores > -torch.inf
             parts.append(-torch.where(seen, (a + EPSILON if variant == "C" else a) * log, 0.0).sum(-1))
     return torch.cat(parts, dim=-1)
 
 
-def _additive(mask, query):
-    """The mask as something to add to scores, in the query's dtype, with query and key axes."""
-    if mask is None:
-        return None
-    if mask.dtype != torch.bool:
-        return mask.detach().to(query.dtype)
-    return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, -torch.inf)
-
-
-def _visible_keys(call, query, key):
+def _visible_keys(call: AttentionCall) -> Tensor:
     """How many keys each query row may see, broadcasting to (N, H, T)."""
-    queries, keys = query.shape[2], key.shape[2]
-    if call.causal:
-        return torch.arange(1, queries + 1, device=query.device, dtype=query.dtype)
+    queries, keys = call.query.shape[2], call.key.shape[2]
     if call.mask is None:
-        return query.new_full((queries,), keys)
+        count = (
+            torch.arange(1, queries + 1, device=call.query.device) if call.causal else call.query.new_full((queries,), keys)
+        )
+        return count.to(call.query.dtype)
     seen = call.mask if call.mask.dtype == torch.bool else call.mask > torch.finfo(call.mask.dtype).min / 2
-    return seen.sum(-1).to(query.dtype)
+    return seen.expand(*seen.shape[:-1], keys).sum(-1).to(call.query.dtype)

@@ -11,56 +11,50 @@ Where T is long the product D_h' X itself is cheaper and is formed instead. A we
 long sequence: its layers' X and D are put end to end, and the gradient is their sum before the norm, as it should be.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..anatomy import AttentionRow, HeadGrid
 
 
-class ProjectionTape:
-    """Keeps, for one forward pass, what went into and came out of the q, k and v projections."""
-
-    def __init__(self, grid: HeadGrid):
-        self._grid = grid
-        self._inputs: dict[nn.Module, list[Tensor]] = {p: [] for row in grid.rows for p in (row.q, row.k, row.v)}
-        self._outputs: dict[nn.Module, list[Tensor]] = {p: [] for p in self._inputs}
-
-    def record(self, projection: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """The probe's `on_projection`: the output, as something that a gradient can be taken by."""
-        y = y if y.requires_grad else y.detach().requires_grad_()
-        self._inputs[projection].append(x.detach())
-        self._outputs[projection].append(y)
-        return y
-
-    def norms(self, objective: Tensor, *, retain_graph: bool = False) -> Tensor:
-        """(N, 3, R, H) norms of the Q, K and V blocks, by one backward pass from the examples' objectives (N,)."""
-        flat = [y for outputs in self._outputs.values() for y in outputs]
-        gradients = iter(torch.autograd.grad(objective.sum(), flat, retain_graph=retain_graph))
-        by_projection = {p: [next(gradients) for _ in outputs] for p, outputs in self._outputs.items()}
-        return torch.stack([self._row_norms(row, by_projection) for row in self._grid.rows], dim=2)
-
-    def _row_norms(self, row: AttentionRow, gradients: dict[nn.Module, list[Tensor]]) -> Tensor:
-        """(N, 3, H) norms of one row; a query head takes those of the key and value blocks that it reads."""
-        norms = []
-        for projection, blocks in ((row.q, row.heads), (row.k, row.kv_heads), (row.v, row.kv_heads)):
-            x = torch.cat(self._inputs[projection], dim=1)
-            delta = torch.cat(gradients[projection], dim=1)
-            per_block = block_gradient_norms(x, delta, blocks)
-            norms.append(per_block.repeat_interleave(row.heads // blocks, dim=1))
-        return torch.stack(norms, dim=1)
+def gradient_norms(grid: HeadGrid, inputs: dict, gradients: dict) -> Tensor:
+    """(N, 3, R, H) norms of the Q, K and V blocks from the projections' inputs and output gradients, by layer."""
+    return torch.stack([_row_norms(row, inputs, gradients) for row in grid.rows], dim=2)
 
 
-def block_gradient_norms(x: Tensor, delta: Tensor, blocks: int) -> Tensor:
-    """(N, blocks) norms of the weight gradient's blocks, from inputs (N, T, d_in) and output gradients (N, T, d_out)."""
-    n, tokens, d_in = x.shape
-    x, delta = x.float(), delta.float().reshape(n, tokens, blocks, -1)
-    d_out = delta.shape[2] * delta.shape[3]
-    gram_cost, direct_cost = tokens * tokens * (d_in + d_out), tokens * d_in * d_out
+def _row_norms(row: AttentionRow, inputs: dict[nn.Module, list[Tensor]], gradients: dict[nn.Module, list[Tensor]]) -> Tensor:
+    """(N, 3, H) norms of one row; a query head takes those of the key and value blocks that it reads."""
+    parts = (row.q, row.k, row.v)
+    x = {part.module: torch.cat(inputs[part.module], dim=1) for part in parts}
+    deltas = [_blocks(torch.cat(gradients[part.module], dim=1), part.features) for part in parts]
+    same_input = all(a is b for p in parts[1:] for a, b in zip(inputs[row.q.module], inputs[p.module], strict=True))
+    if same_input and len({delta.shape[-1] for delta in deltas}) == 1:
+        # one X for the three: what is made of X alone is made once
+        norms = block_gradient_norms(x[row.q.module], torch.cat(deltas, dim=2))
+        norms = norms.split([part.heads for part in parts], dim=1)
+    else:
+        norms = [block_gradient_norms(x[part.module], delta) for part, delta in zip(parts, deltas, strict=True)]
+    return torch.stack([n.repeat_interleave(row.heads // n.shape[1], dim=1) for n in norms], dim=1)
+
+
+def _blocks(delta: Tensor, features: np.ndarray) -> Tensor:
+    """(N, T, heads, size) of a gradient (N, T, outputs): each head's part."""
+    if not np.array_equal(features.ravel(), np.arange(delta.shape[-1])):
+        delta = delta[..., torch.as_tensor(features.ravel(), device=delta.device)]
+    return delta.unflatten(-1, features.shape)
+
+
+def block_gradient_norms(x: Tensor, delta: Tensor) -> Tensor:
+    """(N, blocks) norms of a weight gradient's blocks, from inputs (N, T, d_in) and output gradients (N, T, blocks, d)."""
+    tokens, d_in = x.shape[1:]
+    blocks, size = delta.shape[2:]
+    x, delta = x.float(), delta.float()
+    gram_cost, direct_cost = tokens * tokens * (d_in + blocks * size), tokens * d_in * blocks * size
     if gram_cost < direct_cost:
         # double precision: the sum cancels strongly, softmax gradients adding up to zero over the keys
-        x, delta = x.double(), delta.double()
-        gram = torch.einsum("nthd,nuhd->nhtu", delta, delta)
-        squares = torch.einsum("ntu,nhtu->nh", x @ x.transpose(1, 2), gram)
+        x, delta = x.double(), delta.double().transpose(1, 2)
+        squares = torch.einsum("ntu,nhtu->nh", x @ x.transpose(1, 2), delta @ delta.transpose(-1, -2))
     else:
         squares = torch.einsum("nti,nthd->nhdi", x, delta).square().sum((-1, -2)).double()
     return squares.clamp_min(0.0).sqrt()

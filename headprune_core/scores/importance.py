@@ -2,38 +2,47 @@
 
     HIS_h = E_x | sum over tokens and dimensions of z_h . dL(x)/dz_h |,  z_h the input of the output projection.
 
-A gate g of ones multiplied onto z_h has exactly this sum as its gradient, so one gate per example and head gives the
-scores of a whole batch in one backward pass, with no cancelling of signs between examples.
+The sum is the slope of the loss as the head is turned down. Examples of a batch do not see each other, so one backward
+pass of the summed loss gives every example's own product, with no cancelling of signs between examples.
 
-reduction  "example": the formula. "token": absolute value per token (one gate per token, as in Michel's own code).
-           "batch": absolute value of the batch's sum (as in several public codes); it depends on the batch size.
+reduction  "example": the formula. "token": absolute value per token (as in Michel's own code).
+           "batch": absolute value of a batch's sum (as in several public codes); it depends on the batch size.
 """
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..anatomy import HeadGrid
-from ..batches import Batch
 from ..errors import HeadPruneError
 
 REDUCTIONS = ("example", "token", "batch")
 
 
-def unit_gates(grid: HeadGrid, batch: Batch, reduction: str, like: Tensor) -> tuple[Tensor, dict[nn.Module, Tensor]]:
-    """Ones to differentiate by, (R, N, T or 1, H), and a view of them for each attention module."""
+def importance(grid: HeadGrid, outputs: dict, gradients: dict) -> dict[str, Tensor]:
+    """(N, R, H) by reduction, from head outputs and gradients (N, T, H, D) of every layer of every row.
+
+    "example" is signed here: its absolute value is HIS, its sum over a batch what the reduction "batch" is made of.
+    """
+    signed, by_token = [], []
+    for row in grid.rows:
+        layers = zip(outputs[row.module], gradients[row.module], strict=True)
+        products = sum(torch.einsum("nthd,nthd->nth", z.detach().float(), g.float()) for z, g in layers)
+        signed.append(products.double().sum(1))
+        by_token.append(products.double().abs().sum(1))
+    return {"example": torch.stack(signed, dim=1), "token": torch.stack(by_token, dim=1)}
+
+
+def reduced(signed: np.ndarray, by_token: np.ndarray, reduction: str, batch_size: int, lengths: np.ndarray) -> np.ndarray:
+    """(N, R, H) HIS by example. Batches are of batch_size examples, longest first; each of a batch has an equal share."""
     if reduction not in REDUCTIONS:
         raise HeadPruneError(f"his_reduction {reduction!r} is not known; expected one of {', '.join(REDUCTIONS)}")
-    rows, heads = grid.shape
-    examples, tokens = batch.real.shape
-    shape = (rows, examples, tokens if reduction == "token" else 1, heads)
-    gates = torch.ones(shape, device=like.device, dtype=like.dtype, requires_grad=True)
-    return gates, {row.module: gates[i, ..., None] for i, row in enumerate(grid.rows)}
-
-
-def importance(gradient: Tensor, reduction: str) -> Tensor:
-    """(N, R, H) importance from the gates' gradient (R, N, T or 1, H)."""
-    gradient = gradient.double()
-    if reduction == "batch":
-        # every example carries an equal share of its batch
-        gradient = gradient.mean(1, keepdim=True).expand_as(gradient)
-    return gradient.abs().sum(2).transpose(0, 1)
+    if reduction == "token":
+        return by_token
+    if reduction == "example":
+        return np.abs(signed)
+    values, order = np.empty_like(signed), np.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        values[batch] = np.abs(signed[batch].mean(0))
+    return values

@@ -1,8 +1,8 @@
 """What is differentiated: one number per example, from its logits.
 
-loss        cross-entropy of its label; for a language model the mean over its predicted tokens
+loss        cross-entropy of its label; where tokens are predicted the mean over them
 prediction  the same with the model's own answer in place of the label: no labels needed
-logit_norm  ||F(x)||_2, for a language model over all real positions and the vocabulary (arXiv Greedy-Gnorm, Eq. 9)
+logit_norm  ||F(x)||_2, where tokens are predicted over all real positions and the vocabulary (Greedy-Gnorm, Eq. 9)
 """
 
 import torch
@@ -15,24 +15,31 @@ from ..errors import HeadPruneError
 OBJECTIVES = ("loss", "prediction", "logit_norm")
 
 
-def objective_value(name: str, task: str, logits: Tensor, batch: Batch) -> Tensor:
-    """(N,) values of objective `name` for logits (N, C), or (N, T, V) of a language model."""
+def objective_value(name: str, logits: Tensor, batch: Batch) -> Tensor:
+    """(N,) values of objective `name` for logits (N, C), or (N, T, V) where tokens are predicted."""
     if name not in OBJECTIVES:
         raise HeadPruneError(f"objective {name!r} is not known; expected one of {', '.join(OBJECTIVES)}")
     if name == "logit_norm":
         squares = logits.float().square().sum(-1)
-        return (squares if task == "classification" else (squares * batch.real).sum(-1)).sqrt()
-    if task == "classification":
+        if batch.targets is not None:
+            real = batch.real if batch.decoder_real is None else batch.decoder_real
+            squares = torch.where(real, squares, 0.0).sum(-1)
+        return squares.sqrt()
+    if batch.targets is None:
         if name == "loss" and batch.labels is None:
             raise HeadPruneError("the examples have no labels; give a label column, or use objective 'prediction'")
         return cross_entropy(logits.float(), batch.labels if name == "loss" else logits.argmax(-1), reduction="none")
-    per_token, predicted = token_losses(logits, batch, targets=None if name == "loss" else logits[:, :-1].argmax(-1))
-    return per_token.sum(-1) / predicted.sum(-1)
+    logits = predictions(logits, batch)
+    per_token = token_losses(logits, batch, targets=None if name == "loss" else logits.argmax(-1))
+    return per_token.sum(-1) / batch.predicted.sum(-1)
 
 
-def token_losses(logits: Tensor, batch: Batch, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Next-token cross-entropy (N, T-1), 0 where the target is padding, and which tokens were predicted (N, T-1)."""
-    targets = batch.inputs["input_ids"][:, 1:] if targets is None else targets
-    predicted = batch.real[:, 1:]
-    losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
-    return torch.where(predicted, losses, 0.0), predicted
+def predictions(logits: Tensor, batch: Batch) -> Tensor:
+    """(N, U, V): of logits (N, T, V) those that predict batch.targets (N, U). A language model's last predicts nothing."""
+    return logits[:, : batch.targets.shape[1]]
+
+
+def token_losses(logits: Tensor, batch: Batch, targets: Tensor | None = None) -> Tensor:
+    """Cross-entropy (N, U) of each target token under `predictions`, 0 where the target is padding."""
+    losses = cross_entropy(logits.float().transpose(1, 2), batch.targets if targets is None else targets, reduction="none")
+    return torch.where(batch.predicted, losses, 0.0)

@@ -10,7 +10,7 @@ import datasets
 import pandas as pd
 
 from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
-from headprune_core.batches import cut_note, encode
+from headprune_core.encoding import cut_note, encode
 from headprune_core.examples import read_examples
 
 from .shelf import Shared, in_turn

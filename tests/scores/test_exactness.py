@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from reference import reference_scores
-from tiny import FAMILIES, random_examples, tiny
+from tiny import FAMILIES, examples_for, tiny
 
 import headprune_core as hp
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
-    model, examples = tiny(request.param), random_examples()
+    model, examples = tiny(request.param), examples_for(request.param)
     return hp.PrunableModel(model), examples, reference_scores(model, request.param, examples)
 
 
