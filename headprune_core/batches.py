@@ -91,7 +91,7 @@ def _out_of_memory(error: BaseException) -> bool:
 class Encoded:
     """Unpadded model inputs by example, their label numbers (or None), and how many texts had to be cut.
 
-    inputs: "input_ids" (and "token_type_ids", "target_ids") or "pixel_values" of each example.
+    inputs: "input_ids" (and "token_type_ids"; "target_ids" with "decoder_input_ids") or "pixel_values" of each example.
     """
 
     inputs: list[dict]
@@ -99,7 +99,6 @@ class Encoded:
     cut: int
     longest: int  # tokens, before cutting
     pad: int
-    start: int | None = None  # the token that a decoder begins with, where there are targets
     two_streams: bool = False  # an encoder-decoder, whose decoder reads the text too where there are no targets
     predicts_next: bool = False  # a causal language model
     special: frozenset[int] = frozenset()
@@ -135,7 +134,7 @@ class Encoded:
             return replace(batch, targets=ids[:, 1:], predicted=real[:, 1:])
         if "target_ids" in rows[0]:
             targets, predicted = self._padded([row["target_ids"] for row in rows], device)
-            shifted = torch.cat([torch.full_like(targets[:, :1], self.start), targets[:, :-1]], dim=1)
+            shifted, _ = self._padded([row["decoder_input_ids"] for row in rows], device)
             inputs["decoder_input_ids"] = shifted
             decoder = {"decoder_real": predicted, "decoder_special": self._special(shifted)}
             return replace(batch, targets=targets, predicted=predicted, **decoder)

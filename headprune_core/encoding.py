@@ -5,6 +5,7 @@ import warnings
 
 import datasets
 import numpy as np
+import torch
 
 from .batches import Encoded
 from .discovery import image_shape
@@ -35,18 +36,14 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         raise HeadPruneError(f"the examples have columns {found}; expected text, or ready input_ids")
     _check(model, rows)
     config = model.model.config
-    start = getattr(config, "decoder_start_token_id", None) if model.task == "translation" else None
-    if model.task == "translation" and start is None:
-        raise HeadPruneError(
-            f"{model.name} names no decoder_start_token_id in its config; expected one to begin targets with"
-        )
+    if model.task == "translation":
+        rows = [row | {"decoder_input_ids": _shifted(model, row["target_ids"])} for row in rows]
     return Encoded(
         rows,
         labels,
         cut,
         longest,
         pad_id(model),
-        start=start,
         two_streams=bool(config.is_encoder_decoder),
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
@@ -124,6 +121,19 @@ def _targets(model, examples) -> list[str]:
         )
     feature = examples.features["label"]
     return [feature.int2str(v) if isinstance(feature, datasets.ClassLabel) else str(v) for v in examples["label"]]
+
+
+def _shifted(model, target: list[int]) -> list[int]:
+    """What the decoder reads while it writes `target`: by the model's own rule, mostly the target one place on."""
+    rule = getattr(model.model, "prepare_decoder_input_ids_from_labels", None)
+    if rule is not None:
+        return rule(labels=torch.tensor([target]))[0].tolist()
+    start = model.model.config.decoder_start_token_id
+    if start is None:
+        raise HeadPruneError(
+            f"{model.name} names no decoder_start_token_id in its config; expected one to begin targets with"
+        )
+    return [start, *target[:-1]]
 
 
 def _ready(model, examples):

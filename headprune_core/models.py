@@ -175,10 +175,17 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
         options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
-        # without its files the library would make up a tokenizer that knows no word
-        bare = local.is_dir() and not any(file for kind in TOKENIZER_FILES for file in local.glob(kind))
-        tokenizer = None if bare else AutoTokenizer.from_pretrained(source, **safe)
-    return model, tokenizer
+        return model, _processor(source, model, local.is_dir(), safe)
+
+
+def _processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
+    """The tokenizer, or the image processor of a vision model; None where the folder has none."""
+    images = model.main_input_name == "pixel_values"
+    # without its files the library would make up a tokenizer that knows no word
+    files = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
+    if is_folder and not any(file for kind in files for file in Path(source).glob(kind)):
+        return None
+    return (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
 
 
 def _check_complete(source: str, report: dict) -> None:

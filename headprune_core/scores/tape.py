@@ -33,7 +33,7 @@ class Tape:
     def gradients(
         self, objective: Tensor, *kinds: dict[nn.Module, list[Tensor]], retain_graph: bool = False
     ) -> tuple[dict[nn.Module, list[Tensor]], ...]:
-        """By one backward pass from the examples' objectives (N,): the gradients at self.outputs or self.results, or both."""
+        """By one backward pass from the examples' objectives (N,): the gradients at .outputs, .results or both."""
         flat = [tensor for kind in kinds for tensors in kind.values() for tensor in tensors]
         found = iter(torch.autograd.grad(objective.sum(), flat, retain_graph=retain_graph))
         return tuple({module: [next(found) for _ in tensors] for module, tensors in kind.items()} for kind in kinds)
