@@ -11,7 +11,7 @@ Shapes: N examples, T query tokens, S key tokens, H heads, G key-value heads, D 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
@@ -117,12 +117,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     special = kwargs.get("softcap"), kwargs.get("s_aux")
     call = AttentionCall(module, query, key, value, attention_mask, scale, causal, *special)
-    if call.plain:
-        output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scale, is_causal=causal
-        )
-    else:
-        output = call.attend()
+    output = _softmax_attention(call) if call.plain else call.attend()
     probe = _ACTIVE.get()
     if probe is None:
         return output, None
@@ -130,6 +125,18 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
         probe.on_attention(replace(call, output=output))
     gate = probe.gates.get(module)
     return (output if gate is None else output * gate), None
+
+
+def _softmax_attention(call: AttentionCall) -> Tensor:
+    """The library's SDPA attention, (N, T, H, D); on the CPU in float32, its kernel differentiating bfloat16 very slowly."""
+    tensors, mask = (call.query, call.key, call.value), call.mask
+    slow = call.query.device.type == "cpu" and call.query.dtype == torch.bfloat16
+    if slow:
+        tensors = tuple(t.float() for t in tensors)
+        mask = mask if mask is None or mask.dtype == torch.bool else mask.float()
+    with torch.autocast(call.query.device.type, enabled=False) if slow else nullcontext():
+        output, _ = sdpa_attention_forward(call.module, *tensors, mask, scaling=call.scale, is_causal=call.causal)
+    return output.to(call.value.dtype)
 
 
 def watch_projection(projection: nn.Module) -> None:

@@ -49,11 +49,14 @@ def block_gradient_norms(x: Tensor, delta: Tensor) -> Tensor:
     """(N, blocks) norms of a weight gradient's blocks, from inputs (N, T, d_in) and output gradients (N, T, blocks, d)."""
     tokens, d_in = x.shape[1:]
     blocks, size = delta.shape[2:]
+    half = delta.dtype in (torch.bfloat16, torch.float16)
     x, delta = x.float(), delta.float()
     gram_cost, direct_cost = tokens * tokens * (d_in + blocks * size), tokens * d_in * blocks * size
     if gram_cost < direct_cost:
-        # double precision: the sum cancels strongly, softmax gradients adding up to zero over the keys
-        x, delta = x.double(), delta.double().transpose(1, 2)
+        # double precision: the sum cancels strongly, softmax gradients adding up to zero over the keys; half-precision
+        # gradients are not that exact themselves
+        x, delta = (x, delta) if half else (x.double(), delta.double())
+        delta = delta.transpose(1, 2)
         squares = torch.einsum("ntu,nhtu->nh", x @ x.transpose(1, 2), delta @ delta.transpose(-1, -2))
     else:
         squares = torch.einsum("nti,nthd->nhdi", x, delta).square().sum((-1, -2)).double()

@@ -16,6 +16,7 @@ from ..anatomy import HeadGrid
 from ..batches import Batch, in_parts
 from ..encoding import encode
 from ..errors import HeadPruneError, HeadPruneWarning
+from ..frozen import FrozenLinear
 from ..models import PrunableModel
 from ..probe import AttentionCall, Probe, probing
 from .entropy import attention_entropy
@@ -171,7 +172,8 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
             entropies[call.module].append(attention_entropy(call, queries, options.entropy, keys))
 
     differentiates = "his" in options.metrics or "gnorm" in options.metrics
-    with probing(Probe(on_attention=look, on_projection=tape.on_projection)), torch.set_grad_enabled(differentiates):
+    probe = Probe(on_attention=look, on_projection=tape.on_projection)
+    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear():
         logits = model.logits(batch.inputs)
     found = _from_gradients(model, batch, options, tape, logits) if differentiates else {}
     if "ae" in options.metrics:
