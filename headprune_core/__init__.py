@@ -2,6 +2,7 @@
 
 from .alpha import AlphaInterval, alpha_path
 from .anatomy import AttentionRow, HeadGrid
+from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
 from .curves import sparsity_curves, verdicts
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
@@ -21,6 +22,7 @@ __all__ = [
     "AttentionRow",
     "Cancelled",
     "Criterion",
+    "Estimate",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -30,6 +32,7 @@ __all__ = [
     "PrunableModel",
     "alpha_path",
     "criterion",
+    "estimate_scoring",
     "evaluate_masks",
     "hies",
     "load_examples",

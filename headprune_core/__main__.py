@@ -1,9 +1,10 @@
-"""The command line: `python -m headprune_core score | alpha | curves`, on the embedded default or any model and text.
+"""The command line: `python -m headprune_core score | alpha | curves | bench`, on the embedded default or any model.
 
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
 
 import argparse
+import importlib
 import json
 import sys
 import warnings
@@ -25,6 +26,7 @@ from . import (
     sparsity_curves,
     verdicts,
 )
+from .models import find_device
 
 Document = dict[str, object]
 
@@ -117,6 +119,19 @@ def curves(options) -> tuple[Document, str]:
     return document, "\n".join([table.to_string(), "", *lines])
 
 
+def bench(options) -> tuple[Document, str]:
+    """Speed and memory against a plain reference, as ratios within one run."""
+    try:
+        module = importlib.import_module(f"benchmarks.{options.what}")
+    except ModuleNotFoundError as error:
+        raise HeadPruneError(
+            "the benchmarks are not here; run this in the folder of the project, where benchmarks/ is"
+        ) from error
+    device = find_device(options.device)
+    result = module.run(device, progress=_progress(options))
+    return result, module.table(result)
+
+
 def _scored(options, **more):
     model = PrunableModel.from_pretrained(options.model, revision=options.revision)
     examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
@@ -171,6 +186,11 @@ def _parser() -> argparse.ArgumentParser:
             steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
             command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
             command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")
+    command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
+    command.set_defaults(run=bench)
+    command.add_argument("what", choices=["scores", "entropy", "estimate"], help="what to measure")
+    command.add_argument("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
+    _output(command)
     return parser
 
 
@@ -185,8 +205,12 @@ def _common(command: argparse.ArgumentParser) -> None:
     add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
     for name in ("text-column", "text-pair-column", "label-column", "subset"):
         add(f"--{name}", help="where the data do not make it plain")
-    add("--out", help="a file for the JSON document")
-    add("--json", action="store_true", help="print the JSON document instead of a table")
+    _output(command)
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", help="a file for the JSON document")
+    command.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
 
 
 if __name__ == "__main__":

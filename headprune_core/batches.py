@@ -116,8 +116,12 @@ class Encoded:
 
         No batch has more than most_tokens tokens, padding included, unless one example alone has.
         """
-        for index in packed(self.lengths, batch_size, most_tokens):
+        for index in self.packed(batch_size, most_tokens):
             yield self._batch(index, device)
+
+    def packed(self, batch_size: int, most_tokens: int | None = None) -> list[np.ndarray]:
+        """Which examples make which batch."""
+        return packed(self.lengths, batch_size, most_tokens)
 
     def _batch(self, index: np.ndarray, device: torch.device) -> Batch:
         rows = [self.inputs[i] for i in index]

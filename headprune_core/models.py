@@ -46,7 +46,7 @@ class PrunableModel:
     """A model whose heads can be scored, gated and removed.
 
     Attributes: model (frozen, eval), tokenizer (or None; the image processor of a vision model), grid (HeadGrid), task
-    ("classification", "language" or "translation"), name (for people).
+    ("classification", "language" or "translation"), cost (what a forward pass does), name (for people).
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
@@ -56,7 +56,7 @@ class PrunableModel:
         self.name = name or model.config._name_or_path or type(model).__name__
         self._autocast = False
         self.grid: HeadGrid
-        self.grid, self.task = find_heads(model)
+        self.grid, self.task, self.cost = find_heads(model)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
@@ -72,7 +72,7 @@ class PrunableModel:
         """
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
-        source, place = str(source).strip(), _device(device)
+        source, place = str(source).strip(), find_device(device)
         with _quiet():
             if source == "embedded":
                 model, tokenizer = embedded.load_model()
@@ -258,7 +258,8 @@ def _display_name(source: str) -> str:
     return "embedded (MiniLM-L6, tweet sentiment)" if source == "embedded" else source
 
 
-def _device(device) -> torch.device:
+def find_device(device) -> torch.device:
+    """The device of that name; "auto" is CUDA, else MPS, else the CPU."""
     if device != "auto":
         try:
             return torch.empty(0, device=device).device

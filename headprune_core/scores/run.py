@@ -14,6 +14,7 @@ import torch
 
 from ..anatomy import HeadGrid
 from ..batches import Batch, in_parts
+from ..cost import most_tokens
 from ..encoding import encode
 from ..errors import HeadPruneError, HeadPruneWarning
 from ..frozen import FrozenLinear
@@ -126,7 +127,7 @@ def score_heads(
     shapes = {"ae": (rows, heads), "gnorm": (3, rows, heads), "example": (rows, heads), "token": (rows, heads)}
     values = {name: np.empty((len(encoded), *shape)) for name, shape in shapes.items()}
     done = 0
-    for whole in encoded.batches(batch_size, model.device):
+    for whole in encoded.batches(batch_size, model.device, most_tokens=most_tokens(model, dtype)):
         for batch, found in in_parts(whole, lambda batch: _score_batch(runs, batch, options)):
             if progress is not None:
                 progress(done, len(encoded), "Scoring heads")
