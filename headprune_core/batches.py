@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .errors import HeadPruneError
 
-BATCH_COST = 32  # what one more batch costs, in padding tokens that would cost as much
+BATCH_COST = {"cpu": 32}  # what one more batch costs, in padding tokens that would cost as much
+LAUNCHES = 2048  # the same on a GPU, which small batches leave idle
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,12 @@ class Encoded:
 
         No batch has more than most_tokens tokens, padding included, unless one example alone has.
         """
-        for index in self.packed(batch_size, most_tokens):
+        for index in self.packed(batch_size, most_tokens, device):
             yield self._batch(index, device)
 
-    def packed(self, batch_size: int, most_tokens: int | None = None) -> list[np.ndarray]:
+    def packed(self, batch_size: int, most_tokens: int | None, device: torch.device) -> list[np.ndarray]:
         """Which examples make which batch."""
-        return packed(self.lengths, batch_size, most_tokens)
+        return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, LAUNCHES))
 
     def _batch(self, index: np.ndarray, device: torch.device) -> Batch:
         rows = [self.inputs[i] for i in index]
@@ -159,8 +160,10 @@ class Encoded:
         return torch.isin(ids, torch.tensor(sorted(self.special), dtype=ids.dtype, device=ids.device))
 
 
-def packed(lengths: np.ndarray, batch_size: int, most_tokens: int | None = None) -> list[np.ndarray]:
-    """Example numbers by batch, longest first, such that padding, and BATCH_COST for every batch, add up to the least."""
+def packed(
+    lengths: np.ndarray, batch_size: int, most_tokens: int | None = None, batch_cost: int = BATCH_COST["cpu"]
+) -> list[np.ndarray]:
+    """Example numbers by batch, longest first, such that padding, and batch_cost for every batch, add up to the least."""
     if batch_size < 1:
         raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
     order = np.argsort(-lengths, kind="stable")
@@ -172,7 +175,7 @@ def packed(lengths: np.ndarray, batch_size: int, most_tokens: int | None = None)
         if most_tokens is not None:
             fits = (padded <= most_tokens) | (starts == end - 1)
             starts, padded = starts[fits], padded[fits]
-        costs = least[starts] + padded + BATCH_COST
+        costs = least[starts] + padded + batch_cost
         best = int(costs.argmin())
         least[end], cuts[end] = costs[best], starts[best]
     ends = [len(order)]

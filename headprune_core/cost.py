@@ -102,7 +102,7 @@ def estimate_scoring(model, examples, *, metrics=("his", "ae", "gnorm"), batch_s
     encoded = encode(model, examples)
     lengths = np.array([len(row.get("input_ids", ())) for row in encoded.inputs])
     targets = np.array([len(row.get("target_ids", ())) for row in encoded.inputs])
-    packed = encoded.packed(batch_size, most_tokens(model, dtype))
+    packed = encoded.packed(batch_size, most_tokens(model, dtype), model.device)
     passes = len({"his", "gnorm"} & set(metrics))
     return estimate(model, [(len(b), int(lengths[b].max()), int(targets[b].max())) for b in packed], passes, dtype)
 

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from .batches import Batch, in_parts
 from .encoding import encode
 from .errors import HeadPruneError
+from .frozen import FrozenLinear
 from .models import PrunableModel
 from .probe import Probe, probing
 from .scores.objectives import predictions, token_losses
@@ -85,7 +86,7 @@ def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch
         for row, kept in zip(model.grid.rows, mask, strict=True)
         if not kept.all()
     }
-    with probing(Probe(gates=gates)):
+    with probing(Probe(gates=gates)), FrozenLinear(model.packed):
         return model.logits(batch.inputs).float()
 
 

@@ -29,6 +29,7 @@ from . import embedded
 from .anatomy import HeadGrid, linear_layers
 from .discovery import find_heads
 from .errors import HeadPruneError
+from .frozen import PackedWeights
 
 LOADERS = {  # by the ending of the architecture's name
     "ForSequenceClassification": AutoModelForSequenceClassification,
@@ -106,11 +107,17 @@ class PrunableModel:
         return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
 
     @cached_property
+    def packed(self) -> PackedWeights:
+        """The weights as the CPU's kernels want them, made when first used."""
+        return PackedWeights(self.model)
+
+    @cached_property
     def _bfloat16(self) -> "PrunableModel":
         linear = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
         # parameters that are not of linear layers are shared with this model
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
+        vars(twin).pop("packed", None)
         twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
         twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
         twin._autocast = True

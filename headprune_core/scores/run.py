@@ -174,7 +174,7 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
 
     differentiates = "his" in options.metrics or "gnorm" in options.metrics
     probe = Probe(on_attention=look, on_projection=tape.on_projection)
-    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear():
+    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear(model.packed):
         logits = model.logits(batch.inputs)
     found = _from_gradients(model, batch, options, tape, logits) if differentiates else {}
     if "ae" in options.metrics:
