@@ -82,6 +82,11 @@ def drawn_rankings(scores: HeadScores, *, alpha: float = 0.5, resamples: int = R
     return {name: np.stack([rankings[name] for rankings in drawn]) for name in drawn[0]}
 
 
+def removal_share(drawn: np.ndarray, sparsity: float) -> np.ndarray:
+    """(R, H) share of drawn rankings (B, R, H) under which each head is among those removed at `sparsity`."""
+    return np.mean([~prune_mask(ranking, sparsity) for ranking in drawn], axis=0)
+
+
 def kendall_intervals(drawn: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), each (K, K): 95 % percentile intervals of every pair's Kendall over drawn rankings (B, R, H) by name."""
     return percentiles(_pairs(np.stack(list(drawn.values()), axis=1)))

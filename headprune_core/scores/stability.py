@@ -103,8 +103,8 @@ def rank_stability(
 def split_half(per_example: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
     """Kendall of the head rankings that two random halves of the examples give, by their means of values (N, R, H).
 
-    Returns the mean over random halvings and the limits of the middle 95 %. Nothing can agree with a ranking much better
-    than the ranking agrees with itself, so this is what to hold other correlations against.
+    Returns the mean over random halvings and the limits of the middle 95 %. Near 0 the ranking is noise, and how something
+    else correlates with it says nothing. All N examples do somewhat better than their halves.
     """
     count = len(per_example)
     if count < 2:
