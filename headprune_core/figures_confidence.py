@@ -151,7 +151,7 @@ def agreement_words(matrix: AgreementMatrix) -> str:
     """The pairs of criteria that agree most and least; inverse orders and what is no criterion are left out."""
     pairs = matrix.to_frame()
     criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith("inverse_")]
-    pairs = pairs[pairs["first"].isin(criteria) & pairs["second"].isin(criteria)]
+    pairs = pairs[pairs["first"].isin(criteria) & pairs["second"].isin(criteria)].dropna(subset="kendall")
     if pairs.empty:
         return "There are no two criteria to compare."
     most, least = (pairs.loc[pick(pairs.kendall)] for pick in (pd.Series.idxmax, pd.Series.idxmin))
@@ -160,7 +160,7 @@ def agreement_words(matrix: AgreementMatrix) -> str:
         + (f", overlap {pair.overlap:.2f})" if np.isfinite(pair.overlap) else ")")
         for pair, much in ((most, "most"), (least, "least"))
     ]
-    chance = f" Two random choices of {matrix.removed} heads overlap by {matrix.chance:.2f}." if matrix.removed else ""
+    chance = f" Two random choices of as many heads overlap by {matrix.chance:.2f}." if matrix.removed else ""
     return f"{'; '.join(told)}.{chance}"
 
 

@@ -1,6 +1,7 @@
 """Every page through Streamlit's own test runner: what it says, what links restore, and what bad links do."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,16 @@ def test_a_head_that_the_model_does_not_have_is_told():
     app.run()
     assert not app.exception
     assert any("is not one of the 6 x 12" in toast.value for toast in app.toast)
+
+
+def test_a_single_text_is_not_called_sure():
+    app = opened("confidence")
+    whole = app.session_state["work"]
+    first = {metric: values[:1] for metric, values in whole.scores.per_example.items()}
+    app.session_state["work"] = replace(
+        whole, calibration=whole.calibration.select([0]), scores=replace(whole.scores, per_example=first)
+    )
+    app.run()
+    assert not app.exception
+    assert "1 text drawn anew: that says next to nothing" in app.warning[0].value
+    assert any("1 text is too few to tell" in text.value for text in app.main.markdown)

@@ -46,7 +46,7 @@ class RankStability:
     def verdict(self) -> str:
         """The recommendation in one sentence, with what texts that share nothing say."""
         if self.table.empty:
-            return f"{self.examples} texts are too few to tell; load more texts."
+            return f"{self.examples} text{'s are' if self.examples > 1 else ' is'} too few to tell; load more texts."
         size, enough = int(self.table["size"].iloc[-1]), self.recommended_size
         if enough is None:
             found = self.table.kendall.iloc[-1]

@@ -21,9 +21,10 @@ from headprune_core.scores.ablation import MEASURES
 from headprune_core.scores.resampling import available
 from pages.parts import redraws
 from pages.parts.ablation_run import ablation, ablation_texts, start_ablation
-from pages.parts.panels import downloads, progress_panel
+from pages.parts.panels import downloads, progress_panel, records
 from pages.parts.session import publish, remember, runner, setting, work
 
+FEW = 8  # below this many texts, draws of them are too alike for an interval
 PLAIN = {"displayModeBar": False}
 ABLATION_LABELS = {"loss_change": "Left out: moves", "loss_increase": "Left out: rises"}
 loaded = work()
@@ -34,10 +35,17 @@ alpha = float(setting("alpha"))
 publish("alpha", "sparsity")
 
 st.title("How sure are we?")
+counted = f"{count} text{'s' if count > 1 else ''}"
 st.markdown(
-    f"Every score here is a mean over {count} texts. Other texts would have given other scores: how different, and would "
-    "other heads have gone? All of it but the last part comes from stored values, without running the model."
+    f"Every score here is a mean over {counted}. Other texts would have given other scores: how different, and would other "
+    "heads have gone? All of it but the last part comes from stored values, without running the model."
 )
+if count < FEW:
+    st.warning(
+        f"{counted} drawn anew: that says next to nothing about other texts, and no interval below can be believed. Load at "
+        f"least {FEW} under Model & text.",
+        icon=":material/data_alert:",
+    )
 percent = st.slider("Heads to remove", 1, 99, round(100 * setting("sparsity")) or 1, format="%d %%", key="removed_percent")
 if percent != round(100 * setting("sparsity")):
     remember("sparsity", percent / 100)
@@ -64,7 +72,7 @@ frame = frame.assign(**{metric: values.ravel(), "low": low.ravel(), "high": high
 downloads(
     "intervals",
     frame,
-    {"model": loaded.model.name, "metric": metric, "alpha": alpha, "sparsity": sparsity, "heads": frame.to_dict("records")},
+    {"model": loaded.model.name, "metric": metric, "alpha": alpha, "sparsity": sparsity, "heads": records(frame)},
 )
 
 st.subheader("How many texts are enough?")
@@ -83,7 +91,7 @@ st.caption(
 table = pd.concat([one.table.assign(metric=one.metric) for one in steady], ignore_index=True)
 recommended = {one.metric: one.recommended_size for one in steady}
 document = {"texts": count, "alpha": alpha, "recommended": recommended}
-downloads("stability", table, document | {"sizes": table.astype(object).where(table.notna(), None).to_dict("records")})
+downloads("stability", table, document | {"sizes": records(table)})
 
 st.subheader("Do the criteria agree?")
 result = ablation(loaded)
@@ -108,9 +116,8 @@ st.caption(
     + f" HIES with alpha {alpha:g}."
 )
 pairs = matrix.to_frame()
-downloads(
-    "agreement", pairs, {"sparsity": sparsity, "alpha": alpha, "chance": matrix.chance, "pairs": pairs.to_dict("records")}
-)
+chance = matrix.chance if matrix.removed else None
+downloads("agreement", pairs, {"sparsity": sparsity, "alpha": alpha, "chance": chance, "pairs": records(pairs)})
 
 st.subheader("What really happens when one head goes?")
 texts = ablation_texts(loaded)
@@ -159,6 +166,8 @@ values = getattr(found, measure)
 frame = found.to_frame()
 top = frame.loc[frame[measure].idxmax()]
 words = f"Largest where layer {top['row']:.0f}, head {top['head']:.0f} goes: {top[measure]:.3g}."
+if frame[measure].nunique() == 1:
+    words = "It is the same whichever head goes."
 left.plotly_chart(ablation_heatmap(values, measure), alt=f"{what[measure]} {words}", config=PLAIN)
 left.caption(
     f"{what[measure]} {words} Losses in nats, over {result.size} texts"
@@ -176,8 +185,6 @@ if measure in halves:
     )
 with st.expander("What leaving out says of every criterion", icon=":material/table:"):
     st.dataframe(against, hide_index=True)
-    downloads(
-        "criteria_and_leave_one_out", against, {"alpha": alpha, "halves": halves, "criteria": against.to_dict("records")}
-    )
+    downloads("criteria_and_leave_one_out", against, {"alpha": alpha, "halves": halves, "criteria": records(against)})
 st.dataframe(frame, hide_index=True, height=280)
-downloads("leave_one_out", frame, {"texts": result.size, "held_out": result.held_out, "heads": frame.to_dict("records")})
+downloads("leave_one_out", frame, {"texts": result.size, "held_out": result.held_out, "heads": records(frame)})
