@@ -46,10 +46,10 @@ if count < FEW:
         f"least {FEW} under Model & text.",
         icon=":material/data_alert:",
     )
-percent = st.slider("Heads to remove", 1, 99, round(100 * setting("sparsity")) or 1, format="%d %%", key="removed_percent")
+percent = st.slider("Heads to remove", 0, 100, round(100 * setting("sparsity")), format="%d %%", key="removed_percent")
 if percent != round(100 * setting("sparsity")):
     remember("sparsity", percent / 100)
-sparsity = percent / 100
+sparsity = float(setting("sparsity"))
 drawn, kendall_range = redraws.rankings(loaded, alpha)
 
 st.subheader("Which heads go, whichever texts are drawn?")
