@@ -16,7 +16,7 @@ from .errors import HeadPruneError
 from .masks import prune_mask
 from .scores.ablation import LeaveOneOut
 from .scores.correlation import kendall
-from .scores.resampling import chosen, drawn_means, draws, percentiles
+from .scores.resampling import around, chosen, drawn_means, draws
 from .scores.run import HeadScores
 
 RESAMPLES = 300
@@ -87,9 +87,10 @@ def removal_share(drawn: np.ndarray, sparsity: float) -> np.ndarray:
     return np.mean([~prune_mask(ranking, sparsity) for ranking in drawn], axis=0)
 
 
-def kendall_intervals(drawn: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high), each (K, K): 95 % percentile intervals of every pair's Kendall over drawn rankings (B, R, H) by name."""
-    return percentiles(_pairs(np.stack(list(drawn.values()), axis=1)))
+def kendall_intervals(rankings: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), each (K, K): 95 % intervals of every pair's Kendall, from rankings (R, H) and drawn (B, R, H)."""
+    found = _pairs(np.stack([rankings[name] for name in drawn]))
+    return around(found, _pairs(np.stack(list(drawn.values()), axis=1)))
 
 
 def against_ablation(
@@ -104,8 +105,8 @@ def against_ablation(
     """Kendall of every criterion with what leaving each head out really does.
 
     Columns: criterion; kendall, low, high with the ablation's `loss_change`; increase, increase_low, increase_high with its
-    `loss_increase`. Intervals are 95 % bootstrap percentiles. paired: both were computed on the same examples, in the same
-    order, which are then drawn together; else each has draws of its own.
+    `loss_increase`. Intervals are 95 % bootstrap ones, see `around`. paired: both were computed on the same examples, in
+    the same order, which are then drawn together; else each has draws of its own.
     """
     count = len(next(iter(scores.per_example.values())))
     if paired and count != len(ablation.per_example):
@@ -118,8 +119,10 @@ def against_ablation(
     names = (("kendall", "low", "high"), ("increase", "increase_low", "increase_high"))
     for columns, values in zip(names, (np.abs(ablation.per_example), ablation.per_example), strict=True):
         again = _flat(drawn_means(values, resamples, seed if paired else seed + 1))
-        table[columns[0]] = [float(kendall(ranking.ravel(), values.mean(0).ravel())) for ranking in found.values()]
-        table[[*columns[1:]]] = [percentiles(kendall(_flat(rankings), again)) for rankings in drawn.values()]
+        middle = [float(kendall(ranking.ravel(), values.mean(0).ravel())) for ranking in found.values()]
+        table[columns[0]] = middle
+        limits = [around(k, kendall(_flat(drawn[name]), again)) for k, name in zip(middle, found, strict=True)]
+        table[[*columns[1:]]] = limits
     return table
 
 

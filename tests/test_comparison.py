@@ -6,6 +6,7 @@ from scipy import stats
 
 import headprune_core as hp
 from headprune_core.comparison import chance_overlap, drawn_rankings, kendall_intervals
+from headprune_core.scores.resampling import drawn_means
 
 
 def some_scores(count=24, seed=0):
@@ -65,7 +66,7 @@ def test_every_criterion_is_there_but_the_random_one():
 def test_intervals_are_those_of_drawing_examples_anew():
     scores = some_scores()
     drawn = drawn_rankings(scores, resamples=600)
-    low, high = kendall_intervals(drawn)
+    low, high = kendall_intervals(hp.criterion_rankings(scores), drawn)
     names = list(drawn)
     i, j = names.index("his"), names.index("gnorm")
     generator, expected = np.random.default_rng(9), []
@@ -73,9 +74,30 @@ def test_intervals_are_those_of_drawing_examples_anew():
         some = generator.integers(0, 24, 24)
         his, norms = (scores.per_example[name][some].mean(0) for name in ("his", "gnorm"))
         expected.append(stats.kendalltau(his, norms[0] * norms[1] * norms[2]).statistic)
-    assert (low[i, j], high[i, j]) == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975])), abs=0.04)
+    found = stats.kendalltau(scores.his, scores.gnorm).statistic
+    limits = np.quantile(expected, [0.025, 0.975]) + found - np.mean(expected)  # the draws' own pull towards 0 taken out
+    assert (low[i, j], high[i, j]) == pytest.approx(tuple(limits), abs=0.04)
+    assert low[i, j] < found < high[i, j]
     np.testing.assert_array_equal(low, low.T)
     assert (low.diagonal() == 1).all()
+
+
+def test_intervals_hold_what_many_such_sets_of_texts_give_on_average():
+    # two noisy measurements of the same heads: the mean lies in 93 % of the intervals, in 87 % of the plain percentiles
+    generator, intervals, plain, values = np.random.default_rng(3), [], [], []
+    truth = generator.normal(size=(3, 8))
+    for seed in range(60):
+        measured = dict(zip("ab", truth + 3 * generator.normal(size=(2, 20, 3, 8)), strict=True))
+        rankings = {name: part.mean(0) for name, part in measured.items()}
+        drawn = {name: drawn_means(part, 100, seed) for name, part in measured.items()}
+        low, high = kendall_intervals(rankings, drawn)
+        values.append(stats.kendalltau(*rankings.values()).statistic)
+        intervals.append((low[0, 1], high[0, 1]))
+        again = [stats.kendalltau(*pair).statistic for pair in zip(*drawn.values(), strict=True)]
+        plain.append(tuple(np.quantile(again, [0.025, 0.975])))
+    held, held_plain = (np.mean([low <= np.mean(values) <= high for low, high in some]) for some in (intervals, plain))
+    assert held >= 0.9
+    assert held_plain < held
 
 
 def ablation_like(scores, noise, seed=1):
@@ -101,7 +123,7 @@ def test_draws_are_made_together_only_where_the_examples_are_the_same():
     ablation = ablation_like(scores, 0.0)
     apart = hp.against_ablation(scores, ablation, paired=False).set_index("criterion")
     assert apart.kendall["his"] == 1
-    assert apart.low["his"] < apart.high["his"] < 1
+    assert apart.low["his"] < 1
     fewer = hp.LeaveOneOut(None, ablation.per_example[:5], ablation.accuracy_drop, 1.0, "loss")
     assert len(hp.against_ablation(scores, fewer, paired=False)) == 6
     with pytest.raises(hp.HeadPruneError, match="the scores have 24 examples and the ablation 5; paired"):

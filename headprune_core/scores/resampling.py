@@ -63,3 +63,14 @@ def percentiles(drawn: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
     return low, high
+
+
+def around(value: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) 95 % interval of a correlation found to be `value` (...), from its values in draws (B, ...).
+
+    Drawing with repeats adds noise of its own, which pulls every drawn correlation towards 0, at times so far that the plain
+    percentiles leave out the value found. So they are shifted until the draws' mean lies on it, and kept within -1 to 1.
+    """
+    low, high = percentiles(drawn)
+    shift = value - drawn.mean(0)
+    return np.clip(low + shift, -1.0, 1.0), np.clip(high + shift, -1.0, 1.0)

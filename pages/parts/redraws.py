@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import RankStability, against_ablation, rank_stability, split_half
+from headprune_core import RankStability, against_ablation, criterion_rankings, rank_stability, split_half
 from headprune_core.comparison import drawn_rankings, kendall_intervals
 from headprune_core.scores.resampling import available, drawn_scores, draws, percentiles, shares
 
@@ -55,7 +55,7 @@ def _intervals(key, _scores, metric, alpha):
 @_memory
 def _rankings(key, _scores, alpha):
     drawn = drawn_rankings(_scores, alpha=alpha)
-    return drawn, kendall_intervals(drawn)
+    return drawn, kendall_intervals(criterion_rankings(_scores, alpha=alpha), drawn)
 
 
 @_memory
