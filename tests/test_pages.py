@@ -1,6 +1,7 @@
 """Every page through Streamlit's own test runner: what it says, what links restore, and what bad links do."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ TITLES = {
     "model_and_text": "Which heads matter?",
     "head_scores": "What is every head worth?",
     "orthogonality": "Do importance and entropy say different things?",
+    "confidence": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
 }
 
@@ -51,6 +53,44 @@ def test_the_verdict_is_in_words():
     assert "Close to orthogonal" in app.success[0].value
 
 
+def test_every_correlation_has_an_interval():
+    metrics = {metric.label: metric for metric in opened("orthogonality").metric}
+    for name in ("Pearson r", "Spearman", "Kendall"):
+        low, high = map(float, metrics[name].delta.split(" to "))
+        assert low <= float(metrics[name].value) <= high
+
+
+def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
+    app = opened("confidence")
+    said = " ".join(text.value for text in app.main.markdown)
+    assert "Of 72 heads 22 are to go" in said
+    assert "**AE**: 8 texts give nearly the ranking of all 32" in said
+    assert "**HIS**: 32 texts may be too few" in said
+    app.slider(key="removed_percent").set_value(50).run()
+    app.segmented_control(key="interval_metric").set_value("ae").run()
+    assert not app.exception
+    assert app.session_state["set_sparsity"] == 0.5
+    assert any("Of 72 heads 36 are to go" in text.value for text in app.main.markdown)
+
+
+def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
+    app = opened("confidence")
+    assert "Nothing has been left out yet" in app.info[-1].value
+    app.slider(key="ablation_size").set_value(2).run()
+    next(button for button in app.button if button.label == "Leave out each head").click().run()
+    deadline = time.monotonic() + 60
+    while "ablation" not in app.session_state:
+        assert time.monotonic() < deadline, "the heads were not left out within 60 s"
+        time.sleep(0.3)
+        app.run()
+    app.run()
+    assert not app.exception
+    assert app.session_state["ablation"].found.per_example.shape == (2, 6, 12)
+    assert any(text.value.startswith("Kendall with how much the loss moves") for text in app.main.markdown)
+    app.segmented_control(key="ablation_measure").set_value("accuracy_drop").run()
+    assert not app.exception
+
+
 def test_moving_alpha_moves_hies_and_is_remembered():
     app = opened("head_scores")
     app.slider(key="scores_alpha").set_value(0.25).run()
@@ -82,3 +122,16 @@ def test_a_head_that_the_model_does_not_have_is_told():
     app.run()
     assert not app.exception
     assert any("is not one of the 6 x 12" in toast.value for toast in app.toast)
+
+
+def test_a_single_text_is_not_called_sure():
+    app = opened("confidence")
+    whole = app.session_state["work"]
+    first = {metric: values[:1] for metric, values in whole.scores.per_example.items()}
+    app.session_state["work"] = replace(
+        whole, calibration=whole.calibration.select([0]), scores=replace(whole.scores, per_example=first)
+    )
+    app.run()
+    assert not app.exception
+    assert "1 text drawn anew: that says next to nothing" in app.warning[0].value
+    assert any("1 text is too few to tell" in text.value for text in app.main.markdown)
