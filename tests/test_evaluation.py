@@ -187,14 +187,29 @@ def test_an_unknown_dtype_is_refused(model):
         hp.evaluate_masks(model, random_examples(), np.ones((1, 3, 4)), dtype="int8")
 
 
-def test_cancelling_stops_between_runs(model):
-    seen = []
+def test_cancelling_stops_between_runs(model, monkeypatch):
+    seen, runs, logits = [], [], model.logits
+    monkeypatch.setattr(model, "logits", lambda inputs: runs.append(len(inputs["input_ids"])) or logits(inputs))
 
     def stop(done, total, note):
         seen.append(done)
-        if done >= 9:
+        if len(seen) == 4:
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled, match="enough"):
-        hp.evaluate_masks(model, random_examples(), some_masks((3, 4)), progress=stop)
-    assert seen == [0, 9]
+        hp.evaluate_masks(model, random_examples(), some_masks((3, 4)), batch_size=3, progress=stop)
+    # the fourth report is made before the fourth run, of the third mask on the first three examples
+    assert seen == [0, 3, 6, 9]
+    assert runs == [3, 3, 3]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_progress_counts_every_example_under_every_mask_once(model, batch_size):
+    reports = []
+    hp.evaluate_masks(
+        model, random_examples(), some_masks((3, 4)), batch_size=batch_size, progress=lambda *report: reports.append(report)
+    )
+    done = [report[0] for report in reports]
+    assert done == sorted(set(done))
+    assert (done[0], done[-1]) == (0, 4 * 9)
+    assert {report[1:] for report in reports} == {(4 * 9, "Measuring accuracy")}
