@@ -98,10 +98,9 @@ def test_what_flows_between_layers_stays_in_single_precision(family):
     model.config.tie_word_embeddings = True
     model.tie_weights()
     twin, seen = hp.PrunableModel(model).in_precision("bfloat16"), set()
-    embedding = twin.model.get_input_embeddings()
-    embedding.register_forward_hook(lambda _, inputs, output: seen.add(output.dtype))
-    for module in twin.model.modules():
-        if type(module).__name__.endswith(("Norm",)):
+    twin.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.add(output.dtype))
+    for name, module in twin.model.named_modules():
+        if type(module).__name__.endswith("Norm") and not name.endswith(("q_norm", "k_norm")):
             module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
     hp.score_heads(twin, examples_for(family, count=3))
     assert seen == {torch.float32}
