@@ -42,12 +42,21 @@ class Batch:
         """Which query tokens of a row of that kind are real, (N, T) or (N, U)."""
         return self.decoder_real if kind in ("decoder", "cross") else self.real
 
-    def words(self, kind: str) -> tuple[Tensor, Tensor]:
-        """Which query and which key tokens of a row of that kind are real and no special tokens."""
+    def words(self, kind: str) -> tuple[Tensor | None, Tensor | None]:
+        """Which query and which key tokens of a row of that kind are real and no special tokens; None for images."""
+        if self.real is None:
+            return None, None
         encoder, decoder = self.real & ~self.special, None
         if kind in ("decoder", "cross"):
             decoder = self.decoder_real & ~self.decoder_special
-        return (encoder if decoder is None else decoder), (decoder if kind == "decoder" else encoder)
+        queries, keys = (encoder if decoder is None else decoder), (decoder if kind == "decoder" else encoder)
+        silent = (~queries.any(-1) | ~keys.any(-1)).nonzero().flatten()
+        if len(silent):
+            raise HeadPruneError(
+                f"example {int(self.index[int(silent[0])])} has no word beside special tokens, so without them it has no "
+                "attention; leave it out, or keep special tokens in"
+            )
+        return queries, keys
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The same examples in two batches."""
@@ -68,7 +77,7 @@ def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Ba
     except (MemoryError, RuntimeError) as caught:
         if not _out_of_memory(caught):
             raise
-        error = str(caught).splitlines()[0][:100]
+        error = (str(caught).splitlines() or ["out of memory"])[0][:100]
     if error is None:
         yield batch, result
         return

@@ -24,21 +24,24 @@ class PackedWeights:
     """
 
     def __init__(self, module: torch.nn.Module):
-        self._packed: dict[tuple[int, bool], Tensor] = {}
-        parameters = list(module.parameters())
-        size = sum(p.numel() * p.element_size() for p in parameters)
-        on_cpu = all(p.device.type == "cpu" for p in parameters)
+        self._packed: dict[tuple[int, torch.dtype, bool], Tensor] = {}
+        self._known = {id(p): p for p in module.parameters()}  # held, so that no other tensor can have their ids
+        size = sum(p.numel() * p.element_size() for p in self._known.values())
+        on_cpu = all(p.device.type == "cpu" for p in self._known.values())
         there = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
         self._usable = on_cpu and there and torch.backends.mkldnn.is_available() and not _short_of_memory(size)
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool = False) -> Tensor:
-        """x W' + bias, or x W where transposed."""
-        if not self._usable or weight.dtype not in (torch.float32, torch.bfloat16) or x.dtype != weight.dtype:
+        """x W' + bias, or x W where transposed, in the precision of x."""
+        bias = None if bias is None else bias.to(x.dtype)
+        if not self._usable or id(weight) not in self._known or x.dtype not in (torch.float32, torch.bfloat16):
+            weight = weight.to(x.dtype)
             return x @ weight if transposed else linear(x, weight, bias)
-        key = id(weight), transposed
+        key = id(weight), x.dtype, transposed
         if key not in self._packed:
             with torch.inference_mode(False):
-                laid_out = weight.t() if transposed else weight
+                laid_out = weight.detach().to(x.dtype)
+                laid_out = laid_out.t() if transposed else laid_out
                 self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(laid_out, None)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed[key], bias, "none", [], "")
 
@@ -62,8 +65,7 @@ class FrozenLinear(TorchFunctionMode):
             if not weight.requires_grad and not (bias is not None and bias.requires_grad) and x.device == weight.device:
                 device = x.device.type
                 if torch.is_autocast_enabled(device):
-                    half = torch.get_autocast_dtype(device)
-                    x, weight, bias = self._cast(x, half), weight.to(half), None if bias is None else bias.to(half)
+                    x = self._cast(x, torch.get_autocast_dtype(device))
                 if x.requires_grad and torch.is_grad_enabled():
                     return _Linear.apply(x, weight, bias, self._packed)
                 return self._packed.product(x.detach(), weight, bias)

@@ -113,8 +113,10 @@ class PrunableModel:
 
     @cached_property
     def _bfloat16(self) -> "PrunableModel":
-        linear = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
-        # parameters that are not of linear layers are shared with this model
+        layers = set(linear_layers(self.model))
+        linear = {id(p) for layer in layers for p in layer.parameters()}
+        # a tied embedding stays as it is, or all that flows between layers would be bfloat16
+        linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
         vars(twin).pop("packed", None)
@@ -153,6 +155,8 @@ class PrunableModel:
     @property
     def max_tokens(self) -> int | None:
         """The longest input that the positions and the tokenizer allow, or None where there is no end."""
+        if self.reads_images:
+            return None
         limits = [self.tokenizer.model_max_length] if self.tokenizer is not None else []
         table = next((m for n, m in self.model.named_modules() if n.endswith("position_embeddings")), None)
         if isinstance(table, torch.nn.Embedding):
@@ -211,7 +215,8 @@ def _loader(source, config):
         if names[0].endswith(ending):
             return loader
     raise HeadPruneError(
-        f"{source} holds {names[0]}; expected a model for sequence classification or a causal language model"
+        f"{source} holds {names[0]}; expected a model for text or image classification, a causal language model, or one "
+        "that translates text to text"
     )
 
 

@@ -16,9 +16,8 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from ..anatomy import HeadGrid
-from ..batches import encode
 from ..errors import HeadPruneError
-from ..evaluation import MaskEvaluation, evaluate_masks
+from ..evaluation import evaluate_masks
 from ..models import PrunableModel
 from .resampling import drawn_means, percentiles
 
@@ -32,7 +31,7 @@ class LeaveOneOut:
 
     per_example (N, R, H): the loss of an example without the head, less its loss with all heads, in nats.
     accuracy_drop (R, H): share of right answers lost. loss: the mean loss with all heads. objective: "loss" against the
-    labels (a language model: the next tokens), "prediction" against the model's own answers, where there are no labels;
+    labels (or the tokens to be predicted), "prediction" against the model's own answers, where there are no labels;
     accuracy_drop is then the share of answers that change.
     """
 
@@ -80,25 +79,17 @@ def leave_one_out(
 ) -> LeaveOneOut:
     """Run `model` on `examples` once whole and once without each of its R * H heads.
 
-    dtype as in `evaluate_masks`. A language model takes the examples one by one, whatever the batch size, so that each has
-    a loss of its own. Raises HeadPruneError for unusable examples, and whatever `progress` raises to cancel.
+    dtype as in `evaluate_masks`. Raises HeadPruneError for unusable examples, and whatever `progress` raises to cancel.
     """
-    masks = _masks(model.grid.shape)
-    if model.task == "language":
-        parts = _one_by_one(model, examples, masks, dtype, progress)
-        losses = np.stack([part.loss for part in parts], axis=1)
-        trials = np.array([part.trials for part in parts])
-        accuracy = np.stack([part.accuracy for part in parts], axis=1) @ (trials / trials.sum())
-        objective = "loss"
-    else:
-        result = evaluate_masks(model, examples, masks, batch_size=batch_size, dtype=dtype, progress=_renamed(progress))
-        labels = encode(model, examples).labels
-        objective = "prediction" if labels is None else "loss"
-        losses = _cross_entropy(result.logits, result.logits[0].argmax(-1) if labels is None else np.array(labels))
-        accuracy = result.agreement if labels is None else result.accuracy
+    result = evaluate_masks(
+        model, examples, _masks(model.grid.shape), batch_size=batch_size, dtype=dtype, progress=_renamed(progress)
+    )
+    labelled = np.isfinite(result.loss).all()
+    losses = result.losses if labelled else _cross_entropy(result.logits, result.logits[0].argmax(-1))
+    accuracy = result.accuracy if labelled else result.agreement
     increase = (losses[1:] - losses[0]).T.reshape(-1, *model.grid.shape)
     drop = (accuracy[0] - accuracy[1:]).reshape(model.grid.shape)
-    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), objective)
+    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), "loss" if labelled else "prediction")
 
 
 def _masks(shape: tuple[int, int]) -> np.ndarray:
@@ -109,22 +100,11 @@ def _masks(shape: tuple[int, int]) -> np.ndarray:
     return masks.reshape(-1, *shape)
 
 
-def _one_by_one(model, examples, masks, dtype, progress) -> list[MaskEvaluation]:
-    """Every example evaluated alone."""
-    parts, count = [], len(examples)
-    for number in range(count):
-        # named rather than hashed: the library's hashing swaps the process's standard output, which threads share
-        one = examples.select([number], new_fingerprint=f"leave-one-out-{number}")
-        report = _renamed(progress, number, count)
-        parts.append(evaluate_masks(model, one, masks, batch_size=1, dtype=dtype, progress=report))
-    return parts
-
-
-def _renamed(progress: Progress | None, number: int = 0, of: int = 1) -> Progress | None:
-    """The progress of one of several equal parts, told as what it is part of."""
+def _renamed(progress: Progress | None) -> Progress | None:
+    """The same progress, told as what it is part of."""
     if progress is None:
         return None
-    return lambda done, total, _: progress(number * total + done, of * total, "Taking out one head at a time")
+    return lambda done, total, _: progress(done, total, "Taking out one head at a time")
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import plain_logits
 from scipy import stats
-from tiny import FAMILIES, random_examples, tiny
+from tiny import FAMILIES, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 
@@ -15,9 +15,10 @@ import headprune_core as hp
 def without_head(family, model, row, head):
     model = copy.deepcopy(model)
     out = FAMILIES[family].projections(model)[row][-1]
-    size = out.weight.shape[1] // model.config.num_attention_heads
+    weight = columns(out)
+    size = weight.shape[1] // 4
     with torch.no_grad():
-        out.weight[:, head * size : (head + 1) * size] = 0
+        weight[:, head * size : (head + 1) * size] = 0
     return model
 
 
@@ -32,7 +33,7 @@ def plain(family, model, examples, targets):
     """Losses (1 + heads, N) and right answers (1 + heads, all of them), the whole model first, one text after another."""
     grid = hp.PrunableModel(model).grid
     models = [model, *(without_head(family, model, *place) for place in np.ndindex(grid.shape))]
-    cut = slice(None, -1) if family == "llama" else slice(None)
+    cut = slice(None, -1) if targets is not None and hp.PrunableModel(model).task == "language" else slice(None)
     answers = [[some[cut] for some in plain_logits(one, examples)] for one in models]
     targets = [some.argmax(-1) for some in answers[0]] if targets is None else targets
     found = [[loss_and_right(*pair) for pair in zip(some, targets, strict=True)] for some in answers]
@@ -40,13 +41,19 @@ def plain(family, model, examples, targets):
     return losses, np.array([np.concatenate([right for _, right in some]) for some in found])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("labelled", [True, False])
+CLASSIFIERS = ["bert", "albert", "gpt2-classifier", "bart-classifier", "t5-classifier", "vit"]
+WRITERS = ["llama", "gpt2", "gemma2", "t5", "bart"]
+
+
+@pytest.mark.parametrize(
+    ("family", "labelled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS)]
+)
 def test_a_head_left_out_is_a_head_with_its_columns_gone(family, labelled):
-    model, examples = tiny(family), random_examples(count=6)
+    model, examples = tiny(family), examples_for(family, count=6)
     targets = examples["label"] if labelled else None
-    if family == "llama":  # its labels are its own tokens
-        targets = [np.array(ids[1:]) for ids in examples["input_ids"]]
+    if family in WRITERS:  # a language model's labels are its own tokens
+        of = (example.get("target_ids", example["input_ids"][1:]) for example in examples)
+        targets = [np.array(ids) for ids in of]
     losses, right = plain(family, model, examples, targets)
     wrapped = hp.PrunableModel(model)
     found = hp.leave_one_out(wrapped, examples if labelled else examples.remove_columns("label"), batch_size=4)
@@ -58,7 +65,7 @@ def test_a_head_left_out_is_a_head_with_its_columns_gone(family, labelled):
     drop = right[0].mean() - right[1:].mean(1)
     np.testing.assert_allclose(found.accuracy_drop, drop.reshape(shape), atol=1e-12)
     assert found.loss == pytest.approx(losses[0].mean(), rel=1e-5)
-    assert found.objective == ("loss" if labelled or family == "llama" else "prediction")
+    assert found.objective == ("loss" if labelled else "prediction")
 
 
 @pytest.fixture(scope="module")

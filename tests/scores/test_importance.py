@@ -115,7 +115,7 @@ def test_the_batch_reduction_depends_on_its_batches_alone(monkeypatch):
             raise MemoryError("no more")
         return logits(inputs)
 
-    monkeypatch.setattr(batches, "BATCH_COST", 10**6)  # as few batches as there can be
+    monkeypatch.setattr(batches, "BATCH_COST", {"cpu": 10**6})  # as few batches as there can be
     full = hp.score_heads(model, examples, **options)
     monkeypatch.setattr(model, "logits", limited)
     split = hp.score_heads(model, examples, **options)
