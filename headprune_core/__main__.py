@@ -27,6 +27,9 @@ from . import (
     verdicts,
 )
 from .models import find_device
+from .scores.entropy import KINDS
+from .scores.importance import REDUCTIONS
+from .scores.objectives import OBJECTIVES
 
 Document = dict[str, object]
 
@@ -133,11 +136,22 @@ def bench(options) -> tuple[Document, str]:
 
 
 def _scored(options, **more):
-    model = PrunableModel.from_pretrained(options.model, revision=options.revision)
+    model = PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
     examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
     labelled = "label" in examples.column_names or model.task != "classification"
-    objective = "loss" if labelled else "prediction"
-    return model, score_heads(model, examples, objective=objective, progress=_progress(options), **more)
+    scores = score_heads(
+        model,
+        examples,
+        objective=options.objective or ("loss" if labelled else "prediction"),
+        gnorm_objective=options.gnorm_objective,
+        his_reduction=options.his_reduction,
+        entropy=options.entropy,
+        special_tokens=options.special_tokens,
+        dtype=options.dtype,
+        progress=_progress(options),
+        **more,
+    )
+    return model, scores
 
 
 def _evaluation(options):
@@ -205,6 +219,17 @@ def _common(command: argparse.ArgumentParser) -> None:
     add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
     for name in ("text-column", "text-pair-column", "label-column", "subset"):
         add(f"--{name}", help="where the data do not make it plain")
+    add(
+        "--objective",
+        choices=OBJECTIVES,
+        help="what HIS differentiates (default loss; prediction where there are no labels)",
+    )
+    add("--gnorm-objective", choices=OBJECTIVES, default="logit_norm", help="what Gnorm differentiates (default logit_norm)")
+    add("--his-reduction", choices=REDUCTIONS, default="example", help="where HIS takes absolute values (default example)")
+    add("--entropy", choices=KINDS, default="exact", help="which entropy (default exact)")
+    add("--no-special-tokens", dest="special_tokens", action="store_false", help="leave special tokens out of the entropy")
+    add("--dtype", choices=["float32", "bfloat16"], help="precision of matrix products (default as loaded)")
+    add("--device", default="auto", help="'auto', 'cpu', 'cuda', ... (default auto)")
     _output(command)
 
 
