@@ -240,6 +240,22 @@ FAMILIES = {
 }
 
 
+# one of every kind of layout and mask, for tests that take long
+REPRESENTATIVE = (
+    "bert",
+    "albert",
+    "modernbert",
+    "gpt2",
+    "gpt-neox",
+    "qwen3",
+    "gemma2",
+    "gpt-oss",
+    "t5",
+    "bart-classifier",
+    "vit",
+)
+
+
 def tiny(family: str, seed: int = 0) -> t.PreTrainedModel:
     """A random model whose weights are large enough for attention to be far from uniform."""
     return randomized(FAMILIES[family].build, seed)

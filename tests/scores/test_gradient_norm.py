@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import reference_scores
-from tiny import FAMILIES, columns, examples_for, random_examples, tiny
+from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.scores.gradient_norm import block_gradient_norms
@@ -57,7 +57,7 @@ def test_padding_with_nothing_changes_no_norm():
     torch.testing.assert_close(block_gradient_norms(x, delta), short, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("longest", [4, 60])
 def test_models_with_short_and_with_long_texts(family, longest):
     model, examples = tiny(family), examples_for(family, count=4, longest=longest)
@@ -66,7 +66,7 @@ def test_models_with_short_and_with_long_texts(family, longest):
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-6 * expected.max())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_the_loss_as_objective(family):
     model, examples = tiny(family), examples_for(family, count=4)
     *_, expected = reference_scores(model, family, examples, gnorm_objective="loss")
@@ -99,7 +99,7 @@ def test_a_head_that_the_output_projection_ignores_scores_zero(family):
     assert (np.delete(gnorm.ravel(), heads) > 0).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["loss", "logit_norm"])
 def test_one_objective_for_both_scores_gives_what_two_runs_give(family, objective):
     """Both come out of one backward pass then; each equals what it is alone."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import Double, inputs, token_products
-from tiny import FAMILIES, columns, examples_for, random_examples, tiny
+from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 from headprune_core import batches
@@ -35,7 +35,7 @@ def batch_means(signed, lengths, batch_size):
     return result
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_his_is_the_slope_of_the_loss_as_a_head_is_turned_down(family):
     model, examples = hp.PrunableModel(tiny(family).double()), examples_for(family, count=3).select([0, 2])
     found = hp.score_heads(model, examples, metrics=("his",)).per_example["his"]
@@ -137,7 +137,7 @@ def test_only_the_batch_reduction_depends_on_the_batch_size():
     assert (his("example", 9) >= his("batch", 9) * (1 - 1e-5)).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_a_head_that_the_output_projection_ignores_matters_nothing(family):
     model = tiny(family)
     row = 0 if family == "albert" else 1

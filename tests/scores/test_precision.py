@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kendalltau
-from tiny import FAMILIES, columns, examples_for, random_examples, tiny
+from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 from transformers.pytorch_utils import Conv1D
 
 import headprune_core as hp
 from headprune_core.scores import run
 
-SOME = ("bert", "albert", "modernbert", "gpt2", "gpt-neox", "qwen3", "gemma2", "gpt-oss", "t5", "bart-classifier", "vit")
 METRICS = ("his", "ae", "gnorm")
 
 
@@ -28,7 +27,7 @@ def state(model):
 # bfloat16 beside a model in single precision
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_matrix_products_in_bfloat16_come_close_and_leave_no_trace(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     before, weights = hp.score_heads(model, examples), state(model)
@@ -108,7 +107,7 @@ def test_what_flows_between_layers_stays_in_single_precision(family):
     assert seen == {torch.float32}
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_masks_in_bfloat16_come_close(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     masks = np.random.default_rng(0).random((3, *model.grid.shape)) < 0.6
@@ -148,7 +147,7 @@ def test_gradients_that_float16_has_no_number_for_are_raised_first(monkeypatch):
         assert np.abs(getattr(bare, metric) / getattr(full, metric) - 1).max() > 0.5
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_float16_comes_close(family):
     examples = examples_for(family)
     full = hp.score_heads(hp.PrunableModel(tiny(family)), examples)
@@ -193,7 +192,7 @@ def spoil(family, model, row, part, head, number):
             FAMILIES[family].blocks(modules[which].weight, which, 4, groups)[head, 3, 5] = number
 
 
-@pytest.mark.parametrize("family", [*SOME, "phi3"])
+@pytest.mark.parametrize("family", [*REPRESENTATIVE, "phi3"])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part, number):

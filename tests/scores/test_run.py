@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import reference_scores
-from tiny import FAMILIES, examples_for, random_examples, tiny
+from tiny import FAMILIES, REPRESENTATIVE, examples_for, random_examples, tiny
 
 import headprune_core as hp
 
@@ -68,7 +68,7 @@ def test_settings_say_how_it_was_done(scores):
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["prediction", "logit_norm"])
 def test_objectives_that_need_no_labels(family, objective):
     model, examples = tiny(family), examples_for(family, count=5)
@@ -187,7 +187,7 @@ def test_cancelling_stops_between_batches(model):
     hp.score_heads(model, random_examples(), metrics=("ae",))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_scoring_leaves_the_model_as_it_was(family):
     model = hp.PrunableModel(tiny(family))
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
