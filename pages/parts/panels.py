@@ -7,7 +7,7 @@ import streamlit as st
 
 from headprune_core.jobs import Snapshot
 
-from .session import runner, work
+from .session import OPTIONS, publish, runner, work
 
 POLL = 0.4  # seconds between looks at a running job
 
@@ -18,6 +18,7 @@ def sidebar() -> None:
         loaded = work()
         if loaded is None:
             return
+        publish(*OPTIONS)
         rows, heads = loaded.model.grid.shape
         st.caption("Loaded")
         st.markdown(f"**{_plain(loaded.model.name)}**  \n{rows * heads} heads, {rows} rows of {heads}")
