@@ -90,14 +90,14 @@ def _reductions(loaded: Work) -> None:
         st.rerun()
     st.caption(NAMES[now][1])
     agreement = reduction_agreement(scores)
+    st.markdown("How alike the three rank the heads here, by Kendall's tau (1 is the same order, 0 no relation):")
     with st.container(horizontal=True):
         for (first, second), value in agreement.items():
-            st.metric(f"{NAMES[first][0]} and {NAMES[second][0].lower()}", f"{value:.2f}", help="Kendall over all heads")
+            st.metric(f"{NAMES[first][0]} and {NAMES[second][0].lower()}", f"{value:.2f}")
     common, total = removed_by_all(scores, setting("sparsity"))
     st.markdown(
-        f"{agreement_words(agreement)} The numbers are Kendall's: 1 is the same order, 0 no relation. At "
-        f"{setting('sparsity'):.0%} sparsity all three remove the same {common} of {total} heads. **By batch** depends on "
-        f"the batch size, here {BATCH_SIZE}: other batches give other scores."
+        f"{agreement_words(agreement)} At {setting('sparsity'):.0%} sparsity all three remove the same {common} of {total} "
+        f"heads. **By batch** depends on the batch size, here {BATCH_SIZE}: other batches give other scores."
     )
 
 
