@@ -20,7 +20,7 @@ def inspector(loaded: Work, selected: tuple[int, int], hies: np.ndarray) -> None
     lines = []
     for name, metric, values in (
         ("HIS", "his", scores.his),
-        ("AE, nats", "ae", scores.ae),
+        ("AE" if loaded.options.entropy == "normalized" else "AE, nats", "ae", scores.ae),
         ("HIES", None, hies),
         ("Gnorm", "gnorm", scores.gnorm),
     ):

@@ -131,4 +131,4 @@ def _precision(loaded: Work) -> None:
         return
     same = precision_agreement(loaded.scores, scores.reduced_by(loaded.options.his_reduction))
     values = ", ".join(f"{METRICS[metric]} {value:.3f}" for metric, value in same.items())
-    st.markdown(f"**float32 and bfloat16** rank the heads of this model and text alike to Kendall {values}.")
+    st.markdown(f"Kendall's tau between the rankings in **float32** and in **bfloat16**: {values}.")

@@ -70,9 +70,9 @@ def take_row() -> None:
 places = [*st.columns(2), *st.columns(2)]
 for place, (name, values) in zip(places, table.items(), strict=True):
     key = f"heatmap_{name}"
-    unit = "nats" if (name, scaling) == ("ae", "raw") else ""
+    nats = (name, scaling) == ("ae", "raw") and loaded.options.entropy != "normalized"
     place.plotly_chart(
-        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, unit, labels),
+        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, "nats" if nats else "", labels),
         key=key,
         selection_mode="points",
         on_select=lambda key=key: take_click(key),
