@@ -41,18 +41,16 @@ def score_heatmap(
     hover: one text per head, row by row. labels: what the rows are called where it is not their number.
     """
     rows, heads = values.shape
+    cell = min(27, max(12, 480 // rows))  # pixels: many layers still fit a screen
     row, head = (index.ravel() for index in np.indices(values.shape))
-    figure = go.Figure(
-        go.Heatmap(
-            z=values, colorscale="Cividis", xgap=2, ygap=2, hoverinfo="skip", colorbar={"thickness": 10, "title": unit}
-        )
-    )
+    bar = {"thickness": 10, "title": unit, "exponentformat": "power"}
+    figure = go.Figure(go.Heatmap(z=values, colorscale="Cividis", xgap=2, ygap=2, hoverinfo="skip", colorbar=bar))
     # clicks on a heatmap are not reported: invisible squares over the cells are
     figure.add_scatter(
         x=head,
         y=row,
         mode="markers",
-        marker={"symbol": "square", "size": max(6, min(26, 330 // heads)), "opacity": 0},
+        marker={"symbol": "square", "size": max(6, min(26, cell, 330 // heads)), "opacity": 0},
         unselected={"marker": {"opacity": 0}},
         selected={"marker": {"opacity": 0}},
         customdata=np.column_stack([row, head]).tolist(),  # a plain list comes back from a click as it went
@@ -73,9 +71,7 @@ def score_heatmap(
     )
     if labels is not None and named(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
-    figure.update_layout(
-        title=title, height=max(220, 92 + 27 * min(rows, 24)), margin=_MARGIN, dragmode=False, hoverdistance=24
-    )
+    figure.update_layout(title=title, height=max(220, 92 + cell * rows), margin=_MARGIN, dragmode=False, hoverdistance=24)
     return figure
 
 

@@ -72,21 +72,21 @@ def test_a_chosen_head_is_looked_into():
 
 
 @pytest.mark.parametrize(
-    ("name", "bad"),
-    [
-        ("alpha", "7"),
-        ("alpha", "nan"),
-        ("sparsity", "-1"),
-        ("keep", "all"),
-        ("head", "x"),
-        ("reduction", "sum"),
-        ("precision", "int8"),
-    ],
+    ("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("keep", "all"), ("head", "x")]
 )
 def test_a_links_bad_value_is_told_and_replaced(name, bad):
     app = opened("alpha" if name != "head" else "head_scores", **{name: bad})
     assert not app.exception
     assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+
+
+@pytest.mark.parametrize(("name", "bad"), [("reduction", "sum"), ("precision", "int8"), ("special", "")])
+def test_an_option_that_there_is_not_is_told_before_anything_is_scored(name, bad):
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params[name] = bad
+    app.run()
+    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+    assert app.session_state[f"set_{name}"] in ("example", "float32", "in")
 
 
 def test_a_head_that_the_model_does_not_have_is_told():
@@ -151,7 +151,7 @@ def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     now = app.session_state["work"]
     assert not app.exception
     np.testing.assert_array_equal(now.scores.his, before.scores.his_by_reduction["token"].mean(0))
-    assert app.query_params["reduction"] == ["token"]
+    assert app.query_params["reduction"] == "token"
 
 
 def test_scoring_again_by_other_options_is_used_on_every_page():
@@ -164,7 +164,7 @@ def test_scoring_again_by_other_options_is_used_on_every_page():
     assert app.session_state["work"].scores.settings["objective"] == "prediction"
     app.switch_page("pages/views/alpha.py").run()
     assert not app.exception
-    assert app.query_params["objective"] == ["prediction"]
+    assert app.query_params["objective"] == "prediction"
 
 
 def test_a_vision_model_with_text_is_told_what_it_needs(tmp_path):

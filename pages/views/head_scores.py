@@ -93,6 +93,15 @@ frame = scores.to_frame()
 frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
 if named(labels):
     frame.insert(1, "layer", np.repeat(labels, heads))
-st.dataframe(frame, hide_index=True, height=280, on_select=take_row, selection_mode="single-row", key="score_table")
+digits = dict.fromkeys(frame.columns[-len(table) :], st.column_config.NumberColumn(format="%.4g"))
+st.dataframe(
+    frame,
+    hide_index=True,
+    height=280,
+    column_config=digits,
+    on_select=take_row,
+    selection_mode="single-row",
+    key="score_table",
+)
 document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings | {"batch_size": BATCH_SIZE}}
 downloads("head_scores", frame, document | {"scores": {name: values.tolist() for name, values in table.items()}})

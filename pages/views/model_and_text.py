@@ -41,8 +41,8 @@ for note in loaded.notes:
 def model_form() -> tuple[str, str | None]:
     kinds = ["Embedded", "Hugging Face Hub", "Local folder"]
     if has_smollm2():
-        kinds.insert(1, "SmolLM2 135M (installed)")
-    kind = st.segmented_control("Model", kinds, default="Embedded", required=True, key="model_kind")
+        kinds.append("SmolLM2 135M (installed)")
+    kind = st.segmented_control("Model", kinds, default="Embedded", required=True, wrap=True, key="model_kind")
     if kind == "SmolLM2 135M (installed)":
         st.caption(
             "A small language model that follows instructions: 30 layers of 9 heads, which share keys and values in threes. "
