@@ -35,7 +35,7 @@ def smollm2_file() -> Path:
 
 
 def load_smollm2(dtype: torch.dtype):
-    """The model, (30 layers of 9 query and 3 key-value heads), and its tokenizer."""
+    """The model (30 layers of 9 query and 3 key-value heads) and its tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     file = smollm2_file()

@@ -198,3 +198,22 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     for view in ("alpha", "orthogonality"):
         app.switch_page(f"pages/views/{view}.py").run()
         assert not app.exception
+
+
+def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
+    def endless(work, options, server, progress):
+        while True:
+            progress(1, 2, "Scoring heads")
+            time.sleep(0.01)
+
+    monkeypatch.setattr("pages.parts.session.rescore", endless)
+    app = opened("head_scores")
+    before = app.session_state["work"]
+    app.selectbox[0].select("logit_norm").run()
+    next(button for button in app.button if button.label == "Score again").click().run()
+    assert not app.exception
+    app.button(key="cancel_scores").click().run()
+    finished(app)
+    assert app.session_state["work"] is before
+    assert "objective" not in app.query_params
+    assert "Scoring was cancelled. What was loaded before is still there." in app.error[0].value
