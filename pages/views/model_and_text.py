@@ -148,7 +148,9 @@ with st.expander(
 st.subheader("The text")
 table = loaded.calibration.to_pandas()
 if loaded.labelled:
-    table.insert(0, "label", loaded.label_names(list(table.pop("label"))))
+    table.insert(
+        0, "target" if loaded.model.task == "translation" else "label", loaded.label_names(list(table.pop("label")))
+    )
 left, right = st.columns([3, 2], gap="large")
 with left:
     st.dataframe(table, hide_index=True, height=300)
@@ -176,7 +178,7 @@ anatomy = pd.DataFrame(
         **({"layer": grid.row_labels} if named(grid.row_labels) else {}),
         "attention module": grid.row_names,
         "attends": [ATTENDS[row.kind] for row in grid.rows],
-        "layers": [sum(layer == row for layer in grid.layers) for row in range(rows)],
+        "times used": [sum(layer == row for layer in grid.layers) for row in range(rows)],
         "heads": heads,
         "kv heads": [row.kv_heads for row in grid.rows],
         "q, k, v": ["fused" if row.q.module is row.k.module is row.v.module else "separate" for row in grid.rows],
