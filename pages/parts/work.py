@@ -38,16 +38,13 @@ class ScoreOptions:
         """Those that need a run of the model: all but the reduction, which is chosen afterwards."""
         return {name: value for name, value in asdict(self).items() if name != "his_reduction"}
 
-    def fitting(self, *, answers: bool, tokens: bool) -> tuple["ScoreOptions", list[str]]:
-        """The options that can be had where there are no right answers or no tokens, and a note on each that changed."""
+    def fitting(self, *, answers: bool) -> tuple["ScoreOptions", list[str]]:
+        """The options that can be had with or without right answers, and a note on each that changed."""
         changed, notes = {}, []
         for name, what in (("objective", "importance"), ("gnorm_objective", "Gnorm")):
             if getattr(self, name) == "loss" and not answers:
                 changed[name] = "prediction"
                 notes.append(NO_LABELS.format(what=what))
-        if not tokens and not self.special_tokens:
-            changed["special_tokens"] = True
-            notes.append("Images have no special tokens to leave out.")
         return replace(self, **changed), notes
 
 
@@ -181,7 +178,7 @@ def _answers(model: PrunableModel, calibration: datasets.Dataset) -> bool:
 
 
 def _fitting(options: ScoreOptions, model, calibration) -> tuple[ScoreOptions, list[str]]:
-    return options.fitting(answers=_answers(model, calibration), tokens=not model.reads_images)
+    return options.fitting(answers=_answers(model, calibration))
 
 
 def _run_key(request: Request, calibration, options: ScoreOptions) -> str:

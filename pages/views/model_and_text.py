@@ -171,7 +171,6 @@ ATTENDS = {
     "decoder": "within the target",
     "cross": "target to text",
 }
-ATTENDS |= {"self": "within the image"} if loaded.model.reads_images else {}
 anatomy = pd.DataFrame(
     {
         "row": range(rows),
