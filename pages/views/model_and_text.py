@@ -62,7 +62,9 @@ def model_form() -> tuple[str, str | None]:
 
 def text_form() -> Request | None:
     """The text part of a request, or None where something is still missing."""
-    kind = st.segmented_control("Text", ["Embedded", "Hub data set", "Upload", "Paste"], default="Embedded", key="text_kind")
+    kind = st.segmented_control(
+        "Text", ["Embedded", "Hub data set", "Upload", "Paste"], default="Embedded", wrap=True, key="text_kind"
+    )
     if kind == "Hub data set":
         return hub_form()
     if kind == "Upload":
