@@ -18,6 +18,13 @@ PAGES = [
         "Do importance and entropy say different things?",
         "orthogonality",
     ),
+    (
+        "confidence",
+        "How sure?",
+        ":material/rule:",
+        "How far can scores and rankings be believed?",
+        "confidence",
+    ),
     ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
     ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
 ]

@@ -2,6 +2,8 @@
 
 from .alpha import AlphaInterval, alpha_path
 from .anatomy import AttentionRow, HeadGrid
+from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
+from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
 from .curves import sparsity_curves, verdicts
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
@@ -9,33 +11,46 @@ from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
 from .masks import prune_mask
 from .models import PrunableModel
+from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
+from .scores.stability import RankStability, rank_stability, split_half
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CRITERIA",
+    "AgreementMatrix",
     "AlphaInterval",
     "AttentionRow",
     "Cancelled",
     "Criterion",
+    "Estimate",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
     "HeadScores",
+    "LeaveOneOut",
     "MaskEvaluation",
     "Orthogonality",
     "PrunableModel",
+    "RankStability",
+    "against_ablation",
+    "agreement_matrix",
     "alpha_path",
     "criterion",
+    "criterion_rankings",
+    "estimate_scoring",
     "evaluate_masks",
     "hies",
+    "leave_one_out",
     "load_examples",
     "orthogonality",
     "prune_mask",
+    "rank_stability",
     "score_heads",
     "sparsity_curves",
+    "split_half",
     "verdicts",
 ]

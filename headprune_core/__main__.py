@@ -1,9 +1,10 @@
-"""The command line: `python -m headprune_core score | alpha | curves`, on the embedded default or any model and text.
+"""The command line: `python -m headprune_core score | alpha | curves | bench`, on the embedded default or any model.
 
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
 
 import argparse
+import importlib
 import json
 import sys
 import warnings
@@ -25,6 +26,10 @@ from . import (
     sparsity_curves,
     verdicts,
 )
+from .models import find_device
+from .scores.entropy import KINDS
+from .scores.importance import REDUCTIONS
+from .scores.objectives import OBJECTIVES
 
 Document = dict[str, object]
 
@@ -117,12 +122,36 @@ def curves(options) -> tuple[Document, str]:
     return document, "\n".join([table.to_string(), "", *lines])
 
 
+def bench(options) -> tuple[Document, str]:
+    """Speed and memory against a plain reference, as ratios within one run."""
+    try:
+        module = importlib.import_module(f"benchmarks.{options.what}")
+    except ModuleNotFoundError as error:
+        raise HeadPruneError(
+            "the benchmarks are not here; run this in the folder of the project, where benchmarks/ is"
+        ) from error
+    device = find_device(options.device)
+    result = module.run(device, progress=_progress(options))
+    return result, module.table(result)
+
+
 def _scored(options, **more):
-    model = PrunableModel.from_pretrained(options.model, revision=options.revision)
+    model = PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
     examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
     labelled = "label" in examples.column_names or model.task != "classification"
-    objective = "loss" if labelled else "prediction"
-    return model, score_heads(model, examples, objective=objective, progress=_progress(options), **more)
+    scores = score_heads(
+        model,
+        examples,
+        objective=options.objective or ("loss" if labelled else "prediction"),
+        gnorm_objective=options.gnorm_objective,
+        his_reduction=options.his_reduction,
+        entropy=options.entropy,
+        special_tokens=options.special_tokens,
+        dtype=options.dtype,
+        progress=_progress(options),
+        **more,
+    )
+    return model, scores
 
 
 def _evaluation(options):
@@ -171,6 +200,11 @@ def _parser() -> argparse.ArgumentParser:
             steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
             command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
             command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")
+    command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
+    command.set_defaults(run=bench)
+    command.add_argument("what", choices=["scores", "entropy", "estimate"], help="what to measure")
+    command.add_argument("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
+    _output(command)
     return parser
 
 
@@ -185,8 +219,23 @@ def _common(command: argparse.ArgumentParser) -> None:
     add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
     for name in ("text-column", "text-pair-column", "label-column", "subset"):
         add(f"--{name}", help="where the data do not make it plain")
-    add("--out", help="a file for the JSON document")
-    add("--json", action="store_true", help="print the JSON document instead of a table")
+    add(
+        "--objective",
+        choices=OBJECTIVES,
+        help="what HIS differentiates (default loss; prediction where there are no labels)",
+    )
+    add("--gnorm-objective", choices=OBJECTIVES, default="logit_norm", help="what Gnorm differentiates (default logit_norm)")
+    add("--his-reduction", choices=REDUCTIONS, default="example", help="where HIS takes absolute values (default example)")
+    add("--entropy", choices=KINDS, default="exact", help="which entropy (default exact)")
+    add("--no-special-tokens", dest="special_tokens", action="store_false", help="leave special tokens out of the entropy")
+    add("--dtype", choices=["float32", "bfloat16"], help="precision of matrix products (default as loaded)")
+    add("--device", default="auto", help="'auto', 'cpu', 'cuda', ... (default auto)")
+    _output(command)
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", help="a file for the JSON document")
+    command.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .errors import HeadPruneError
 
-BATCH_COST = 32  # what one more batch costs, in padding tokens that would cost as much
+BATCH_COST = {"cpu": 32}  # what one more batch costs, in padding tokens that would cost as much
+LAUNCHES = 2048  # the same on a GPU, which small batches leave idle
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,21 @@ class Batch:
         """Which query tokens of a row of that kind are real, (N, T) or (N, U)."""
         return self.decoder_real if kind in ("decoder", "cross") else self.real
 
-    def words(self, kind: str) -> tuple[Tensor, Tensor]:
-        """Which query and which key tokens of a row of that kind are real and no special tokens."""
+    def words(self, kind: str) -> tuple[Tensor | None, Tensor | None]:
+        """Which query and which key tokens of a row of that kind are real and no special tokens; None for images."""
+        if self.real is None:
+            return None, None
         encoder, decoder = self.real & ~self.special, None
         if kind in ("decoder", "cross"):
             decoder = self.decoder_real & ~self.decoder_special
-        return (encoder if decoder is None else decoder), (decoder if kind == "decoder" else encoder)
+        queries, keys = (encoder if decoder is None else decoder), (decoder if kind == "decoder" else encoder)
+        silent = (~queries.any(-1) | ~keys.any(-1)).nonzero().flatten()
+        if len(silent):
+            raise HeadPruneError(
+                f"example {int(self.index[int(silent[0])])} has no word beside special tokens, so without them it has no "
+                "attention; leave it out, or keep special tokens in"
+            )
+        return queries, keys
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The same examples in two batches."""
@@ -67,7 +77,7 @@ def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Ba
     except (MemoryError, RuntimeError) as caught:
         if not _out_of_memory(caught):
             raise
-        error = str(caught).splitlines()[0][:100]
+        error = (str(caught).splitlines() or ["out of memory"])[0][:100]
     if error is None:
         yield batch, result
         return
@@ -116,8 +126,12 @@ class Encoded:
 
         No batch has more than most_tokens tokens, padding included, unless one example alone has.
         """
-        for index in packed(self.lengths, batch_size, most_tokens):
+        for index in self.packed(batch_size, most_tokens, device):
             yield self._batch(index, device)
+
+    def packed(self, batch_size: int, most_tokens: int | None, device: torch.device) -> list[np.ndarray]:
+        """Which examples make which batch."""
+        return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, LAUNCHES))
 
     def _batch(self, index: np.ndarray, device: torch.device) -> Batch:
         rows = [self.inputs[i] for i in index]
@@ -155,8 +169,10 @@ class Encoded:
         return torch.isin(ids, torch.tensor(sorted(self.special), dtype=ids.dtype, device=ids.device))
 
 
-def packed(lengths: np.ndarray, batch_size: int, most_tokens: int | None = None) -> list[np.ndarray]:
-    """Example numbers by batch, longest first, such that padding, and BATCH_COST for every batch, add up to the least."""
+def packed(
+    lengths: np.ndarray, batch_size: int, most_tokens: int | None = None, batch_cost: int = BATCH_COST["cpu"]
+) -> list[np.ndarray]:
+    """Example numbers by batch, longest first, such that padding, and batch_cost for every batch, add up to the least."""
     if batch_size < 1:
         raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
     order = np.argsort(-lengths, kind="stable")
@@ -168,7 +184,7 @@ def packed(lengths: np.ndarray, batch_size: int, most_tokens: int | None = None)
         if most_tokens is not None:
             fits = (padded <= most_tokens) | (starts == end - 1)
             starts, padded = starts[fits], padded[fits]
-        costs = least[starts] + padded + BATCH_COST
+        costs = least[starts] + padded + batch_cost
         best = int(costs.argmin())
         least[end], cuts[end] = costs[best], starts[best]
     ends = [len(order)]

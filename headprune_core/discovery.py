@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .anatomy import HeadGrid, Trial, head_grid, linear_layers
+from .cost import Cost, count_cost
 from .errors import HeadPruneError
 from .probe import ATTENTION, Probe, probing, unwatch_projection, watch_projection
 
@@ -20,8 +21,8 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # of the largest logit; 
 EXPECTED = "expected a model for text or image classification, a causal language model, or one that translates text to text"
 
 
-def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str]:
-    """Switch `model` to our attention function, try it out, and return its head grid and its task.
+def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
+    """Switch `model` to our attention function, try it out, and return its head grid, its task and its cost.
 
     Raises HeadPruneError, naming the model and the reason, where heads cannot be found or attention would not be the
     model's own.
@@ -52,7 +53,9 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str]:
     _check_same(name, own, logits)
     for projection in {p.module for row in grid.rows for p in (row.q, row.k, row.v)}:
         watch_projection(projection)
-    return grid, task
+    images = model.main_input_name == "pixel_values"
+    sizes = (None, None) if images else (TOKENS, TOKENS - 2)
+    return grid, task, count_cost(trial.linear_calls, trial.attention_calls, *sizes)
 
 
 def trial_inputs(model: PreTrainedModel) -> dict[str, Tensor]:

@@ -83,7 +83,8 @@ def _check(model, rows) -> None:
                 continue
             what = "target" if name == "target_ids" else "real"
             if len(ids) < fewest:
-                raise HeadPruneError(f"example {i} has {len(ids)} {what} tokens; expected at least {fewest}")
+                tokens = "token" if len(ids) == 1 else "tokens"
+                raise HeadPruneError(f"example {i} has {len(ids)} {what} {tokens}; expected at least {fewest}")
             if min(ids) < 0 or max(ids) >= vocabulary:
                 raise HeadPruneError(
                     f"example {i} has a token that the model does not have; expected ids from 0 to {vocabulary - 1}: "

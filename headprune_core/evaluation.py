@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from .batches import Batch, in_parts
 from .encoding import encode
 from .errors import HeadPruneError
+from .frozen import FrozenLinear
 from .models import PrunableModel
 from .probe import Probe, probing
 from .scores.objectives import predictions, token_losses
@@ -24,14 +25,16 @@ from .scores.objectives import predictions, token_losses
 class MaskEvaluation:
     """Results by mask. M masks, N examples, C classes.
 
-    accuracy: share of right answers, nan without labels; for a language model of right next tokens. loss: mean
-    cross-entropy, likewise. agreement: share of answers equal to the unpruned model's. correlation: Pearson of all logits
-    with the unpruned model's. trials: how many answers accuracy is a share of. logits (M, N, C): None for language models.
+    accuracy: share of right answers, nan without labels; of right tokens where tokens are predicted. loss: mean
+    cross-entropy, likewise, and losses (M, N) that of each example. agreement: share of answers equal to the unpruned
+    model's. correlation: Pearson of all logits with the unpruned model's. trials: how many answers accuracy is a share
+    of. logits (M, N, C): None where tokens are predicted.
     """
 
     logits: np.ndarray | None
     accuracy: np.ndarray
     loss: np.ndarray
+    losses: np.ndarray
     agreement: np.ndarray
     correlation: np.ndarray
     trials: int
@@ -63,15 +66,16 @@ def evaluate_masks(
     encoded = encode(model, examples)
     tally = _Tally(len(distinct), len(encoded), model)
     done, total = 0, len(distinct) * len(encoded)
-    for whole in encoded.batches(batch_size, model.device):
-        # the unpruned model's logits say into which parts the batch fits
-        for batch, reference in in_parts(whole, lambda batch: masked_logits(model, batch, distinct[order[0]])):
-            for number in order:
-                if progress is not None:
-                    progress(done, total, "Measuring accuracy")
-                logits = reference if number == order[0] else masked_logits(model, batch, distinct[number])
-                tally.add(number, batch, logits, reference)
-                done += len(batch)
+    for batch in encoded.batches(batch_size, model.device):
+        reference = None
+        for number in order:
+            if progress is not None:
+                progress(done, total, "Measuring accuracy")
+            parts = in_parts(batch, lambda part, mask=distinct[number]: masked_logits(model, part, mask))
+            logits = torch.cat([logits for _, logits in parts])
+            reference = logits if reference is None else reference
+            tally.add(number, batch, logits, reference)
+            done += len(batch)
     if progress is not None:
         progress(total, total, "Measuring accuracy")
     return tally.result(which[1:])
@@ -85,7 +89,7 @@ def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch
         for row, kept in zip(model.grid.rows, mask, strict=True)
         if not kept.all()
     }
-    with probing(Probe(gates=gates)):
+    with probing(Probe(gates=gates)), FrozenLinear(model.packed):
         return model.logits(batch.inputs).float()
 
 
@@ -133,6 +137,7 @@ class _Tally:
             logits=None if self._logits is None else self._logits[which],
             accuracy=self._right[which] / self._trials if self._labelled else nothing,
             loss=self._loss.mean(1)[which] if self._labelled else nothing,
+            losses=self._loss[which] if self._labelled else np.full((len(which), self._loss.shape[1]), np.nan),
             agreement=self._equal[which] / self._trials,
             correlation=correlation[which],
             trials=self._trials,

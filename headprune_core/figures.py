@@ -23,9 +23,9 @@ _STYLE = {  # method -> colour, dash, symbol
     "inverse_ae": ("#e69f00", "dash", "triangle-down"),
     "inverse_gnorm": ("#56b4e9", "dot", "x"),
 }
-_GREY = "rgba(128, 128, 128, {})"
+GREY = "rgba(128, 128, 128, {})"
 _OTHER = ("#7a5195", "dashdot", "star")
-_MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
+MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
 
 
 def score_heatmap(
@@ -64,14 +64,14 @@ def score_heatmap(
         figure.add_shape(type="rect", **box, line={"color": "#ffffff", "width": 5})
         figure.add_shape(type="rect", **box, line={"color": "#d55e00", "width": 3})
     figure.update_xaxes(
-        title="head", range=[-0.5, heads - 0.5], dtick=_tick(heads), showgrid=False, zeroline=False, fixedrange=True
+        title="head", range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True
     )
     figure.update_yaxes(
-        title="layer", range=[rows - 0.5, -0.5], dtick=_tick(rows), showgrid=False, zeroline=False, fixedrange=True
+        title="layer", range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True
     )
     if labels is not None and named(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
-    figure.update_layout(title=title, height=max(220, 92 + cell * rows), margin=_MARGIN, dragmode=False, hoverdistance=24)
+    figure.update_layout(title=title, height=max(220, 92 + cell * rows), margin=MARGIN, dragmode=False, hoverdistance=24)
     return figure
 
 
@@ -109,7 +109,7 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
             "color": row,
             "colorscale": "Cividis",
             "line": {"width": 1, "color": "rgba(128,128,128,0.8)"},
-            "colorbar": {"title": "layer", "thickness": 10, "dtick": _tick(len(his))},
+            "colorbar": {"title": "layer", "thickness": 10, "dtick": tick(len(his))},
         },
         customdata=np.column_stack([row, head]),
         hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>HIS~ %{x:.3f}<br>AE~ %{y:.3f}<extra></extra>",
@@ -128,7 +128,7 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
         )
     figure.update_xaxes(title="HIS~, scaled importance", range=[-0.05, 1.05], zeroline=False)
     figure.update_yaxes(title="AE~, scaled entropy", range=[-0.05, 1.05], zeroline=False)
-    figure.update_layout(height=460, margin=_MARGIN, legend={"x": 0.99, "y": 1.0, "xanchor": "right", "yanchor": "bottom"})
+    figure.update_layout(height=460, margin=MARGIN, legend={"x": 0.99, "y": 1.0, "xanchor": "right", "yanchor": "bottom"})
     return figure
 
 
@@ -139,8 +139,8 @@ def per_row_correlation(check: Orthogonality) -> go.Figure:
         figure.add_vline(x=line, line={"dash": "dot", "color": "#d55e00"})
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
     figure.update_xaxes(title="r within the layer", range=[-1, 1])
-    figure.update_yaxes(title="layer", range=[len(check.per_row) - 0.5, -0.5], dtick=_tick(len(check.per_row)))
-    figure.update_layout(height=460, margin=_MARGIN)
+    figure.update_yaxes(title="layer", range=[len(check.per_row) - 0.5, -0.5], dtick=tick(len(check.per_row)))
+    figure.update_layout(height=460, margin=MARGIN)
     return figure
 
 
@@ -153,7 +153,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             figure.add_vrect(
                 x0=low,
                 x1=min(high, end),
-                fillcolor=_GREY.format(0.05 * number),
+                fillcolor=GREY.format(0.05 * number),
                 line_width=0,
                 layer="below",
                 annotation={"text": name, "font_size": 11, "opacity": 0.75, "yshift": 16 * (number % 2)},
@@ -168,7 +168,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=x,
             y=y,
             fill="toself",
-            fillcolor=_GREY.format(0.28),
+            fillcolor=GREY.format(0.28),
             line_width=0,
             hoverinfo="skip",
             mode="lines",
@@ -178,7 +178,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=random.sparsity,
             y=random["mean"],
             mode="lines",
-            line={"color": _GREY.format(1), "dash": "dot"},
+            line={"color": GREY.format(1), "dash": "dot"},
             name="random, mean",
             hovertemplate="random mean: %{y:.3f}<extra></extra>",
         )
@@ -188,14 +188,14 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     if len(whole) and measure in ("accuracy", "loss"):
         figure.add_hline(
             y=whole.iloc[0],
-            line={"dash": "dash", "width": 1.5, "color": _GREY.format(1)},
+            line={"dash": "dash", "width": 1.5, "color": GREY.format(1)},
             annotation_text="unpruned",
             annotation_position="bottom right",
         )
     if chance is not None and measure == "accuracy":
         figure.add_hline(
             y=chance,
-            line={"dash": "dot", "width": 1, "color": _GREY.format(1)},
+            line={"dash": "dot", "width": 1, "color": GREY.format(1)},
             annotation_text="guessing",
             annotation_position="top right",
         )
@@ -203,7 +203,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     figure.update_yaxes(title=measure if measure != "correlation" else "correlation of logits with the unpruned model's")
     figure.update_layout(
         height=520,
-        margin={**_MARGIN, "t": 32},
+        margin={**MARGIN, "t": 32},
         hovermode="x unified",
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )
@@ -230,7 +230,7 @@ def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Fig
         figure.add_vline(x=limit, line={"dash": "dash", "color": "#d55e00"}, annotation_text="longest the model reads")
     figure.update_xaxes(title="tokens in a text")
     figure.update_yaxes(title="texts")
-    figure.update_layout(height=240, margin={**_MARGIN, "t": 16}, bargap=0.08)
+    figure.update_layout(height=240, margin={**MARGIN, "t": 16}, bargap=0.08)
     return figure
 
 
@@ -242,7 +242,7 @@ def label_bars(counts: pd.Series) -> go.Figure:
     figure.update_traces(marker_color="#0072b2", hovertemplate="%{y}: %{x} examples<extra></extra>")
     figure.update_xaxes(title="examples")
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_layout(height=240, margin={**_MARGIN, "t": 16})
+    figure.update_layout(height=240, margin={**MARGIN, "t": 16})
     return figure
 
 
@@ -252,7 +252,7 @@ def per_example_strip(values: np.ndarray, title: str, mean: float) -> go.Figure:
     figure.add_vline(x=mean, line={"color": "#d55e00", "width": 3}, annotation_text="mean")
     figure.update_xaxes(title=title)
     figure.update_yaxes(title="examples")
-    figure.update_layout(height=210, margin={**_MARGIN, "t": 24}, bargap=0.08)
+    figure.update_layout(height=210, margin={**MARGIN, "t": 24}, bargap=0.08)
     return figure
 
 
@@ -261,8 +261,18 @@ def label(method: str) -> str:
     return CRITERIA[method].label if method in CRITERIA else method
 
 
+def style(method: str) -> tuple[str, str, str]:
+    """The colour, dash and symbol by which every figure draws a method."""
+    return _STYLE.get(method, _OTHER)
+
+
+def tick(count: int) -> int:
+    """The step of an axis of `count` layers or heads."""
+    return 1 if count <= 16 else 4
+
+
 def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
-    colour, dash, symbol = _STYLE.get(method, _OTHER)
+    colour, dash, symbol = style(method)
     spread = None
     if measure == "accuracy":
         up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
@@ -277,7 +287,3 @@ def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
         marker={"symbol": symbol, "size": 9, "color": colour},
         hovertemplate=f"{label(method)}: %{{y:.3f}}<extra></extra>",
     )
-
-
-def _tick(count: int) -> int:
-    return 1 if count <= 16 else 4

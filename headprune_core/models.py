@@ -29,6 +29,7 @@ from . import embedded, optional
 from .anatomy import HeadGrid, linear_layers
 from .discovery import find_heads
 from .errors import HeadPruneError
+from .frozen import PackedWeights
 
 LOADERS = {  # by the ending of the architecture's name
     "ForSequenceClassification": AutoModelForSequenceClassification,
@@ -46,7 +47,7 @@ class PrunableModel:
     """A model whose heads can be scored, gated and removed.
 
     Attributes: model (frozen, eval), tokenizer (or None; the image processor of a vision model), grid (HeadGrid), task
-    ("classification", "language" or "translation"), name (for people).
+    ("classification", "language" or "translation"), cost (what a forward pass does), name (for people).
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
@@ -56,7 +57,7 @@ class PrunableModel:
         self.name = name or model.config._name_or_path or type(model).__name__
         self._autocast = False
         self.grid: HeadGrid
-        self.grid, self.task = find_heads(model)
+        self.grid, self.task, self.cost = find_heads(model)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
@@ -73,7 +74,7 @@ class PrunableModel:
         """
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
-        source, place = str(source).strip(), _device(device)
+        source, place = str(source).strip(), find_device(device)
         with _quiet():
             if source == "embedded":
                 model, tokenizer = embedded.load_model()
@@ -110,11 +111,19 @@ class PrunableModel:
         return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
 
     @cached_property
+    def packed(self) -> PackedWeights:
+        """The weights as the CPU's kernels want them, made when first used."""
+        return PackedWeights(self.model)
+
+    @cached_property
     def _bfloat16(self) -> "PrunableModel":
-        linear = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
-        # parameters that are not of linear layers are shared with this model
+        layers = set(linear_layers(self.model))
+        linear = {id(p) for layer in layers for p in layer.parameters()}
+        # a tied embedding stays as it is, or all that flows between layers would be bfloat16
+        linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
+        vars(twin).pop("packed", None)
         twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
         twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
         twin._autocast = True
@@ -150,6 +159,8 @@ class PrunableModel:
     @property
     def max_tokens(self) -> int | None:
         """The longest input that the positions and the tokenizer allow, or None where there is no end."""
+        if self.reads_images:
+            return None
         limits = [self.tokenizer.model_max_length] if self.tokenizer is not None else []
         table = next((m for n, m in self.model.named_modules() if n.endswith("position_embeddings")), None)
         if isinstance(table, torch.nn.Embedding):
@@ -208,7 +219,8 @@ def _loader(source, config):
         if names[0].endswith(ending):
             return loader
     raise HeadPruneError(
-        f"{source} holds {names[0]}; expected a model for sequence classification or a causal language model"
+        f"{source} holds {names[0]}; expected a model for text or image classification, a causal language model, or one "
+        "that translates text to text"
     )
 
 
@@ -263,7 +275,8 @@ def _display_name(source: str) -> str:
     return names.get(source, source)
 
 
-def _device(device) -> torch.device:
+def find_device(device) -> torch.device:
+    """The device of that name; "auto" is CUDA, else MPS, else the CPU."""
     if device != "auto":
         try:
             return torch.empty(0, device=device).device

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 import torch
 from reference import plain_logits
-from tiny import FAMILIES, random_examples, tiny
+from tiny import FAMILIES, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.encoding import encode
 from headprune_core.evaluation import masked_logits
 
-CLASSIFIERS = [family for family in FAMILIES if family != "llama"]
+CLASSIFIERS = [family for family in FAMILIES if hp.PrunableModel(tiny(family)).task == "classification"]
+WRITERS = [family for family in FAMILIES if family not in CLASSIFIERS]
 
 
 def some_masks(shape, count=4, seed=0):
-    """Random masks, the first with no head at all in its last row, the last one whole."""
+    """Random masks, the first with no head at all in its last row, the second with none anywhere, the last one whole."""
     masks = np.random.default_rng(seed).random((count, *shape)) < 0.6
     masks[0, -1] = False
+    masks[1] &= count < 4
     masks[-1] = True
     return masks
 
@@ -27,7 +29,8 @@ def without_columns(family, model, mask):
     model = copy.deepcopy(model)
     with torch.no_grad():
         for (*_, out), kept in zip(FAMILIES[family].projections(model), torch.tensor(mask), strict=True):
-            out.weight *= kept.repeat_interleave(out.weight.shape[1] // len(kept))
+            weight = columns(out)
+            weight *= kept.repeat_interleave(weight.shape[1] // len(kept))
     return model
 
 
@@ -38,7 +41,7 @@ def log_softmax(logits):
 @pytest.fixture(scope="module", params=CLASSIFIERS)
 def case(request):
     """(model, examples, masks, logits (M, N, C) the plain way)."""
-    model, examples = tiny(request.param), random_examples()
+    model, examples = tiny(request.param), examples_for(request.param)
     wrapped = hp.PrunableModel(model)
     masks = some_masks(wrapped.grid.shape)
     logits = [plain_logits(without_columns(request.param, model, mask), examples) for mask in masks]
@@ -64,21 +67,30 @@ def test_the_measures_by_hand(case):
     assert found.trials == 9
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_a_language_model_under_masks(batch_size):
-    model, examples = tiny("llama"), random_examples()
+@pytest.fixture(scope="module", params=WRITERS)
+def writing(request):
+    """(model, examples, masks, which logits predict a target, the targets, logits by mask and example the plain way)."""
+    model, examples = tiny(request.param), examples_for(request.param)
     wrapped = hp.PrunableModel(model)
     masks = some_masks(wrapped.grid.shape)
-    found = hp.evaluate_masks(wrapped, examples, masks, batch_size=batch_size)
+    logits = [plain_logits(without_columns(request.param, model, mask), examples) for mask in masks]
+    if wrapped.task == "translation":
+        return wrapped, examples, masks, slice(None), [np.array(ids) for ids in examples["target_ids"]], logits
+    return wrapped, examples, masks, slice(-1), [np.array(ids[1:]) for ids in examples["input_ids"]], logits
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_a_model_that_writes_under_masks(writing, batch_size):
+    model, examples, masks, predicting, targets, by_mask = writing
+    found = hp.evaluate_masks(model, examples, masks, batch_size=batch_size)
     assert found.logits is None
-    whole = plain_logits(model, examples)
-    targets = [np.array(ids[1:]) for ids in examples["input_ids"]]
+    whole = by_mask[-1]
     assert found.trials == sum(map(len, targets))
-    for m, mask in enumerate(masks):
-        logits = plain_logits(without_columns("llama", model, mask), examples)
-        right = [some[:-1].argmax(-1) == ids for some, ids in zip(logits, targets, strict=True)]
-        equal = [some[:-1].argmax(-1) == other[:-1].argmax(-1) for some, other in zip(logits, whole, strict=True)]
-        losses = [-log_softmax(some[:-1])[range(len(ids)), ids].mean() for some, ids in zip(logits, targets, strict=True)]
+    for m, logits in enumerate(by_mask):
+        predictions = [some[predicting] for some in logits]
+        right = [some.argmax(-1) == ids for some, ids in zip(predictions, targets, strict=True)]
+        equal = [some.argmax(-1) == other[predicting].argmax(-1) for some, other in zip(predictions, whole, strict=True)]
+        losses = [-log_softmax(some)[range(len(ids)), ids].mean() for some, ids in zip(predictions, targets, strict=True)]
         assert found.accuracy[m] == pytest.approx(np.concatenate(right).mean())
         assert found.agreement[m] == pytest.approx(np.concatenate(equal).mean())
         assert found.loss[m] == pytest.approx(np.mean(losses), rel=1e-5)
@@ -86,23 +98,25 @@ def test_a_language_model_under_masks(batch_size):
         assert found.correlation[m] == pytest.approx(np.corrcoef(*pair)[0, 1], rel=1e-4)
 
 
-def test_the_loss_of_a_language_model_is_its_own():
-    model, examples = tiny("llama"), random_examples()
-    found = hp.evaluate_masks(hp.PrunableModel(model), examples, np.ones((1, 3, 4), bool)).loss[0]
+def test_the_loss_of_a_model_that_writes_is_its_own(writing):
+    wrapped, examples, *_ = writing
+    found = hp.evaluate_masks(wrapped, examples, np.ones((1, *wrapped.grid.shape), bool)).loss[0]
     with torch.no_grad():
-        batches = [torch.tensor([ids]) for ids in examples["input_ids"]]
-        own = [model(input_ids=ids, labels=ids).loss.item() for ids in batches]
+        given = [torch.tensor([ids]) for ids in examples["input_ids"]]
+        wanted = [torch.tensor([ids]) for ids in examples["target_ids"]] if "target_ids" in examples.column_names else given
+        own = [wrapped.model(input_ids=ids, labels=labels).loss.item() for ids, labels in zip(given, wanted, strict=True)]
     assert found == pytest.approx(np.mean(own), rel=1e-5)
 
 
-def test_logits_of_a_language_model_under_a_mask_at_every_real_position():
-    model, examples = tiny("llama"), random_examples()
-    wrapped = hp.PrunableModel(model)
-    mask = some_masks(wrapped.grid.shape)[0]
-    expected = plain_logits(without_columns("llama", model, mask), examples)
-    for batch in encode(wrapped, examples).batches(4, wrapped.device):
-        for i, logits, real in zip(batch.index, masked_logits(wrapped, batch, mask), batch.real, strict=True):
-            np.testing.assert_allclose(logits[real], expected[i], rtol=1e-5, atol=1e-5)
+def test_logits_under_a_mask_at_every_real_position(writing):
+    """Of every mask, the one without a single head in its last row among them."""
+    wrapped, examples, masks, *_, by_mask = writing
+    assert not masks[0, -1].any()
+    for mask, expected in zip(masks, by_mask, strict=True):
+        for batch in encode(wrapped, examples).batches(4, wrapped.device):
+            read = batch.real if batch.decoder_real is None else batch.decoder_real
+            for i, logits, real in zip(batch.index, masked_logits(wrapped, batch, mask), read, strict=True):
+                np.testing.assert_allclose(logits[real], expected[i], rtol=1e-5, atol=2e-5)
 
 
 @pytest.fixture(scope="module")
@@ -173,14 +187,29 @@ def test_an_unknown_dtype_is_refused(model):
         hp.evaluate_masks(model, random_examples(), np.ones((1, 3, 4)), dtype="int8")
 
 
-def test_cancelling_stops_between_runs(model):
-    seen = []
+def test_cancelling_stops_between_runs(model, monkeypatch):
+    seen, runs, logits = [], [], model.logits
+    monkeypatch.setattr(model, "logits", lambda inputs: runs.append(len(inputs["input_ids"])) or logits(inputs))
 
     def stop(done, total, note):
         seen.append(done)
-        if done >= 9:
+        if len(seen) == 4:
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled, match="enough"):
-        hp.evaluate_masks(model, random_examples(), some_masks((3, 4)), progress=stop)
-    assert seen == [0, 9]
+        hp.evaluate_masks(model, random_examples(), some_masks((3, 4)), batch_size=3, progress=stop)
+    # the fourth report is made before the fourth run, of the third mask on the first three examples
+    assert seen == [0, 3, 6, 9]
+    assert runs == [3, 3, 3]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_progress_counts_every_example_under_every_mask_once(model, batch_size):
+    reports = []
+    hp.evaluate_masks(
+        model, random_examples(), some_masks((3, 4)), batch_size=batch_size, progress=lambda *report: reports.append(report)
+    )
+    done = [report[0] for report in reports]
+    assert done == sorted(set(done))
+    assert (done[0], done[-1]) == (0, 4 * 9)
+    assert {report[1:] for report in reports} == {(4 * 9, "Measuring accuracy")}

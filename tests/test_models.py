@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as t
 from safetensors.torch import load_file, save_file
-from tiny import SMALL, random_examples, tiny, tiny_tokenizer
+from tiny import FAMILIES, SMALL, examples_for, random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
 
@@ -62,10 +62,40 @@ def test_a_saved_model_comes_back_the_same(saved):
     assert back.name == str(saved)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "llama"])
-def test_a_model_without_a_tokenizer_comes_back_without_one(family, tmp_path):
-    hp.PrunableModel(tiny(family)).save_pretrained(tmp_path)
-    assert load(tmp_path).tokenizer is None
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_comes_back_the_same(family, tmp_path):
+    """Its task, its heads and its answers; without a tokenizer, for it went without one."""
+    model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=3)
+    model.save_pretrained(tmp_path)
+    back = load(tmp_path)
+    assert back.tokenizer is None
+    assert back.task == model.task
+    assert (back.grid.row_names, back.grid.row_labels) == (model.grid.row_names, model.grid.row_labels)
+    masks = np.random.default_rng(0).random((2, *model.grid.shape)) < 0.6
+    for name in ("loss", "correlation"):
+        there, here = (getattr(hp.evaluate_masks(some, examples, masks), name) for some in (back, model))
+        np.testing.assert_array_equal(there, here)
+
+
+def test_a_translator_comes_back_with_its_tokenizer(tmp_path):
+    hp.PrunableModel(tiny("t5"), tiny_tokenizer()).save_pretrained(tmp_path)
+    assert load(tmp_path).tokenizer("w7 w8")["input_ids"] == [2, 7, 8, 3]
+
+
+def test_a_model_that_sees_comes_back_with_its_image_processor(tmp_path):
+    processor = t.ViTImageProcessor(size={"height": 8, "width": 8})
+    hp.PrunableModel(tiny("vit"), processor).save_pretrained(tmp_path)
+    back = load(tmp_path).tokenizer
+    assert back is not None
+    image = np.random.default_rng(0).integers(0, 256, (20, 12, 3)).astype(np.uint8)
+    there, here = (some(images=[image], return_tensors="np")["pixel_values"] for some in (back, processor))
+    np.testing.assert_allclose(there, here)
+
+
+def test_an_image_has_no_longest_length():
+    processor = t.ViTImageProcessor(size={"height": 8, "width": 8})
+    assert hp.PrunableModel(tiny("vit")).max_tokens is None
+    assert hp.PrunableModel(tiny("vit"), processor).max_tokens is None
 
 
 def test_a_model_with_tied_embeddings_is_complete(tmp_path):
@@ -177,12 +207,26 @@ def test_the_longest_input_is_what_positions_and_tokenizer_allow():
     # RoBERTa numbers positions from the padding index, 1, on: of 70 the first two are never used
     assert hp.PrunableModel(tiny("roberta")).max_tokens == 68
     assert hp.PrunableModel(tiny("llama")).max_tokens == tiny("llama").config.max_position_embeddings
+    assert hp.PrunableModel(tiny("gpt2")).max_tokens == 70
+    assert hp.PrunableModel(tiny("bart")).max_tokens == 70
+    # T5 knows only distances, which have no end
+    assert hp.PrunableModel(tiny("t5")).max_tokens is None
 
 
-def test_the_longest_input_really_fits():
-    wrapped = hp.PrunableModel(tiny("roberta"))
-    longest = datasets.Dataset.from_dict({"input_ids": [[5] * wrapped.max_tokens], "label": [0]})
-    assert hp.score_heads(wrapped, longest, metrics=("his",)).his.shape == (3, 4)
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2", "bart", "bart-classifier"])
+def test_the_longest_input_of_a_family_really_fits_and_no_longer_one(family):
+    model = hp.PrunableModel(tiny(family))
+    longest = model.max_tokens
+    end = 2 if family == "bart-classifier" else 7  # its classifier reads at the end of the text
+    columns = {"label": [0], "target_ids": [[5, 6]]}
+
+    def ask(tokens):
+        examples = datasets.Dataset.from_dict({"input_ids": [[5] * (tokens - 1) + [end]]} | columns)
+        return hp.score_heads(model, examples, metrics=("ae",)).ae
+
+    assert np.isfinite(ask(longest)).all()
+    with pytest.raises(hp.HeadPruneError, match=f"an example has {longest + 1} tokens; expected at most the model's"):
+        ask(longest + 1)
 
 
 def test_a_model_may_have_no_longest_input():

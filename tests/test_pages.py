@@ -1,6 +1,7 @@
 """Every page through Streamlit's own test runner: what it says, what links restore, and what bad links do."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ TITLES = {
     "model_and_text": "Which heads matter?",
     "head_scores": "What is every head worth?",
     "orthogonality": "Do importance and entropy say different things?",
+    "confidence": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
 }
 
@@ -53,6 +55,44 @@ def test_the_first_page_counts_what_is_there():
 def test_the_verdict_is_in_words():
     app = opened("orthogonality")
     assert "Close to orthogonal" in app.success[0].value
+
+
+def test_every_correlation_has_an_interval():
+    metrics = {metric.label: metric for metric in opened("orthogonality").metric}
+    for name in ("Pearson r", "Spearman", "Kendall"):
+        low, high = map(float, metrics[name].delta.split(" to "))
+        assert low <= float(metrics[name].value) <= high
+
+
+def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
+    app = opened("confidence")
+    said = " ".join(text.value for text in app.main.markdown)
+    assert "Of 72 heads 22 are to go" in said
+    assert "**AE**: 8 texts give nearly the ranking of all 32" in said
+    assert "**HIS**: 32 texts may be too few" in said
+    app.slider(key="removed_percent").set_value(50).run()
+    app.segmented_control(key="interval_metric").set_value("ae").run()
+    assert not app.exception
+    assert app.session_state["set_sparsity"] == 0.5
+    assert any("Of 72 heads 36 are to go" in text.value for text in app.main.markdown)
+
+
+def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
+    app = opened("confidence")
+    assert "Nothing has been left out yet" in app.info[-1].value
+    app.slider(key="ablation_size").set_value(2).run()
+    next(button for button in app.button if button.label == "Leave out each head").click().run()
+    deadline = time.monotonic() + 60
+    while "ablation" not in app.session_state:
+        assert time.monotonic() < deadline, "the heads were not left out within 60 s"
+        time.sleep(0.3)
+        app.run()
+    app.run()
+    assert not app.exception
+    assert app.session_state["ablation"].found.per_example.shape == (2, 6, 12)
+    assert any(text.value.startswith("Kendall with how much the loss moves") for text in app.main.markdown)
+    app.segmented_control(key="ablation_measure").set_value("accuracy_drop").run()
+    assert not app.exception
 
 
 def test_moving_alpha_moves_hies_and_is_remembered():
@@ -195,7 +235,7 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     rows = app.session_state["work"].scores.grid.row_labels
     assert f"{rows[3].capitalize()}, head 1" in [heading.value for heading in app.subheader]
     assert set(app.dataframe[-1].value["layer"]) == set(labels)
-    for view in ("alpha", "orthogonality"):
+    for view in ("alpha", "orthogonality", "confidence"):
         app.switch_page(f"pages/views/{view}.py").run()
         assert not app.exception
 
@@ -217,3 +257,16 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     assert app.session_state["work"] is before
     assert "objective" not in app.query_params
     assert "Scoring was cancelled. What was loaded before is still there." in app.error[0].value
+
+
+def test_a_single_text_is_not_called_sure():
+    app = opened("confidence")
+    whole = app.session_state["work"]
+    first = {metric: values[:1] for metric, values in whole.scores.per_example.items()}
+    app.session_state["work"] = replace(
+        whole, calibration=whole.calibration.select([0]), scores=replace(whole.scores, per_example=first)
+    )
+    app.run()
+    assert not app.exception
+    assert "1 text drawn anew: that says next to nothing" in app.warning[0].value
+    assert any("1 text is too few to tell" in text.value for text in app.main.markdown)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from reference import plain_logits
-from tiny import FAMILIES, random_examples, tiny
+from tiny import FAMILIES, SMALL, columns, examples_for, random_examples, tiny
+from transformers import BertConfig, BertForMaskedLM
 
 import headprune_core as hp
 from headprune_core.encoding import encode
@@ -19,9 +20,11 @@ def shared():
     return hp.PrunableModel(tiny("bert"))
 
 
-def answer(model, ids=(5, 6, 7, 8)):
+def answer(model, family="bert"):
+    examples = examples_for(family, count=3).select([2])
+    (batch,) = encode(model, examples).batches(1, model.device)
     with torch.no_grad():
-        return model.logits({"input_ids": torch.tensor([ids])})
+        return model.logits(batch.inputs)
 
 
 def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switching):
@@ -44,15 +47,16 @@ def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switc
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_probe_logits_are_those_of_sdpa(family):
-    model, examples = tiny(family), random_examples()
+def test_without_a_probe_logits_are_the_librarys_own(family):
+    model, examples = tiny(family), examples_for(family)
     expected = plain_logits(model, examples)
     wrapped = hp.PrunableModel(model)
     for batch in encode(wrapped, examples).batches(4, wrapped.device):
         with torch.no_grad():
             logits = wrapped.logits(batch.inputs)
-        for i, row, real in zip(batch.index, logits, batch.real, strict=True):
-            found = row[real] if wrapped.task == "language" else row
+        read = batch.real if batch.decoder_real is None else batch.decoder_real
+        for n, i in enumerate(batch.index):
+            found = logits[n] if wrapped.task == "classification" else logits[n][read[n]]
             np.testing.assert_allclose(found, expected[i], rtol=1e-4, atol=1e-5)
 
 
@@ -62,11 +66,55 @@ def test_a_gate_scales_what_the_output_projection_reads(family):
     scaled, factors = copy.deepcopy(model), torch.rand(len(FAMILIES[family].projections(model)), 4) * 2
     with torch.no_grad():
         for (*_, out), factor in zip(FAMILIES[family].projections(scaled), factors, strict=True):
-            out.weight *= factor.repeat_interleave(out.weight.shape[1] // 4)
+            weight = columns(out)
+            weight *= factor.repeat_interleave(weight.shape[1] // 4)
     wrapped = hp.PrunableModel(model)
+    before = answer(wrapped, family)
     with probing(Probe(gates={r.module: f[:, None] for r, f in zip(wrapped.grid.rows, factors, strict=True)})):
-        gated = answer(wrapped)
-    torch.testing.assert_close(gated, answer(hp.PrunableModel(scaled)), rtol=1e-4, atol=1e-5)
+        gated = answer(wrapped, family)
+    torch.testing.assert_close(gated, answer(hp.PrunableModel(scaled), family), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(gated, before, rtol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_call_tells_what_its_module_was_asked_and_what_it_answered(family):
+    """The output is what the softmax of the call's own fields gives, and what the output projection then reads."""
+    wrapped, calls, read = hp.PrunableModel(tiny(family)), [], []
+    hooks = [
+        out.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        for *_, out in FAMILIES[family].projections(wrapped.model)
+    ]
+    with probing(Probe(on_attention=calls.append)):
+        answer(wrapped, family)
+    for hook in hooks:
+        hook.remove()
+    assert [call.module for call in calls] == [wrapped.grid.rows[row].module for row in wrapped.grid.layers]
+    for call, x in zip(calls, read, strict=True):
+        torch.testing.assert_close(call.output.flatten(2), x, rtol=0, atol=0)
+        torch.testing.assert_close(call.attend(), call.output, rtol=1e-5, atol=1e-5)
+        probabilities, seen = call.probabilities()
+        assert (probabilities[~seen.expand_as(probabilities)] == 0).all()
+        sums = probabilities.sum(-1)
+        assert (sums < 1).all() if family == "gpt-oss" else torch.allclose(sums, torch.ones(()))
+        assert (call.softcap is not None) == (family == "gemma2")
+        assert (call.sinks is not None) == (family == "gpt-oss")
+        assert call.plain == (family not in ("gemma2", "gpt-oss"))
+        start = call.probabilities(2, 4)
+        torch.testing.assert_close(start[0], probabilities[:, :, 2:4])
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_the_trial_run_leaves_no_hook_but_on_q_k_and_v(family):
+    wrapped = hp.PrunableModel(tiny(family))
+    hooked = {module for module in wrapped.model.modules() if module._forward_hooks}
+    assert hooked == {part for row in FAMILIES[family].projections(wrapped.model) for part in row[:3]}
+
+
+def test_a_refused_model_keeps_no_hook():
+    model = BertForMaskedLM(BertConfig(**SMALL))
+    with pytest.raises(hp.HeadPruneError):
+        hp.PrunableModel(model)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_another_thread_does_not_see_the_probe(shared):
@@ -110,7 +158,7 @@ def test_wrapping_twice_shows_each_projection_once():
 
 
 def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
-    values = {row.v for row in shared.grid.rows}
+    values = {row.v.module for row in shared.grid.rows}
     nothing = Probe(on_projection=lambda projection, x, y: y * 0 if projection in values else y)
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
     with probing(nothing):
@@ -120,9 +168,22 @@ def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
     torch.testing.assert_close(without_values, without_heads)
 
 
-@pytest.mark.parametrize(("family", "causal"), [("bert", False), ("llama", True)])
-def test_the_call_says_whether_a_module_looks_back(family, causal):
-    calls = []
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_call_says_which_keys_a_query_may_see(family):
+    """All of the keys, or those up to itself, and in a window no further back than it reaches; none after."""
+    wrapped, calls = hp.PrunableModel(tiny(family)), []
     with probing(Probe(on_attention=calls.append)):
-        answer(hp.PrunableModel(tiny(family)))
-    assert [call.causal for call in calls] == [causal] * 3
+        answer(wrapped, family)
+    for number, (call, layer) in enumerate(zip(calls, wrapped.grid.layers, strict=True)):
+        _, seen = call.probabilities()
+        queries, keys = seen.shape[-2:]
+        distance = torch.arange(queries)[:, None] - torch.arange(keys)
+        expected = torch.ones(queries, keys, dtype=torch.bool)
+        kind = wrapped.grid.rows[layer].kind
+        if kind == "decoder" or wrapped.task == "language" or family in ("llama-classifier", "gpt2-classifier"):
+            expected &= distance >= 0
+        types = getattr(wrapped.model.config, "layer_types", None) or [None] * len(calls)
+        if family == "mistral" or types[number] == "sliding_attention":
+            expected &= distance.abs() < (5 if family == "modernbert" else 6)
+        assert torch.equal(seen[0, 0], expected)
+        assert torch.equal(seen.expand(1, 4, -1, -1)[0, 3], expected)

@@ -242,8 +242,13 @@ FAMILIES = {
 
 def tiny(family: str, seed: int = 0) -> t.PreTrainedModel:
     """A random model whose weights are large enough for attention to be far from uniform."""
+    return randomized(FAMILIES[family].build, seed)
+
+
+def randomized(build: Callable[[], t.PreTrainedModel], seed: int = 0) -> t.PreTrainedModel:
+    """The same for a model of any configuration."""
     torch.manual_seed(seed)
-    model = FAMILIES[family].build()
+    model = build()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             spread = next((spread for part, spread in SPREAD.items() if part in name), 0.25)

@@ -7,10 +7,11 @@ gradients, which is another statement. |r| > 0.7 means redundant signals, and li
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ..errors import HeadPruneError
+from .correlation import kendall, pearson, spearman
 from .hies import min_max
+from .resampling import drawn_means, percentiles
 
 REDUNDANT = 0.7
 RESAMPLES = 1000
@@ -21,15 +22,17 @@ PERMUTATIONS = 2000
 class Orthogonality:
     """Correlations of HIS~ and AE~ over heads.
 
-    pearson, spearman, kendall: over all heads. ci: 95 % bootstrap interval of Pearson over examples, (nan, nan) where
-    only means were given. p_value: two-sided, by permutation. per_row (R,): Pearson within each row, nan where a row is
-    constant. redundant: |pearson| > 0.7.
+    pearson, spearman, kendall: over all heads. ci, spearman_ci, kendall_ci: their 95 % bootstrap intervals over examples,
+    from the same draws, (nan, nan) where only means were given. p_value: two-sided, by permutation, of Pearson. per_row
+    (R,): Pearson within each row, nan where a row is constant. redundant: |pearson| > 0.7.
     """
 
     pearson: float
     spearman: float
     kendall: float
     ci: tuple[float, float]
+    spearman_ci: tuple[float, float]
+    kendall_ci: tuple[float, float]
     p_value: float
     per_row: np.ndarray
     redundant: bool
@@ -48,53 +51,42 @@ class Orthogonality:
 
 
 def orthogonality(his, ae, *, normalize: str = "layer", seed: int = 0) -> Orthogonality:
-    """Correlate HIS and AE, each (R, H), or per example (N, R, H) for a bootstrap interval over examples.
+    """Correlate HIS and AE, each (R, H), or per example (N, R, H) for bootstrap intervals over examples.
 
     The permutation test shuffles heads within their row where scaling is per layer, over all heads where it is global.
     """
     his, ae = np.asarray(his, float), np.asarray(ae, float)
     if his.shape != ae.shape or his.ndim not in (2, 3):
         raise HeadPruneError(f"HIS has shape {his.shape} and AE {ae.shape}; expected (R, H), or (N, R, H) for both")
-    generator = np.random.default_rng(seed)
-    ci = (float("nan"), float("nan"))
+    draws = None
     if his.ndim == 3:
-        ci = _bootstrap(his, ae, normalize, generator)
+        draws = tuple(_flat(drawn_means(values, RESAMPLES, seed), normalize) for values in (his, ae))
         his, ae = his.mean(0), ae.mean(0)
     u, v = min_max(his, normalize), min_max(ae, normalize)
-    r = float(pearson(u.ravel(), v.ravel()))
+    flat = u.ravel(), v.ravel()
+    r = float(pearson(*flat))
     return Orthogonality(
         pearson=r,
-        spearman=_rank(stats.spearmanr, u, v),
-        kendall=_rank(stats.kendalltau, u, v),
-        ci=ci,
-        p_value=_permutation(u, v, r, normalize, generator),
+        spearman=float(spearman(*flat)),
+        kendall=float(kendall(*flat)),
+        ci=_interval(pearson, draws),
+        spearman_ci=_interval(spearman, draws),
+        kendall_ci=_interval(kendall, draws),
+        p_value=_permutation(u, v, r, normalize, np.random.default_rng(seed)),
         per_row=pearson(u, v),
         redundant=abs(r) > REDUNDANT,
     )
 
 
-def pearson(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Pearson's r along the last axis; nan where either is constant."""
-    u, v = u - u.mean(-1, keepdims=True), v - v.mean(-1, keepdims=True)
-    length = np.sqrt((u * u).sum(-1) * (v * v).sum(-1))
-    return np.where(length > 1e-12, (u * v).sum(-1) / np.where(length > 1e-12, length, 1.0), np.nan)
+def _flat(values: np.ndarray, normalize: str) -> np.ndarray:
+    return min_max(values, normalize).reshape(len(values), -1)
 
 
-def _rank(statistic, u, v) -> float:
-    if np.ptp(u) == 0 or np.ptp(v) == 0:
-        return float("nan")
-    return float(statistic(u.ravel(), v.ravel()).statistic)
-
-
-def _bootstrap(his, ae, normalize, generator) -> tuple[float, float]:
-    """95 % percentile interval of Pearson's r with the examples drawn anew."""
-    n = len(his)
-    weights = generator.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES) / n
-    u, v = (min_max(np.tensordot(weights, s, 1), normalize).reshape(RESAMPLES, -1) for s in (his, ae))
-    drawn = pearson(u, v)
-    if np.isnan(drawn).any():
+def _interval(statistic, draws) -> tuple[float, float]:
+    """95 % percentile interval of a correlation over the draws of the examples."""
+    if draws is None:
         return float("nan"), float("nan")
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = percentiles(statistic(*draws))
     return float(low), float(high)
 
 

@@ -71,7 +71,7 @@ def _streamed(call: AttentionCall) -> Tensor:
     mean_key, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, key, 0.0, call.causal and call.mask is None, attn_mask=bias, scale=call.scale
     )
-    return (lse - call.scale * (query * mean_key).sum(-1)).clamp_min(0.0)
+    return (lse - call.scale * mean_key.mul_(query).sum(-1)).clamp_min(0.0)
 
 
 def _explicit(call: AttentionCall, variant: str) -> Tensor:

@@ -12,7 +12,7 @@ from ..errors import HeadPruneError
 
 
 def hies(his, ae, alpha: float, *, normalize: str = "layer", entropy_direction: str = "low") -> np.ndarray:
-    """(R, H) HIES from HIS and AE (R, H); alpha = 1 is HIS alone, alpha = 0 entropy alone."""
+    """HIES from HIS and AE, both (..., R, H); alpha = 1 is HIS alone, alpha = 0 entropy alone."""
     if not 0.0 <= alpha <= 1.0:
         raise HeadPruneError(f"alpha is {alpha}; expected a number from 0 (entropy alone) to 1 (importance alone)")
     importance, focus = terms(his, ae, normalize=normalize, entropy_direction=entropy_direction)
@@ -22,8 +22,8 @@ def hies(his, ae, alpha: float, *, normalize: str = "layer", entropy_direction: 
 def terms(his, ae, *, normalize: str = "layer", entropy_direction: str = "low") -> tuple[np.ndarray, np.ndarray]:
     """The two ends of the line that a head's HIES runs along as alpha goes from 1 to 0: HIS~ and 1 - AE~ (or AE~)."""
     his, ae = np.asarray(his, float), np.asarray(ae, float)
-    if his.shape != ae.shape or his.ndim != 2:
-        raise HeadPruneError(f"HIS has shape {his.shape} and AE {ae.shape}; expected the same (rows, heads)")
+    if his.shape != ae.shape or his.ndim < 2:
+        raise HeadPruneError(f"HIS has shape {his.shape} and AE {ae.shape}; expected the same (..., rows, heads)")
     if entropy_direction not in ("low", "high"):
         raise HeadPruneError(f"entropy_direction is {entropy_direction!r}; expected 'low' or 'high' (which heads to keep)")
     entropy = min_max(ae, normalize)

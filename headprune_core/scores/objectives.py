@@ -41,5 +41,7 @@ def predictions(logits: Tensor, batch: Batch) -> Tensor:
 
 def token_losses(logits: Tensor, batch: Batch, targets: Tensor | None = None) -> Tensor:
     """Cross-entropy (N, U) of each target token under `predictions`, 0 where the target is padding."""
-    losses = cross_entropy(logits.float().transpose(1, 2), batch.targets if targets is None else targets, reduction="none")
+    targets = batch.targets if targets is None else targets
+    # classes last, as they lie in memory: twice as fast as along another axis
+    losses = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     return torch.where(batch.predicted, losses, 0.0)

@@ -14,6 +14,7 @@ import torch
 
 from ..anatomy import HeadGrid
 from ..batches import Batch, in_parts
+from ..cost import most_tokens
 from ..encoding import encode
 from ..errors import HeadPruneError, HeadPruneWarning
 from ..frozen import FrozenLinear
@@ -126,7 +127,7 @@ def score_heads(
     shapes = {"ae": (rows, heads), "gnorm": (3, rows, heads), "example": (rows, heads), "token": (rows, heads)}
     values = {name: np.empty((len(encoded), *shape)) for name, shape in shapes.items()}
     done = 0
-    for whole in encoded.batches(batch_size, model.device):
+    for whole in encoded.batches(batch_size, model.device, most_tokens=most_tokens(model, dtype)):
         for batch, found in in_parts(whole, lambda batch: _score_batch(runs, batch, options)):
             if progress is not None:
                 progress(done, len(encoded), "Scoring heads")
@@ -173,7 +174,7 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
 
     differentiates = "his" in options.metrics or "gnorm" in options.metrics
     probe = Probe(on_attention=look, on_projection=tape.on_projection)
-    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear():
+    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear(model.packed):
         logits = model.logits(batch.inputs)
     found = _from_gradients(model, batch, options, tape, logits) if differentiates else {}
     if "ae" in options.metrics:

@@ -82,6 +82,11 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
             )
 
 
+def records(frame: pd.DataFrame) -> list[dict]:
+    """A table's lines for a JSON document, which knows no nan: what is missing is null."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 

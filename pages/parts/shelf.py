@@ -64,6 +64,7 @@ class Shared:
         self.models = Shelf(2)
         self.scores = Shelf(16)
         self.curves = Shelf(16)
+        self.ablations = Shelf(16)
         self.heavy = threading.Lock()  # held by the one session that computes
 
 

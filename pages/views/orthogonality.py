@@ -29,20 +29,20 @@ scale = st.segmented_control(
 check = orthogonality(scores.per_example["his"], scores.per_example["ae"], normalize=scale)
 (st.warning if check.redundant else st.success)(check.verdict, icon=":material/join_inner:")
 with st.container(horizontal=True):
-    low, high = check.ci
-    st.metric(
-        "Pearson r",
-        f"{check.pearson:.2f}",
-        delta=f"{low:.2f} to {high:.2f}",
-        delta_color="off",
-        delta_arrow="off",
-        delta_description="95 % interval",
-        help="Interval by drawing the texts anew 1,000 times",
-    )
-    st.metric("Spearman", f"{check.spearman:.2f}", help="Correlation of ranks")
-    st.metric(
-        "Kendall", f"{check.kendall:.2f}", help="Share of head pairs in the same order, less the share in the opposite one"
-    )
+    for name, value, (low, high), meaning in (
+        ("Pearson r", check.pearson, check.ci, "Correlation of the scaled scores"),
+        ("Spearman", check.spearman, check.spearman_ci, "Correlation of ranks"),
+        ("Kendall", check.kendall, check.kendall_ci, "Share of head pairs in the same order, less that in the opposite one"),
+    ):
+        st.metric(
+            name,
+            f"{value:.2f}",
+            delta=f"{low:.2f} to {high:.2f}",
+            delta_color="off",
+            delta_arrow="off",
+            delta_description="95 % interval",
+            help=f"{meaning}. Interval by drawing the texts anew 1,000 times",
+        )
     st.metric("Permutation p", f"{check.p_value:.3f}", help="How often shuffled heads correlate as strongly")
 
 his, ae = min_max(scores.his, scale), min_max(scores.ae, scale)
@@ -60,4 +60,5 @@ st.caption(
 row, head = (index.ravel() for index in np.indices(his.shape))
 frame = pd.DataFrame({"row": row, "head": head, "his_scaled": his.ravel(), "ae_scaled": ae.ravel()})
 document = {"pearson": check.pearson, "ci": check.ci, "spearman": check.spearman, "kendall": check.kendall}
+document |= {"spearman_ci": check.spearman_ci, "kendall_ci": check.kendall_ci}
 downloads("orthogonality", frame, document | {"p_value": check.p_value, "per_row": check.per_row.tolist(), "scale": scale})

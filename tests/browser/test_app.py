@@ -15,6 +15,7 @@ PAGES = {
     "": "Which heads matter?",
     "scores": "What is every head worth?",
     "orthogonality": "Do importance and entropy say different things?",
+    "confidence": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
     "accuracy": "How far can each criterion go?",
 }
@@ -177,6 +178,25 @@ def test_a_short_curve_runs_to_its_end(tab, server):
     draw.click()
     expect(main).to_contain_text("Better than random?")
     expect(main).to_contain_text("12 texts to test")
+
+
+def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
+    open_page(tab, server, "confidence")
+    main = tab.get_by_test_id("stMain")
+    leave_out = tab.get_by_role("button", name="Leave out each head")
+    leave_out.click()
+    expect(main.get_by_test_id("stProgress")).to_contain_text("Taking out one head at a time")
+    main.get_by_role("button", name="Cancel").click()
+    expect(main.get_by_test_id("stProgress")).to_have_count(0)
+    expect(main).to_contain_text("Nothing has been left out yet")
+    slider = tab.get_by_role("slider", name="Texts to answer")
+    slider.focus()
+    tab.keyboard.press("Home")
+    tab.keyboard.press("ArrowRight")
+    expect(main).to_contain_text("73 runs of the model over 2 texts")
+    leave_out.click()
+    expect(main).to_contain_text("Kendall with how much the loss moves when each head alone goes")
+    expect(main).to_contain_text("over 2 texts that the scores have not seen")
 
 
 def upload(tab, path: Path):

@@ -61,7 +61,7 @@ def test_rows_that_are_constant_have_no_correlation_of_their_own():
 
 def test_scores_that_are_all_equal_have_none_at_all():
     found = hp.orthogonality(np.ones((3, 4)), random_scores(shape=(3, 4))[0])
-    assert np.isnan([found.pearson, found.spearman, found.kendall, found.p_value, *found.ci]).all()
+    assert np.isnan([found.pearson, found.spearman, found.kendall, found.p_value, *found.ci, *found.kendall_ci]).all()
     assert not found.redundant
     assert "nothing to correlate" in found.verdict
 
@@ -91,11 +91,23 @@ def test_the_interval_is_that_of_drawing_examples_anew():
     assert hp.orthogonality(his, ae).ci == pytest.approx((low, high), abs=0.05 * (high - low))
 
 
+@pytest.mark.parametrize(("statistic", "name"), [(stats.spearmanr, "spearman_ci"), (stats.kendalltau, "kendall_ci")])
+@pytest.mark.parametrize("normalize", ["layer", "global"])
+def test_rank_correlations_have_intervals_of_the_same_kind(statistic, name, normalize):
+    his, ae = noisy_examples(25, noise=2.0)
+    scale = scaled_by_row if normalize == "layer" else np.asarray
+    chosen = np.random.default_rng(8).integers(0, 25, (3000, 25))
+    drawn = [statistic(*(scale(v[some].mean(0)).ravel() for v in (his, ae))).statistic for some in chosen]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = hp.orthogonality(his, ae, normalize=normalize)
+    assert getattr(found, name) == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
 def test_means_and_examples_agree():
     his, ae = noisy_examples(8)
     from_examples, from_means = hp.orthogonality(his, ae), hp.orthogonality(his.mean(0), ae.mean(0))
     assert from_examples.pearson == from_means.pearson
-    assert np.isnan(from_means.ci).all()
+    assert np.isnan([*from_means.ci, *from_means.spearman_ci, *from_means.kendall_ci]).all()
 
 
 @pytest.mark.parametrize("normalize", ["layer", "global"])

@@ -1,5 +1,7 @@
 """Attention entropy against the softmax written out in double precision."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,14 @@ from headprune_core.scores.entropy import KINDS, attention_entropy
 GENERATOR = torch.Generator().manual_seed(0)
 
 
-def random_call(tokens, *, examples=2, heads=4, kv_heads=4, size=8, mask=None, scaling=None, causal=False, sharpness=1.5):
+def random_call(tokens, *, examples=2, heads=4, kv_heads=4, size=8, keys=None, scale=None, sharpness=1.5, **more):
     query = torch.randn(examples, heads, tokens, size, generator=GENERATOR) * sharpness
-    key = torch.randn(examples, kv_heads, tokens, size, generator=GENERATOR) * sharpness
-    return AttentionCall(torch.nn.Identity(), query, key, mask, scaling, causal)
+    key = torch.randn(examples, kv_heads, keys or tokens, size, generator=GENERATOR) * sharpness
+    return call_of(query, key, scale=size**-0.5 if scale is None else scale, **more)
+
+
+def call_of(query, key, *, mask=None, scale=0.5, causal=False, **more):
+    return AttentionCall(torch.nn.Identity(), query, key, key, mask, scale, causal, **more)
 
 
 def padding(tokens, *lengths):
@@ -28,26 +34,29 @@ def everything(call):
     return torch.ones(call.query.shape[0], call.query.shape[2], dtype=torch.bool)
 
 
-def plain(call, real, kind="exact", epsilon=1e-8):
-    """(N, H), one example, head and query at a time, over the keys that it may see."""
-    examples, heads, _, size = call.query.shape
+def plain(call, real, kind="exact", epsilon=1e-8, keys=None):
+    """(N, H), one example, head and query at a time, over the keys that it may see, of those that `keys` (N, S) says."""
+    examples, heads = call.query.shape[:2]
     group = heads // call.key.shape[1]
-    scale = size**-0.5 if call.scaling is None else call.scaling
     result = np.zeros((examples, heads))
     for n in range(examples):
         for h in range(heads):
-            scores = scale * (call.query[n, h].double() @ call.key[n, h // group].double().T).numpy()
+            scores = call.scale * (call.query[n, h].double() @ call.key[n, h // group].double().T).numpy()
+            if call.softcap is not None:
+                scores = call.softcap * np.tanh(scores / call.softcap)
             rows = []
             for i in np.flatnonzero(real[n]):
-                row = scores[i]
-                if call.mask is not None and call.mask.dtype != torch.bool:
-                    row = row + call.mask[n, 0, i].double().numpy()
-                    row = row[row > -1e30]
-                elif call.mask is not None:
-                    row = row[call.mask[n, 0, i].numpy()]
-                row = row[: i + 1] if call.causal else row
+                row, allowed = scores[i], np.ones(scores.shape[1], bool)
+                if call.mask is not None:
+                    mask = call.mask.expand(examples, heads, *scores.shape)[n, h, i].numpy()
+                    row, allowed = (row, mask) if mask.dtype == bool else (row + mask.astype(float), mask > -1e30)
+                if call.causal:
+                    allowed = allowed & (np.arange(len(row)) <= i)
+                if keys is not None:
+                    allowed = allowed & keys[n].numpy()
+                row = row[allowed]
                 a = np.exp(row - row.max())
-                a /= a.sum()
+                a /= a.sum() + (0 if call.sinks is None else np.exp(call.sinks[h].item() - row.max()))
                 value = {
                     "B": lambda a: -(a * np.log(a + epsilon)).sum(),
                     "C": lambda a: -((a + epsilon) * np.log(a + epsilon)).sum(),
@@ -140,7 +149,7 @@ def test_attention_to_one_key_has_no_entropy():
     query = torch.ones(1, 1, 6, 4)
     key = torch.zeros(1, 1, 6, 4)
     key[0, 0, 2] = 500.0
-    call = AttentionCall(torch.nn.Identity(), query, key, None, None, False)
+    call = call_of(query, key)
     for kind in KINDS:
         assert attention_entropy(call, everything(call), kind).item() == pytest.approx(0.0, abs=1e-4)
 
@@ -154,7 +163,7 @@ def test_one_key_has_no_entropy_and_never_less():
 
 def test_the_variants_differ_by_what_their_epsilon_adds():
     query, key = torch.ones(1, 1, 2048, 4), torch.zeros(1, 1, 2048, 4)
-    call = AttentionCall(torch.nn.Identity(), query, key, None, None, False)
+    call = call_of(query, key)
     a, b, c = (attention_entropy(call, everything(call), kind).item() for kind in "ABC")
     assert a - b == pytest.approx(np.log1p(2048e-8), abs=5e-6)  # uniform: B takes the log of a little more
     key[0, 0, 7] = 500.0
@@ -163,8 +172,56 @@ def test_the_variants_differ_by_what_their_epsilon_adds():
     assert c == pytest.approx(-2047e-8 * np.log(1e-8), rel=1e-3)  # all on one key: C counts the others too
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", [None, "boolean", "additive"])
+@pytest.mark.parametrize("special", [{"softcap": 1.5}, {"sinks": torch.tensor([-1.0, 0.0, 1.0, 3.0])}])
+def test_soft_caps_and_sinks(kind, form, special):
+    """The log of a normalised entropy counts the keys that may be seen, not the sink."""
+    real, mask = padding(12, 12, 7)
+    mask = mask & torch.ones(12, 12, dtype=torch.bool).tril()
+    if form == "additive":
+        mask = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    call = random_call(12, kv_heads=2, mask=None if form is None else mask, causal=form is None, **special)
+    np.testing.assert_allclose(attention_entropy(call, real, kind), plain(call, real, kind), atol=1e-5)
+    bare = replace(call, softcap=None, sinks=None)
+    assert not np.allclose(attention_entropy(call, real, kind), plain(bare, real, kind), atol=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", [None, "boolean", "bias by head"])
+def test_a_decoder_that_looks_at_an_encoder_of_another_length(kind, form):
+    real = torch.arange(5) < torch.tensor([5, 3])[:, None]
+    mask = (torch.arange(11) < torch.tensor([4, 11])[:, None])[:, None, None].expand(-1, 1, 5, -1)
+    if form == "bias by head":
+        mask = torch.randn(1, 4, 5, 11, generator=GENERATOR).masked_fill(~mask, torch.finfo(torch.float32).min)
+    call = random_call(5, keys=11, mask=None if form is None else mask)
+    np.testing.assert_allclose(attention_entropy(call, real, kind), plain(call, real, kind), atol=1e-5)
+
+
+def test_without_queries_all_count():
+    call = random_call(9)
+    torch.testing.assert_close(attention_entropy(call, None), attention_entropy(call, everything(call)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["causal", "none", "boolean", "additive"])
+def test_among_some_keys_alone(kind, form):
+    """What is left is scaled to add up to 1 again; only queries that have a key left are asked for."""
+    real, mask = padding(12, 12, 8)
+    if form == "additive":
+        mask = torch.randn(2, 4, 12, 12, generator=GENERATOR).masked_fill(~mask, -torch.inf)
+    elif form in ("causal", "none"):
+        mask = None
+    call = random_call(12, kv_heads=2, mask=mask, causal=form == "causal")
+    keys = real & (torch.arange(12) % 3 > 0)
+    queries = keys.clone()
+    expected = plain(call, queries, kind, keys=keys)
+    np.testing.assert_allclose(attention_entropy(call, queries, kind, keys), expected, atol=1e-5)
+    assert not np.allclose(attention_entropy(call, queries, kind), expected, atol=0.01)
+
+
 def test_the_models_own_scaling_is_used():
-    sharp, flat = (random_call(9, scaling=scaling) for scaling in (2.0, 1e-6))
+    sharp, flat = (random_call(9, scale=scale) for scale in (2.0, 1e-6))
     np.testing.assert_allclose(attention_entropy(sharp, everything(sharp)), plain(sharp, everything(sharp)), atol=1e-5)
     np.testing.assert_allclose(attention_entropy(flat, everything(flat)), np.log(9), rtol=1e-5)
 

@@ -1,0 +1,93 @@
+"""`bench entropy`: the entropy of one long sequence's attention, against plain attention and against the explicit softmax.
+
+Each way runs in a process of its own, where the growth of its peak memory can be told. Our way is what scoring does: the
+attention that the model needs anyway, and then its entropy.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+from headprune_core.probe import AttentionCall
+from headprune_core.scores.entropy import attention_entropy
+
+from . import machine
+
+TOKENS, HEADS, SIZE = 8192, 12, 64
+_TIME, _MEMORY = "time, times plain attention's", "memory, times plain attention's"
+_SHARE = "memory, share of the explicit softmax's"
+WAYS = ("plain attention", "attention and its entropy", "explicit softmax and its entropy")
+
+
+def run(device: torch.device, tokens: int = TOKENS, progress=None) -> dict:
+    """Seconds and bytes of each way, and the ratios that count."""
+    ways = {}
+    for number, way in enumerate(WAYS):
+        if progress is not None:
+            progress(number, len(WAYS), way)
+        command = [sys.executable, "-m", "benchmarks.entropy", way, str(tokens), str(device)]
+        ways[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    plain, ours, explicit = (ways[way] for way in WAYS)
+    return {
+        "machine": machine.name(device),
+        "tokens": tokens,
+        "heads": HEADS,
+        "ways": ways,
+        _TIME: ours["seconds"] / plain["seconds"],
+        _MEMORY: ours["bytes"] / plain["bytes"],
+        _SHARE: ours["bytes"] / explicit["bytes"],
+        "largest difference, nats": max(abs(a - b) for a, b in zip(ours["entropy"], explicit["entropy"], strict=True)),
+    }
+
+
+def table(result: dict) -> str:
+    """The figures for people."""
+    lines = [f"{way:34s} {v['seconds']:8.2f} s {v['bytes'] / 2**20:9.0f} MB" for way, v in result["ways"].items()]
+    return "\n".join(
+        [
+            f"entropy of {result['tokens']} tokens, {result['heads']} heads of {SIZE} · {result['machine']}",
+            *lines,
+            f"attention and its entropy: {result[_TIME]:.2f} x plain attention's time, {result[_MEMORY]:.2f} x its memory, "
+            f"1/{1 / result[_SHARE]:.0f} of the explicit softmax's memory",
+            f"largest difference from the explicit softmax: {result['largest difference, nats']:.1e} nats",
+        ]
+    )
+
+
+def _one(way: str, tokens: int, device: torch.device) -> dict:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, HEADS, tokens, SIZE, generator=generator).to(device) for _ in range(3))
+    call = AttentionCall(torch.nn.Module(), q, k, v, None, SIZE**-0.5, False)
+
+    def work(q, k, v, call):
+        if way == "explicit softmax and its entropy":
+            a = (SIZE**-0.5 * q @ k.transpose(-1, -2)).softmax(-1)
+            return a @ v, torch.special.entr(a).sum(-1).mean(-1)
+        output = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return output, attention_entropy(call, None) if way == "attention and its entropy" else None
+
+    with torch.no_grad():
+        few = [t[:, :, :64] for t in (q, k, v)]  # libraries load and threads start before the clock
+        work(*few, AttentionCall(call.module, *few, None, call.scale, False))
+        before = _peak(device)
+        start = time.perf_counter()
+        _, entropy = work(q, k, v, call)
+        values = [] if entropy is None else entropy.flatten().tolist()
+        seconds = time.perf_counter() - start
+    return {"seconds": seconds, "bytes": _peak(device) - before, "entropy": values}
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    print(json.dumps(_one(sys.argv[1], int(sys.argv[2]), torch.device(sys.argv[3]))))

@@ -1,0 +1,229 @@
+"""Half precision: how near it comes, what it shares with the model, what it loses; and weights that are no numbers."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+from tiny import FAMILIES, columns, examples_for, random_examples, tiny
+from transformers.pytorch_utils import Conv1D
+
+import headprune_core as hp
+from headprune_core.scores import run
+
+SOME = ("bert", "albert", "modernbert", "gpt2", "gpt-neox", "qwen3", "gemma2", "gpt-oss", "t5", "bart-classifier", "vit")
+METRICS = ("his", "ae", "gnorm")
+
+
+def agreement(found, expected):
+    return kendalltau(found.ravel(), expected.ravel()).statistic
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.model.state_dict().items()}
+
+
+# bfloat16 beside a model in single precision
+
+
+@pytest.mark.parametrize("family", SOME)
+def test_matrix_products_in_bfloat16_come_close_and_leave_no_trace(family):
+    model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
+    before, weights = hp.score_heads(model, examples), state(model)
+    low = hp.score_heads(model, examples, dtype="bfloat16")
+    assert low.settings["dtype"] == "bfloat16"
+    for metric in METRICS:
+        found, expected = getattr(low, metric), getattr(before, metric)
+        assert found.shape == expected.shape
+        assert (found != expected).any()
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+    after = hp.score_heads(model, examples)
+    for metric in METRICS:
+        np.testing.assert_array_equal(after.per_example[metric], before.per_example[metric])
+    assert all(torch.equal(value, weights[name]) for name, value in state(model).items())
+
+
+def test_heads_of_the_real_model_keep_their_order_in_bfloat16(embedded_model, calibration):
+    full, low = (hp.score_heads(embedded_model, calibration, dtype=dtype) for dtype in (None, "bfloat16"))
+    assert agreement(low.his, full.his) > 0.9
+    assert agreement(low.gnorm, full.gnorm) > 0.9
+    assert agreement(low.ae, full.ae) > 0.9
+    assert (low.his != full.his).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_weights_of_linear_layers_alone_are_cast_and_only_those_are_copied(family):
+    model = hp.PrunableModel(tiny(family))
+    twin = model.in_precision("bfloat16")
+    assert twin is model.in_precision("bfloat16")
+    assert model.in_precision(None) is model.in_precision("float32") is model
+    owners = [(isinstance(m, (torch.nn.Linear, Conv1D)), m._parameters.values()) for m in model.model.modules()]
+    linear, others = ({p for kind, own in owners if kind is wanted for p in own} for wanted in (True, False))
+    linear -= others  # tied embeddings
+    pairs = zip(model.model.named_parameters(), twin.model.named_parameters(), strict=True)
+    for (name, own), (other_name, other) in pairs:
+        assert name == other_name
+        assert own.dtype == torch.float32
+        if own in linear:
+            assert other.dtype == torch.bfloat16
+            assert torch.equal(other, own.bfloat16())
+        else:
+            assert other.data_ptr() == own.data_ptr()
+            assert other.dtype == torch.float32
+    norms = [p for m in twin.model.modules() if type(m).__name__.endswith("Norm") for p in m.parameters()]
+    assert norms
+    assert {p.dtype for p in norms} == {torch.float32}
+    ties = [Counter(id(p) for m in some.model.modules() for p in m._parameters.values()) for some in (model, twin)]
+    assert sorted(ties[0].values()) == sorted(ties[1].values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_heads_are_the_twins_own(family):
+    model = hp.PrunableModel(tiny(family))
+    twin, inside = model.in_precision("bfloat16"), set(model.model.modules())
+    for row, other in zip(model.grid.rows, twin.grid.rows, strict=True):
+        assert (row.name, row.kind) == (other.name, other.kind)
+        assert twin.model.get_submodule(row.name) is other.module
+        for part in ("q", "k", "v", "out"):
+            own, copied = getattr(row, part), getattr(other, part)
+            assert copied.module not in inside
+            assert copied.module in set(twin.model.modules())
+            np.testing.assert_array_equal(own.features, copied.features)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "qwen3", "bert"])
+def test_what_flows_between_layers_stays_in_single_precision(family):
+    """Matrix products alone are in bfloat16: also where the embedding is tied to the output layer, which is one."""
+    model = tiny(family)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    twin, seen = hp.PrunableModel(model).in_precision("bfloat16"), set()
+    twin.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.add(output.dtype))
+    for name, module in twin.model.named_modules():
+        if type(module).__name__.endswith("Norm") and not name.endswith(("q_norm", "k_norm")):
+            module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
+    hp.score_heads(twin, examples_for(family, count=3))
+    assert seen == {torch.float32}
+
+
+@pytest.mark.parametrize("family", SOME)
+def test_masks_in_bfloat16_come_close(family):
+    model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
+    masks = np.random.default_rng(0).random((3, *model.grid.shape)) < 0.6
+    full, low = (hp.evaluate_masks(model, examples, masks, dtype=dtype) for dtype in (None, "bfloat16"))
+    assert (low.loss != full.loss).all()
+    np.testing.assert_allclose(low.loss, full.loss, rtol=0.1)
+
+
+def test_a_precision_that_is_unknown_is_refused():
+    with pytest.raises(hp.HeadPruneError, match="dtype is 'int8'; expected None, 'float32' or 'bfloat16'"):
+        hp.score_heads(hp.PrunableModel(tiny("bert")), random_examples(), dtype="int8")
+
+
+# float16
+
+
+def faint():
+    """A model whose answers hardly depend on its heads, so that gradients are next to nothing; no weight is."""
+    model = tiny("bert")
+    with torch.no_grad():
+        model.classifier.weight *= 1e-3
+        model.bert.pooler.dense.weight *= 2e-4
+    return model
+
+
+def test_gradients_that_float16_has_no_number_for_are_raised_first(monkeypatch):
+    """By a factor that is taken out again: scores are those of single precision, where plain float16 would lose heads."""
+    options = {"metrics": ("his", "gnorm"), "gnorm_objective": "loss"}
+    full = hp.score_heads(hp.PrunableModel(faint()), random_examples(), **options)
+    half = hp.PrunableModel(faint().half())
+    raised = hp.score_heads(half, random_examples(), **options)
+    monkeypatch.setattr(run, "HALF_SCALE", 1.0)
+    with pytest.warns(hp.HeadPruneWarning, match="exactly 0"):
+        bare = hp.score_heads(half, random_examples(), **options)
+    for metric in ("his", "gnorm"):
+        np.testing.assert_allclose(getattr(raised, metric), getattr(full, metric), rtol=0.02)
+        assert np.abs(getattr(bare, metric) / getattr(full, metric) - 1).max() > 0.5
+
+
+@pytest.mark.parametrize("family", SOME)
+def test_float16_comes_close(family):
+    examples = examples_for(family)
+    full = hp.score_heads(hp.PrunableModel(tiny(family)), examples)
+    low = hp.score_heads(hp.PrunableModel(tiny(family).half()), examples)
+    for metric in METRICS:
+        assert np.corrcoef(getattr(low, metric).ravel(), getattr(full, metric).ravel())[0, 1] > 0.98
+        assert np.median(getattr(low, metric) / getattr(full, metric)) == pytest.approx(1, abs=0.05)
+
+
+def test_a_score_of_zero_in_float16_is_warned_about():
+    model = tiny("bert")
+    *_, out = FAMILIES["bert"].projections(model)[1]
+    with torch.no_grad():
+        columns(out).unflatten(1, (4, -1))[:, 2] = 0
+    where = (
+        r"the first at row 1 \(bert\.encoder\.layer\.1\.attention\.self\), head 2: in float16 gradients this small are lost"
+    )
+    with pytest.warns(hp.HeadPruneWarning, match=f"HIS is exactly 0 for 1 entries, {where}; load the model with dtype="):
+        hp.score_heads(hp.PrunableModel(model.half()), random_examples(), metrics=("his",))
+    with pytest.warns(hp.HeadPruneWarning, match=f"GNORM is exactly 0 for 3 entries, {where}"):
+        hp.score_heads(hp.PrunableModel(model), random_examples(), metrics=("gnorm",))
+    # zeros of other precisions are zeros
+    hp.score_heads(hp.PrunableModel(model.bfloat16()), random_examples())
+    hp.score_heads(hp.PrunableModel(model.float()), random_examples())
+
+
+# Weights that are no numbers
+
+
+PARTS = ("query", "key", "value", "output")
+
+
+def spoil(family, model, row, part, head, number):
+    """Puts `number` in one place of one head's block, by the layouts that tests/tiny.py writes down."""
+    modules = FAMILIES[family].projections(model)[row]
+    groups = getattr(model.config, "num_key_value_heads", 4) or 4
+    with torch.no_grad():
+        if part == "output":
+            columns(modules[3]).unflatten(1, (4, -1))[5, head, 3] = number
+        else:
+            which = PARTS.index(part)
+            FAMILIES[family].blocks(modules[which].weight, which, 4, groups)[head, 3, 5] = number
+
+
+@pytest.mark.parametrize("family", [*SOME, "phi3"])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part, number):
+    model = hp.PrunableModel(tiny(family))
+    assert model.where_not_finite() is None
+    row, head = len(model.grid.rows) - 1, 1
+    spoil(family, model.model, row, part, head, number)
+    name = re.escape(model.grid.row_names[row])
+    words = rf"the {part} weights of row {row} \({name}\), head {head}, hold NaN or infinite numbers"
+    assert re.fullmatch(words, model.where_not_finite())
+    with pytest.raises(hp.HeadPruneError, match=rf"his is not a finite number .*, head \d; {words}"):
+        hp.score_heads(model, examples_for(family), metrics=("his",))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_weights_that_are_no_numbers_are_named(family):
+    model = hp.PrunableModel(tiny(family))
+    names = [name for name, _ in model.model.named_parameters()]
+    name = names[-1] if not names[-1].endswith("relative_attention_bias.weight") else names[-2]
+    with torch.no_grad():
+        model.model.get_parameter(name).view(-1)[-1] = torch.nan
+    assert model.where_not_finite() == f"the weights {name} hold NaN or infinite numbers"
+
+
+def test_numbers_that_grow_too_large_on_the_way_are_told_from_weights_that_are_none():
+    model = tiny("bert")
+    with torch.no_grad():
+        model.bert.encoder.layer[2].output.LayerNorm.weight *= 1e4
+        model.classifier.weight *= 1e4
+    with pytest.raises(
+        hp.HeadPruneError, match=r"the weights are finite, so numbers grew too large on the way: load .*float32"
+    ):
+        hp.score_heads(hp.PrunableModel(model.half()), random_examples(), metrics=("his",))
