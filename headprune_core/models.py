@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from . import embedded
+from . import embedded, optional
 from .anatomy import HeadGrid, linear_layers
 from .discovery import find_heads
 from .errors import HeadPruneError
@@ -67,9 +67,10 @@ class PrunableModel:
     def from_pretrained(
         cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
     ) -> "PrunableModel":
-        """Load "embedded", a Hugging Face Hub id or a local folder; CUDA, MPS or CPU is chosen by itself.
+        """Load "embedded", "smollm2" (where it is installed), a Hugging Face Hub id or a local folder.
 
-        Raises HeadPruneError where there is no such model, no safetensors file, or no head to reach.
+        CUDA, MPS or CPU is chosen by itself. Raises HeadPruneError where there is no such model, no safetensors file, or no
+        head to reach.
         """
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
@@ -78,6 +79,9 @@ class PrunableModel:
             if source == "embedded":
                 model, tokenizer = embedded.load_model()
                 model = model.to(getattr(torch, dtype))
+            elif source == optional.SMOLLM2:
+                with _explained("SmolLM2", is_folder=True):
+                    model, tokenizer = optional.load_smollm2(getattr(torch, dtype))
             else:
                 model, tokenizer = _load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=_display_name(source))
@@ -267,7 +271,8 @@ def _no_safetensors(where: str, others: list[str]) -> str:
 
 
 def _display_name(source: str) -> str:
-    return "embedded (MiniLM-L6, tweet sentiment)" if source == "embedded" else source
+    names = {"embedded": "embedded (MiniLM-L6, tweet sentiment)", optional.SMOLLM2: "SmolLM2 135M Instruct"}
+    return names.get(source, source)
 
 
 def find_device(device) -> torch.device:

@@ -90,3 +90,26 @@ def test_every_criterion_has_a_style_of_its_own():
 def test_the_end_of_the_models_positions_is_shown_when_it_is_near():
     assert len(figures.length_histogram([400, 500], 512).layout.shapes) == 1
     assert len(figures.length_histogram([10, 20], 512).layout.shapes) == 0
+
+
+def test_rows_of_an_encoder_decoder_are_called_by_their_labels(scores):
+    labels = ["encoder 0", "decoder 0", "cross 0"]
+    figure = figures.score_heatmap(scores, "HIS", [""] * scores.size, labels=labels)
+    assert list(figure.layout.yaxis.ticktext) == labels
+    assert list(figure.layout.yaxis.tickvals) == [0, 1, 2]
+    top = np.unravel_index(scores.argmax(), scores.shape)
+    assert f"highest at {labels[top[0]]}, head {top[1]}" in figures.heatmap_words(scores, "HIS", labels)
+
+
+def test_numbered_rows_stay_as_they_are(scores):
+    numbers = ["0", "1", "2"]
+    plain, labelled = (figures.score_heatmap(scores, "HIS", [""] * scores.size, labels=names) for names in (None, numbers))
+    assert plain == labelled
+    assert figures.heatmap_words(scores, "HIS") == figures.heatmap_words(scores, "HIS", numbers)
+
+
+def test_many_layers_fit_a_screen_and_no_click_target_covers_two_cells():
+    values = np.random.default_rng(0).random((30, 9))
+    figure = figures.score_heatmap(values, "HIS", [""] * values.size)
+    assert figure.layout.height < 600
+    assert figure.data[1].marker.size <= (figure.layout.height - 92) / 30

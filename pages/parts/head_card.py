@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core.figures import per_example_strip
+from headprune_core.figures import called, per_example_strip
 
 from .work import Work
 
@@ -13,13 +13,14 @@ def inspector(loaded: Work, selected: tuple[int, int], hies: np.ndarray) -> None
     """Everything about head `selected` = (row, head); hies (R, H) as shown beside it."""
     row, head = selected
     scores = loaded.scores
-    st.subheader(f"Layer {row}, head {head}", anchor=False)
+    place = called(scores.grid.row_labels[row])
+    st.subheader(f"{place[0].upper()}{place[1:]}, head {head}", anchor=False)
     st.caption(f"{scores.grid.row_names[row]} · {scores.grid.parameters_per_head[row, head]:,.0f} parameters")
     left, middle, right = st.columns([5, 4, 5])
     lines = []
     for name, metric, values in (
         ("HIS", "his", scores.his),
-        ("AE, nats", "ae", scores.ae),
+        ("AE" if loaded.options.entropy == "normalized" else "AE, nats", "ae", scores.ae),
         ("HIES", None, hies),
         ("Gnorm", "gnorm", scores.gnorm),
     ):

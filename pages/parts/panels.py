@@ -7,7 +7,8 @@ import streamlit as st
 
 from headprune_core.jobs import Snapshot
 
-from .session import runner, work
+from .option_words import in_words
+from .session import OPTIONS, publish, runner, work
 
 POLL = 0.4  # seconds between looks at a running job
 
@@ -18,6 +19,7 @@ def sidebar() -> None:
         loaded = work()
         if loaded is None:
             return
+        publish(*OPTIONS)
         rows, heads = loaded.model.grid.shape
         st.caption("Loaded")
         st.markdown(f"**{_plain(loaded.model.name)}**  \n{rows * heads} heads, {rows} rows of {heads}")
@@ -25,6 +27,8 @@ def sidebar() -> None:
             f"**{_plain(loaded.text_name)}**  \n"
             f"{len(loaded.calibration)} texts to score, {len(loaded.evaluation or ())} to test"
         )
+        if words := in_words(loaded.options):
+            st.caption(f"Scored otherwise than in the papers: {words}")
         st.caption("Running")
         if runner().busy:
             progress_panel("sidebar")

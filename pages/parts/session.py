@@ -4,14 +4,17 @@ One job at a time, in a thread of its own, ended when the session is. Everything
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from headprune_core.jobs import Job
+from headprune_core.scores.entropy import KINDS
+from headprune_core.scores.importance import REDUCTIONS
+from headprune_core.scores.objectives import OBJECTIVES
 
 from .shelf import shared
-from .work import Request, Work, load
+from .work import Request, ScoreOptions, Work, load, rescore
 
 
 class Runner:
@@ -58,14 +61,34 @@ def work() -> Work | None:
 
 
 def start_loading(request: Request) -> bool:
-    """Load and score in the background; what is there now stays until that is done. False while something runs."""
-    server = shared()
+    """Load and score in the background; what is there now stays until that is done. False while something runs.
+
+    Scores are computed by this session's options, whatever options `request` has.
+    """
+    server, request = shared(), replace(request, options=score_options())
     return runner().start(f"Loading {request.model}", lambda progress: load(request, server, progress), _take_work)
+
+
+def start_scoring(options: ScoreOptions) -> bool:
+    """Score what is loaded by other options in the background; the scores that are there stay until that is done."""
+    server, now = shared(), work()
+    return runner().start("Scoring", lambda progress: rescore(now, options, server, progress), _take_work)
+
+
+def reduce_by(reduction: str) -> None:
+    """Show HIS by another reduction, at once."""
+    _put(work().reduced_by(reduction))
+
+
+def _put(new: Work) -> None:
+    st.session_state["work"] = new
+    for name, value in _as_settings(new.request.options).items():
+        st.session_state[f"set_{name}"] = value
 
 
 def _take_work(job: Job) -> None:
     if job.state == "done":
-        st.session_state["work"] = job.result
+        _put(job.result)
         st.session_state["failure"] = None
     else:
         kept = " What was loaded before is still there." if work() else ""
@@ -110,7 +133,26 @@ SETTINGS = {
     "sparsity": Setting(0.3, _between(0.0, 1.0)),
     "keep": Setting("low", _one_of("low", "high")),
     "head": Setting(None, _head),
+    "reduction": Setting("example", _one_of(*REDUCTIONS)),
+    "objective": Setting("loss", _one_of(*OBJECTIVES)),
+    "gnorm": Setting("logit_norm", _one_of(*OBJECTIVES)),
+    "entropy": Setting("exact", _one_of(*KINDS)),
+    "special": Setting("in", _one_of("in", "out")),
+    "precision": Setting("float32", _one_of("float32", "bfloat16")),
 }
+OPTIONS = ("reduction", "objective", "gnorm", "entropy", "special", "precision")
+
+
+def score_options() -> ScoreOptions:
+    """The options of the scores, as this session or its link has them."""
+    reduction, objective, gnorm, entropy, special, precision = map(setting, OPTIONS)
+    return ScoreOptions(reduction, objective, gnorm, entropy, special == "in", precision)
+
+
+def _as_settings(options: ScoreOptions) -> dict[str, str]:
+    special = "in" if options.special_tokens else "out"
+    names = options.his_reduction, options.objective, options.gnorm_objective, options.entropy, special, options.dtype
+    return dict(zip(OPTIONS, names, strict=True))
 
 
 def setting(name: str):

@@ -40,6 +40,11 @@ class Shelf:
                     self._making.pop(oldest, None)
         return value
 
+    def peek(self, key: Hashable) -> object | None:
+        """The value of `key` if it is there; nothing is made, and nobody is waited for."""
+        with self._lock:
+            return self._values.get(key)
+
 
 @contextmanager
 def in_turn(lock, progress) -> Iterator[None]:

@@ -4,7 +4,8 @@ Loading is one job: read the text, load the model, score the heads. What was loa
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 import datasets
 import pandas as pd
@@ -12,15 +13,44 @@ import pandas as pd
 from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
 from headprune_core.encoding import cut_note, encode
 from headprune_core.examples import read_examples
+from headprune_core.scores.objectives import OBJECTIVES
 
 from .shelf import Shared, in_turn
 
 EVALUATION_ROWS = 960  # at most; the curves page may use fewer
+BATCH_SIZE = 32  # texts at once when scoring; HIS by batch depends on it
+NO_LABELS = "The text has no labels, so {what} is taken against the model's own answers."
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How heads are scored, by the names of `score_heads`; the defaults are the papers'."""
+
+    his_reduction: str = "example"
+    objective: str = "loss"
+    gnorm_objective: str = "logit_norm"
+    entropy: str = "exact"
+    special_tokens: bool = True
+    dtype: str = "float32"
+
+    @property
+    def run(self) -> dict:
+        """Those that need a run of the model: all but the reduction, which is chosen afterwards."""
+        return {name: value for name, value in asdict(self).items() if name != "his_reduction"}
+
+    def fitting(self, *, answers: bool) -> tuple["ScoreOptions", list[str]]:
+        """The options that can be had with or without right answers, and a note on each that changed."""
+        changed, notes = {}, []
+        for name, what in (("objective", "importance"), ("gnorm_objective", "Gnorm")):
+            if getattr(self, name) == "loss" and not answers:
+                changed[name] = "prediction"
+                notes.append(NO_LABELS.format(what=what))
+        return replace(self, **changed), notes
 
 
 @dataclass(frozen=True)
 class Request:
-    """Which model and which text to load. table holds an upload or pasted lines, and then text is only its name."""
+    """Which model and which text to load, and how to score. table holds an upload or pasted lines; text then names it."""
 
     model: str = "embedded"
     revision: str | None = None
@@ -30,6 +60,7 @@ class Request:
     subset: str | None = None
     splits: tuple[str, str] = ("calibration", "evaluation")
     size: int = 32
+    options: ScoreOptions = ScoreOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +73,7 @@ class Work:
     evaluation: datasets.Dataset | None
     lengths: tuple[int, ...]
     scores: HeadScores
-    notes: tuple[str, ...]
+    data_notes: tuple[str, ...]
 
     @property
     def text_name(self) -> str:
@@ -53,9 +84,37 @@ class Work:
         return "label" in self.calibration.column_names
 
     @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can be differentiated: the task loss only where there are right answers."""
+        return OBJECTIVES if _answers(self.model, self.calibration) else tuple(o for o in OBJECTIVES if o != "loss")
+
+    @property
+    def options(self) -> ScoreOptions:
+        """What the scores were computed with: the request's options, as far as they fit."""
+        return _fitting(self.request.options, self.model, self.calibration)[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.data_notes, *_fitting(self.request.options, self.model, self.calibration)[1])
+
+    @cached_property
+    def run_key(self) -> str:
+        """A digest of what the scores come from, but for the reduction."""
+        return _run_key(self.request, self.calibration, self.options)
+
+    @cached_property
     def key(self) -> str:
-        """A digest of model and text: what computed from one must not show under another."""
-        return digest(self.request.model, self.request.revision, self.calibration, self.evaluation)
+        """A digest of model, text and options: what computed from one must not show under another."""
+        return digest(self.run_key, self.options.his_reduction, self.evaluation)
+
+    def reduced_by(self, reduction: str) -> "Work":
+        """The same work with HIS by another reduction. No model run."""
+        options = replace(self.request.options, his_reduction=reduction)
+        return replace(self, request=replace(self.request, options=options), scores=self.scores.reduced_by(reduction))
+
+    def in_precision(self, dtype: str, shared: Shared) -> HeadScores | None:
+        """The scores of the same text by the same options in another precision, where they were computed lately."""
+        return shared.scores.peek(_run_key(self.request, self.calibration, replace(self.options, dtype=dtype)))
 
     def label_names(self, values) -> list[str]:
         """Labels as people read them: the data's own names, else the model's."""
@@ -83,26 +142,47 @@ def load(request: Request, shared: Shared, progress) -> Work:
         progress,
     )
     progress(2, 4, "Making tokens")
+    if model.reads_images:
+        raise HeadPruneError(
+            f"{model.name} reads images, and what was chosen to score on is text; the app takes text models: score this one "
+            "in a notebook, with score_heads(model, a Dataset with a column image or pixel_values)"
+        )
     encoded = encode(model, calibration)
     if encoded.cut:
         notes.append(cut_note(encoded.cut, len(encoded), encoded.longest, model.max_tokens))
-    objective = "loss"
-    if model.task == "classification" and encoded.labels is None:
-        objective = "prediction"
-        notes.append("The text has no labels, so importance is taken against the model's own answers.")
-
-    def score():
-        with in_turn(shared.heavy, progress):
-            return score_heads(
-                model,
-                calibration,
-                objective=objective,
-                progress=lambda done, total, note: progress(2 * total + done, 4 * total, note),
-            )
-
-    key = digest(request.model, request.revision, calibration, objective)
-    scores = shared.scores.get(key, score, progress)
+    scores = _score(request, model, calibration, shared, lambda d, total, note: progress(2 * total + d, 4 * total, note))
     return Work(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
+
+
+def rescore(work: Work, options: ScoreOptions, shared: Shared, progress) -> Work:
+    """The same model and text, scored by other options."""
+    request = replace(work.request, options=options)
+    return replace(work, request=request, scores=_score(request, work.model, work.calibration, shared, progress))
+
+
+def _score(request: Request, model, calibration, shared: Shared, progress) -> HeadScores:
+    """Scores from the shelf, or computed when it is this session's turn."""
+    options, _ = _fitting(request.options, model, calibration)
+
+    def score() -> HeadScores:
+        with in_turn(shared.heavy, progress):
+            return score_heads(model, calibration, batch_size=BATCH_SIZE, progress=progress, **options.run)
+
+    scores = shared.scores.get(_run_key(request, calibration, options), score, progress)
+    return scores.reduced_by(options.his_reduction)
+
+
+def _answers(model: PrunableModel, calibration: datasets.Dataset) -> bool:
+    """Whether there is something right to be said: labels, or the tokens that a language model predicts."""
+    return model.task != "classification" or "label" in calibration.column_names
+
+
+def _fitting(options: ScoreOptions, model, calibration) -> tuple[ScoreOptions, list[str]]:
+    return options.fitting(answers=_answers(model, calibration))
+
+
+def _run_key(request: Request, calibration, options: ScoreOptions) -> str:
+    return digest(request.model, request.revision, calibration, options.run)
 
 
 def digest(*parts) -> str:

@@ -110,4 +110,5 @@ if len(result.verdicts):
             f"{icons.get(line.verdict, ':material/help:')} **{label(line.method)}** is **{line.verdict}**: mean {measured} "
             f"over the range {line.area:.3f}, random orders {line.random_low:.3f} to {line.random_high:.3f}.{control}"
         )
-downloads("curves", result.frame, {"model": loaded.model.name, "text": loaded.text_name, "settings": vars(result.request)})
+document = {"model": loaded.model.name, "text": loaded.text_name, "settings": vars(result.request)}
+downloads("curves", result.frame, document | {"scores": loaded.scores.settings})

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import alpha_path, prune_mask
+from headprune_core.figures import named
 from headprune_core.scores.hies import min_max
 from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released
 from pages.parts.panels import downloads
@@ -13,6 +14,7 @@ from pages.parts.session import publish, remember, setting, work
 KEY = "alpha_grid"
 loaded = work()
 scores = loaded.scores
+labels = scores.grid.row_labels
 publish("alpha", "sparsity", "keep")
 
 st.title("Which heads go, as alpha moves?")
@@ -29,7 +31,7 @@ def take_setting() -> None:
 
 now = AlphaSetting(setting("alpha"), setting("sparsity"), setting("keep"))
 with st.container(border=True):
-    alpha_grid(min_max(scores.his), min_max(scores.ae), now, key=KEY, on_change=take_setting)
+    alpha_grid(min_max(scores.his), min_max(scores.ae), labels, now, key=KEY, on_change=take_setting)
 
 hies = scores.hies(now.alpha, entropy_direction=now.keep)
 mask = prune_mask(hies, now.sparsity)
@@ -41,7 +43,7 @@ st.subheader("Against HIS alone")
 
 
 def listed(which: np.ndarray) -> str:
-    return ", ".join(f"{row}.{head}" for row, head in np.argwhere(which)) or "none"
+    return ", ".join(f"{labels[row]}.{head}" for row, head in np.argwhere(which)) or "none"
 
 
 if (mask == alone).all():
@@ -61,11 +63,14 @@ row, head = (index.ravel() for index in np.indices(mask.shape))
 frame = pd.DataFrame(
     {"row": row, "head": head, "hies": hies.ravel(), "kept": mask.ravel(), "kept_by_his_alone": alone.ravel()}
 )
+if named(labels):
+    frame.insert(1, "layer", np.repeat(labels, scores.grid.shape[1]))
 document = {
     "model": loaded.model.name,
     "criterion": "hies",
     "alpha": now.alpha,
     "sparsity": now.sparsity,
     "keep_entropy": now.keep,
+    "scores": scores.settings,
 }
 downloads("mask", frame, document | {"mask": mask.tolist()})

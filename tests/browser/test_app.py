@@ -133,6 +133,22 @@ def test_a_click_on_a_cell_opens_the_inspector(tab, server):
     expect(inspector).to_have_count(0)
 
 
+def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, server):
+    open_page(tab, server, "scores")
+    tab.get_by_text("How they are computed").click()
+    tab.get_by_role("radio", name="By token").click()
+    expect(tab).to_have_url(re.compile("reduction=token"))
+    expect(tab.get_by_test_id("stMain")).to_contain_text("HIS: By token")
+    tab.get_by_role("combobox", name="HIS of").press("ArrowDown")
+    tab.get_by_role("option", name="The model's own answer").click()
+    tab.get_by_role("button", name="Score again").click()
+    expect(tab).to_have_url(re.compile("objective=prediction"))
+    expect(tab.get_by_role("button", name="Score again")).to_be_disabled()
+    tab.get_by_role("link", name="Alpha").first.click()
+    expect(tab.get_by_role("heading", level=1, name=PAGES["alpha"])).to_be_visible()
+    expect(tab).to_have_url(re.compile("alpha\\?reduction=token&objective=prediction"))
+
+
 def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")

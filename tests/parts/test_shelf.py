@@ -58,3 +58,10 @@ def test_waiting_for_a_turn_is_told_and_can_be_cancelled():
     with in_turn(turn, cancel_when_told):
         assert turn.locked()
     assert not turn.locked()
+
+
+def test_a_look_makes_nothing_and_finds_what_is_there():
+    shelf = Shelf(2)
+    assert shelf.peek("key") is None
+    shelf.get("key", lambda: 7, silent)
+    assert shelf.peek("key") == 7

@@ -4,6 +4,7 @@ The browser does the arithmetic of `hies` and `prune_mask` in the same order and
 Python's to the head. Python hears of a setting when it is let go.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,16 @@ class AlphaSetting:
     keep: str
 
 
-def alpha_grid(importance: np.ndarray, entropy: np.ndarray, setting: AlphaSetting, *, key: str, on_change) -> None:
+def alpha_grid(
+    importance: np.ndarray, entropy: np.ndarray, labels: Sequence[str], setting: AlphaSetting, *, key: str, on_change
+) -> None:
     """Draw the grid for scaled importance and entropy (R, H); `on_change` is called when a setting is let go.
+
+    labels (R): what the rows are called.
 
     Inside `on_change`, `released(key)` gives the new setting.
     """
-    data = {"importance": importance.tolist(), "entropy": entropy.tolist(), **vars(setting)}
+    data = {"importance": importance.tolist(), "entropy": entropy.tolist(), "labels": list(labels), **vars(setting)}
     _component(key=key, data=data, default={"setting": None}, on_setting_change=on_change)
 
 

