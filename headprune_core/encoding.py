@@ -146,9 +146,8 @@ def _ready(model, examples):
     rows = [{name: list(example[name]) for name in names} for example in examples]
     if "attention_mask" in examples.column_names:  # padding in ready inputs is taken out again
         for row, mask in zip(rows, examples["attention_mask"], strict=True):
-            row.update(
-                {name: [v for v, real in zip(row[name], mask, strict=True) if real] for name in row if name[0] != "t"}
-            )
+            for name in row.keys() - {"target_ids"}:
+                row[name] = [value for value, real in zip(row[name], mask, strict=True) if real]
     longest = max(len(row["input_ids"]) for row in rows)
     if model.max_tokens and longest > model.max_tokens:
         raise HeadPruneError(f"an example has {longest} tokens; expected at most the model's {model.max_tokens}")
@@ -162,7 +161,8 @@ def _images(model, examples) -> list[dict[str, np.ndarray]]:
     elif "image" in examples.column_names:
         if model.tokenizer is None:
             raise HeadPruneError(f"{model.name} has no image processor; give one, or a Dataset with ready pixel_values")
-        images = [image.convert("RGB") if hasattr(image, "convert") else image for image in examples["image"]]
+        colours = "L" if image_shape(model.model)[0] == 1 else "RGB"
+        images = [image.convert(colours) if hasattr(image, "convert") else image for image in examples["image"]]
         pixels = list(model.tokenizer(images=images, return_tensors="np")["pixel_values"])
     else:
         found = ", ".join(examples.column_names)

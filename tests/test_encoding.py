@@ -158,7 +158,7 @@ def test_a_language_model_may_name_no_padding():
         ("bert", {"words": ["w5"]}, "the examples have columns words; expected text, or ready input_ids"),
         ("bert", {"input_ids": []}, "there are no examples"),
         ("bert", {"input_ids": [[5], []]}, "example 1 has 0 real tokens; expected at least 1"),
-        ("llama", {"input_ids": [[5, 6], [7]]}, "example 1 has 1 real tokens; expected at least 2"),
+        ("llama", {"input_ids": [[5, 6], [7]]}, "example 1 has 1 real token; expected at least 2"),
     ],
 )
 def test_unusable_examples_are_refused(family, columns, words):
@@ -201,7 +201,7 @@ def test_token_types_lose_the_padding_with_their_tokens():
 
 def test_targets_keep_their_own_length_where_the_text_loses_its_padding():
     rows = ready("t5", input_ids=[[0, 5, 6]], target_ids=[[7, 8, 9, 10]], attention_mask=[[0, 1, 1]])
-    assert rows == [{"input_ids": [5, 6], "target_ids": [7, 8, 9, 10]}]
+    assert rows == [{"input_ids": [5, 6], "target_ids": [7, 8, 9, 10], "decoder_input_ids": [0, 7, 8, 9]}]
 
 
 @pytest.mark.parametrize(("family", "fewest"), [("bert", 1), ("llama", 2), ("t5-classifier", 1)])

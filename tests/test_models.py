@@ -74,7 +74,8 @@ def test_every_family_comes_back_the_same(family, tmp_path):
     masks = np.random.default_rng(0).random((2, *model.grid.shape)) < 0.6
     for name in ("loss", "correlation"):
         there, here = (getattr(hp.evaluate_masks(some, examples, masks), name) for some in (back, model))
-        np.testing.assert_array_equal(there, here)
+        # not to the last bit: a config does not keep which of its kernels a mixture of experts used
+        np.testing.assert_allclose(there, here, rtol=1e-6)
 
 
 def test_a_translator_comes_back_with_its_tokenizer(tmp_path):
@@ -183,7 +184,7 @@ def test_a_broken_folder_is_refused_in_one_sentence(folder, breaking, words):
 @pytest.mark.parametrize("kind", [t.BertModel, t.BertForMaskedLM, t.BertForTokenClassification])
 def test_a_model_for_another_task_is_refused(kind, tmp_path):
     kind(t.BertConfig(**SMALL)).save_pretrained(tmp_path)
-    with pytest.raises(hp.HeadPruneError, match=f"holds {kind.__name__}; expected a model for sequence classification"):
+    with pytest.raises(hp.HeadPruneError, match=f"holds {kind.__name__}; expected a model for text or image classification"):
         load(tmp_path)
 
 
