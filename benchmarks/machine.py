@@ -4,6 +4,7 @@ import gc
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -54,9 +55,11 @@ def median(values: list[float]) -> float:
 
 
 def flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products and attention calls in `work`, counted as it runs."""
-    with FlopCounterMode(display=False) as counter:
-        work()
+    """Floating-point operations of the matrix products in `work`, counted as it runs (by operators that can be)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the switch speaks of GPUs
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            work()
     return counter.get_total_flops()
 
 

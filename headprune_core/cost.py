@@ -95,16 +95,28 @@ def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype:
     return Estimate(flops, seconds, most)
 
 
-def estimate_scoring(model, examples, *, metrics=("his", "ae", "gnorm"), batch_size: int = 32, dtype=None) -> Estimate:
+def estimate_scoring(
+    model,
+    examples,
+    *,
+    metrics: Sequence[str] = ("his", "ae", "gnorm"),
+    batch_size: int = 32,
+    objective: str = "loss",
+    gnorm_objective: str = "logit_norm",
+    dtype: str | None = None,
+) -> Estimate:
     """What `score_heads` with these arguments will take: seconds and bytes are good within a factor of two."""
-    from .encoding import encode
+    from .encoding import encode  # which needs models, which need this
 
     encoded = encode(model, examples)
     lengths = np.array([len(row.get("input_ids", ())) for row in encoded.inputs])
     targets = np.array([len(row.get("target_ids", ())) for row in encoded.inputs])
-    packed = encoded.packed(batch_size, most_tokens(model, dtype), model.device)
-    passes = len({"his", "gnorm"} & set(metrics))
-    return estimate(model, [(len(b), int(lengths[b].max()), int(targets[b].max())) for b in packed], passes, dtype)
+    batches = [
+        (len(b), int(lengths[b].max()), int(targets[b].max()))
+        for b in encoded.packed(batch_size, most_tokens(model, dtype), model.device)
+    ]
+    objectives = {"his": objective, "gnorm": gnorm_objective}
+    return estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
 
 
 def most_tokens(model, dtype: str | None = None) -> int | None:

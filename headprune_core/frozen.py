@@ -34,7 +34,11 @@ class PackedWeights:
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool = False) -> Tensor:
         """x W' + bias, or x W where transposed, in the precision of x."""
         bias = None if bias is None else bias.to(x.dtype)
-        if not self._usable or id(weight) not in self._known or x.dtype not in (torch.float32, torch.bfloat16):
+        if (
+            not (self._usable and torch.backends.mkldnn.enabled)
+            or id(weight) not in self._known
+            or x.dtype not in (torch.float32, torch.bfloat16)
+        ):
             weight = weight.to(x.dtype)
             return x @ weight if transposed else linear(x, weight, bias)
         key = id(weight), x.dtype, transposed

@@ -11,7 +11,7 @@ Shapes: N examples, T query tokens, S key tokens, H heads, G key-value heads, D 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
@@ -115,28 +115,31 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     if position_bias is not None:
         attention_mask, causal = create_position_bias_mask(position_bias, attention_mask, causal, query, key), False
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    special = kwargs.get("softcap"), kwargs.get("s_aux")
-    call = AttentionCall(module, query, key, value, attention_mask, scale, causal, *special)
-    output = _softmax_attention(call) if call.plain else call.attend()
+    # rotations leave queries and keys more exact than values; on the CPU all is float32, its kernel differentiating bfloat16
+    # very slowly, and there is little arithmetic in attention
+    dtype = value.dtype
+    common = torch.float32 if dtype == torch.bfloat16 and query.device.type == "cpu" else dtype
+    query, key, value = query.to(common), key.to(common), value.to(common)
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.to(common)
+    call = AttentionCall(
+        module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
+    )
+    with torch.autocast(query.device.type, enabled=False):
+        output = _softmax_attention(call) if call.plain else call.attend()
     probe = _ACTIVE.get()
     if probe is None:
-        return output, None
+        return output.to(dtype), None
     if probe.on_attention is not None:
         probe.on_attention(replace(call, output=output))
     gate = probe.gates.get(module)
-    return (output if gate is None else output * gate), None
+    return (output if gate is None else output * gate).to(dtype), None
 
 
 def _softmax_attention(call: AttentionCall) -> Tensor:
-    """The library's SDPA attention, (N, T, H, D); on the CPU in float32, its kernel differentiating bfloat16 very slowly."""
-    tensors, mask = (call.query, call.key, call.value), call.mask
-    slow = call.query.device.type == "cpu" and call.query.dtype == torch.bfloat16
-    if slow:
-        tensors = tuple(t.float() for t in tensors)
-        mask = mask if mask is None or mask.dtype == torch.bool else mask.float()
-    with torch.autocast(call.query.device.type, enabled=False) if slow else nullcontext():
-        output, _ = sdpa_attention_forward(call.module, *tensors, mask, scaling=call.scale, is_causal=call.causal)
-    return output.to(call.value.dtype)
+    """The library's SDPA attention, (N, T, H, D)."""
+    arguments = call.module, call.query, call.key, call.value, call.mask
+    return sdpa_attention_forward(*arguments, scaling=call.scale, is_causal=call.causal)[0]
 
 
 def watch_projection(projection: nn.Module) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..anatomy import AttentionRow, HeadGrid
 
 
+@torch.no_grad()
 def gradient_norms(grid: HeadGrid, inputs: dict, gradients: dict) -> Tensor:
     """(N, 3, R, H) norms of the Q, K and V blocks from the projections' inputs and output gradients, by layer."""
     return torch.stack([_row_norms(row, inputs, gradients) for row in grid.rows], dim=2)
@@ -26,16 +27,20 @@ def gradient_norms(grid: HeadGrid, inputs: dict, gradients: dict) -> Tensor:
 def _row_norms(row: AttentionRow, inputs: dict[nn.Module, list[Tensor]], gradients: dict[nn.Module, list[Tensor]]) -> Tensor:
     """(N, 3, H) norms of one row; a query head takes those of the key and value blocks that it reads."""
     parts = (row.q, row.k, row.v)
-    x = {part.module: torch.cat(inputs[part.module], dim=1) for part in parts}
-    deltas = [_blocks(torch.cat(gradients[part.module], dim=1), part.features) for part in parts]
-    same_input = all(a is b for p in parts[1:] for a, b in zip(inputs[row.q.module], inputs[p.module], strict=True))
-    if same_input and len({delta.shape[-1] for delta in deltas}) == 1:
-        # one X for the three: what is made of X alone is made once
-        norms = block_gradient_norms(x[row.q.module], torch.cat(deltas, dim=2))
-        norms = norms.split([part.heads for part in parts], dim=1)
-    else:
-        norms = [block_gradient_norms(x[part.module], delta) for part, delta in zip(parts, deltas, strict=True)]
-    return torch.stack([n.repeat_interleave(row.heads // n.shape[1], dim=1) for n in norms], dim=1)
+    whole: dict[tuple[int, ...], Tensor] = {}  # q, k and v mostly have one input: what is made of it is made once
+    norms, gram = [], {}
+    for part in parts:
+        layers = inputs[part.module]
+        x = whole.setdefault(tuple(map(id, layers)), _end_to_end(layers))
+        delta = _blocks(_end_to_end(gradients[part.module]), part.features)
+        norm = block_gradient_norms(x, delta, gram)
+        norms.append(norm.repeat_interleave(row.heads // part.heads, dim=1))
+    return torch.stack(norms, dim=1)
+
+
+def _end_to_end(layers: list[Tensor]) -> Tensor:
+    """(N, all layers' tokens, features)."""
+    return layers[0] if len(layers) == 1 else torch.cat(layers, dim=1)
 
 
 def _blocks(delta: Tensor, features: np.ndarray) -> Tensor:
@@ -45,19 +50,22 @@ def _blocks(delta: Tensor, features: np.ndarray) -> Tensor:
     return delta.unflatten(-1, features.shape)
 
 
-def block_gradient_norms(x: Tensor, delta: Tensor) -> Tensor:
-    """(N, blocks) norms of a weight gradient's blocks, from inputs (N, T, d_in) and output gradients (N, T, blocks, d)."""
+def block_gradient_norms(x: Tensor, delta: Tensor, gram: dict[int, Tensor] | None = None) -> Tensor:
+    """(N, blocks) norms of a weight gradient's blocks, from inputs (N, T, d_in) and output gradients (N, T, blocks, d).
+
+    gram keeps XX' for those who have the same x.
+    """
     tokens, d_in = x.shape[1:]
     blocks, size = delta.shape[2:]
-    half = delta.dtype in (torch.bfloat16, torch.float16)
-    x, delta = x.float(), delta.float()
     gram_cost, direct_cost = tokens * tokens * (d_in + blocks * size), tokens * d_in * blocks * size
-    if gram_cost < direct_cost:
-        # double precision: the sum cancels strongly, softmax gradients adding up to zero over the keys; half-precision
-        # gradients are not that exact themselves
-        x, delta = (x, delta) if half else (x.double(), delta.double())
-        delta = delta.transpose(1, 2)
-        squares = torch.einsum("ntu,nhtu->nh", x @ x.transpose(1, 2), delta @ delta.transpose(-1, -2))
-    else:
-        squares = torch.einsum("nti,nthd->nhdi", x, delta).square().sum((-1, -2)).double()
-    return squares.clamp_min(0.0).sqrt()
+    if gram_cost >= direct_cost:
+        return torch.einsum("nti,nthd->nhdi", x.float(), delta.float()).square().sum((-1, -2)).double().sqrt()
+    # double precision: the sum cancels strongly, softmax gradients adding up to zero over the keys; gradients in half
+    # precision are not that exact themselves
+    exact = torch.float32 if delta.dtype in (torch.bfloat16, torch.float16) else torch.float64
+    gram = {} if gram is None else gram
+    if id(x) not in gram:
+        gram[id(x)] = x.to(exact) @ x.to(exact).transpose(1, 2)
+    delta = delta.to(exact)
+    seen = (gram[id(x)] @ delta.flatten(2)).view_as(delta)
+    return (seen.mul_(delta)).sum((1, 3)).double().clamp_min(0.0).sqrt()

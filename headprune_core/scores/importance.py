@@ -19,6 +19,7 @@ from ..errors import HeadPruneError
 REDUCTIONS = ("example", "token", "batch")
 
 
+@torch.no_grad()
 def importance(grid: HeadGrid, outputs: dict, gradients: dict) -> dict[str, Tensor]:
     """(N, R, H) by reduction, from head outputs and gradients (N, T, H, D) of every layer of every row.
 

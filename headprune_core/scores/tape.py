@@ -26,7 +26,7 @@ class Tape:
 
     def on_projection(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         if self.inputs:
-            self.inputs[module].append(x.detach())
+            self.inputs[module].append(x)
             self.results[module].append(_differentiable(y))
         return y
 

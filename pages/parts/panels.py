@@ -55,7 +55,7 @@ def progress_panel(place: str) -> None:
 def progress_words(snapshot: Snapshot) -> str:
     """What is being done and how long it has to go."""
     left = snapshot.seconds_left
-    return snapshot.note + ("" if left is None else f" · about {_duration(left)} left")
+    return snapshot.note + ("" if left is None else f" · about {duration(left)} left")
 
 
 def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> None:
@@ -87,8 +87,9 @@ def records(frame: pd.DataFrame) -> list[dict]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """Seconds or minutes, whichever reads better."""
+    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _plain(text: str) -> str:

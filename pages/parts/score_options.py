@@ -2,12 +2,13 @@
 
 import streamlit as st
 
+from headprune_core import estimate_scoring
 from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.reductions import agreement_words, precision_agreement, reduction_agreement, removed_by_all
 
 from .option_words import FIELDS, NAMES, in_words
-from .panels import progress_panel
+from .panels import duration, progress_panel
 from .session import reduce_by, runner, setting, start_scoring
 from .shelf import shared
 from .work import BATCH_SIZE, ScoreOptions, Work
@@ -30,7 +31,7 @@ def options_panel(loaded: Work) -> None:
                 st.session_state["failure"] = None
                 start_scoring(options)
                 st.rerun()
-            st.caption("These are in use." if same else "The scores that are there stay until the new ones are whole.")
+            st.caption("These are in use." if same else _cost(loaded, options))
         _precision(loaded)
     if runner().busy:
         progress_panel("scores")
@@ -84,6 +85,16 @@ def _form(loaded: Work) -> ScoreOptions:
     if "loss" not in loaded.objectives:
         places[-1].caption("Without labels there is no task loss: the model's own answer stands in for it.")
     return ScoreOptions(loaded.options.his_reduction, **chosen)
+
+
+def _cost(loaded: Work, options: ScoreOptions) -> str:
+    """What scoring by these options will take, in words."""
+    named = {name: getattr(options, name) for name in ("objective", "gnorm_objective", "dtype")}
+    cost = estimate_scoring(loaded.model, loaded.calibration, batch_size=BATCH_SIZE, **named)
+    return (
+        f"This will take about {duration(cost.seconds)} and {cost.bytes / 2**20:,.0f} MB. The scores that are there stay "
+        "until the new ones are whole."
+    )
 
 
 def _precision(loaded: Work) -> None:
