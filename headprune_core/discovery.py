@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .anatomy import HeadGrid, Trial, head_grid, linear_layers
+from .anatomy import HeadGrid, linear_layers
 from .cost import Cost, count_cost
 from .errors import HeadPruneError
 from .probe import ATTENTION, Probe, probing, unwatch_projection, watch_projection
+from .tracing import Trial, head_grid
 
 TOKENS = 6  # of the trial text; its target, where there is one, has two less
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # of the largest logit; half precision: 0.05

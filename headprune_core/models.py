@@ -1,46 +1,24 @@
-"""PrunableModel: a Transformers model, frozen, in eval mode, with its head grid. Loading and saving, nothing else.
+"""PrunableModel: a Transformers model, frozen, in eval mode, with its head grid, in the precision that is asked for.
 
-Weights are read from safetensors only and no code from a repository is run. A wrapped model is never changed again, so
+A wrapped model is never changed again, so
 it can be shared between threads; what a call wants from it travels in a probe.
 """
 
 import copy
-import re
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from huggingface_hub.utils import logging as hub_logging
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from . import embedded, optional
+from . import optional
 from .anatomy import HeadGrid, linear_layers
 from .discovery import find_heads
 from .errors import HeadPruneError
 from .frozen import PackedWeights
+from .loading import load, quiet
 
-LOADERS = {  # by the ending of the architecture's name
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-    "ForCausalLM": AutoModelForCausalLM,
-    "LMHeadModel": AutoModelForCausalLM,
-    "ForConditionalGeneration": AutoModelForSeq2SeqLM,
-    "MTModel": AutoModelForSeq2SeqLM,
-    "ForImageClassification": AutoModelForImageClassification,
-}
 DTYPES = ("float32", "bfloat16", "float16")
-TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
 
 class PrunableModel:
@@ -75,20 +53,12 @@ class PrunableModel:
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
         source, place = str(source).strip(), find_device(device)
-        with _quiet():
-            if source == "embedded":
-                model, tokenizer = embedded.load_model()
-                model = model.to(getattr(torch, dtype))
-            elif source == optional.SMOLLM2:
-                with _explained("SmolLM2", is_folder=True):
-                    model, tokenizer = optional.load_smollm2(getattr(torch, dtype))
-            else:
-                model, tokenizer = _load(source, revision, getattr(torch, dtype))
+        model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=_display_name(source))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write safetensors, config and tokenizer to `folder`; `from_pretrained` reads them back."""
-        with _quiet():
+        with quiet():
             self.model.save_pretrained(folder)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(folder)
@@ -171,103 +141,10 @@ class PrunableModel:
         return min((limit for limit in limits if limit < 10**9), default=None)
 
 
-def _load(source: str, revision: str | None, dtype: torch.dtype):
-    """Config first (cheap, and it says which class), then weights, then tokenizer; every failure in one sentence."""
-    local = Path(source).expanduser()
-    if source and local.is_dir():
-        source = str(local)
-        if not (local / "config.json").is_file():
-            raise HeadPruneError(f"the folder {source} holds no config.json; expected a folder that save_pretrained wrote")
-        if not any(local.glob("*.safetensors")):
-            others = sorted(p.name for p in local.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-            raise HeadPruneError(_no_safetensors(f"the folder {source}", others))
-    elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
-        raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
-    safe = {"revision": revision, "trust_remote_code": False}
-    with _explained(source, local.is_dir()):
-        config = AutoConfig.from_pretrained(source, **safe)
-        loader = _loader(source, config)
-        options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
-        model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
-        _check_complete(source, report)
-        return model, _processor(source, model, local.is_dir(), safe)
-
-
-def _processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
-    """The tokenizer, or the image processor of a vision model; None where the folder has none."""
-    images = model.main_input_name == "pixel_values"
-    # without its files the library would make up a tokenizer that knows no word
-    files = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
-    if is_folder and not any(file for kind in files for file in Path(source).glob(kind)):
-        return None
-    return (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
-
-
-def _check_complete(source: str, report: dict) -> None:
-    """Weights that are not in the file, or have another shape there, would be random."""
-    random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if random:
-        raise HeadPruneError(
-            f"{source} has no fitting weights for {len(random)} of the parameters that its config.json asks for "
-            f"({', '.join(random[:3])}); expected a complete model"
-        )
-
-
-def _loader(source, config):
-    names = config.architectures or ["no architecture"]
-    for ending, loader in LOADERS.items():
-        if names[0].endswith(ending):
-            return loader
-    raise HeadPruneError(
-        f"{source} holds {names[0]}; expected a model for text or image classification, a causal language model, or one "
-        "that translates text to text"
-    )
-
-
-@contextmanager
-def _explained(source: str, is_folder: bool):
-    """Turn what the libraries raise while loading into one sentence each."""
-    try:
-        yield
-    except HeadPruneError:
-        raise
-    except Exception as error:  # the libraries raise OSError, ValueError, KeyError, httpx and safetensors errors alike
-        text = " ".join(str(error).split())
-        if "trust_remote_code" in text:
-            reason = (
-                f"{source} needs code of its own to be run, which HeadPrune never does; choose a model whose architecture "
-                "is part of Transformers"
-            )
-        elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
-            reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
-        elif is_folder:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        elif re.search("couldn't connect|[Oo]ffline|connection|resolve|timed out|[Mm]ax retries", text):
-            reason = (
-                f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
-            )
-        elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
-            reason = (
-                f"the Hub has no model {source} that can be read without signing in; check the spelling, or run "
-                "`hf auth login` for a private one"
-            )
-        else:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        raise HeadPruneError(reason) from error
-
-
 def _first_id(token) -> int | None:
     """One token id where a config names one or several; None where it names none (some say -1)."""
     token = token[0] if isinstance(token, list) else token
     return None if token is None or token < 0 else token
-
-
-def _no_safetensors(where: str, others: list[str]) -> str:
-    found = f"holds {', '.join(others)} but no safetensors file" if others else "holds no safetensors file"
-    return (
-        f"{where} {found}; expected weights in safetensors, since pickled files can run code when opened: "
-        "convert it where you trust it with model.save_pretrained(folder)"
-    )
 
 
 def _display_name(source: str) -> str:
@@ -288,21 +165,3 @@ def find_device(device) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-@contextmanager
-def _quiet():
-    """The library's progress bars and notes on fresh classifier weights are not for our users."""
-    level = transformers_logging.get_verbosity()
-    hub_level = hub_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        hub_logging.set_verbosity(hub_level)
-        if bars:
-            transformers_logging.enable_progress_bar()

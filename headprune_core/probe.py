@@ -11,7 +11,7 @@ Shapes: N examples, T query tokens, S key tokens, H heads, G key-value heads, D 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
@@ -125,7 +125,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     call = AttentionCall(
         module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
     )
-    with torch.autocast(query.device.type, enabled=False):
+    with _as_it_is(query.device):
         output = _softmax_attention(call) if call.plain else call.attend()
     probe = _ACTIVE.get()
     if probe is None:
@@ -134,6 +134,12 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
         probe.on_attention(replace(call, output=output))
     gate = probe.gates.get(module)
     return (output if gate is None else output * gate).to(dtype), None
+
+
+def _as_it_is(device: torch.device):
+    """Nothing is cast by itself in here."""
+    casts = device.type != "meta" and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if casts else nullcontext()
 
 
 def _softmax_attention(call: AttentionCall) -> Tensor:
