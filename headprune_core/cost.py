@@ -7,12 +7,14 @@ outputs. Time is arithmetic over the rate of a matrix product on this machine, m
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import psutil
 import torch
+
+from .anatomy import linear_layers
 
 KEPT = 1.8  # values kept for a linear layer's each output: itself, its share of norms, activations, tape and gradients
 LOGITS = 2.0  # times as much as that for the outputs that are logits of tokens: their softmax, its gradient, copies
@@ -116,7 +118,18 @@ def estimate_scoring(
         for b in encoded.packed(batch_size, most_tokens(model, dtype), model.device)
     ]
     objectives = {"his": objective, "gnorm": gnorm_objective}
-    return estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
+    said = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
+    return replace(said, bytes=said.bytes + _made_first(model, dtype))
+
+
+def _made_first(model, dtype: str | None) -> int:
+    """Bytes of what a first run makes and keeps: packed weights, and for bfloat16 a copy of the linear ones."""
+    weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
+    if dtype != "bfloat16" or model.model.dtype != torch.float32:
+        return model.packed.bytes_to_come(weights, model.model.dtype.itemsize)
+    if "_bfloat16" in vars(model):
+        return 0
+    return sum(2 * weight.numel() for weight in weights) + model.packed.bytes_to_come(weights, 2)
 
 
 def most_tokens(model, dtype: str | None = None) -> int | None:

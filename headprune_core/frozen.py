@@ -6,6 +6,8 @@ padding has no gradient, and in a classifier's last layer nearly all tokens have
 A `TorchFunctionMode` belongs to its thread, so a model that others use at the same time is not touched.
 """
 
+from collections.abc import Iterable
+
 import psutil
 import torch
 from torch import Tensor
@@ -30,6 +32,13 @@ class PackedWeights:
         on_cpu = all(p.device.type == "cpu" for p in self._known.values())
         there = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
         self._usable = on_cpu and there and torch.backends.mkldnn.is_available() and not _short_of_memory(size)
+
+    def bytes_to_come(self, weights: Iterable[Tensor], size: int) -> int:
+        """What packing `weights`, at `size` bytes a number, both ways will still take."""
+        if not self._usable:
+            return 0
+        packed = {key for key, _, transposed in self._packed if transposed}
+        return sum(2 * size * weight.numel() for weight in weights if id(weight) not in packed)
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool = False) -> Tensor:
         """x W' + bias, or x W where transposed, in the precision of x."""

@@ -40,6 +40,7 @@ export function pruneMask(scores, sparsity, order = removalOrder(scores)) {
 
 class Lab {
   constructor(root) {
+    this.sent = []; // settings that Python has not answered yet
     this.find = (selector) => root.querySelector(selector);
     this.inputs = { alpha: this.find(".alpha"), sparsity: this.find(".sparsity"), keep: this.find(".keep") };
     for (const input of Object.values(this.inputs)) {
@@ -64,7 +65,10 @@ class Lab {
       this.build(data.importance.length);
     }
     const told = JSON.stringify([data.alpha, data.sparsity, data.keep]);
-    if (told !== this.told) {
+    const answered = this.sent.lastIndexOf(told);
+    if (answered >= 0) {
+      this.sent.splice(0, answered + 1); // an answer to what was sent; what was set since then stands
+    } else if (told !== this.told) {
       this.told = told;
       for (const name of ["alpha", "sparsity", "keep"]) this.inputs[name].value = data[name];
     }
@@ -79,6 +83,7 @@ class Lab {
   release() {
     const { alpha, sparsity, keep } = this.setting();
     this.told = JSON.stringify([alpha, sparsity, keep]);
+    this.sent.push(this.told);
     this.send({ alpha, sparsity, keep });
   }
 
