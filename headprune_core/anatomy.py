@@ -69,7 +69,7 @@ class AttentionRow:
         share = self.kv_heads / self.heads
         blocks = ((self.q, 1.0), (self.k, share), (self.v, share))
         inward = sum(part * p.features.shape[1] * _rows(p.module) for p, part in blocks)
-        return inward + self.out.features.shape[1] * _width(self.out.module)[1]
+        return inward + self.out.features.shape[1] * width(self.out.module)[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def linear_layers(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, (nn.Linear, Conv1D))]
 
 
-def _width(projection: nn.Module) -> tuple[int, int]:
+def width(projection: nn.Module) -> tuple[int, int]:
     """(inputs, outputs) of a linear layer; a Conv1D keeps its weight the other way round."""
     first, second = projection.weight.shape
     return (first, second) if isinstance(projection, Conv1D) else (second, first)
@@ -137,4 +137,4 @@ def _width(projection: nn.Module) -> tuple[int, int]:
 
 def _rows(projection: nn.Module) -> int:
     """Parameters in one output row of a linear layer."""
-    return _width(projection)[0] + (projection.bias is not None)
+    return width(projection)[0] + (projection.bias is not None)

@@ -58,6 +58,14 @@ class Batch:
             )
         return queries, keys
 
+    def content(self) -> Iterator[Tensor | str]:
+        """All that a model's answers, and how right they are where it predicts tokens, depend on."""
+        parts = self.inputs | {"targets": self.targets, "predicted": self.predicted}
+        for name, value in sorted(parts.items()):
+            if value is not None:
+                yield name
+                yield value
+
     def halves(self) -> tuple["Batch", "Batch"]:
         """The same examples in two batches."""
         middle = len(self) // 2
@@ -127,13 +135,14 @@ class Encoded:
         No batch has more than most_tokens tokens, padding included, unless one example alone has.
         """
         for index in self.packed(batch_size, most_tokens, device):
-            yield self._batch(index, device)
+            yield self.batch(index, device)
 
     def packed(self, batch_size: int, most_tokens: int | None, device: torch.device) -> list[np.ndarray]:
         """Which examples make which batch."""
         return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, LAUNCHES))
 
-    def _batch(self, index: np.ndarray, device: torch.device) -> Batch:
+    def batch(self, index: np.ndarray, device: torch.device) -> Batch:
+        """The examples of those numbers as one batch."""
         rows = [self.inputs[i] for i in index]
         labels = None if self.labels is None else torch.tensor([self.labels[i] for i in index], device=device)
         if "pixel_values" in rows[0]:

@@ -1,24 +1,33 @@
 """A model under many masks: what it answers, how well, and how far from the unpruned model.
 
-A removed head's output is multiplied by zero before the output projection, which is what surgery does for good. Equal
-masks are run once. The unpruned model is always run too, as the one that agreement and correlation compare with.
+A removed head's output is multiplied by zero before the output projection, which is what surgery does for good. Equal masks
+are run once, and what masks share below their first difference is computed once (`recall.py`). The unpruned model is always
+run too, as the one that agreement and correlation compare with. What a mask gives on a batch depends on nothing else, to the
+last bit: so answers can be kept in a `Store`, and a run that was cut short goes on where it stopped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import datasets
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from scipy.special import log_softmax
 
-from .batches import Batch, in_parts
+from .batches import Batch, Encoded, in_parts
+from .cost import most_tokens
 from .encoding import encode
 from .errors import HeadPruneError
 from .frozen import FrozenLinear
 from .models import PrunableModel
 from .probe import Probe, probing
+from .recall import Recall, recalling, sharing_order
 from .scores.objectives import predictions, token_losses
+from .store import Store, fingerprint
+
+# What is kept of an example where tokens are predicted: how many answers are right, how many the unpruned model's, of how
+# many; the loss; six sums (n, x, y, xx, yy, xy) of logits x and the unpruned model's y. Of a classified one: its logits.
+RIGHT, EQUAL, TRIALS, LOSS, SUMS = 0, 1, 2, 3, slice(4, 10)
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,9 @@ class MaskEvaluation:
 
     accuracy: share of right answers, nan without labels; of right tokens where tokens are predicted. loss: mean
     cross-entropy, likewise, and losses (M, N) that of each example. agreement: share of answers equal to the unpruned
-    model's. correlation: Pearson of all logits with the unpruned model's. trials: how many answers accuracy is a share
-    of. logits (M, N, C): None where tokens are predicted.
+    model's. correlation: Pearson of all logits with the unpruned model's. trials: how many answers accuracy is a share of.
+    right (M, N): share of an example's answers that are right; without labels, that are the unpruned model's. recall (M, C):
+    accuracy by class, nan where a class has no example. logits (M, N, C). The last two: None where tokens are predicted.
     """
 
     logits: np.ndarray | None
@@ -38,6 +48,8 @@ class MaskEvaluation:
     agreement: np.ndarray
     correlation: np.ndarray
     trials: int
+    right: np.ndarray
+    recall: np.ndarray | None
 
 
 def evaluate_masks(
@@ -47,98 +59,170 @@ def evaluate_masks(
     *,
     batch_size: int = 32,
     dtype: str | None = None,
+    store: Store | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    on_part: Callable[[MaskEvaluation], None] | None = None,
 ) -> MaskEvaluation:
     """Run `model` under each of `masks` (M, R, H), True = kept, on all `examples`.
 
-    dtype "bfloat16" runs the matrix products in that precision; None as loaded. Raises HeadPruneError for masks of
-    another shape.
+    dtype "bfloat16" runs the matrix products in that precision; None as loaded. store: where answers are looked up before
+    they are computed, and kept. on_part is given the results on the examples done so far (all masks alike) after every batch
+    but the last. Raises HeadPruneError for masks of another shape.
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
         raise HeadPruneError(f"masks have shape {masks.shape}; expected (M, {model.grid.shape[0]}, {model.grid.shape[1]})")
-    model = model.in_precision(dtype)
     whole = np.ones((1, *model.grid.shape), bool)
     distinct, which = np.unique(np.concatenate([whole, masks]), axis=0, return_inverse=True)
     which = which.ravel()
-    # the unpruned model first: the others are compared with it batch by batch
-    order = np.r_[which[0], np.delete(np.arange(len(distinct)), which[0])]
     encoded = encode(model, examples)
-    tally = _Tally(len(distinct), len(encoded), model)
-    done, total = 0, len(distinct) * len(encoded)
-    for batch in encoded.batches(batch_size, model.device):
-        reference = None
-        for number in order:
+    width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
+    answers = np.empty((len(distinct), len(encoded), width))
+    runs = _Runs(model.in_precision(dtype), distinct, store)
+    done: list[int] = []
+    for batch in _batches(model, encoded, batch_size, dtype):
+        for number, found in enumerate(runs.of(batch)):
             if progress is not None:
-                progress(done, total, "Measuring accuracy")
-            parts = in_parts(batch, lambda part, mask=distinct[number]: masked_logits(model, part, mask))
-            logits = torch.cat([logits for _, logits in parts])
-            reference = logits if reference is None else reference
-            tally.add(number, batch, logits, reference)
-            done += len(batch)
+                at = len(done) * len(distinct) + number * len(batch)
+                progress(at, len(distinct) * len(encoded), "Measuring accuracy")
+            mask, values = found
+            answers[mask, batch.index] = values
+        done.extend(batch.index.tolist())
+        if on_part is not None and len(done) < len(encoded):
+            on_part(_measured(model, encoded, answers, which, np.sort(done)))
     if progress is not None:
-        progress(total, total, "Measuring accuracy")
-    return tally.result(which[1:])
+        progress(len(distinct) * len(encoded), len(distinct) * len(encoded), "Measuring accuracy")
+    return _measured(model, encoded, answers, which, np.arange(len(encoded)))
 
 
-@torch.inference_mode()
-def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
+def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str | None) -> Iterator[Batch]:
+    """Batches in an order that has nothing to do with their lengths, so that the first ones speak for all."""
+    packed = encoded.packed(batch_size, most_tokens(model, dtype), model.device)
+    for number in np.random.default_rng(0).permutation(len(packed)):
+        yield encoded.batch(packed[number], model.device)
+
+
+class _Runs:
+    """The answers of all masks to one batch after another, from the store or from the model."""
+
+    def __init__(self, model: PrunableModel, masks: np.ndarray, store: Store | None):
+        self._model, self._masks, self._store = model, masks, store
+        self._order = sharing_order(model.grid, masks)  # the unpruned model comes first
+        self._tokens = model.task != "classification"
+
+    def of(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of a mask, its answers (n, width)), mask after mask in an order of its own."""
+        if self._store is None:
+            yield from self._computed(batch, self._order)
+            return
+        text = fingerprint(self._model.fingerprint, *batch.content())
+        keys = {number: fingerprint(text, self._masks[number]) for number in self._order}
+        known = self._store.get(keys.values())
+        for number in self._order:
+            if keys[number] in known:
+                yield number, known[keys[number]]
+        missing = [number for number in self._order if keys[number] not in known]
+        with self._store.writing():
+            for number, values in self._computed(batch, missing):
+                self._store.put(keys[number], values)
+                yield number, values
+
+    def _computed(self, batch: Batch, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        recalls: dict[bytes, Recall] = {}
+        reference = None
+        if numbers and self._tokens:  # every answer is compared with the unpruned model's
+            reference = self._logits(batch, self._order[0], recalls)
+        for number in numbers:
+            if self._tokens and number == self._order[0]:
+                yield number, token_answers(batch, reference, reference)
+                continue
+            logits = self._logits(batch, number, recalls)
+            yield number, token_answers(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+
+    def _logits(self, batch: Batch, number: int, recalls: dict[bytes, Recall]) -> torch.Tensor:
+        def work(part: Batch) -> torch.Tensor:
+            recall = recalls.setdefault(part.index.tobytes(), Recall())  # a batch that did not fit has one for each part
+            return masked_logits(self._model, part, self._masks[number], recall)
+
+        return torch.cat([logits for _, logits in in_parts(batch, work)])
+
+
+@torch.no_grad()
+def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray, recall: Recall | None = None) -> torch.Tensor:
     """Logits of one batch with the heads that `mask` (R, H) removes switched off, in float32."""
-    gates = {
-        row.module: torch.tensor(kept, device=model.device)[:, None]
-        for row, kept in zip(model.grid.rows, mask, strict=True)
-        if not kept.all()
-    }
-    with probing(Probe(gates=gates)), FrozenLinear(model.packed):
+    probe = Probe(gates=gates(model, mask))
+    recall = Recall() if recall is None else recall
+    with probing(probe), recalling(recall, model.grid, mask, probe), FrozenLinear(model.packed):
         return model.logits(batch.inputs).float()
 
 
-class _Tally:
-    """Adds up, mask by mask and batch by batch, all that the measures are made of."""
+def gates(model: PrunableModel, mask: np.ndarray) -> dict[torch.nn.Module, torch.Tensor]:
+    """Factors (H, 1) on the heads' outputs, for rows that lose a head."""
+    rows = zip(model.grid.rows, mask, strict=True)
+    return {row.module: torch.tensor(kept, device=model.device)[:, None] for row, kept in rows if not kept.all()}
 
-    def __init__(self, masks: int, examples: int, model: PrunableModel):
-        self._tokens = model.task != "classification"  # tokens are predicted, not classes
-        self._logits = None if self._tokens else np.empty((masks, examples, model.model.config.num_labels))
-        self._labelled = True
-        self._trials = 0
-        self._right, self._equal = np.zeros(masks, int), np.zeros(masks, int)
-        self._loss = np.zeros((masks, examples))
-        self._sums = np.zeros((masks, 6))  # n, x, y, xx, yy, xy of the logits
 
-    def add(self, mask: int, batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> None:
-        if self._tokens:
-            real = batch.real if batch.decoder_real is None else batch.decoder_real
-            answers, expected = (predictions(some, batch).argmax(-1) for some in (logits, reference))
-            right, counted = answers == batch.targets, batch.predicted
-            losses = token_losses(predictions(logits, batch), batch).sum(-1) / counted.sum(-1)
-        else:
-            answers, expected = logits.argmax(-1), reference.argmax(-1)
-            real = counted = torch.ones_like(answers, dtype=torch.bool)
-            self._logits[mask, batch.index] = logits.cpu()
-            self._labelled = batch.labels is not None
-            right = answers == batch.labels if self._labelled else ~counted
-            losses = cross_entropy(logits, batch.labels, reduction="none") if self._labelled else None
-        if losses is not None:
-            self._loss[mask, batch.index] = losses.cpu()
-        equal = answers == expected
-        self._trials += int(counted.sum()) if logits is reference else 0
-        self._right[mask] += int((right & counted).sum())
-        self._equal[mask] += int((equal & counted).sum())
-        x, y = logits[real].double(), reference[real].double()
-        sums = (x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum())
-        self._sums[mask] += [x.numel(), *(float(s) for s in sums)]
+def token_answers(batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
+    """(n, 10) what is kept of each example of a model that predicts tokens; see RIGHT to SUMS."""
+    real = batch.real if batch.decoder_real is None else batch.decoder_real
+    answers, expected = (predictions(some, batch).argmax(-1) for some in (logits, reference))
+    counted = batch.predicted
+    trials = counted.sum(-1)
+    losses = token_losses(predictions(logits, batch), batch).sum(-1) / trials
+    counts = [((answers == other) & counted).sum(-1) for other in (batch.targets, expected)]
+    x, y = (torch.where(real[..., None], some.double(), 0.0).flatten(1) for some in (logits, reference))
+    n = real.sum(-1) * logits.shape[-1]
+    sums = [n, x.sum(-1), y.sum(-1), (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)]
+    return torch.stack([part.double() for part in (*counts, trials, losses, *sums)], dim=-1).cpu().numpy()
 
-    def result(self, which: np.ndarray) -> MaskEvaluation:
-        n, x, y, xx, yy, xy = self._sums.T
-        spread = np.sqrt(np.maximum((n * xx - x * x) * (n * yy - y * y), 0.0))
-        correlation = np.where(spread > 0, (n * xy - x * y) / np.where(spread > 0, spread, 1.0), np.nan)
-        nothing = np.full(len(which), np.nan)
-        return MaskEvaluation(
-            logits=None if self._logits is None else self._logits[which],
-            accuracy=self._right[which] / self._trials if self._labelled else nothing,
-            loss=self._loss.mean(1)[which] if self._labelled else nothing,
-            losses=self._loss[which] if self._labelled else np.full((len(which), self._loss.shape[1]), np.nan),
-            agreement=self._equal[which] / self._trials,
-            correlation=correlation[which],
-            trials=self._trials,
-        )
+
+def _measured(model: PrunableModel, encoded: Encoded, answers: np.ndarray, which: np.ndarray, done) -> MaskEvaluation:
+    """The measures from answers (distinct masks, N, width), on the examples `done`; which[0] is the unpruned model."""
+    found, whole = answers[which[1:]][:, done], answers[which[0], done]
+    if model.task != "classification":
+        return _of_tokens(found)
+    nothing = np.full(found.shape[:2], np.nan)
+    decided, expected = found.argmax(-1), whole.argmax(-1)
+    equal = decided == expected
+    labels = None if encoded.labels is None else np.array(encoded.labels)[done]
+    losses = nothing if labels is None else -np.take_along_axis(log_softmax(found, -1), labels[None, :, None], -1)[..., 0]
+    right = equal if labels is None else decided == labels
+    recall = np.full((len(found), found.shape[-1]), np.nan)
+    if labels is not None:
+        for c in np.unique(labels):
+            recall[:, c] = right[:, labels == c].mean(1)
+    x, y = found.reshape(len(found), -1), np.broadcast_to(whole.ravel(), (len(found), whole.size))
+    sums = np.stack([np.full(len(x), x.shape[1]), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], -1)
+    return MaskEvaluation(
+        logits=found,
+        accuracy=nothing[:, 0] if labels is None else right.mean(1),
+        loss=losses.mean(1),
+        losses=losses,
+        agreement=equal.mean(1),
+        correlation=_pearson(sums),
+        trials=len(done),
+        right=right.astype(float),
+        recall=recall,
+    )
+
+
+def _of_tokens(found: np.ndarray) -> MaskEvaluation:
+    trials = found[..., TRIALS].sum(1)
+    return MaskEvaluation(
+        logits=None,
+        accuracy=found[..., RIGHT].sum(1) / trials,
+        loss=found[..., LOSS].mean(1),
+        losses=found[..., LOSS],
+        agreement=found[..., EQUAL].sum(1) / trials,
+        correlation=_pearson(found[..., SUMS].sum(1)),
+        trials=int(trials[0]),
+        right=found[..., RIGHT] / found[..., TRIALS],
+        recall=None,
+    )
+
+
+def _pearson(sums: np.ndarray) -> np.ndarray:
+    """Pearson's correlation from sums (M, 6): n, x, y, xx, yy, xy; nan where one side does not vary."""
+    n, x, y, xx, yy, xy = sums.T
+    spread = np.sqrt(np.maximum((n * xx - x * x) * (n * yy - y * y), 0.0))
+    return np.where(spread > 0, (n * xy - x * y) / np.where(spread > 0, spread, 1.0), np.nan)

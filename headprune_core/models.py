@@ -1,7 +1,6 @@
 """PrunableModel: a Transformers model, frozen, in eval mode, with its head grid, in the precision that is asked for.
 
-A wrapped model is never changed again, so
-it can be shared between threads; what a call wants from it travels in a probe.
+A wrapped model is never changed again, so it can be shared between threads; what a call wants from it travels in a probe.
 """
 
 import copy
@@ -17,6 +16,8 @@ from .discovery import find_heads
 from .errors import HeadPruneError
 from .frozen import PackedWeights
 from .loading import load, quiet
+from .recall import make_recallable
+from .store import fingerprint
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -36,6 +37,7 @@ class PrunableModel:
         self._autocast = False
         self.grid: HeadGrid
         self.grid, self.task, self.cost = find_heads(model)
+        make_recallable(model, self.grid)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
@@ -81,6 +83,13 @@ class PrunableModel:
         return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
 
     @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the weights, the configuration, the precision, and the library that computes with them."""
+        config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
+        tensors = (part for name, tensor in self.model.state_dict().items() for part in (name, tensor))
+        return fingerprint(torch.__version__, self.device.type, self._autocast, sorted(config.items(), key=str), *tensors)
+
+    @cached_property
     def packed(self) -> PackedWeights:
         """The weights as the CPU's kernels want them, made when first used."""
         return PackedWeights(self.model)
@@ -93,7 +102,8 @@ class PrunableModel:
         linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
-        vars(twin).pop("packed", None)
+        for made in ("packed", "fingerprint"):
+            vars(twin).pop(made, None)
         twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
         twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
         twin._autocast = True

@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import create_position_bias_mask, 
 from transformers.masking_utils import sdpa_mask
 
 from .errors import HeadPruneError
+from .recall import current_pass
 
 ATTENTION = "headprune"
 # What some models ask of attention that neither SDPA nor the explicit softmax below does.
@@ -125,21 +126,37 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     call = AttentionCall(
         module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
     )
-    with _as_it_is(query.device):
-        output = _softmax_attention(call) if call.plain else call.attend()
-    probe = _ACTIVE.get()
-    if probe is None:
-        return output.to(dtype), None
-    if probe.on_attention is not None:
-        probe.on_attention(replace(call, output=output))
-    gate = probe.gates.get(module)
+    now, probe = current_pass(), _ACTIVE.get()
+
+    def work() -> Tensor:
+        output = _attend(call)
+        if probe is not None and probe.on_attention is not None:
+            _tell(probe, "on_attention", replace(call, output=output))
+        return output
+
+    output = work() if now is None else now.attention(module, work, lambda: value.new_zeros(_shape(call)))
+    gate = None if probe is None else probe.gates.get(module)
     return (output if gate is None else output * gate).to(dtype), None
 
 
-def _as_it_is(device: torch.device):
-    """Nothing is cast by itself in here."""
+def _tell(probe: Probe, callback: str, *what):
+    """Call one of the probe's callbacks; a pass remembers that it was called."""
+    now = current_pass()
+    return getattr(probe, callback)(*what) if now is None else now.tell(callback, *what)
+
+
+def _shape(call: AttentionCall) -> tuple[int, ...]:
+    """(N, T, H, D) of the heads' outputs."""
+    examples, heads, tokens, _ = call.query.shape
+    return examples, tokens, heads, call.value.shape[-1]
+
+
+def _attend(call: AttentionCall) -> Tensor:
+    """(N, T, H, D) head outputs."""
+    device = call.query.device
     casts = device.type != "meta" and torch.is_autocast_enabled(device.type)
-    return torch.autocast(device.type, enabled=False) if casts else nullcontext()
+    with torch.autocast(device.type, enabled=False) if casts else nullcontext():  # nothing is cast by itself in here
+        return _softmax_attention(call) if call.plain else call.attend()
 
 
 def _softmax_attention(call: AttentionCall) -> Tensor:
@@ -165,7 +182,7 @@ def _show_projection(projection, inputs, output):
     probe = _ACTIVE.get()
     if probe is None or probe.on_projection is None:
         return None
-    return probe.on_projection(projection, inputs[0], output)
+    return _tell(probe, "on_projection", projection, inputs[0], output)
 
 
 AttentionInterface.register(ATTENTION, attention)

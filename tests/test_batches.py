@@ -109,7 +109,7 @@ def pieces(batch):
 @pytest.mark.parametrize("count", [2, 5, 6])
 def test_halves_hold_the_same_in_the_same_order(family, count):
     encoded = encode(hp.PrunableModel(tiny(family)), examples_for(family, count=6).select(range(count)))
-    whole = encoded._batch(np.arange(count), torch.device("cpu"))
+    whole = encoded.batch(np.arange(count), torch.device("cpu"))
     halves = whole.halves()
     assert sum(map(len, halves)) == count
     assert abs(len(halves[0]) - len(halves[1])) <= 1
