@@ -5,10 +5,11 @@ from .anatomy import AttentionRow, HeadGrid
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
-from .curves import sparsity_curves, verdicts
+from .curves import sparsity_curves
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
 from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
+from .judgements import verdicts
 from .masks import prune_mask
 from .models import PrunableModel
 from .scores.ablation import LeaveOneOut, leave_one_out

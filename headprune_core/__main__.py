@@ -26,6 +26,7 @@ from . import (
     sparsity_curves,
     verdicts,
 )
+from .criteria import find_criterion
 from .models import find_device
 from .scores.entropy import KINDS
 from .scores.importance import REDUCTIONS
@@ -173,6 +174,17 @@ def _progress(options) -> Callable[[int, int, str], None] | None:
     return show
 
 
+def _method(name: str) -> str:
+    """A criterion's name that scores alone give a ranking for."""
+    try:
+        made_by = find_criterion(name).made_by
+    except HeadPruneError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if made_by is not None:
+        raise argparse.ArgumentTypeError(f"{name} does not come from scores; its ranking is made by {made_by}")
+    return name
+
+
 def _grid(values: np.ndarray) -> str:
     """A matrix as people read it: a line a row, a column a head."""
     head = "layer " + " ".join(f"{h:>8}" for h in range(values.shape[1]))
@@ -196,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         if run is alpha:
             command.add_argument("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
         if run is curves:
-            command.add_argument("--methods", nargs="+", default=list(CRITERIA), choices=list(CRITERIA), metavar="METHOD")
+            by_scores = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
+            names = f"some of {', '.join(by_scores)}, or hies@0.25 for an alpha of its own (default all)"
+            command.add_argument("--methods", nargs="+", default=by_scores, type=_method, metavar="METHOD", help=names)
             steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
             command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
             command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")

@@ -70,8 +70,9 @@ def chance_overlap(heads: int, removed: int) -> float:
 
 
 def criterion_rankings(scores: HeadScores, *, alpha: float = 0.5) -> dict[str, np.ndarray]:
-    """The ranking (R, H) of every registered criterion that `scores` allow, random ones left out."""
-    there = [c for c in CRITERIA.values() if not c.random and set(c.needs) <= set(scores.per_example)]
+    """The ranking (R, H) of every registered criterion that `scores` give: neither random ones nor those that take more."""
+    fixed = [c for c in CRITERIA.values() if not c.random and c.made_by is None]
+    there = [c for c in fixed if set(c.needs) <= set(scores.per_example)]
     return {c.name: np.asarray(c.rank(scores, alpha, np.random.default_rng(0)), float) for c in there}
 
 

@@ -1,7 +1,7 @@
 """Accuracy against sparsity: every criterion over the same held-out examples, beside random removal.
 
 Intervals are Wilson's for a share of right answers. Random removal is an envelope over seeds; a criterion that stays
-inside it has shown nothing, and `verdicts` says so.
+inside it has shown nothing, and `judgements.verdicts` says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,26 +75,6 @@ def main_measure(curves: pd.DataFrame) -> str:
     return "accuracy" if curves.accuracy.notna().any() else "agreement"
 
 
-def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
-    """How each method compares with random removal, by the area under its main measure against sparsity.
-
-    Columns: method, area, random_low, random_high (over seeds), verdict ("better than random", "no better than random",
-    "worse than random"), one row a method; empty without random curves of two points or more.
-    """
-    measure = main_measure(curves)
-    random = curves[curves.method == "random"]
-    if random.empty or curves.sparsity.nunique() < 2:
-        return pd.DataFrame(columns=["method", "area", "random_low", "random_high", "verdict"])
-    areas = [_area(part, measure) for _, part in random.groupby("seed")]
-    low, high = min(areas), max(areas)
-    lines = []
-    for method, part in curves[curves.method != "random"].groupby("method", sort=False):
-        area = _area(part, measure)
-        verdict = "better than" if area > high else "worse than" if area < low else "no better than"
-        lines.append((method, area, low, high, f"{verdict} random"))
-    return pd.DataFrame(lines, columns=["method", "area", "random_low", "random_high", "verdict"])
-
-
 def _ranking(name: str, seed: int | None, scores: HeadScores, alpha: float) -> np.ndarray:
     return find_criterion(name).rank(scores, alpha, np.random.default_rng(seed))
 
@@ -120,9 +100,3 @@ def _table(chosen, sparsity: float, masks: np.ndarray, result: MaskEvaluation) -
             "correlation": result.correlation,
         }
     )
-
-
-def _area(curve: pd.DataFrame, measure: str) -> float:
-    """The measure's mean over the range of sparsities, by trapezia."""
-    curve = curve.sort_values("sparsity")
-    return float(np.trapezoid(curve[measure], curve.sparsity) / np.ptp(curve.sparsity))

@@ -148,9 +148,10 @@ def _short(value: float) -> str:
 
 
 def agreement_words(matrix: AgreementMatrix) -> str:
-    """The pairs of criteria that agree most and least; inverse orders and what is no criterion are left out."""
+    """The pairs of criteria that agree most and least; orders turned round and what is no criterion are left out."""
     pairs = matrix.to_frame()
-    criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith("inverse_")]
+    turned = ("inverse_", "hies_high")
+    criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith(turned)]
     pairs = pairs[pairs["first"].isin(criteria) & pairs["second"].isin(criteria)].dropna(subset="kendall")
     if pairs.empty:
         return "There are no two criteria to compare."

@@ -11,7 +11,7 @@ from headprune_core.curves import wilson
 
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
 COLUMNS += ["loss", "agreement", "correlation"]
-ALL = list(hp.CRITERIA)
+ALL = [name for name, criterion in hp.CRITERIA.items() if criterion.made_by is None]
 
 
 @pytest.fixture(scope="module")
@@ -163,56 +163,3 @@ def test_cancelling_keeps_the_sparsities_that_were_finished(model, examples, sco
     else:
         whole = run(model, examples, scores, **options)
         pd.testing.assert_frame_equal(stopped.value.partial, whole.head(lines))
-
-
-def made_up(**methods):
-    """Curves over three sparsities from lists of accuracies; lists of lists are random seeds."""
-    lines = []
-    for method, values in methods.items():
-        many = values if isinstance(values[0], list) else [values]
-        for seed, accuracies in enumerate(many):
-            for sparsity, accuracy in zip([0.0, 0.1, 0.4], accuracies, strict=True):
-                lines.append((method, sparsity, seed if method == "random" else None, accuracy))
-    return pd.DataFrame(lines, columns=["method", "sparsity", "seed", "accuracy"]).sample(frac=1, random_state=0)
-
-
-def test_verdicts_by_hand():
-    frame = made_up(
-        random=[[0.9, 0.7, 0.3], [0.9, 0.8, 0.5]],  # areas (0.1 * 0.8 + 0.3 * 0.5) / 0.4 and (0.085 + 0.195) / 0.4
-        good=[0.9, 0.9, 0.9],
-        bad=[0.9, 0.3, 0.3],
-        usual=[0.9, 0.8, 0.4],
-    )
-    found = hp.verdicts(frame).set_index("method")
-    assert found.verdict.to_dict() == {
-        "good": "better than random",
-        "bad": "worse than random",
-        "usual": "no better than random",
-    }
-    assert found.area.to_dict() == pytest.approx({"good": 0.9, "bad": 0.375, "usual": 0.6625})
-    np.testing.assert_allclose(found[["random_low", "random_high"]], [[0.575, 0.7]] * 3)
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        made_up(good=[1.0, 1.0, 1.0]),
-        made_up(random=[[1.0, 1.0, 1.0]], good=[1.0, 1.0, 1.0]).query("sparsity == 0.1"),
-    ],
-    ids=["no random curve", "one sparsity"],
-)
-def test_there_is_no_verdict_without(frame):
-    assert hp.verdicts(frame).empty
-    assert list(hp.verdicts(frame).columns) == ["method", "area", "random_low", "random_high", "verdict"]
-
-
-def test_without_labels_the_verdict_is_by_agreement():
-    frame = made_up(random=[[0.9, 0.5, 0.3]], good=[0.9, 0.9, 0.9])
-    unlabelled = frame.assign(agreement=frame.accuracy, accuracy=np.nan)
-    by_agreement, by_accuracy = (hp.verdicts(curves) for curves in (unlabelled, frame))
-    assert by_agreement.verdict.to_list() == ["better than random"]
-    assert by_agreement.area.to_list() == by_accuracy.area.to_list()
-
-
-def test_verdicts_of_real_curves_name_every_method_but_random(curves):
-    assert set(hp.verdicts(curves).method) == set(ALL) - {"random"}

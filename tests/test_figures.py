@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 import headprune_core as hp
@@ -85,6 +86,22 @@ def test_every_criterion_has_a_style_of_its_own():
     styles = [figures._STYLE[name] for name in named]
     assert len(set(styles)) == len(named)
     assert len({symbol for *_, symbol in styles}) == len(named)
+
+
+def test_hies_at_any_alpha_has_a_style_of_its_own():
+    names = [f"{base}@{alpha / 20:g}" for base in ("hies", "hies_high") for alpha in range(21)]
+    styles = [figures.style(name) for name in [*names, *(name for name in hp.CRITERIA if name != "random")]]
+    assert len(set(styles)) == len(styles)
+    assert len({figures.style(name)[0] for name in names}) == len(names)
+    assert len({figures.style(name)[1:] for name in names[:21]}) == 21
+    for colour, dash, symbol in styles:
+        go.Scatter(line={"color": colour, "dash": dash}, marker={"symbol": f"{symbol}-open"})
+
+
+def test_what_is_no_criterion_is_drawn_and_called_by_its_name():
+    assert figures.style("Mine") == figures.style("hies at home")
+    assert figures.label("Mine") == "Mine"
+    assert figures.label("hies@0.3") == "HIES \N{GREEK SMALL LETTER ALPHA} 0.3"
 
 
 def test_the_end_of_the_models_positions_is_shown_when_it_is_near():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from headprune_core.__main__ import main
+from headprune_core.__main__ import _parser, main
 
 
 def document(capsys, *arguments):
@@ -75,3 +75,24 @@ def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
     assert captured.out == ""
     assert words in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
+    usual = _parser().parse_args(["curves"]).methods
+    assert {"his", "hies_high", "random"} <= set(usual)
+    assert not {"greedy_gnorm", "leave_one_out", "own"} & set(usual)
+    assert _parser().parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("magic", "there is no criterion 'magic'"),
+        ("hies@7", "'hies@7' has alpha '7'"),
+        ("greedy_gnorm", "does not come from scores; its ranking is made by greedy_gnorm(model, examples).ranking"),
+    ],
+)
+def test_a_method_that_scores_do_not_give_is_refused(capsys, method, words):
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["curves", "--methods", method])
+    assert words in capsys.readouterr().err

@@ -25,7 +25,8 @@ if loaded.evaluation is None:
     )
     st.stop()
 
-available = [name for name, criterion in CRITERIA.items() if set(criterion.needs) <= set(loaded.scores.per_example)]
+from_scores = [criterion for criterion in CRITERIA.values() if criterion.made_by is None]
+available = [criterion.name for criterion in from_scores if set(criterion.needs) <= set(loaded.scores.per_example)]
 with st.container(border=True):
     methods = st.pills(
         "Criteria",
