@@ -5,10 +5,12 @@ from .anatomy import AttentionRow, HeadGrid
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
-from .curves import sparsity_curves
+from .curves import Curves, measure_curves, sparsity_curves
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
 from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
+from .gradient_shift import gradient_shift
+from .greedy import GreedyTrajectory, greedy_gnorm
 from .judgements import verdicts
 from .masks import prune_mask
 from .models import PrunableModel
@@ -17,6 +19,7 @@ from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
 from .scores.stability import RankStability, rank_stability, split_half
+from .store import Store
 
 __version__ = "0.1.0"
 
@@ -27,7 +30,9 @@ __all__ = [
     "AttentionRow",
     "Cancelled",
     "Criterion",
+    "Curves",
     "Estimate",
+    "GreedyTrajectory",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -37,6 +42,7 @@ __all__ = [
     "Orthogonality",
     "PrunableModel",
     "RankStability",
+    "Store",
     "against_ablation",
     "agreement_matrix",
     "alpha_path",
@@ -44,9 +50,12 @@ __all__ = [
     "criterion_rankings",
     "estimate_scoring",
     "evaluate_masks",
+    "gradient_shift",
+    "greedy_gnorm",
     "hies",
     "leave_one_out",
     "load_examples",
+    "measure_curves",
     "orthogonality",
     "prune_mask",
     "rank_stability",

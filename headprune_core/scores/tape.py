@@ -33,9 +33,12 @@ class Tape:
     def gradients(
         self, objective: Tensor, *kinds: dict[nn.Module, list[Tensor]], retain_graph: bool = False
     ) -> tuple[dict[nn.Module, list[Tensor]], ...]:
-        """By one backward pass from the examples' objectives (N,): the gradients at .outputs, .results or both."""
+        """By one backward pass from the examples' objectives (N,): the gradients at .outputs, .results or both.
+
+        Zero where there is no way from a tensor to the objectives, as in a row that has lost all its heads.
+        """
         flat = [tensor for kind in kinds for tensors in kind.values() for tensor in tensors]
-        found = iter(torch.autograd.grad(objective.sum(), flat, retain_graph=retain_graph))
+        found = iter(torch.autograd.grad(objective.sum(), flat, retain_graph=retain_graph, materialize_grads=True))
         return tuple({module: [next(found) for _ in tensors] for module, tensors in kind.items()} for kind in kinds)
 
 
