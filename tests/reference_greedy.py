@@ -1,8 +1,9 @@
 """Greedy-Gnorm the slow and plain way (Algorithm 1), sharing no code with the package: at every step one sentence after
-another, eager attention, double precision, norms of true weight gradients; the chosen heads' columns of the output projection
-are set to zero and everything is scored anew. Also the shift of the Q gradients when one head goes (Fig. 2)."""
+another, eager attention, double precision, norms of true weight gradients; the chosen heads' columns of the output
+projection are set to zero and everything is scored anew. Also the shift of the Q gradients when one head goes (Fig. 2)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from tiny import FAMILIES, columns
 @dataclass(frozen=True)
 class PlainTrajectory:
     """order: heads (row, head) as they went. scores: (R, H) before each step, NaN where gone. margin: the least relative
-    distance, over the steps, of the last head that went from the first that stayed: nearer than that, no order is certain."""
+    distance, over the steps, of two scores that decided who went before whom: nearer than that, no order is certain."""
 
     order: list[tuple[int, int]]
     scores: list[np.ndarray]
@@ -34,14 +35,14 @@ def reference_greedy(
         left = [(row, head) for row, head in np.ndindex(found.shape) if (row, head) not in order]
         left.sort(key=lambda head: (-found[head] if inverse else found[head], head))
         gone, stay = left[:heads_per_step], left[heads_per_step:]
-        if not stay:
-            return PlainTrajectory(order + gone, scores, margin)
-        last, first = found[gone[-1]], found[stay[0]]
-        if last != first:
-            margin = min(margin, abs(last - first) / max(last, first))
+        for last, first in pairwise([*gone, *stay[:1]]):
+            if found[last] != found[first]:
+                margin = min(margin, abs(found[last] - found[first]) / max(found[last], found[first]))
         for row, head in gone:
             switch_off(model, family, row, head)
         order += gone
+        if not stay:
+            break
     return PlainTrajectory(order, scores, margin)
 
 
@@ -53,7 +54,7 @@ def reference_gnorm(model, family, examples, objective="logit_norm") -> np.ndarr
 
 def reference_shift(model, family, examples, head, mask=None) -> np.ndarray:
     """(R, H, H): mean over examples of the gradient of the logit norm with respect to each row's Q weight, without `head`
-    less with it, averaged over blocks of a head's outputs by as many inputs. Other heads that `mask` removes are gone in both."""
+    less with it, averaged over blocks of a head's outputs by as many inputs. Heads that `mask` removes are gone in both."""
     model, family = prepared(model), FAMILIES[family]
     for gone in np.argwhere(~mask) if mask is not None else ():
         switch_off(model, family, *gone)

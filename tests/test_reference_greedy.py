@@ -1,4 +1,4 @@
-"""The plain Greedy-Gnorm against what does not share its way: static Gnorm of a model without those heads, and differences."""
+"""The plain Greedy-Gnorm against what does not share its way: static Gnorm of what is left, and differences."""
 
 import copy
 
