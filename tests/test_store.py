@@ -88,16 +88,6 @@ def test_what_was_done_is_not_done_again(model, job, tmp_path, runs):
     assert same(first, alone)
 
 
-def test_one_job_finds_what_another_measured(model, tmp_path, runs):
-    """A curve's masks under evaluate_masks: they are the same masks on the same texts."""
-    frame = curves(model, hp.Store(tmp_path), methods=["ae"])
-    ranking = -np.random.default_rng(0).random((4, 3, 4)).mean(0)
-    runs.clear()
-    found = evaluate(model, hp.Store(tmp_path), masks=[hp.prune_mask(ranking, s) for s in (0.0, 0.25, 0.5)])
-    assert len(runs) == 0
-    np.testing.assert_array_equal(found.accuracy, frame.accuracy)
-
-
 @pytest.mark.parametrize("family", ["albert", "llama", "t5", "vit"])
 def test_models_of_other_kinds(family, tmp_path, runs):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=4)
