@@ -36,3 +36,16 @@ def eager_switching():
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Grows by one whenever any model is run."""
+    counted, logits = [], hp.PrunableModel.logits
+
+    def counting(self, *arguments, **options):
+        counted.append(1)
+        return logits(self, *arguments, **options)
+
+    monkeypatch.setattr(hp.PrunableModel, "logits", counting)
+    return counted

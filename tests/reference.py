@@ -109,7 +109,7 @@ def _one(model, family, example, objective, gnorm_objective):
     ae = torch.stack([-(a[0] * a[0].clamp_min(1e-300).log()).sum(-1).mean(-1) for a in _attentions(output)])
     ae = ae.unflatten(0, (len(z), -1)).mean(1)
     value = objective_value(gnorm_objective, output.logits, example)
-    gnorm = _block_norms(model, family, value)
+    gnorm = block_norms(model, family, value)
     return tuple(part.detach().numpy() for part in (his, ae, gnorm))
 
 
@@ -120,7 +120,7 @@ def _attentions(output):
     return [*output.encoder_attentions, *(attention for pair in pairs for attention in pair)]
 
 
-def _block_norms(model, family, value):
+def block_norms(model, family, value):
     """(3, R, H): a norm for each query head, of its own block or of the key-value block that it reads."""
     rows = family.projections(model)
     heads = model.config.num_attention_heads
