@@ -26,21 +26,27 @@ REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "speci
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """frame: a line for each method, seed and sparsity; see `sparsity_curves`. right (lines, N): which answers are right, for
-    paired tests (without labels: which are the unpruned model's); None where tokens are predicted."""
+    """frame: a line for each method, seed and sparsity; see `sparsity_curves`.
+
+    right (lines, N), for paired tests: which examples are answered right, without labels as the unpruned model does; None
+    where tokens are predicted.
+    """
 
     frame: pd.DataFrame
     right: np.ndarray | None
 
 
-def sparsity_curves(model: PrunableModel, examples: datasets.Dataset, scores: HeadScores, **options) -> pd.DataFrame:
-    """The frame of `measure_curves`, which has the same arguments.
+def sparsity_curves(
+    model: PrunableModel, examples: datasets.Dataset, scores: HeadScores, *, on_part=None, **options
+) -> pd.DataFrame:
+    """The frame of `measure_curves`, which has the same arguments; `on_part` is given frames.
 
     Columns: method, sparsity, heads_pruned, seed (for "random", else missing), accuracy, accuracy_low, accuracy_high
     (95 %, Wilson), loss, agreement, correlation, examples and trials (how many were measured, and answers they gave); where
     tokens are predicted perplexity = exp(loss), else "accuracy: CLASS", the share of that class's examples that are right.
     """
-    return measure_curves(model, examples, scores, **options).frame
+    frames = None if on_part is None else lambda curves: on_part(curves.frame)
+    return measure_curves(model, examples, scores, on_part=frames, **options).frame
 
 
 def measure_curves(
@@ -61,8 +67,8 @@ def measure_curves(
 ) -> Curves:
     """Evaluate `model` on `examples` (not those of the scores) under each method's mask at each sparsity (0 to 1).
 
-    methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`, which gives (R, H), lowest
-    goes first, by name: of criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and
+    methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`, which holds (R, H), lowest
+    goes first, by name: for criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and
     store as in `evaluate_masks`. `on_part` is given all points on the examples done so far, after every batch; when
     `progress` raises Cancelled, the exception carries the last of these frames as `.partial`.
     """

@@ -42,7 +42,7 @@ class GreedyTrajectory:
 
     order: (row, head) as removed, heads_per_step at a time. scores: S(n) (R, H) before each step, nan where a head is gone.
     accuracy, accuracy_low, accuracy_high (95 %, Wilson), agreement and loss: on the held-out examples, by steps done from 0
-    on; empty where there are none, shorter than the order while the run goes on. trials: how many answers they are shares of.
+    on; empty where there are none, shorter than the order while the run goes on. trials: how many answers they come from.
     """
 
     grid: HeadGrid
@@ -157,7 +157,8 @@ def greedy_gnorm(
     try:
         while done.steps < steps:
             mask = done.mask(done.steps)
-            scores = run.scores(mask, lambda n: report(n, f"Scoring the {mask.sum()} heads that are left"))
+            note = f"Scoring the {mask.sum()} heads that are left"
+            scores = run.scores(mask, lambda n, note=note: report(n, note))
             gone = _in_order(scores, inverse)[:heads_per_step]
             done = replace(done, order=[*done.order, *gone], scores=[*done.scores, scores])
             if evaluation is not None and (done.steps % TOGETHER == 0 or done.steps == steps):

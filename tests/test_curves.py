@@ -10,7 +10,8 @@ import headprune_core as hp
 from headprune_core.curves import wilson
 
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
-COLUMNS += ["loss", "agreement", "correlation"]
+COLUMNS += ["loss", "agreement", "correlation", "examples", "trials"]
+COLUMNS += [f"accuracy: LABEL_{c}" for c in range(3)]
 ALL = [name for name, criterion in hp.CRITERIA.items() if criterion.made_by is None]
 
 
