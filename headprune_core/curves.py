@@ -67,9 +67,9 @@ def measure_curves(
 ) -> Curves:
     """Evaluate `model` on `examples` (not those of the scores) under each method's mask at each sparsity (0 to 1).
 
-    methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`. That holds (R, H) by name,
-    lowest goes first: of criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and store
-    as in `evaluate_masks`. `on_part` is given all points on the examples done so far, after every batch; when
+    methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`, which holds (R, H) by
+    name, lowest goes first: of criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and
+    store as in `evaluate_masks`. `on_part` is given all points on the examples done so far, after every batch; when
     `progress` raises Cancelled, the exception carries the last of these frames as `.partial`.
     """
     rankings = dict(rankings or {})

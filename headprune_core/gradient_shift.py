@@ -64,12 +64,13 @@ def _pooled_gradients(model: PrunableModel, batch: Batch, mask: np.ndarray) -> n
     return np.stack([_pooled(row.q, tape.inputs, gradients) for row in model.grid.rows])
 
 
+@torch.no_grad()
 def _pooled(query, inputs: dict, gradients: dict) -> np.ndarray:
     """One row's gradient D'X, pooled: D and X are pooled first, which is the same and far less to multiply."""
-    heads, total = query.heads, 0.0
+    heads, total = query.heads, torch.zeros(query.heads, query.heads, dtype=torch.float64)
     features = torch.as_tensor(query.features.ravel())
     for x, delta in zip(inputs[query.module], gradients[query.module], strict=True):
         x, delta = x.flatten(0, 1).double(), delta[..., features.to(delta.device)].flatten(0, 1).double()
         parts = torch.stack([part.mean(-1) for part in x.tensor_split(heads, dim=-1)], dim=-1)
-        total = total + delta.unflatten(-1, (heads, -1)).mean(-1).T @ parts
-    return total.cpu().numpy()
+        total += (delta.unflatten(-1, (heads, -1)).mean(-1).T @ parts).cpu()
+    return total.numpy()

@@ -51,7 +51,7 @@ class Store:
             found = {key: self._pending[key] for key in keys if key in self._pending}
             rows = self._do(lambda connection: _select(connection, keys)) or []
         for key, shape, data, crc in rows:
-            if zlib.crc32(data) == crc:
+            if _checksum(shape, data) == crc:
                 found[key] = np.frombuffer(data).reshape([int(n) for n in shape.split()])
         return found
 
@@ -72,7 +72,10 @@ class Store:
                 self._flush()
 
     def _flush(self) -> None:
-        rows = [(k, " ".join(map(str, v.shape)), v.tobytes(), zlib.crc32(v.tobytes())) for k, v in self._pending.items()]
+        rows = []
+        for key, value in self._pending.items():
+            shape, data = " ".join(map(str, value.shape)), value.tobytes()
+            rows.append((key, shape, data, _checksum(shape, data)))
         if rows:
             self._do(lambda connection: _insert(connection, rows))
         self._pending.clear()
@@ -87,8 +90,7 @@ class Store:
                 return work(self._open())
             except (sqlite3.Error, OSError) as error:
                 self._close()
-                damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-                if not (again and damaged and self._put_aside()):
+                if not (again and _damaged(error) and self._put_aside()):
                     self._give_up(error)
                     return None
 
@@ -118,11 +120,22 @@ class Store:
     def _give_up(self, error: Exception) -> None:
         self._silent = True
         warnings.warn(
-            f"results cannot be kept in {self.path.parent} ({error}); the work goes on, but would begin anew if it were cut "
-            "short: make room there, or name another folder in HEADPRUNE_CACHE",
+            f"results cannot be kept in {self.path.parent} ({error}); the work goes on without: make room there, or name "
+            "another folder in HEADPRUNE_CACHE",
             HeadPruneWarning,
             stacklevel=5,
         )
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether the file is at fault: no database, a malformed one, or one with other columns. Not a full or locked disk."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "column" in str(error)
+    return isinstance(error, sqlite3.DatabaseError)
+
+
+def _checksum(shape: str, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(shape.encode()))
 
 
 def _select(connection: sqlite3.Connection, keys: list[str]) -> list[tuple]:

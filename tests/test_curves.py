@@ -145,22 +145,37 @@ def test_progress_goes_from_nothing_to_all_without_a_step_back(model, examples, 
     assert shares[0] == 0
     assert shares[-1] == 1
     assert shares == sorted(shares)
-    assert notes[-1] == "Removing 50% of the heads"
+    assert set(notes) == {"Measuring accuracy"}
 
 
-@pytest.mark.parametrize(("finished", "lines"), [(0, None), (1, 2), (2, 4)])
-def test_cancelling_keeps_the_sparsities_that_were_finished(model, examples, scores, finished, lines):
-    sparsities = [0.0, 0.25, 0.5]
+def test_every_point_is_there_from_the_first_texts_on_and_sharpens(model, examples, scores):
+    parts = []
+    options = {"methods": ["his", "random"], "sparsities": [0.0, 0.5], "seeds": 2, "batch_size": 3}
+    whole = run(model, examples, scores, **options, on_part=parts.append)
+    assert [len(part) for part in parts] == [6] * len(parts)
+    measured = [int(part.examples.iloc[0]) for part in parts]
+    assert measured == sorted(set(measured))
+    assert 0 < measured[0] < measured[-1] < 12 == whole.examples.iloc[0]
+
+
+def test_cancelling_keeps_all_points_on_the_texts_that_were_done(model, examples, scores):
+    parts = []
 
     def stop(done, total, note):
-        if note == f"Removing {sparsities[finished]:.0%} of the heads" and done % (total / 3):
+        if len(parts) == 2:
             raise hp.Cancelled("enough")
 
-    options = {"methods": ["his", "ae"], "sparsities": sparsities, "batch_size": 3}
+    options = {"methods": ["his", "ae"], "sparsities": [0.0, 0.25, 0.5], "batch_size": 3}
     with pytest.raises(hp.Cancelled) as stopped:
-        run(model, examples, scores, **options, progress=stop)
-    if lines is None:
-        assert stopped.value.partial is None
-    else:
-        whole = run(model, examples, scores, **options)
-        pd.testing.assert_frame_equal(stopped.value.partial, whole.head(lines))
+        run(model, examples, scores, **options, progress=stop, on_part=parts.append)
+    pd.testing.assert_frame_equal(stopped.value.partial, parts[-1])
+    assert 0 < parts[-1].examples.iloc[0] < 12
+
+
+def test_cancelled_before_the_first_texts_are_done_there_is_nothing(model, examples, scores):
+    def stop(done, total, note):
+        raise hp.Cancelled("enough")
+
+    with pytest.raises(hp.Cancelled) as stopped:
+        run(model, examples, scores, progress=stop)
+    assert stopped.value.partial is None

@@ -38,7 +38,11 @@ class Tape:
         Zero where there is no way from a tensor to the objectives, as in a row that has lost all its heads.
         """
         flat = [tensor for kind in kinds for tensors in kind.values() for tensor in tensors]
-        found = iter(torch.autograd.grad(objective.sum(), flat, retain_graph=retain_graph, materialize_grads=True))
+        if objective.requires_grad:
+            options = {"retain_graph": retain_graph, "materialize_grads": True}
+            found = iter(torch.autograd.grad(objective.sum(), flat, **options))
+        else:  # no way at all, as when an encoder's heads are left and none that look at it
+            found = map(torch.zeros_like, flat)
         return tuple({module: [next(found) for _ in tensors] for module, tensors in kind.items()} for kind in kinds)
 
 
