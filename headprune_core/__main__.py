@@ -1,4 +1,4 @@
-"""The command line: `python -m headprune_core score | alpha | curves | bench`, on the embedded default or any model.
+"""The command line: `python -m headprune_core score | alpha | curves | greedy | bench`, on the embedded default or any model.
 
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
@@ -17,9 +17,12 @@ from . import (
     CRITERIA,
     HeadPruneError,
     PrunableModel,
+    Store,
     __version__,
     alpha_path,
     evaluate_masks,
+    greedy_gnorm,
+    leave_one_out,
     load_examples,
     prune_mask,
     score_heads,
@@ -27,7 +30,11 @@ from . import (
     verdicts,
 )
 from .criteria import find_criterion
+from .curves import main_measure
+from .examples import overlap
+from .judgements import summary
 from .models import find_device
+from .rankings import read_ranking
 from .scores.entropy import KINDS
 from .scores.importance import REDUCTIONS
 from .scores.objectives import OBJECTIVES
@@ -100,27 +107,64 @@ def alpha(options) -> tuple[Document, str]:
 def curves(options) -> tuple[Document, str]:
     """Accuracy against sparsity for several criteria, beside random removal."""
     model, scores = _scored(options)
+    evaluation, store = _evaluation(options), _store(options)
     frame = sparsity_curves(
         model,
-        _evaluation(options),
+        evaluation,
         scores,
         methods=options.methods,
         sparsities=options.sparsities,
         alpha=options.alpha,
         seeds=options.seeds,
+        dtype=options.dtype,
+        rankings=_rankings(options, model, store),
+        store=store,
         progress=_progress(options),
     )
-    verdict = verdicts(frame)
+    verdict, measure = verdicts(frame), main_measure(frame)
     table = frame.assign(method=frame.method.where(frame.method != "random", "random, mean"))
-    table = table.pivot_table(index="sparsity", columns="method", values="accuracy", sort=False).round(3)
+    table = table.pivot_table(index="sparsity", columns="method", values=measure, sort=False).round(3)
     document = {
         "model": options.model,
         "alpha": options.alpha,
+        "scored and measured on the same texts": overlap(_calibration(options), evaluation),
         "curves": json.loads(frame.to_json(orient="records")),
+        "summary": json.loads(summary(frame).to_json(orient="records")),
         "verdicts": json.loads(verdict.to_json(orient="records")),
     }
     lines = [f"{line.method}: {line.verdict} (area {line.area:.3f})" for line in verdict.itertuples()]
-    return document, "\n".join([table.to_string(), "", *lines])
+    return document, "\n".join([f"{measure} on {len(evaluation)} texts", table.to_string(), "", *lines])
+
+
+def greedy(options) -> tuple[Document, str]:
+    """Greedy-Gnorm: remove the head of lowest Gnorm, score again, and so on; accuracy at every step."""
+    model = _model(options)
+    run = greedy_gnorm(
+        model,
+        _calibration(options),
+        evaluation=_evaluation(options),
+        steps=options.steps,
+        heads_per_step=options.heads_per_step,
+        inverse=options.inverse,
+        objective=options.gnorm_objective,
+        dtype=options.dtype,
+        accuracy_floor=options.accuracy_floor,
+        stop_at_inflection=options.stop_at_inflection,
+        store=_store(options),
+        progress=_progress(options),
+    )
+    document = {
+        "model": options.model,
+        "settings": run.settings,
+        "order": run.order,
+        "accuracy": [None if np.isnan(value) else float(value) for value in run.accuracy],
+        "agreement": run.agreement.tolist(),
+        "inflection": run.inflection,
+        "scores": [[[None if np.isnan(v) else v for v in row] for row in scores.tolist()] for scores in run.scores],
+    }
+    table = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).to_string(index=False, float_format="%.4g")
+    words = "accuracy falls at no step for good" if run.inflection is None else f"inflection after step {run.inflection}"
+    return document, f"{table}\n\n{words}"
 
 
 def bench(options) -> tuple[Document, str]:
@@ -136,9 +180,43 @@ def bench(options) -> tuple[Document, str]:
     return result, module.table(result)
 
 
+def _model(options) -> PrunableModel:
+    return PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
+
+
+def _calibration(options):
+    return load_examples(options.text, split=options.split, size=options.size, **_columns(options))
+
+
+def _rankings(options, model: PrunableModel, store: Store | None) -> dict[str, np.ndarray]:
+    """Those rankings of the chosen methods that scores do not hold."""
+    run = {"dtype": options.dtype, "progress": _progress(options)}
+    rankings = {}
+    for name in options.methods:
+        if name in ("greedy_gnorm", "inverse_greedy_gnorm"):
+            inverse, objective = name.startswith("inverse"), options.gnorm_objective
+            trajectory = greedy_gnorm(model, _calibration(options), inverse=inverse, objective=objective, store=store, **run)
+            rankings[name] = trajectory.ranking
+        elif name == "leave_one_out":
+            rankings[name] = leave_one_out(model, _calibration(options), **run).loss_increase
+        elif name == "own" and options.ranking:
+            rankings[name] = read_ranking(options.ranking, model.grid)
+    return rankings
+
+
+def _store(options) -> Store | None:
+    return None if options.no_cache else Store.default()
+
+
+def _method(name: str) -> str:
+    try:
+        return find_criterion(name).name
+    except HeadPruneError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _scored(options, **more):
-    model = PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
-    examples = load_examples(options.text, split=options.split, size=options.size, **_columns(options))
+    model, examples = _model(options), _calibration(options)
     labelled = "label" in examples.column_names or model.task != "classification"
     scores = score_heads(
         model,
@@ -195,25 +273,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m headprune_core", description="Score and prune attention heads.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for run in (score, alpha, curves):
+    for run in (score, alpha, curves, greedy):
         command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
         _common(command)
         if run is score:
             command.add_argument("--evaluate", action="store_true", help="also measure the unpruned model's accuracy")
-        else:
+        elif run is not greedy:
             command.add_argument(
                 "--alpha", type=float, default=0.5, help="1 importance alone, 0 entropy alone (default 0.5)"
             )
         if run is alpha:
             command.add_argument("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
         if run is curves:
-            by_scores = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
-            names = f"some of {', '.join(by_scores)}, or hies@0.25 for an alpha of its own (default all)"
-            command.add_argument("--methods", nargs="+", default=by_scores, type=_method, metavar="METHOD", help=names)
+            standard = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
+            words = f"of {', '.join(CRITERIA)}; hies@0.25 for another alpha (default those that need no run of their own)"
+            command.add_argument("--methods", nargs="+", default=standard, type=_method, metavar="METHOD", help=words)
             steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
             command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
             command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")
+            command.add_argument("--ranking", help="a CSV file with the ranking of method own: row, head, score")
+        if run is greedy:
+            command.add_argument("--steps", type=int, help="how many steps (default until no head is left)")
+            command.add_argument("--heads-per-step", type=int, default=1)
+            command.add_argument("--inverse", action="store_true", help="remove the highest first, a control")
+            command.add_argument("--accuracy-floor", type=float, help="end where accuracy falls below, 0 to 1")
+            command.add_argument("--stop-at-inflection", action="store_true", help="end where accuracy falls for good")
+        if run in (curves, greedy):
+            command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
     command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     command.set_defaults(run=bench)
     command.add_argument("what", choices=["scores", "entropy", "estimate"], help="what to measure")

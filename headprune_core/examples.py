@@ -79,6 +79,17 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
     return _dataset(table, names), notes
 
 
+def overlap(first: datasets.Dataset, second: datasets.Dataset) -> int:
+    """How many examples of `second` are in `first` too, by what the model reads of them."""
+    known = set(_contents(first))
+    return sum(content in known for content in _contents(second))
+
+
+def _contents(examples: datasets.Dataset) -> list[str]:
+    names = [n for n in ("text", "text_pair", "input_ids", "pixel_values", "image") if n in examples.column_names]
+    return [repr([row[name] for name in names]) for row in examples]
+
+
 def guess_columns(table: pd.DataFrame, text=None, pair=None, label=None) -> Columns:
     """Take the columns given and find the others by their usual names."""
     there = list(table.columns)

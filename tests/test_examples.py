@@ -5,13 +5,14 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import datasets
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, pasted_table, read_examples
+from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, overlap, pasted_table, read_examples
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]
 
@@ -239,3 +240,11 @@ def test_a_file_that_is_not_there_is_refused(source):
 def test_a_hub_data_set_without_a_network_is_refused(source):
     with pytest.raises(hp.HeadPruneError, match=f"the data set {source} could not be fetched .*check the network"):
         hp.load_examples(source)
+
+
+@pytest.mark.parametrize(("first", "second", "shared"), [("ab", "cd", 0), ("abc", "bcd", 2), ("a", "aa", 2)])
+def test_texts_in_two_sets_are_counted_by_content(first, second, shared):
+    one, other = (
+        datasets.Dataset.from_dict({"text": list(letters), "label": [0] * len(letters)}) for letters in (first, second)
+    )
+    assert overlap(one, other) == shared

@@ -57,7 +57,7 @@ def whole():
 
 
 def same_steps(part, whole):
-    """Whether `part` is the beginning of `whole`, to the last bit; accuracy, measured for some steps at once, may lag behind."""
+    """Whether `part` is the beginning of `whole`, to the last bit; accuracy, some steps measured at once, may lag."""
     n, measured = part.steps, len(part.accuracy)
     return (
         len(part.scores) == n
