@@ -1,4 +1,4 @@
-"""The command line: `python -m headprune_core score | alpha | curves | greedy | bench`, on the embedded default or any model.
+"""The command line: `python -m headprune_core score | alpha | curves | greedy | bench`, on the embedded model or any other.
 
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
