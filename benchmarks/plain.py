@@ -31,6 +31,24 @@ class PlainBert:
         """The same, with the data read once more for every layer."""
         return [self.scores(sentences, labels, [i]) for i in layers]
 
+    def gnorm(self, sentences, every_weight=True):
+        """(rows, heads) Gnorm alone, from gradients of every weight of the model, or of the Q, K and V weights only."""
+        chosen = [[part.weight for part in (a.self.query, a.self.key, a.self.value)] for a in self.layers]
+        self.model.requires_grad_(every_weight)
+        for weight in (weight for row in chosen for weight in row):
+            weight.requires_grad_(True)
+        total = torch.zeros(len(chosen), 3, self.heads, dtype=torch.double)
+        for ids in sentences:
+            torch.linalg.vector_norm(self.model(input_ids=ids[None]).logits).backward()
+            total += torch.stack([torch.stack([self._blocks(w.grad) for w in row]) for row in chosen]).double().cpu()
+            self.model.zero_grad()
+        return (total / len(sentences)).prod(1)
+
+    @torch.no_grad()
+    def switch_off(self, row, head):
+        """Zeros in the head's columns of the output projection."""
+        self.layers[row].output.dense.weight.unflatten(1, (self.heads, -1))[:, head] = 0
+
     def _sentence(self, ids, label, chosen):
         outputs = []
         hooks = [a.output.dense.register_forward_pre_hook(lambda _, inputs: outputs.append(inputs[0])) for a in chosen]

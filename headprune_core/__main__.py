@@ -303,7 +303,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
     command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     command.set_defaults(run=bench)
-    command.add_argument("what", choices=["scores", "entropy", "estimate"], help="what to measure")
+    command.add_argument("what", choices=["scores", "entropy", "estimate", "curves", "greedy"], help="what to measure")
     command.add_argument("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
     _output(command)
     return parser

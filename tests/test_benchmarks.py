@@ -1,0 +1,34 @@
+"""The plain ways that speed is compared with have to be right themselves: on tiny models, against the tests' references."""
+
+import datasets
+import numpy as np
+import torch
+from reference_greedy import reference_greedy
+from tiny import random_examples, tiny, tiny_tokenizer
+
+import headprune_core as hp
+from benchmarks import curves, greedy
+
+
+def test_the_plain_curve_decides_as_the_engine_does():
+    model, tokenizer = tiny("bert"), tiny_tokenizer()
+    texts = [" ".join(f"w{i}" for i in ids) for ids in random_examples(count=40)["input_ids"]]
+    masks = curves.nested_masks(np.random.default_rng(0).random((3, 4)), removed=(1, 5, 12))
+    assert (~masks).sum((1, 2)).tolist() == [1, 5, 12]
+    assert (masks[0] | ~masks[1]).all()
+    before = model.bert.encoder.layer[0].attention.output.dense.weight.clone()
+    found = curves.plain_decisions(model, tokenizer, texts, masks)
+    assert torch.equal(model.bert.encoder.layer[0].attention.output.dense.weight, before)
+    examples = datasets.Dataset.from_dict({"text": texts})
+    expected = hp.evaluate_masks(hp.PrunableModel(model, tokenizer), examples, masks)
+    np.testing.assert_array_equal(found, expected.logits.argmax(-1))
+
+
+def test_both_plain_greedy_ways_are_the_reference():
+    examples = random_examples(count=3)
+    expected = reference_greedy(tiny("bert"), "bert", examples, steps=4)
+    sentences = [torch.tensor(ids) for ids in examples["input_ids"]]
+    for every_weight in (True, False):
+        order, scores = greedy.plain_greedy(tiny("bert"), sentences, 4, every_weight)
+        assert order == expected.order
+        np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
