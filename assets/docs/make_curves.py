@@ -1,9 +1,9 @@
-"""Makes CURVES.md, curves.csv, greedy.csv and their figures: every criterion on the embedded model, and Greedy-Gnorm.
+"""How curves.csv, greedy.csv and their figures are made: every criterion on the embedded model, and Greedy-Gnorm.
 
     python -m assets.docs.make_curves [FOLDER]        (FOLDER keeps what is finished, so that it can be stopped and go on)
 
 Scores, leave-one-out and Greedy-Gnorm from 32 tweets; accuracy on 960 others. Every criterion one head at a time from 0 to
-90 %, 20 random orders every 5 %. What it took is told as processor time: divide by your cores.
+90 %, 20 random orders every 5 %. Prints what CURVES.md says, and the processor time: divide by your cores.
 """
 
 import sys
@@ -14,24 +14,17 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
+from headprune_core.criteria import method_label
 from headprune_core.figures import curves_figure
-from headprune_core.judgements import summary, verdict_words
-from headprune_core.paired_tests import paired
+from headprune_core.judgements import failure_signatures, paired, stability_words, summary, verdict_words
 
 HERE = Path(__file__).parent
-METHODS = [
-    "his",
-    "hies@0.25",
-    "hies",
-    "hies@0.75",
-    "hies_high",
-    "gnorm",
-    "greedy_gnorm",
-    "ae",
-    "inverse_ae",
-    "leave_one_out",
-]
-CONTROLS = ["inverse_gnorm", "inverse_greedy_gnorm"]
+METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]
+METHODS += ["leave_one_out", "inverse_gnorm", "inverse_greedy_gnorm"]
+FIGURES = {
+    "curves": ["his", "hies", "hies@0.75", "gnorm", "greedy_gnorm", "ae", "inverse_ae", "leave_one_out"],
+    "greedy": ["gnorm", "greedy_gnorm", "inverse_gnorm", "inverse_greedy_gnorm"],
+}
 SEEDS, CALIBRATION, EVALUATION = 20, 32, 960
 
 
@@ -40,32 +33,49 @@ def main(folder: str | None = None) -> None:
     model = hp.PrunableModel.from_pretrained(device="cpu")
     few, many = hp.load_examples(size=CALIBRATION), hp.load_examples(split="evaluation", size=EVALUATION)
     scores = hp.score_heads(model, few)
-    greedy = {
-        inverse: hp.greedy_gnorm(model, few, evaluation=many, inverse=inverse, store=store) for inverse in (False, True)
-    }
-    rankings = {"greedy_gnorm": greedy[False].ranking, "inverse_greedy_gnorm": greedy[True].ranking}
+    greedy = hp.greedy_gnorm(model, few, evaluation=many, store=store)
+    inverse = hp.greedy_gnorm(model, few, evaluation=many, inverse=True, store=store)
+    rankings = {"greedy_gnorm": greedy.ranking, "inverse_greedy_gnorm": inverse.ranking}
     rankings["leave_one_out"] = hp.leave_one_out(model, few).loss_increase
     heads = int(np.prod(model.grid.shape))
     fine = [k / heads for k in range(round(0.9 * heads) + 1)]
     coarse = [round(0.05 * k, 2) for k in range(19)]
-    methods = METHODS + CONTROLS
-    found = hp.measure_curves(model, many, scores, methods=methods, sparsities=fine, rankings=rankings, store=store)
+    found = hp.measure_curves(model, many, scores, methods=METHODS, sparsities=fine, rankings=rankings, store=store)
     random = hp.measure_curves(model, many, scores, methods=["random"], sparsities=coarse, seeds=SEEDS, store=store)
+    minutes = time.process_time() / 60
     frame = pd.concat([found.frame, random.frame], ignore_index=True)
-    frame.round(6).to_csv(HERE / "curves.csv", index=False)
-    greedy[False].to_frame().round(6).to_csv(HERE / "greedy.csv", index=False)
-    figures = {"curves": METHODS, "greedy": ["gnorm", "greedy_gnorm", *CONTROLS]}
-    for name, shown in figures.items():
-        figure = curves_figure(frame[frame.method.isin([*shown, "random"])], chance=1 / len(model.labels))
-        figure.update_traces(error_y=None, marker_size=5, selector={"mode": "lines+markers"})
-        figure.update_layout(template="plotly_white", width=1000, height=560)
-        figure.write_image(HERE / f"{name}.svg")
-    paired(found.frame, found.right, min(fine, key=lambda s: abs(s - 0.5))).to_csv(sys.stdout)
-    summary(frame).round(3).to_csv(sys.stdout, index=False)
-    for words in verdict_words(frame).values():
-        print("-", words)
-    print("Greedy-Gnorm's inflection point:", greedy[False].inflection, "heads;", "inverse:", greedy[True].inflection)
-    print(f"processor time {time.process_time() / 60:.0f} min")
+    frame.to_csv(HERE / "curves.csv", index=False, float_format="%.6g")
+    greedy.to_frame().to_csv(HERE / "greedy.csv", index=False, float_format="%.6g")
+    draw(frame, 1 / len(model.labels))
+    print(table(frame), "\n")
+    print(summary(frame).round(3).to_string(index=False), "\n")
+    for method, words in verdict_words(frame).items():
+        print(f"- **{method_label(method)}**: {words}")
+    print(stability_words(frame), "\n", *[f"- {s.sentence}\n" for s in failure_signatures(frame)])
+    print(paired(found.frame, found.right, fine[heads // 2]).round(4).to_string())
+    print("inflection points:", greedy.inflection, inverse.inflection)
+    print(f"processor time of this run: {minutes:.0f} min")
+
+
+def draw(frame: pd.DataFrame, chance: float) -> None:
+    from .make_pictures import write_svg
+
+    figures = {}
+    for name, shown in FIGURES.items():
+        figure = curves_figure(frame[frame.method.isin([*shown, "random"])], chance=chance)
+        figure.update_traces(error_y={"visible": False}, marker={"size": 5}, selector={"mode": "lines+markers"})
+        figures[name] = figure.update_layout(template="plotly_white", width=1000, height=600)
+    write_svg(figures, height=600)
+
+
+def table(frame: pd.DataFrame, at=(0.1, 0.3, 0.5, 0.7)) -> str:
+    """Accuracy in per cent by method at some sparsities, and the range of the random orders."""
+    lines = ["| removed first by | " + " | ".join(f"{share:.0%}" for share in at) + " |", "|---" * (len(at) + 1) + "|"]
+    for method, part in frame.groupby("method", sort=False):
+        nearest = [part[(part.sparsity - share).abs() == (part.sparsity - share).abs().min()].accuracy for share in at]
+        cells = [f"{100 * v.min():.1f}" + (f" to {100 * v.max():.1f}" if len(v) > 1 else "") for v in nearest]
+        lines.append(f"| {method_label(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
