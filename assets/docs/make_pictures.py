@@ -24,9 +24,8 @@ def write_svg(figures: dict[str, go.Figure], width: int = 1000, height: int = 56
             page.set_content(figure.to_html(include_plotlyjs=True))
             page.wait_for_selector(".js-plotly-plot .legend")
             size = f"{{format: 'svg', width: {width}, height: {height}}}"
-            url = page.evaluate(
-                f"Plotly.toImage(document.querySelector('.js-plotly-plot'), {size}).then(decodeURIComponent)"
-            )
+            drawn = f"Plotly.toImage(document.querySelector('.js-plotly-plot'), {size})"
+            url = page.evaluate(f"{drawn}.then(decodeURIComponent)")
             (HERE / f"{name}.svg").write_text(url[url.index(",") + 1 :])
 
 
