@@ -252,17 +252,6 @@ def _progress(options) -> Callable[[int, int, str], None] | None:
     return show
 
 
-def _method(name: str) -> str:
-    """A criterion's name that scores alone give a ranking for."""
-    try:
-        made_by = find_criterion(name).made_by
-    except HeadPruneError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if made_by is not None:
-        raise argparse.ArgumentTypeError(f"{name} does not come from scores; its ranking is made by {made_by}")
-    return name
-
-
 def _grid(values: np.ndarray) -> str:
     """A matrix as people read it: a line a row, a column a head."""
     head = "layer " + " ".join(f"{h:>8}" for h in range(values.shape[1]))

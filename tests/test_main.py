@@ -42,6 +42,39 @@ def test_curves_prints_points_and_verdicts(capsys, tmp_path):
     assert json.loads(out.read_text()) == printed
 
 
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path / "cache"))
+
+
+def test_greedy_prints_the_order_and_every_step(capsys):
+    printed = document(capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--size", "4", "--evaluation-size", "9")
+    assert len(printed["order"]) == 6
+    assert len(printed["accuracy"]) == len(printed["agreement"]) == 4
+    assert np.shape(printed["scores"]) == (3, 6, 12)
+    assert printed["agreement"][0] == 1
+
+
+def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, tmp_path):
+    order = np.random.default_rng(0).permutation(72)
+    rows = "\n".join(f"{place // 12},{place % 12},{score}" for place, score in enumerate(order))
+    (tmp_path / "mine.csv").write_text(f"row,head,score\n{rows}\n")
+    few = ("--size", "2", "--evaluation-size", "6", "--sparsities", "0.5")
+    methods = ("inverse_greedy_gnorm", "leave_one_out", "own", "hies@0.2")
+    printed = document(capsys, "curves", "--methods", *methods, "--ranking", str(tmp_path / "mine.csv"), *few)
+    assert [line["method"] for line in printed["curves"]] == list(methods)
+    assert {line["heads_pruned"] for line in printed["curves"]} == {36}
+    assert printed["scored and measured on the same texts"] == 0
+
+
+def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
+    few = ("greedy", "--steps", "1", "--size", "2", "--evaluation-size", "3")
+    document(capsys, *few, "--no-cache")
+    assert not (tmp_path / "cache").exists()
+    document(capsys, *few)
+    assert list((tmp_path / "cache").iterdir())
+
+
 def test_a_table_for_people_is_the_default(capsys):
     assert main(["score", "--size", "3"]) == 0
     shown = capsys.readouterr().out
@@ -66,6 +99,8 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         (("score", "--model", "./nothing"), "there is no folder './nothing'"),
         (("score", "--size", "0"), "0 examples were asked for"),
         (("curves", "--seeds", "0", "--size", "3"), "0 random seeds were asked for"),
+        (("curves", "--methods", "own", "--size", "3"), "the ranking of 'own' was not given"),
+        (("greedy", "--heads-per-step", "73", "--size", "3"), "73 heads are to go at each step; expected 1 to 72"),
         (("score", "--split", "holdout"), "no split 'holdout'"),
     ],
 )
@@ -89,10 +124,9 @@ def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
     [
         ("magic", "there is no criterion 'magic'"),
         ("hies@7", "'hies@7' has alpha '7'"),
-        ("greedy_gnorm", "does not come from scores; its ranking is made by greedy_gnorm(model, examples).ranking"),
     ],
 )
-def test_a_method_that_scores_do_not_give_is_refused(capsys, method, words):
+def test_a_method_that_there_is_not_is_refused(capsys, method, words):
     with pytest.raises(SystemExit):
         _parser().parse_args(["curves", "--methods", method])
     assert words in capsys.readouterr().err
