@@ -26,6 +26,7 @@ PAGES = [
         "confidence",
     ),
     ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
+    ("greedy", "Greedy-Gnorm", ":material/low_priority:", "Remove the weakest head, score again, step by step", "greedy"),
     ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
 ]
 FIRST_LOAD = "Loading a small sentiment model and its tweets, and scoring its 72 attention heads. This takes a few seconds."

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from headprune_core import Store
+
 WAIT = 0.2  # seconds between looks at whether it is our turn; each look is a chance to cancel
 
 
@@ -65,6 +67,7 @@ class Shared:
         self.scores = Shelf(16)
         self.curves = Shelf(16)
         self.ablations = Shelf(16)
+        self.store = Store.default()  # on disk: outlives the server
         self.heavy = threading.Lock()  # held by the one session that computes
 
 
