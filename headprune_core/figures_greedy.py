@@ -23,6 +23,7 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
     shown = np.where(mask & (scores > 0), np.log10(np.where(scores > 0, scores, 1.0)), np.nan)
     every = np.concatenate([some[some > 0] for some in run.scores] or [np.ones(1)])
     low, high = (float(f(np.log10(every))) for f in (np.min, np.max)) if len(every) else (0.0, 1.0)
+    powers = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
     hover = [
         f"<b>{called(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "removed")
         for r, h in np.ndindex(rows, heads)
@@ -39,7 +40,12 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
             customdata=np.array(hover).reshape(rows, heads),
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=True,
-            colorbar={"title": "Gnorm", "thickness": 10, "tickprefix": "10^", "nticks": 5},
+            colorbar={
+                "title": "Gnorm",
+                "thickness": 10,
+                "tickvals": powers,
+                "ticktext": [f"10<sup>{p}</sup>" for p in powers],
+            },
         )
     )
     gone = np.argwhere(~mask)

@@ -57,10 +57,10 @@ with st.container(border=True):
     ending = end.selectbox("End", endings, format_func=ENDS.get, key="greedy_end")
     most = -(-heads // per_step)
     left, right = st.columns(2)
-    steps = left.slider("Steps", 1, most, min(12, most), key="greedy_steps") if ending == "steps" and most > 1 else None
-    floor = left.slider("Lowest accuracy", 10, 100, 80, format="%d %%", key="greedy_floor") if ending == "floor" else None
     there = len(loaded.evaluation or ())
-    size = right.slider("Texts to test on", 1, there, min(120, there), key="greedy_size") if there > 1 else there
+    size = left.slider("Texts to test on", 1, there, min(120, there), key="greedy_size") if there > 1 else there
+    steps = right.slider("Steps", 1, most, min(12, most), key="greedy_steps") if ending == "steps" and most > 1 else None
+    floor = right.slider("Lowest accuracy", 10, 100, 80, format="%d %%", key="greedy_floor") if ending == "floor" else None
     request = GreedyRequest(
         bool(inverse), per_step, steps, None if floor is None else floor / 100, ending == "inflection", size
     )
@@ -72,7 +72,8 @@ with st.container(border=True):
             f"{steps or most} steps, each one pass over {len(loaded.calibration)} texts and a test on {size}. Steps "
             "that are known from before, from a run that was cut short too, are not computed again."
         )
-if runner().busy:
+busy = runner().busy
+if busy:
     progress_panel("greedy")
 result: GreedyResult | None = greedy_results(loaded).get(request.method)
 if (result is None or result.trajectory is None) and not runner().busy:
@@ -86,10 +87,12 @@ def play() -> None:
         st.session_state["greedy_step"] = 0
 
 
-@st.fragment(run_every=PACE if st.session_state.get("greedy_playing") or runner().busy else None)
+@st.fragment(run_every=PACE if st.session_state.get("greedy_playing") or busy else None)
 def player() -> None:
     """The run at one step: the map of scores, the accuracy so far, both in words."""
     run = result.trajectory
+    if runner().job is not None and not busy:  # a button in here has started something
+        st.rerun()
     if run is None or not run.steps:
         return
     playing = st.session_state.get("greedy_playing", False)
@@ -134,8 +137,6 @@ def removal(step: int) -> None:
             on_click=start_shift,
             args=(loaded, result, step),
         )
-        if runner().busy:  # it has just been started
-            st.rerun()
         st.caption("Draws the change in every layer's query gradient when the framed head goes, as in the paper's Figure 2.")
         return
     words = shift_words(found.change, found.head, labels)
