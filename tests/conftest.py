@@ -2,8 +2,10 @@
 
 import os
 import sys
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub client is imported
+os.environ["HEADPRUNE_CACHE"] = tempfile.mkdtemp(prefix="headprune-")  # not the user's own; servers of tests take it over
 
 import pytest
 from hypothesis import settings

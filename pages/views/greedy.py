@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headprune_core.criteria import method_label
 from headprune_core.figures import curves_figure, curves_words
 from headprune_core.figures_greedy import (
     accuracy_words,
@@ -83,8 +84,8 @@ if (result is None or result.trajectory is None) and not runner().busy:
 def play() -> None:
     """Start or stop playing; at the end, begin again."""
     st.session_state["greedy_playing"] = not st.session_state.get("greedy_playing", False)
-    if st.session_state["greedy_playing"] and st.session_state.get("greedy_step", 0) >= result.trajectory.steps:
-        st.session_state["greedy_step"] = 0
+    at = st.session_state.get("greedy_step", 0)
+    st.session_state["greedy_at"] = 0 if at >= result.trajectory.steps else at
 
 
 @st.fragment(run_every=PACE if st.session_state.get("greedy_playing") or busy else None)
@@ -97,16 +98,13 @@ def player() -> None:
         return
     playing = st.session_state.get("greedy_playing", False)
     if playing:
-        following = min(st.session_state.get("greedy_step", 0) + 1, run.steps)
-        st.session_state["greedy_step"] = following
+        # counted apart: while it plays, the browser may still tell the slider's step of before
+        following = min(st.session_state["greedy_at"] + 1, run.steps)
+        st.session_state["greedy_at"] = st.session_state["greedy_step"] = following
         st.session_state["greedy_playing"] = following < run.steps
     if st.session_state.get("greedy_step", 0) > run.steps:
         st.session_state["greedy_step"] = run.steps
-    bar, button = st.columns([5, 1], vertical_alignment="bottom")
-    step = bar.slider("Step", 0, run.steps, key="greedy_step")
-    icon = ":material/pause:" if playing else ":material/play_circle:"
-    if button.button("Pause" if playing else "Play", icon=icon, on_click=play, width="stretch"):
-        st.rerun()
+    step = st.slider("Step", 0, run.steps, key="greedy_step")
     if playing and not st.session_state["greedy_playing"]:
         st.rerun()
     map_, curve = st.columns(2, gap="large")
@@ -146,6 +144,10 @@ def removal(step: int) -> None:
 
 if result is None or (result.trajectory is None and not runner().busy):
     st.stop()
+if result.trajectory is not None:
+    playing = st.session_state.get("greedy_playing", False)
+    icon = ":material/pause:" if playing else ":material/play_circle:"
+    st.button("Pause" if playing else "Play", icon=icon, on_click=play)
 with st.container():
     player()
 run = result.trajectory
@@ -170,7 +172,7 @@ if loaded.evaluation is not None:
         told = verdict_words(frame)
         for method in (result.request.method, "gnorm"):
             if method in told:
-                st.markdown(f"- {told[method]}")
+                st.markdown(f"- **{method_label(method)}**: {told[method]}")
 
 st.subheader("Take it with you")
 table = run.to_frame()
@@ -186,4 +188,5 @@ downloads(
     },
 )
 ranking = table.assign(score=range(len(table)))[["row", "head", "score"]]
+st.caption("And the order alone, as a ranking that Accuracy vs sparsity takes as your own:")
 downloads(f"{request.method}_ranking", ranking)

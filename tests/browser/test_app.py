@@ -17,6 +17,7 @@ PAGES = {
     "orthogonality": "Do importance and entropy say different things?",
     "confidence": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
+    "greedy": "Remove the weakest head, score again",
     "accuracy": "How far can each criterion go?",
 }
 expect.set_options(timeout=PATIENCE)
