@@ -2,14 +2,27 @@
 
 import streamlit as st
 
-from headprune_core import CRITERIA
+from headprune_core.criteria import method_label
 from headprune_core.curves import main_measure
-from headprune_core.figures import curves_figure, curves_words, label
-from pages.parts.curve_run import CurveRequest, curves, start_curves
-from pages.parts.panels import downloads, progress_panel
-from pages.parts.session import publish, runner, setting, work
+from headprune_core.figures import curves_figure, curves_words
+from headprune_core.figures_curves import class_curves, class_names, class_words, random_boxes, random_boxes_words
+from headprune_core.judgements import failure_signatures, stability_words, verdict_words, verdicts
+from pages.parts.curve_exports import PICTURES, exports
+from pages.parts.curve_form import curve_form
+from pages.parts.curve_run import curves, start_curves
+from pages.parts.curve_tables import paired_table, summary_table
+from pages.parts.panels import progress_panel
+from pages.parts.session import publish, runner, work
 from pages.parts.work import Request
 
+MEASURES = {
+    "accuracy": "Share of right answers; bars are 95 % intervals (Wilson).",
+    "agreement": "Share of answers equal to the unpruned model's; needs no labels.",
+    "correlation": "Pearson's r of the logits with the unpruned model's: what stability is the mean of.",
+    "loss": "Mean cross-entropy of the right answers; less is better.",
+    "perplexity": "Among how many equally likely tokens the model seems to choose; less is better.",
+}
+VIEWS = {"curves": "Curves", "boxes": "Random orders", "classes": "By class"}
 loaded = work()
 publish("alpha")
 
@@ -24,92 +37,157 @@ if loaded.evaluation is None:
         icon=":material/data_alert:",
     )
     st.stop()
-
-from_scores = [criterion for criterion in CRITERIA.values() if criterion.made_by is None]
-available = [criterion.name for criterion in from_scores if set(criterion.needs) <= set(loaded.scores.per_example)]
-with st.container(border=True):
-    methods = st.pills(
-        "Criteria",
-        available,
-        default=[m for m in ("his", "hies", "gnorm", "ae", "inverse_gnorm", "random") if m in available],
-        selection_mode="multi",
-        format_func=label,
-        key="methods",
+if loaded.model.task == "classification" and "label" not in loaded.evaluation.column_names:
+    st.info(
+        "The text has no labels. Instead of accuracy, agreement is shown: the share of answers equal to the unpruned model's.",
+        icon=":material/label_off:",
     )
-    left, middle, right, far = st.columns(4)
-    most = left.slider("Remove up to", 10, 100, 90, 10, format="%d %%", key="most")
-    step = middle.select_slider("In steps of", [5, 10, 20, 30], 10, format_func="{} %".format, key="step")
-    seeds = right.slider("Random seeds", 1, 20, 5, key="seeds", disabled="random" not in methods)
-    there = len(loaded.evaluation)
-    size = far.slider("Texts to test on", 1, there, min(120, there), key="evaluation_size") if there > 1 else 1
-    with st.expander("What the criteria mean"):
-        st.markdown("\n".join(f"- **{CRITERIA[name].label}** {CRITERIA[name].note}" for name in available))
-    request = CurveRequest(tuple(methods), tuple(range(0, most + 1, step)), setting("alpha"), seeds, size)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button(
-            "Draw the curves",
-            type="primary",
-            icon=":material/play_arrow:",
-            disabled=runner().busy or not methods,
-            help=None if methods else "Choose at least one criterion",
-        ):
-            start_curves(loaded, request)
-            st.rerun()
-        st.caption(f"{request.runs} runs of the model over {size} texts; HIES with alpha {request.alpha:g}")
 
-if curves(loaded) is None and loaded.request == Request() and not runner().busy:
+with st.container(border=True):
+    request = curve_form(loaded)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        button = st.button(
+            "Draw the curves", type="primary", icon=":material/play_arrow:", disabled=runner().busy or request is None
+        )
+        if request is not None:
+            before = curves(loaded)
+            cut = before is not None and not before.complete and before.request == request and not runner().busy
+            st.caption(
+                "This run was cut short: drawn again, it goes on where it stopped."
+                if cut
+                else f"At most {request.runs} runs of the model over {request.size} texts; HIES with alpha {request.alpha:g}"
+            )
+    if button:
+        start_curves(loaded, request)
+        st.rerun()
+
+if curves(loaded) is None and loaded.request == Request() and not runner().busy and request is not None:
     start_curves(loaded, request)  # a first look by itself, so that the page is never empty
     st.rerun()
 if runner().busy:
     progress_panel("curves")
-if curves(loaded) is None:
+result = curves(loaded)
+if result is None or (result.curves is None and not runner().busy):
     st.info(
         "Nothing has been measured yet. Choose criteria above and click **Draw the curves**.", icon=":material/ads_click:"
     )
     st.stop()
 
 
-@st.fragment(run_every=2.0 if runner().busy else None)
+@st.fragment(run_every=1.0 if runner().busy else None)
 def drawn() -> None:
-    """The figure, redrawn while points come in."""
-    result = curves(loaded)
-    if result.frame is None:
-        st.caption("The first points are on their way.")
+    """The figure, redrawn while texts come in."""
+    if result.curves is None:
+        st.caption("The first texts are on their way.")
         return
-    shown = [name for name in ("accuracy", "agreement", "correlation", "loss") if result.frame[name].notna().any()]
-    measure = st.segmented_control(
-        "Show",
-        shown,
-        default=shown[0],
-        required=True,
-        key="measure",
-        format_func=str.capitalize,
-    )
+    frame = result.curves.frame
+    views = [
+        name for name in VIEWS if {"boxes": "random" in set(frame.method), "classes": class_names(frame)}.get(name, True)
+    ]
+    shown = [name for name in MEASURES if name in frame and frame[name].notna().any()]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = st.segmented_control(
+            "View", views, default="curves", required=True, key="curve_view", format_func=VIEWS.get, persist_state="session"
+        )
+        if view == "classes":
+            methods = list(dict.fromkeys(frame.method))
+            method = st.selectbox("Criterion", methods, format_func=method_label, key="class_method", width=260)
+        else:
+            measure = st.segmented_control(
+                "Measure",
+                shown,
+                default=shown[0],
+                required=True,
+                key="measure",
+                format_func=str.capitalize,
+                help="  \n".join(f"**{name.capitalize()}**: {MEASURES[name]}" for name in shown),
+            )
     classes = len(loaded.model.labels)
-    figure = curves_figure(result.frame, measure, chance=1 / classes if classes else None)
-    words = curves_words(result.frame)
-    st.plotly_chart(figure, alt=words, key="curves_figure")
-    st.caption(
-        f"{words} {result.request.size} texts to test, none of them used for the scores; bars are 95 % intervals (Wilson), "
-        f"the band is the range over random orders; HIES with alpha {result.request.alpha:g}."
-        + ("" if result.complete else " These are the sparsities measured so far.")
-    )
+    if view == "classes":
+        figure, words, about = class_curves(frame, method), class_words(frame, method), "Random orders are averaged."
+    elif view == "boxes":
+        figure, words = random_boxes(frame, measure), random_boxes_words(frame, measure)
+        about = "A dot is a random order, a box the middle half of them."
+    else:
+        figure = curves_figure(frame, measure, chance=1 / classes if classes else None)
+        words = curves_words(frame)
+        about = f"{MEASURES[measure]} The band is the range over random orders."
+    st.session_state["curve_shown"] = figure
+    st.plotly_chart(figure, alt=words, key="curves_figure", config=PICTURES)
+    st.caption(f"{words} {about} {measured_on()}")
+
+
+def measured_on() -> str:
+    """How many texts the figure is from, and whether the scores have seen any."""
+    asked = result.request
+    texts = f"{asked.size} text{'s' if asked.size > 1 else ''}"
+    counted = f"{texts} to test" if result.measured == asked.size else f"Measured so far on {result.measured} of {texts}"
+    clean = ", none of them used for the scores" if result.shared == 0 else ""
+    parts = [f"{counted}{clean}; HIES with alpha {asked.alpha:g}."]
+    if asked.start:
+        parts.append(f"The {asked.start} texts that Leave one out was ranked on are not among them.")
+    if asked.dtype != "float32":
+        alike = (
+            "" if result.same_decisions is None else f", in which it decides as in float32 on {result.same_decisions:.1%}"
+        )
+        parts.append(f"In {asked.dtype}{alike}.")
+    return " ".join(parts)
 
 
 with st.container():
     drawn()
-result = curves(loaded)
-if result.frame is None:
+if result.curves is None or runner().busy:
     st.stop()
-if len(result.verdicts):
-    st.subheader("Better than random?")
+if result.shared:
+    st.warning(
+        f"{result.shared} of the {result.request.size} texts gave the scores too, so these curves flatter. Load other texts.",
+        icon=":material/content_copy:",
+    )
+labels = loaded.evaluation["label"] if "label" in loaded.evaluation.column_names else []
+labels = set(map(str, labels[result.request.start : result.request.start + result.request.size]))
+if len(labels) == 1 and loaded.model.task == "classification":
+    st.warning(
+        f"All of these texts have one label ({labels.pop()}): a model that always gives it is never wrong, so accuracy says "
+        "little here. Look at agreement and correlation.",
+        icon=":material/label_important:",
+    )
+
+frame = result.curves.frame
+measure = main_measure(frame)
+told, judged = verdict_words(frame), verdicts(frame).set_index("method").verdict
+if told:
+    st.subheader("Better than random?" if len(judged) else "How far does each go?")
     icons = {"better than random": ":material/check_circle:", "worse than random": ":material/cancel:"}
-    measured = main_measure(result.frame)
-    for line in result.verdicts.itertuples():
-        control = " That is what a control should be." if line.method == "inverse_gnorm" and "worse" in line.verdict else ""
-        st.markdown(
-            f"{icons.get(line.verdict, ':material/help:')} **{label(line.method)}** is **{line.verdict}**: mean {measured} "
-            f"over the range {line.area:.3f}, random orders {line.random_low:.3f} to {line.random_high:.3f}.{control}"
+    for method, words in told.items():
+        st.markdown(f"{icons.get(judged.get(method), ':material/help:')} **{method_label(method)}** {words}")
+for signature in failure_signatures(frame):
+    st.warning(signature.sentence, icon=":material/troubleshoot:")
+
+st.subheader("In numbers")
+summary_table(frame, measure)
+if words := stability_words(frame):
+    st.caption(words)
+
+st.subheader("On the same texts")
+ranked = [name for name in dict.fromkeys(frame.method) if name != "random"]
+steps = sorted(share for share in frame.sparsity.unique() if share > 0)
+if result.curves.right is None:
+    st.caption("This comparison takes one answer to each text; this model predicts tokens.")
+elif len(ranked) > 1 and steps:
+    left, right = st.columns(2)
+    nearest = min(steps, key=lambda share: abs(share - 0.3))
+    at = nearest
+    if len(steps) > 1:
+        heads = frame.groupby("sparsity").heads_pruned.first()
+        at = left.select_slider(
+            "Heads removed", steps, nearest, format_func=lambda share: f"{share:.0%} ({heads[share]} heads)", key="paired_at"
         )
-document = {"model": loaded.model.name, "text": loaded.text_name, "settings": vars(result.request)}
-downloads("curves", result.frame, document | {"scores": loaded.scores.settings})
+    against = right.selectbox(
+        "Against", ranked, ranked.index("his") if "his" in ranked else 0, format_func=method_label, key="paired_against"
+    )
+    paired_table(result.curves, at, against, measure)
+else:
+    st.caption("Choose two criteria or more to compare them text by text.")
+
+st.subheader("Take it with you")
+exports(loaded, result, st.session_state["curve_shown"])

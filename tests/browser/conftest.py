@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -42,7 +43,10 @@ def running_server():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cache = tempfile.TemporaryDirectory(prefix="headprune-")  # what is measured once is looked up, so each has its own
+    environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
     try:
         deadline = time.monotonic() + 60
         while not _healthy(port):
@@ -53,6 +57,7 @@ def running_server():
     finally:
         server.terminate()
         server.wait(10)
+        cache.cleanup()
 
 
 def _healthy(port: int) -> bool:
