@@ -6,7 +6,6 @@ import tempfile
 
 os.environ.setdefault("HEADPRUNE_CACHE", tempfile.mkdtemp(prefix="headprune-"))  # results of tests stay out of the user's
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub client is imported
-os.environ["HEADPRUNE_CACHE"] = tempfile.mkdtemp(prefix="headprune-")  # not the user's own; servers of tests take it over
 
 import pytest
 from hypothesis import settings
