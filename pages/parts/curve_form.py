@@ -67,7 +67,7 @@ def curve_form(loaded: Work) -> CurveRequest | None:
             default="float32",
             required=True,
             key="curve_precision",
-            help="Of matrix products. bfloat16 is faster where the hardware has it; how often it decides alike will be said.",
+            help="Of matrix products. bfloat16 is faster where the hardware has it; how often it decides alike is said.",
             **KEEP,
         )
     try:
@@ -81,8 +81,8 @@ def curve_form(loaded: Work) -> CurveRequest | None:
         return None
     if count < 1:
         st.warning(
-            f"Leave one out was ranked on all {start} texts for testing, so none is left that it has not seen. Leave heads out "
-            "on fewer texts under How sure?, or deselect it.",
+            f"Leave one out was ranked on all {start} texts for testing, so none is left that it has not seen. Leave heads "
+            "out on fewer texts under How sure?, or deselect it.",
             icon=":material/data_alert:",
         )
         return None

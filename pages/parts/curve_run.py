@@ -78,8 +78,8 @@ class CurveRequest:
 class CurveResult:
     """What has been measured for one `Work`, so far or to the end.
 
-    shared: how many of the texts gave the scores too. same_decisions: share of texts on which the unpruned model decides as in
-    float32, where another precision was asked for and classes are decided on.
+    shared: how many of the texts gave the scores too. same_decisions: share of texts on which the unpruned model decides as
+    in float32, where another precision was asked for and classes are decided on.
     """
 
     key: str

@@ -39,7 +39,7 @@ if loaded.evaluation is None:
     st.stop()
 if loaded.model.task == "classification" and "label" not in loaded.evaluation.column_names:
     st.info(
-        "The text has no labels. Instead of accuracy, agreement is shown: the share of answers equal to the unpruned model's.",
+        "The text has no labels: agreement is shown, the share of answers equal to the unpruned model's.",
         icon=":material/label_off:",
     )
 
@@ -140,7 +140,7 @@ if result.curves is None or runner().busy:
     st.stop()
 if result.shared:
     st.warning(
-        f"{result.shared} of the {result.request.size} texts gave the scores too, so these curves flatter. Load other texts.",
+        f"{result.shared} of the {result.request.size} texts gave the scores too: these curves flatter. Load other texts.",
         icon=":material/content_copy:",
     )
 labels = loaded.evaluation["label"] if "label" in loaded.evaluation.column_names else []
