@@ -80,18 +80,19 @@ def evaluate_masks(
     answers = np.empty((len(distinct), len(encoded), width))
     runs = _Runs(model.in_precision(dtype), distinct, store)
     done: list[int] = []
+
+    def report(at: int) -> None:
+        if progress is not None:
+            progress(at, len(distinct) * len(encoded), "Measuring accuracy")
+
+    report(0)
     for batch in _batches(model, encoded, batch_size, dtype):
-        for number, found in enumerate(runs.of(batch)):
-            if progress is not None:
-                at = len(done) * len(distinct) + number * len(batch)
-                progress(at, len(distinct) * len(encoded), "Measuring accuracy")
-            mask, values = found
+        for number, (mask, values) in enumerate(runs.of(batch), start=1):
             answers[mask, batch.index] = values
+            report(len(done) * len(distinct) + number * len(batch))
         done.extend(batch.index.tolist())
         if on_part is not None and len(done) < len(encoded):
             on_part(_measured(model, encoded, answers, which, np.sort(done)))
-    if progress is not None:
-        progress(len(distinct) * len(encoded), len(distinct) * len(encoded), "Measuring accuracy")
     return _measured(model, encoded, answers, which, np.arange(len(encoded)))
 
 

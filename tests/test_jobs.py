@@ -140,7 +140,8 @@ def test_cancelling_real_work_keeps_its_finished_part():
                 stopped.wait(SOON)
             progress(done, total, note)
 
-        return hp.sparsity_curves(model, examples, scores, methods=["his"], sparsities=[0.0, 0.5], progress=slow)
+        options = {"methods": ["his"], "sparsities": [0.0, 0.5], "batch_size": 3}
+        return hp.sparsity_curves(model, examples, scores, progress=slow, **options)
 
     stopped = threading.Event()
     job = Job("curves", work)
@@ -149,4 +150,6 @@ def test_cancelling_real_work_keeps_its_finished_part():
     stopped.set()
     assert job.wait(SOON)
     assert job.state == "cancelled"
-    assert job.result.sparsity.tolist() == [0.0]
+    assert job.result.sparsity.tolist() == [0.0, 0.5]
+    assert set(job.result.examples) < {3, 6}  # every point, on the batches that were done
+    assert len(examples) == 9

@@ -153,12 +153,13 @@ def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, serv
 def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
-    expect(main.get_by_test_id("stProgress")).to_contain_text("Removing")
+    expect(main.get_by_test_id("stProgress")).to_contain_text("Measuring accuracy")
     # the first points are drawn while the rest is measured
     expect(main.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
     main.get_by_role("button", name="Cancel").click()
     expect(main.get_by_test_id("stProgress")).to_have_count(0)
-    expect(main.get_by_test_id("stCaptionContainer").last).to_contain_text("measured so far")
+    expect(main).to_contain_text("Measured so far on")
+    expect(main).to_contain_text("drawn again, it goes on where it stopped")
     expect(tab.get_by_role("button", name="Draw the curves")).to_be_enabled()
 
 
