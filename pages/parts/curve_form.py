@@ -21,12 +21,11 @@ def curve_form(loaded: Work) -> CurveRequest | None:
     """What is asked for; None, with the reason said, where that cannot be measured."""
     at_hand, alpha = given_rankings(loaded), float(setting("alpha"))
     there = [name for name, one in CRITERIA.items() if _possible(one, loaded, at_hand)]
-    if "methods" in st.session_state:  # what another model had may not be there
-        st.session_state["methods"] = [name for name in st.session_state["methods"] if name in there]
+    # what another model had may not be there
+    st.session_state["methods"] = [name for name in st.session_state.get("methods", USUAL) if name in there]
     chosen = st.pills(
         "Criteria",
         there,
-        default=[name for name in USUAL if name in there],
         selection_mode="multi",
         format_func=method_label,
         key="methods",
