@@ -43,8 +43,8 @@ def curve_form(loaded: Work) -> CurveRequest | None:
             help=f"HIES among the criteria has alpha {alpha:g}, as set under Alpha.",
             **KEEP,
         )
-    own = [*chosen[: chosen.index("hies") + 1], *_at_alphas(alphas), *chosen[chosen.index("hies") + 1 :]]
-    methods = own if "hies" in chosen else [*_at_alphas(alphas), *chosen]
+    after = chosen.index("hies") + 1 if "hies" in chosen else 0
+    methods = [*chosen[:after], *_at_alphas(alphas), *chosen[after:]]
     start = unseen(loaded, methods)
     left, middle, right, far = st.columns(4)
     most = left.slider("Remove up to", 10, 100, 90, 10, format="%d %%", key="most", **KEEP)
