@@ -302,7 +302,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", default="embedded", help="'embedded', a Hub id or a local folder")
     add("--revision", help="a Hub revision to pin")
-    add("--text", default="embedded", help="'embedded', a file (csv, tsv, jsonl, json, parquet) or a Hub data set id")
+    add("--text", default="embedded", help="'embedded', a file (csv, tsv, jsonl, json, parquet, txt) or a Hub data set id")
     add("--split", default="calibration", help="the split to score on")
     add("--evaluation-split", default="evaluation", help="the split to measure accuracy on")
     add("--size", type=int, default=32, help="examples to score on (default 32)")

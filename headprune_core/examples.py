@@ -143,17 +143,6 @@ def clean(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, list[str
     return texts, notes
 
 
-def pasted_table(text: str) -> pd.DataFrame:
-    """Pasted lines as a table: one text a line, its label after a tab where there is one."""
-    lines = [line.rsplit("\t", 1) for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise HeadPruneError("no line of text was pasted; expected one text a line, its label after a tab if there is one")
-    labelled = sum(len(line) == 2 for line in lines)
-    if 0 < labelled < len(lines):
-        raise HeadPruneError(f"{labelled} of {len(lines)} lines have a label after a tab; expected all of them or none")
-    return pd.DataFrame(lines, columns=["text", "label"][: 2 if labelled else 1])
-
-
 def balanced_order(table: pd.DataFrame, seed: int) -> np.ndarray:
     """A shuffle of the row numbers that takes the classes in turn; without labels a plain shuffle."""
     shuffled = np.random.default_rng(seed).permutation(len(table))

@@ -1,4 +1,5 @@
-"""Files that users bring, read as tables: CSV, TSV, JSON lines, JSON and Parquet, from bytes. Data only, never unpickled.
+"""Files that users bring, read as tables: CSV, TSV, JSON lines, JSON, Parquet and plain lines, from bytes. Data only, never
+unpickled.
 
 What a file is called and what it holds must agree; where they do not, the error says which of the two it looks like.
 Which column is text and which rows count is decided in `examples`.
@@ -11,7 +12,7 @@ import pandas as pd
 
 from .errors import HeadPruneError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
 _MAGIC = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a zip archive or an Office document",
@@ -42,12 +43,25 @@ def read_table(name: str, data: bytes) -> pd.DataFrame:
         )
     try:
         table = _READERS[suffix](data)
+    except HeadPruneError as error:
+        raise HeadPruneError(f"{name}: {error}") from error
     except Exception as error:  # pandas and pyarrow raise a dozen types for a malformed file
         raise HeadPruneError(f"{name} cannot be read as {suffix[1:]}: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise HeadPruneError(f"{name} has no rows; expected at least one text")
     table.columns = [str(column) for column in table.columns]
     return table
+
+
+def lines_table(text: str) -> pd.DataFrame:
+    """Lines as a table: one text a line, its label after a tab where there is one."""
+    lines = [line.rsplit("\t", 1) for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise HeadPruneError("there is no line of text; expected one text a line, its label after a tab if there is one")
+    labelled = sum(len(line) == 2 for line in lines)
+    if 0 < labelled < len(lines):
+        raise HeadPruneError(f"{labelled} of {len(lines)} lines have a label after a tab; expected all of them or none")
+    return pd.DataFrame(lines, columns=["text", "label"][: 2 if labelled else 1])
 
 
 def _text(data: bytes) -> io.StringIO:
@@ -73,4 +87,5 @@ _READERS = {
     ".jsonl": lambda data: pd.read_json(_text(data), lines=True),
     ".json": lambda data: pd.read_json(_text(data)),
     ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
+    ".txt": lambda data: lines_table(_text(data).read()),
 }

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, overlap, pasted_table, read_examples
+from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, overlap, read_examples
+from headprune_core.tables import lines_table
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]
 
@@ -183,24 +184,24 @@ def test_labels_are_whole_numbers_or_text(labels, kept):
 
 
 def test_pasted_lines():
-    plain = pasted_table("first line\n\n  second line\n")
+    plain = lines_table("first line\n\n  second line\n")
     assert list(plain.columns) == ["text"]
     assert read(plain, split="evaluation")[0]["text"][:] in (["first line"], ["second line"])
-    labelled = pasted_table("a\tstill a\tgood\nb\tbad\n")
+    labelled = lines_table("a\tstill a\tgood\nb\tbad\n")
     assert labelled.to_dict("list") == {"text": ["a\tstill a", "b"], "label": ["good", "bad"]}
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no line of text was pasted"),
-        (" \n\n", "no line of text was pasted"),
+        ("", "there is no line of text"),
+        (" \n\n", "there is no line of text"),
         ("a\t1\nb\nc", "1 of 3 lines have a label"),
     ],
 )
 def test_pasted_lines_that_cannot_be_used(text, words):
     with pytest.raises(hp.HeadPruneError, match=words):
-        pasted_table(text)
+        lines_table(text)
 
 
 @pytest.mark.parametrize(

@@ -98,17 +98,13 @@ def _source(request: Request) -> tuple[str, list[str]]:
     """How the text is named in a call, and the lines before that read it."""
     if request.table is None:
         return repr(request.text), []
-    file, lines = _file(request), ["from pathlib import Path"]
-    if file != request.text:
-        lines.append("from headprune_core.examples import pasted_table")
-        return "table", [*lines, f"table = pasted_table(Path({file!r}).read_text())  # the lines that were pasted"]
-    lines.append("from headprune_core.tables import read_table")
-    columns = [str(name) for name in request.table.columns]
+    file, columns = _file(request), [str(name) for name in request.table.columns]
+    lines = ["from pathlib import Path", "from headprune_core.tables import read_table"]
     return "table", [*lines, f"table = read_table({file!r}, Path({file!r}).read_bytes())[{columns!r}]"]
 
 
 def _file(request: Request) -> str:
-    """The file of an upload; pasted lines have none, and get a name."""
+    """The file of an upload; pasted lines have none: they go into one of this name."""
     return request.text if Path(request.text).suffix else "pasted.txt"
 
 

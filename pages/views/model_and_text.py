@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import HeadPruneError
-from headprune_core.examples import guess_columns, pasted_table
+from headprune_core.examples import guess_columns
 from headprune_core.figures import label_bars, length_histogram, named
 from headprune_core.optional import INSTALL, SMOLLM2, has_smollm2
-from headprune_core.tables import SUFFIXES, read_table
+from headprune_core.tables import SUFFIXES, lines_table, read_table
 from pages.parts.panels import downloads, progress_panel
 from pages.parts.session import runner, start_loading, work
 from pages.parts.work import Request, digest
@@ -68,13 +68,15 @@ def text_form() -> Request | None:
     if kind == "Hub data set":
         return hub_form()
     if kind == "Upload":
-        upload = st.file_uploader("A table with a column of text", type=[s[1:] for s in SUFFIXES], key="upload")
+        upload = st.file_uploader(
+            "A table, or one text a line", type=[s[1:] for s in SUFFIXES], key="upload"
+        )
         return None if upload is None else table_form(Path(upload.name).name, read_table(upload.name, upload.getvalue()))
     if kind == "Paste":
         text = st.text_area("One text a line; its label after a tab, if it has one", key="pasted", height=150)
         if not text.strip():
             return None
-        table = pasted_table(text)
+        table = lines_table(text)
         return Request(
             text=f"pasted lines {digest(text)[:6]}", table=table, columns=tuple(guess_columns(table).__dict__.values())
         )
