@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apptest import ROOT, finished, opened
 from streamlit.testing.v1 import AppTest
 from tiny import tiny, tiny_tokenizer
 
 from headprune_core.scores.reductions import reduction_agreement
 
-ROOT = Path(__file__).resolve().parent.parent
 TITLES = {
     "model_and_text": "Which heads matter?",
     "head_scores": "What is every head worth?",
@@ -20,23 +20,6 @@ TITLES = {
     "alpha": "Which heads go, as alpha moves?",
     "greedy": "Remove the weakest head, score again",
 }
-
-
-def opened(view="model_and_text", **link) -> AppTest:
-    """The app on one page, with what a first opening loads loaded."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in link.items():
-        app.query_params[name] = value
-    deadline = time.monotonic() + 60
-    app.run()
-    while "work" not in app.session_state:
-        assert time.monotonic() < deadline, "the embedded model was not loaded within 60 s"
-        time.sleep(0.2)
-        app.run()
-    if view != "model_and_text":
-        app.switch_page(f"pages/views/{view}.py").run()
-    assert not app.exception
-    return app
 
 
 @pytest.mark.parametrize("view", TITLES)
@@ -136,18 +119,6 @@ def test_a_head_that_the_model_does_not_have_is_told():
     app.run()
     assert not app.exception
     assert any("is not one of the 6 x 12" in toast.value for toast in app.toast)
-
-
-def finished(app: AppTest) -> AppTest:
-    """The app once its running job has ended."""
-    deadline = time.monotonic() + 120
-    app.run()
-    while "nothing" not in [line.value for line in app.sidebar.markdown]:
-        assert time.monotonic() < deadline, "the job did not end within 120 s"
-        time.sleep(0.2)
-        app.run()
-    assert not app.exception
-    return app
 
 
 def loading(folder: Path, pasted: str | None = None) -> AppTest:
