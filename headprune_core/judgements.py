@@ -6,6 +6,7 @@ outside the range of all random orders, and better or worse than another where t
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -175,11 +176,11 @@ def _against_his(curves: pd.DataFrame, method: str) -> list[Signature]:
     whole, found = method_curve(curves, "his"), []
     something_to_gain = bool((his.high < whole.low.iloc[0]).any())
     if something_to_gain and not (mine.low > his.high).any():
-        below = [f"{sparsity:.0%}" for sparsity in mine.index[mine.high < his.low]]
+        below = _spans(shared, (mine.high < his.low).tolist())
         found.append(
             ("no gain over HIS", f"at none of {len(shared)} sparsities does {name} lie clearly above HIS")
             if not below
-            else ("no gain over HIS", f"{name} lies clearly above HIS nowhere and clearly below it at {', '.join(below)}")
+            else ("no gain over HIS", f"{name} lies clearly above HIS nowhere and clearly below it at {below}")
         )
     random = _random_range(curves)
     early = (mine.index <= LITTLE + 1e-9) & (mine.high < his.low)
@@ -192,6 +193,16 @@ def _against_his(curves: pd.DataFrame, method: str) -> list[Signature]:
         at = mine.index[under][0]
         found.append(("worse at <= 10 %", f"with {at:.0%} of the heads gone {name} is below every random order, HIS is not"))
     return [_signature(method, kind, what) for kind, what in found]
+
+
+def _spans(sparsities: list[float], chosen: list[bool]) -> str:
+    """Those chosen, neighbours drawn together: "10%, 30% to 50%"."""
+    told = []
+    for is_chosen, run in groupby(zip(sparsities, chosen, strict=True), key=lambda one: one[1]):
+        ends = [sparsity for sparsity, _ in run]
+        if is_chosen:
+            told.append(f"{ends[0]:.0%}" + (f" to {ends[-1]:.0%}" if len(ends) > 1 else ""))
+    return ", ".join(told)
 
 
 def _catastrophe(curves: pd.DataFrame, method: str) -> list[Signature]:

@@ -68,9 +68,7 @@ def text_form() -> Request | None:
     if kind == "Hub data set":
         return hub_form()
     if kind == "Upload":
-        upload = st.file_uploader(
-            "A table, or one text a line", type=[s[1:] for s in SUFFIXES], key="upload"
-        )
+        upload = st.file_uploader("A table, or one text a line", type=[s[1:] for s in SUFFIXES], key="upload")
         return None if upload is None else table_form(Path(upload.name).name, read_table(upload.name, upload.getvalue()))
     if kind == "Paste":
         text = st.text_area("One text a line; its label after a tab, if it has one", key="pasted", height=150)
