@@ -2,6 +2,7 @@
 
 from .alpha import AlphaInterval, alpha_path, at, distinct, survival
 from .anatomy import AttentionRow, HeadGrid
+from .budget import AccuracyBudget, sparsity_within
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CRITERIA",
+    "AccuracyBudget",
     "AgreementMatrix",
     "AlphaInterval",
     "AttentionRow",
@@ -64,6 +66,7 @@ __all__ = [
     "rank_stability",
     "score_heads",
     "sparsity_curves",
+    "sparsity_within",
     "split_half",
     "survival",
     "verdicts",
