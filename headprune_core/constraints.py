@@ -63,7 +63,7 @@ def constrain(
     if not 0 <= min_heads_per_layer <= heads:
         raise HeadPruneError(f"min_heads_per_layer is {min_heads_per_layer}; expected 0 to {heads}")
     if even and parameters is not None:
-        raise HeadPruneError("even=True and a budget of parameters were asked for together; expected one of the two")
+        raise HeadPruneError("even rows and a budget of parameters were asked for together; expected one of the two")
     unit = _unit_of_each_head(shape, groups)
     size = np.bincount(unit)
     row = np.empty(len(size), int)

@@ -150,7 +150,9 @@ def _over_quota(order: np.ndarray, rules: Constraints) -> np.ndarray:
 
 def _starts(lane: np.ndarray) -> np.ndarray:
     """Where runs of equal numbers begin."""
-    return np.flatnonzero(np.diff(lane, prepend=-1))
+    begins = np.ones(len(lane), bool)
+    begins[1:] = lane[1:] != lane[:-1]
+    return np.flatnonzero(begins)
 
 
 def _running(lane: np.ndarray, values: np.ndarray) -> np.ndarray:

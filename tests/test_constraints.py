@@ -123,7 +123,7 @@ PROTECT[1, :3], REMOVE[0, :3] = True, True
         (0.5, {"remove": REMOVE, "min_heads_per_layer": 2}, "leave row 0 with 1 of 4, 1 fewer than the 2 that every row"),
         (0.5, {"remove": REMOVE, "protect": REMOVE}, "head 0 of row 0 cannot be protected and removed by hand at once"),
         (0.5, {"remove": REMOVE, "protect": ~REMOVE, "groups": [[0, 0, 1, 1]] * 2}, "heads 2, 3 of row 0 .* the group"),
-        (0.5, {"even": True, "parameters": np.ones((2, 4))}, "even=True and a budget of parameters"),
+        (0.5, {"even": True, "parameters": np.ones((2, 4))}, "even rows and a budget of parameters"),
         (0.5, {"groups": [[0, 0, 1, 1]]}, r"groups has shape \(1, 4\); expected \(2, 4\)"),
         (0.5, {"groups": np.full((2, 4), 0.5)}, "groups are not all whole numbers"),
         (0.5, {"parameters": np.zeros((2, 4))}, "parameters are not all above 0"),
