@@ -60,8 +60,8 @@ def constrain(
 ) -> Constraints:
     """The constraints of `prune_mask` on R x H heads; raises HeadPruneError where they contradict one another."""
     rows, heads = shape
-    if not 0 <= min_heads_per_layer <= heads:
-        raise HeadPruneError(f"min_heads_per_layer is {min_heads_per_layer}; expected 0 to {heads}")
+    if not (0 <= min_heads_per_layer <= heads and min_heads_per_layer == int(min_heads_per_layer)):
+        raise HeadPruneError(f"min_heads_per_layer is {min_heads_per_layer}; expected 0 to {heads}, a whole number")
     if even and parameters is not None:
         raise HeadPruneError("even rows and a budget of parameters were asked for together; expected one of the two")
     unit = _unit_of_each_head(shape, groups)
@@ -87,8 +87,6 @@ def constrain(
     weight = size.astype(float) if parameters is None else np.bincount(unit, weights=_parameters(parameters, shape))
     lane = row if even else np.zeros(len(size), int)
     spent = np.bincount(lane[removed], weights=weight[removed], minlength=rows if even else 1)
-    largest = np.zeros(rows, int)
-    np.maximum.at(largest, row, size)
     return Constraints(
         shape=(rows, heads),
         unit=unit,
@@ -104,7 +102,7 @@ def constrain(
         free=np.flatnonzero(~protected & ~removed),
         spent=spent,
         room=room,
-        uneven=bool((size != largest[row]).any()),
+        uneven=groups is not None and _of_several_sizes(row, size),
     )
 
 
@@ -141,6 +139,13 @@ def _unit_of_each_head(shape: tuple[int, int], groups) -> np.ndarray:
     number = np.empty(len(first), int)
     number[np.argsort(first)] = np.arange(len(first))
     return number[which.ravel()]
+
+
+def _of_several_sizes(row: np.ndarray, size: np.ndarray) -> bool:
+    """Whether some row has units of more than one size."""
+    largest = np.zeros(row.max() + 1, int)
+    np.maximum.at(largest, row, size)
+    return bool((size != largest[row]).any())
 
 
 def _any_head(name: str, value, shape: tuple[int, int], unit: np.ndarray) -> np.ndarray:

@@ -106,6 +106,16 @@ def test_even_takes_the_lowest_of_every_row():
     assert hp.prune_mask(scores, 0.5, even=True).tolist() == [[False, False, True, True], [True, True, False, False]]
 
 
+def test_a_budget_that_ended_at_a_large_group_is_spent_though_a_protected_head_would_fit():
+    # row 0 runs out of units with room for one head, row 1 stops before its group of three
+    groups = np.array([[0, 1, 1, 1], [0, 0, 0, 1]])
+    constraints = {"groups": groups, "protect": np.array([[False, True, True, True], [False, False, False, True]])}
+    scores = np.arange(8.0).reshape(2, 4)
+    mask = hp.prune_mask(scores, 0.5, even=True, **constraints)
+    assert mask.tolist() == [[False] + [True] * 3, [True] * 4]
+    np.testing.assert_array_equal(mask, reference_mask(scores, Fraction(1, 2), even=True, **constraints))
+
+
 PROTECT, REMOVE = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
 PROTECT[1, :3], REMOVE[0, :3] = True, True
 
@@ -124,6 +134,7 @@ PROTECT[1, :3], REMOVE[0, :3] = True, True
         (0.5, {"remove": REMOVE, "protect": REMOVE}, "head 0 of row 0 cannot be protected and removed by hand at once"),
         (0.5, {"remove": REMOVE, "protect": ~REMOVE, "groups": [[0, 0, 1, 1]] * 2}, "heads 2, 3 of row 0 .* the group"),
         (0.5, {"even": True, "parameters": np.ones((2, 4))}, "even rows and a budget of parameters"),
+        (0.5, {"min_heads_per_layer": 1.5}, "min_heads_per_layer is 1.5; expected 0 to 4, a whole number"),
         (0.5, {"groups": [[0, 0, 1, 1]]}, r"groups has shape \(1, 4\); expected \(2, 4\)"),
         (0.5, {"groups": np.full((2, 4), 0.5)}, "groups are not all whole numbers"),
         (0.5, {"parameters": np.zeros((2, 4))}, "parameters are not all above 0"),
