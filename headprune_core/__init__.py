@@ -1,7 +1,8 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
-from .alpha import AlphaInterval, alpha_path
+from .alpha import AlphaInterval, alpha_path, at, distinct, survival
 from .anatomy import AttentionRow, HeadGrid
+from .budget import AccuracyBudget, sparsity_within
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
@@ -12,7 +13,7 @@ from .examples import load_examples
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
 from .judgements import verdicts
-from .masks import prune_mask
+from .masks import nested_masks, prune_mask
 from .models import PrunableModel
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CRITERIA",
+    "AccuracyBudget",
     "AgreementMatrix",
     "AlphaInterval",
     "AttentionRow",
@@ -46,8 +48,10 @@ __all__ = [
     "against_ablation",
     "agreement_matrix",
     "alpha_path",
+    "at",
     "criterion",
     "criterion_rankings",
+    "distinct",
     "estimate_scoring",
     "evaluate_masks",
     "gradient_shift",
@@ -56,11 +60,14 @@ __all__ = [
     "leave_one_out",
     "load_examples",
     "measure_curves",
+    "nested_masks",
     "orthogonality",
     "prune_mask",
     "rank_stability",
     "score_heads",
     "sparsity_curves",
+    "sparsity_within",
     "split_half",
+    "survival",
     "verdicts",
 ]

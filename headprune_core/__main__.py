@@ -20,6 +20,7 @@ from . import (
     Store,
     __version__,
     alpha_path,
+    distinct,
     evaluate_masks,
     greedy_gnorm,
     leave_one_out,
@@ -27,8 +28,10 @@ from . import (
     prune_mask,
     score_heads,
     sparsity_curves,
+    survival,
     verdicts,
 )
+from .constraints import heads_named
 from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
@@ -40,6 +43,7 @@ from .scores.importance import REDUCTIONS
 from .scores.objectives import OBJECTIVES
 
 Document = dict[str, object]
+CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "even", "budget")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,14 +89,17 @@ def score(options) -> tuple[Document, str]:
 
 def alpha(options) -> tuple[Document, str]:
     """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own."""
-    _, scores = _scored(options, metrics=("his", "ae"))
-    mask = prune_mask(scores.hies(options.alpha), options.sparsity)
-    path = alpha_path(scores.his, scores.ae, options.sparsity)
+    model, scores = _scored(options, metrics=("his", "ae"))
+    constraints = _constraints(options, model.grid)
+    mask = prune_mask(scores.hies(options.alpha), options.sparsity, **constraints)
+    path = alpha_path(scores.his, scores.ae, options.sparsity, **constraints)
     document = {
         "model": options.model,
         "alpha": options.alpha,
         "sparsity": options.sparsity,
+        "constraints": {name: getattr(options, name) for name in CONSTRAINTS},
         "mask": mask.tolist(),
+        "survival": survival(path).tolist(),
         "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in path],
     }
     rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
@@ -100,7 +107,7 @@ def alpha(options) -> tuple[Document, str]:
     return document, (
         f"kept (■) and removed (·) at alpha {options.alpha:g}, sparsity {options.sparsity:g}: layers down, heads across\n"
         + "\n".join(rows)
-        + f"\n\n{len(path)} different masks as alpha goes from 0 to 1:\n{intervals}"
+        + f"\n\n{len(path)} intervals with {distinct(path)} different masks as alpha goes from 0 to 1:\n{intervals}"
     )
 
 
@@ -182,6 +189,18 @@ def bench(options) -> tuple[Document, str]:
 
 def _model(options) -> PrunableModel:
     return PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
+
+
+def _constraints(options, grid) -> dict[str, object]:
+    """What the command line asks for, as arguments of `prune_mask`."""
+    return {
+        "min_heads_per_layer": options.min_heads_per_layer,
+        "protect": heads_named(options.protect, grid),
+        "remove": heads_named(options.remove, grid),
+        "groups": grid.kv_group if options.whole_groups else None,
+        "even": options.even,
+        "parameters": grid.parameters_per_head if options.budget == "parameters" else None,
+    }
 
 
 def _calibration(options):
@@ -274,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if run is alpha:
             command.add_argument("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
+            _constrained(command)
         if run is curves:
             standard = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
             words = f"of {', '.join(CRITERIA)}; hies@0.25 for another alpha (default those that need no run of their own)"
@@ -292,10 +312,23 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
     command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     command.set_defaults(run=bench)
-    command.add_argument("what", choices=["scores", "entropy", "estimate", "curves", "greedy"], help="what to measure")
+    command.add_argument(
+        "what", choices=["scores", "entropy", "estimate", "curves", "greedy", "alpha"], help="what to measure"
+    )
     command.add_argument("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
     _output(command)
     return parser
+
+
+def _constrained(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--min-heads-per-layer", type=int, default=0, help="heads that every layer keeps at least (default 0)")
+    heads = "row.head, as in 0.3, or a whole row, as in 0"
+    add("--protect", nargs="+", default=[], metavar="HEAD", help=f"heads that stay in any case: {heads}")
+    add("--remove", nargs="+", default=[], metavar="HEAD", help=f"heads that go in any case: {heads}")
+    add("--whole-groups", action="store_true", help="heads that share keys and values go or stay together")
+    add("--even", action="store_true", help="every layer loses the same number of heads")
+    add("--budget", choices=["heads", "parameters"], default="heads", help="what --sparsity is a share of (default heads)")
 
 
 def _common(command: argparse.ArgumentParser) -> None:

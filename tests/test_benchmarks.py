@@ -1,5 +1,7 @@
 """The plain ways that speed is compared with have to be right themselves: on tiny models, against the tests' references."""
 
+from itertools import pairwise
+
 import datasets
 import numpy as np
 import torch
@@ -7,7 +9,7 @@ from reference_greedy import reference_greedy
 from tiny import random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
-from benchmarks import curves, greedy
+from benchmarks import alpha, curves, greedy
 
 
 def test_the_plain_curve_decides_as_the_engine_does():
@@ -32,3 +34,16 @@ def test_both_plain_greedy_ways_are_the_reference():
         order, scores = greedy.plain_greedy(tiny("bert"), sentences, 4, every_weight)
         assert order == expected.order
         np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
+
+
+def test_the_plain_alpha_path_is_the_engines():
+    labels = ("no constraint", "groups of four", "parameters, third kept, by hand")
+    result = alpha.run(torch.device("cpu"), shape=(4, 8), sample=10**6, repeats=1, labels=labels)
+    his, ae = np.random.default_rng(0).random((2, 4, 8))
+    starts = alpha.every_crossing(his, ae)
+    masks = alpha.plain_masks(his, ae, (starts[1:] + starts[:-1]) / 2, {})
+    changes = sum((one != other).any() for one, other in pairwise(masks))
+    assert result["paths"]["no constraint"]["intervals"] == changes + 1
+    for path in result["paths"].values():
+        assert path["equal masks"] == path["gaps that were timed"] > 10
+    assert len(alpha.table(result).splitlines()) == 3 + 3

@@ -33,6 +33,29 @@ def test_alpha_prints_the_mask_and_the_path(capsys):
     assert there["mask"] == printed["mask"]
 
 
+def test_alpha_under_constraints(capsys):
+    named = ("--protect", "0.3", "5", "--remove", "1.2", "--min-heads-per-layer", "4", "--sparsity", "0.5")
+    printed = document(capsys, "alpha", *named)
+    mask, share = np.array(printed["mask"]), np.array(printed["survival"])
+    assert mask.sum() == 36
+    assert mask.sum(1).min() >= 4
+    assert mask[0, 3]
+    assert mask[5].all()
+    assert not mask[1, 2]
+    assert (share[5] == 1).all()
+    assert share[1, 2] == 0
+    assert printed["constraints"]["protect"] == ["0.3", "5"]
+    for part in printed["path"]:
+        assert np.array(part["mask"])[5].all()
+
+
+def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
+    even = document(capsys, "alpha", "--even", "--whole-groups", "--sparsity", "0.5")
+    assert np.sum(even["mask"], axis=1).tolist() == [6] * 6
+    half = document(capsys, "alpha", "--budget", "parameters", "--sparsity", "0.5")
+    assert np.sum(half["mask"]) == 36  # the heads of this model are all of one size
+
+
 def test_curves_prints_points_and_verdicts(capsys, tmp_path):
     out = tmp_path / "curves.json"
     short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--seeds", "2", "--evaluation-size", "9")
@@ -95,6 +118,9 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
     [
         (("alpha", "--alpha", "1.5"), "alpha is 1.5; expected a number from 0"),
         (("alpha", "--sparsity", "-0.1"), "the sparsity is -0.1; expected a number from 0"),
+        (("alpha", "--protect", "9.1", "--size", "3"), "there is no head '9.1'; expected row.head"),
+        (("alpha", "--protect", "0.1", "--remove", "0.1", "--size", "3"), "head 1 of row 0 cannot be protected and removed"),
+        (("alpha", "--even", "--budget", "parameters", "--size", "3"), "even rows and a budget of parameters"),
         (("score", "--text", "nothing.csv"), "there is no file nothing.csv"),
         (("score", "--model", "./nothing"), "there is no folder './nothing'"),
         (("score", "--size", "0"), "0 examples were asked for"),
