@@ -1,6 +1,6 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
-from .alpha import AlphaInterval, alpha_path
+from .alpha import AlphaInterval, alpha_path, at, distinct, survival
 from .anatomy import AttentionRow, HeadGrid
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
@@ -12,7 +12,7 @@ from .examples import load_examples
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
 from .judgements import verdicts
-from .masks import prune_mask
+from .masks import nested_masks, prune_mask
 from .models import PrunableModel
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -46,8 +46,10 @@ __all__ = [
     "against_ablation",
     "agreement_matrix",
     "alpha_path",
+    "at",
     "criterion",
     "criterion_rankings",
+    "distinct",
     "estimate_scoring",
     "evaluate_masks",
     "gradient_shift",
@@ -56,11 +58,13 @@ __all__ = [
     "leave_one_out",
     "load_examples",
     "measure_curves",
+    "nested_masks",
     "orthogonality",
     "prune_mask",
     "rank_stability",
     "score_heads",
     "sparsity_curves",
     "split_half",
+    "survival",
     "verdicts",
 ]
