@@ -33,8 +33,8 @@ def take_setting() -> None:
 
 now = AlphaSetting(setting("alpha"), setting("sparsity"), setting("keep"))
 edits = st.session_state.get("hand_edits", HandEdits())
-by_hand = zip(("protect", "remove"), edits.arrays(scores.grid.shape), strict=True)
-constraints = {name: heads for name, heads in by_hand if heads.any()}
+protect, remove = edits.arrays(scores.grid.shape)
+constraints = {"protect": protect, "remove": remove}
 hies = scores.hies(now.alpha, entropy_direction=now.keep)
 mask = prune_mask(hies, now.sparsity, **constraints)
 alone = prune_mask(scores.hies(1.0), now.sparsity, **constraints)

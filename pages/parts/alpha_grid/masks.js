@@ -131,6 +131,6 @@ function shortfall(plan, budget, spent, lane) {
   return (
     `${Math.round(budget)} ${plan.byParameters ? "parameters" : "heads"}${plan.even ? ` of layer ${plan.names[lane]}` : ""} are to ` +
     `go but only ${Math.round(spent)} may, ${Math.round(budget - spent)} fewer, because ${reasons.join(" and ")}. ` +
-    "Lower the sparsity or let some go."
+    "Lower the sparsity or loosen a constraint."
   );
 }
