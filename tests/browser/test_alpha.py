@@ -410,3 +410,27 @@ def test_many_heads_scroll_inside_the_grid_and_never_the_page(browser, grids, sc
         assert grid.evaluate("grid => getComputedStyle(grid).touchAction") == "manipulation"  # a finger scrolls
         button(tab, "Select by drawing").click()
         assert grid.evaluate("grid => getComputedStyle(grid).touchAction") == "none"
+
+
+def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
+    with opened_tab(browser, width=390) as tab:
+        device = tab.context.new_cdp_session(tab)
+        device.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        open_grid(tab, grids)
+        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+
+        def draw():
+            for kind, at in (("touchStart", first), ("touchMove", last)):
+                device.send(
+                    "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": at["x"] + 5, "y": at["y"] + 5}]}
+                )
+            device.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+        draw()
+        expect(tab.locator(".chosen-count")).to_have_text("By hand:")
+        button(tab, "Select by drawing").click()
+        tab.locator(".lab .grid").scroll_into_view_if_needed()
+        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+        draw()
+        expect(tab.locator(".chosen-count")).to_have_text("6 heads selected")
+        assert known(tab)["told"] == 0

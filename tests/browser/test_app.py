@@ -89,6 +89,20 @@ def test_the_grid_can_be_read_with_the_keyboard(tab, server):
     expect(tab).to_have_url(re.compile("sparsity=0.35"))
 
 
+def test_heads_kept_by_hand_can_be_too_many_and_undone(tab, server):
+    open_page(tab, server, "alpha")
+    lab = tab.locator(".lab")
+    for row in range(5):
+        lab.get_by_role("button", name=f"select layer {row}").click()
+        lab.get_by_role("button", name="Keep", exact=True).click()
+    expect(lab.locator(".status")).to_contain_text("22 heads are to go but only 12 may, 10 fewer, because 60 heads are kept")
+    expect(tab.get_by_test_id("stAlert")).to_contain_text("There is no such mask")
+    lab.get_by_role("button", name="Undo").click()
+    expect(lab.locator(".status")).to_contain_text("22 of 72 heads removed")
+    expect(tab.get_by_test_id("stAlert")).to_have_count(0)
+    expect(lab.locator(".strip-count")).to_contain_text("different masks")
+
+
 def test_a_link_restores_the_setting(tab, server):
     open_page(tab, server, "alpha?alpha=0.8&sparsity=0.5&keep=high")
     expect(tab.locator(".lab .status")).to_contain_text("36 of 72 heads removed")

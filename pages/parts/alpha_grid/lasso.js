@@ -18,8 +18,8 @@ export class Lasso {
 
   begin(event) {
     this.used = false; // if true, the click that follows is no click on a head
-    const onHead = event.target.closest(".cell, button.axis");
-    if (event.button || !(this.drawing || event.shiftKey || (event.pointerType === "mouse" && !onHead))) return;
+    const betweenHeads = event.pointerType === "mouse" && !event.target.closest(".cell");
+    if (event.button || event.target.closest("button") || !(this.drawing || event.shiftKey || betweenHeads)) return;
     event.preventDefault();
     this.used = true;
     this.find(".grid").setPointerCapture(event.pointerId);

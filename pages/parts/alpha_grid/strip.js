@@ -51,6 +51,7 @@ export class Strip {
     this.key = key;
     if (JSON.stringify(path) === JSON.stringify(this.path)) return;
     this.path = path ?? [];
+    this.fresh = false; // until it is drawn beside the setting
     this.find(".strip").hidden = !this.path.length;
     if (!this.path.length) return;
     // one SVG path for every second interval: thousands of them cost no more than a few
