@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import alpha_path, prune_mask
+from headprune_core import HeadPruneError, alpha_path, prune_mask
 from headprune_core.figures import named
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released
+from pages.parts.alpha_grid import AlphaSetting, HandEdits, alpha_grid, released, stops
 from pages.parts.panels import downloads
 from pages.parts.session import publish, remember, setting, work
 
@@ -24,19 +24,39 @@ st.markdown(
 
 
 def take_setting() -> None:
-    if new := released(KEY):
-        for name, value in vars(new).items():
-            remember(name, value)
+    new, edits = released(KEY)
+    for name, value in vars(new).items() if new else ():
+        remember(name, value)
+    if edits:
+        st.session_state["hand_edits"] = edits
 
 
 now = AlphaSetting(setting("alpha"), setting("sparsity"), setting("keep"))
-with st.container(border=True):
-    alpha_grid(min_max(scores.his), min_max(scores.ae), labels, now, key=KEY, on_change=take_setting)
-
+edits = st.session_state.get("hand_edits", HandEdits())
+protect, remove = edits.arrays(scores.grid.shape)
+constraints = {"protect": protect, "remove": remove}
 hies = scores.hies(now.alpha, entropy_direction=now.keep)
-mask = prune_mask(hies, now.sparsity)
-alone = prune_mask(scores.hies(1.0), now.sparsity)
-path = alpha_path(scores.his, scores.ae, now.sparsity, entropy_direction=now.keep)
+problem = path = None
+try:
+    mask = prune_mask(hies, now.sparsity, **constraints)
+    alone = prune_mask(scores.hies(1.0), now.sparsity, **constraints)
+    path = alpha_path(scores.his, scores.ae, now.sparsity, entropy_direction=now.keep, **constraints)
+except HeadPruneError as error:
+    problem = error
+with st.container(border=True):
+    alpha_grid(
+        min_max(scores.his),
+        min_max(scores.ae),
+        labels,
+        now,
+        path=path and stops(path, alone),
+        edits=edits,
+        key=KEY,
+        on_change=take_setting,
+    )
+if problem:
+    st.warning(f"There is no such mask: {problem}.", icon=":material/block:")
+    st.stop()
 held = [part for part in path if part.low <= now.alpha <= part.high and (part.mask == mask).all()]
 
 st.subheader("Against HIS alone")

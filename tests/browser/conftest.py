@@ -37,12 +37,12 @@ def browser():
 
 
 @contextmanager
-def running_server():
-    """`streamlit run app.py` on a free port, as a user starts it; yields its address."""
+def running_server(script="app.py"):
+    """`streamlit run app.py` (or another script) on a free port, as a user starts it; yields its address."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
     cache = tempfile.TemporaryDirectory(prefix="headprune-")  # what is measured once is looked up, so each has its own
     environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -1,22 +1,25 @@
-"""The live alpha grid: sliders and a layer x head mask that is redrawn in the browser while the finger moves.
+"""The live alpha grid: a layer x head mask that is redrawn in the browser while the finger moves, the exact path of alpha
+under it, and heads that are kept or removed by hand.
 
-The browser does the arithmetic of `hies` and `prune_mask` in the same order and the same double precision, so its mask is
-Python's to the head. Python hears of a setting when it is let go.
+The browser does the arithmetic of `hies` and `prune_mask`, constraints included, in the same order and the same double
+precision, so its mask is Python's to the head. Python hears of a setting or an edit when it is finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
+from headprune_core import AlphaInterval
+
 _HERE = Path(__file__).parent
+# one module to Streamlit, several files to people: each is readable by itself, and the first three need no page
+SCRIPT = "\n".join((_HERE / f"{name}.js").read_text() for name in ("masks", "edits", "strip", "lasso", "cells", "grid"))
 _component = st.components.v2.component(
-    "headprune_alpha_grid",
-    html=(_HERE / "grid.html").read_text(),
-    css=(_HERE / "grid.css").read_text(),
-    js=(_HERE / "grid.js").read_text(),
+    "headprune_alpha_grid", html=(_HERE / "grid.html").read_text(), css=(_HERE / "grid.css").read_text(), js=SCRIPT
 )
 
 
@@ -29,24 +32,97 @@ class AlphaSetting:
     keep: str
 
 
+@dataclass(frozen=True)
+class HandEdits:
+    """Heads (row, head) that are kept always and that are removed always, whatever their score."""
+
+    keep: tuple[tuple[int, int], ...] = ()
+    remove: tuple[tuple[int, int], ...] = ()
+
+    def arrays(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The two as bool (R, H): what `prune_mask` calls protect and remove. Places outside of `shape` are left out."""
+        masks = np.zeros((2, *shape), bool)
+        for mask, places in zip(masks, (self.keep, self.remove), strict=True):
+            for row, head in places:
+                if row < shape[0] and head < shape[1]:
+                    mask[row, head] = True
+        return masks[0], masks[1]
+
+
 def alpha_grid(
-    importance: np.ndarray, entropy: np.ndarray, labels: Sequence[str], setting: AlphaSetting, *, key: str, on_change
+    importance: np.ndarray,
+    entropy: np.ndarray,
+    labels: Sequence[str],
+    setting: AlphaSetting,
+    *,
+    constraints: Mapping | None = None,
+    path: Sequence[Mapping] | None = None,
+    edits: HandEdits | None = None,
+    key: str,
+    on_change,
 ) -> None:
-    """Draw the grid for scaled importance and entropy (R, H); `on_change` is called when a setting is let go.
+    """Draw the grid for scaled importance and entropy (R, H); `on_change` is called when a setting or an edit is finished.
 
-    labels (R): what the rows are called.
-
-    Inside `on_change`, `released(key)` gives the new setting.
+    labels (R): what the rows are called. constraints: "min" heads that every row keeps, "even" (as many in every row),
+    "groups" and "parameters" (R, H) or None; each may be left out. path: `stops` of the exact path at this setting,
+    these constraints and edits, or None. Inside `on_change`, `released(key)` gives what is new.
     """
-    data = {"importance": importance.tolist(), "entropy": entropy.tolist(), "labels": list(labels), **vars(setting)}
+    edits, shape = edits or HandEdits(), importance.shape
+    st.session_state[f"{key}_shape"] = shape
+    given = {"min": 0, "even": False, "groups": None, "parameters": None} | dict(constraints or {})
+    data = {
+        "importance": importance.tolist(),
+        "entropy": entropy.tolist(),
+        "labels": list(labels),
+        **vars(setting),
+        "constraints": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in given.items()},
+        "path": None if path is None else list(path),
+        "edits": {name: [list(place) for place in places] for name, places in vars(edits).items()},
+    }
     _component(key=key, data=data, default={"setting": None}, on_setting_change=on_change)
 
 
-def released(key: str) -> AlphaSetting | None:
-    """The setting that the browser last sent, if it is one."""
+def stops(path: Sequence[AlphaInterval], alone: np.ndarray, *, accuracy: Sequence[float | None] | None = None) -> list[dict]:
+    """The exact path as the strip under the grid takes it, one entry an interval:
+
+    low, high: its ends. changed: heads on which it differs from `alone` (R, H), the mask of HIS alone. id: a number that
+    intervals with the same mask share. flips: heads (row * H + head) that change where it begins. accuracy: if given.
+    """
+    known: dict[bytes, int] = {}
+    entries, before = [], None
+    for part in path:
+        flips = [] if before is None else np.flatnonzero(part.mask != before).tolist()
+        number = known.setdefault(part.mask.tobytes(), len(known))
+        changed = int((part.mask != alone).sum())
+        entries.append({"low": part.low, "high": part.high, "changed": changed, "id": number, "flips": flips})
+        before = part.mask
+    if accuracy is not None:
+        for entry, value in zip(entries, accuracy, strict=True):
+            entry["accuracy"] = value
+    return entries
+
+
+def released(key: str) -> tuple[AlphaSetting | None, HandEdits | None]:
+    """The setting and the edits that the browser last sent; None in place of one that is none."""
     sent = st.session_state[key]["setting"]
+    return _as_setting(sent), _as_edits(sent, st.session_state.get(f"{key}_shape", (0, 0)))
+
+
+def _as_setting(sent) -> AlphaSetting | None:
     try:
-        alpha, sparsity = (min(1.0, max(0.0, float(sent[name]))) for name in ("alpha", "sparsity"))
-        return AlphaSetting(alpha, sparsity, "high" if sent["keep"] == "high" else "low")
+        alpha, sparsity = (float(sent[name]) for name in ("alpha", "sparsity"))
+        if not (isfinite(alpha) and isfinite(sparsity) and sent["keep"] in ("low", "high")):
+            return None
+        return AlphaSetting(min(1.0, max(0.0, alpha)), min(1.0, max(0.0, sparsity)), sent["keep"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _as_edits(sent, shape: tuple[int, int]) -> HandEdits | None:
+    try:
+        keep, remove = (tuple((row, head) for row, head in sent["edits"][name]) for name in ("keep", "remove"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    places = {*keep, *remove} if all(type(n) is int for place in (*keep, *remove) for n in place) else {(-1, -1)}
+    inside = all(0 <= row < shape[0] and 0 <= head < shape[1] for row, head in places)
+    return HandEdits(keep, remove) if inside and len(places) == len(keep) + len(remove) else None

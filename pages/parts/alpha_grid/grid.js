@@ -1,6 +1,8 @@
-// The live alpha grid. Same arithmetic as headprune_core: hies() then prune_mask(), ties by (row, head).
+// The live alpha grid: the controls and what they do, redrawn at most once a frame while a finger moves. Python hears of a
+// setting or an edit when it is finished. The other files of this folder are joined in front of this one.
 
 const labs = new WeakMap(); // parentElement -> lab, so that a rerun updates the grid that is there
+const REACH = 0.05; // of alpha, within which a head that changes is marked
 
 export default function (component) {
   const { parentElement, data, setStateValue } = component;
@@ -9,164 +11,262 @@ export default function (component) {
     lab = new Lab(parentElement);
     labs.set(parentElement, lab);
   }
-  lab.send = (setting) => setStateValue("setting", setting);
+  lab.send = (state) => setStateValue("setting", state);
   lab.take(data);
-}
-
-/** Python's round(): halves go to the even number. */
-export function roundHalfEven(x) {
-  const below = Math.floor(x);
-  const rest = x - below;
-  if (rest !== 0.5) return rest < 0.5 ? below : below + 1;
-  return below % 2 === 0 ? below : below + 1;
-}
-
-/** HIES of every head: alpha * importance + (1 - alpha) * focus. */
-export function hies(importance, entropy, alpha, keep) {
-  return importance.map((value, i) => alpha * value + (1 - alpha) * (keep === "high" ? entropy[i] : 1 - entropy[i]));
-}
-
-/** Heads by rising score, ties by place; the first of them go first. */
-export function removalOrder(scores) {
-  return scores.map((_, i) => i).sort((a, b) => scores[a] - scores[b] || a - b);
-}
-
-/** Which heads stay, true = kept. */
-export function pruneMask(scores, sparsity, order = removalOrder(scores)) {
-  const mask = new Array(scores.length).fill(true);
-  for (const i of order.slice(0, roundHalfEven(sparsity * scores.length))) mask[i] = false;
-  return mask;
 }
 
 class Lab {
   constructor(root) {
-    this.sent = []; // settings that Python has not answered yet
-    this.find = (selector) => root.querySelector(selector);
-    this.inputs = { alpha: this.find(".alpha"), sparsity: this.find(".sparsity"), keep: this.find(".keep") };
+    this.sent = []; // states that Python has not answered yet
+    const found = new Map();
+    const find = (selector) => found.get(selector) ?? found.set(selector, root.querySelector(selector)).get(selector);
+    this.find = find;
+    this.inputs = { alpha: find("input.alpha"), sparsity: find("input.sparsity"), keep: find("select.keep") };
+    this.strip = new Strip(find, (k) => this.goTo(k));
+    const change = () => this.schedule();
+    this.cells = new Cells(find, { cycle: (i) => this.cycle(i), point: (i) => this.describe(i), change });
     for (const input of Object.values(this.inputs)) {
-      input.oninput = () => this.draw();
+      input.oninput = () => {
+        if (input === this.inputs.alpha) this.alpha = this.snapped(Number(input.value));
+        this.schedule();
+      };
       input.onchange = () => this.release();
     }
-    const grid = this.find(".grid");
-    grid.onpointerover = (event) => this.describe(event.target);
-    grid.addEventListener("focusin", (event) => this.describe(event.target));
-    grid.onkeydown = (event) => this.move(event);
+    this.inputs.alpha.onkeydown = (event) => this.stepByKey(event);
+    find(".back").onclick = () => this.goTo(this.strip.here - 1);
+    find(".on").onclick = () => this.goTo(this.strip.here + 1);
+    find(".snap").onchange = () => this.switchSnap();
+    find(".lab").onkeydown = (event) => this.undoByKey(event);
+    for (const [button, kind] of [[".as-keep", 1], [".as-remove", -1], [".as-scored", 0]]) {
+      find(button).onclick = () => this.edit(this.cells.chosenHeads(), kind);
+    }
+    find(".undo").onclick = () => this.afterEdit(this.edits.undo());
+    find(".redo").onclick = () => this.afterEdit(this.edits.redo());
+    find(".clear").onclick = () => this.edit(this.edits.kinds.keys(), 0);
   }
 
-  /** New data from Python; a setting that the user has just let go of comes back unchanged. */
+  // What Python says, and what it is told
+
+  /** New data from Python; a state that the user has just let go of comes back unchanged. */
   take(data) {
     const shape = JSON.stringify([data.importance, data.entropy, data.labels]);
     if (shape !== this.shape) {
       this.shape = shape;
-      this.labels = data.labels;
       this.heads = data.importance[0].length;
-      this.importance = data.importance.flat();
-      this.entropy = data.entropy.flat();
-      this.build(data.importance.length);
+      this.importance = Float64Array.from(data.importance.flat());
+      this.entropy = Float64Array.from(data.entropy.flat());
+      this.count = this.importance.length;
+      this.scores = new Float64Array(this.count);
+      this.mask = new Uint8Array(this.count).fill(1);
+      this.edits = new Edits(this.count);
+      this.told = this.pointed = this.released = null;
+      this.cells.build(data.labels, this.heads);
     }
-    const told = JSON.stringify([data.alpha, data.sparsity, data.keep]);
+    const theirs = new Edits(this.count);
+    theirs.adopt(data.edits, this.heads);
+    const edits = theirs.lists(this.heads);
+    const told = JSON.stringify([data.alpha, data.sparsity, data.keep, edits]);
     const answered = this.sent.lastIndexOf(told);
     if (answered >= 0) {
       this.sent.splice(0, answered + 1); // an answer to what was sent; what was set since then stands
     } else if (told !== this.told) {
       this.told = told;
+      this.alpha = data.alpha;
       for (const name of ["alpha", "sparsity", "keep"]) this.inputs[name].value = data[name];
+      if (JSON.stringify(edits) !== JSON.stringify(this.edits.lists(this.heads))) this.edits.adopt(data.edits, this.heads);
+      this.released = null;
     }
+    this.limits = data.constraints;
+    this.replan();
+    this.strip.take(data.path, JSON.stringify([data.sparsity, data.keep, edits]));
+    this.find(".snap").disabled = !data.path;
     this.draw();
+    this.released ??= this.mask;
   }
 
+  /** alpha has more digits than its slider has steps: it can come from a link or from the middle of an interval. */
   setting() {
-    const { alpha, sparsity, keep } = this.inputs;
-    return { alpha: Number(alpha.value), sparsity: Number(sparsity.value), keep: keep.value };
+    return { alpha: this.alpha, sparsity: Number(this.inputs.sparsity.value), keep: this.inputs.keep.value };
   }
 
   release() {
+    if (this.frame) this.draw();
     const { alpha, sparsity, keep } = this.setting();
-    this.told = JSON.stringify([alpha, sparsity, keep]);
-    this.sent.push(this.told);
-    this.send({ alpha, sparsity, keep });
+    const edits = this.edits.lists(this.heads);
+    const told = JSON.stringify([alpha, sparsity, keep, edits]);
+    if (told === this.told) return;
+    this.told = told;
+    this.sent.push(told);
+    this.announce();
+    this.send({ alpha, sparsity, keep, edits });
   }
 
-  build(rows) {
-    const grid = this.find(".grid");
-    grid.replaceChildren();
-    grid.style.gridTemplateColumns = `auto repeat(${this.heads}, minmax(16px, 1fr))`;
-    const every = this.heads > 20 ? 4 : 1;
-    const header = element("div", "row");
-    header.append(element("span", "axis", "layer"));
-    for (let head = 0; head < this.heads; head++) header.append(element("span", "axis", head % every ? "" : String(head)));
-    grid.append(header);
-    this.cells = [];
-    for (let row = 0; row < rows; row++) {
-      const line = element("div", "row");
-      line.setAttribute("role", "row");
-      line.append(element("span", "axis", this.labels[row]));
-      for (let head = 0; head < this.heads; head++) {
-        const cell = element("span", "cell");
-        cell.setAttribute("role", "gridcell");
-        cell.dataset.index = this.cells.length;
-        cell.tabIndex = this.cells.length ? -1 : 0;
-        this.cells.push(cell);
-        line.append(cell);
-      }
-      grid.append(line);
-    }
+  /** For a screen reader, once a setting is let go: while it moves, every frame would be too much. */
+  announce() {
+    const { alpha, sparsity } = this.setting();
+    const changed = this.mask.reduce((sum, kept, i) => sum + (kept !== this.released[i]), 0);
+    this.released = this.mask;
+    this.find(".said").textContent =
+      this.problem ||
+      `alpha ${short(alpha)}, sparsity ${Math.round(100 * sparsity)} %: ${this.removed} of ${this.count} heads removed; ` +
+        `${changed} changed since the last setting; ${differing(this.differ)}.`;
+  }
+
+  // Alpha along the path
+
+  snapped(alpha) {
+    const { path, fresh } = this.strip;
+    return this.find(".snap").checked && fresh ? middleOf(path[intervalAt(path, alpha)]) : alpha;
+  }
+
+  goTo(k) {
+    const { path, fresh } = this.strip;
+    if (!fresh) return;
+    this.alpha = middleOf(path[Math.min(path.length - 1, Math.max(0, k))]);
+    this.inputs.alpha.value = this.alpha;
+    this.schedule();
+    this.release();
+  }
+
+  stepByKey(event) {
+    if (!this.find(".snap").checked || !this.strip.fresh) return;
+    const all = this.strip.path.length;
+    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -all, End: all };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    this.goTo(this.strip.here + steps[event.key]);
+  }
+
+  switchSnap() {
+    const on = this.find(".snap").checked;
+    this.inputs.alpha.step = on ? "any" : "0.01"; // else the thumb could not stand in the middle of an interval
+    if (on) this.goTo(this.strip.here);
+  }
+
+  // By hand
+
+  replan() {
+    const held = (kind) => this.edits.kinds.map((value) => Number(value === kind));
+    const { min, even, groups, parameters } = this.limits ?? {};
+    const shape = { rows: this.count / this.heads, heads: this.heads, names: this.cells.labels };
+    const options = { min, even, groups: groups?.flat(), parameters: parameters?.flat(), protect: held(1), remove: held(-1) };
+    this.plan = planOf({ ...shape, ...options });
+    this.key = JSON.stringify(this.edits.lists(this.heads));
+    this.aloneAt = null;
+  }
+
+  edit(heads, kind) {
+    const units = new Set(Array.from(heads, (i) => this.plan.unit[i])); // what goes whole is set whole
+    const whole = Array.from(this.edits.kinds.keys()).filter((i) => units.has(this.plan.unit[i]));
+    this.afterEdit(this.edits.set(whole, kind));
+  }
+
+  afterEdit(changed) {
+    if (!changed) return;
+    this.replan();
+    this.schedule();
+    this.release();
+  }
+
+  /** As scored, keep always, remove always, and round again. */
+  cycle(i) {
+    this.edit([i], { 0: 1, 1: -1, "-1": 0 }[this.edits.kinds[i]]);
+  }
+
+  undoByKey(event) {
+    const key = event.key.toLowerCase();
+    if (!(event.ctrlKey || event.metaKey) || !["z", "y"].includes(key)) return;
+    event.preventDefault();
+    this.afterEdit(key === "y" || event.shiftKey ? this.edits.redo() : this.edits.undo());
+  }
+
+  // Drawing
+
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => this.draw());
   }
 
   draw() {
-    const { alpha, sparsity, keep } = this.setting();
-    this.scores = hies(this.importance, this.entropy, alpha, keep);
-    this.order = removalOrder(this.scores);
-    this.mask = pruneMask(this.scores, sparsity, this.order);
-    const alone = pruneMask(hies(this.importance, this.entropy, 1, keep), sparsity);
-    let removed = 0;
-    let differ = 0;
-    this.cells.forEach((cell, i) => {
-      const differs = this.mask[i] !== alone[i];
-      cell.className = `cell ${this.mask[i] ? "kept" : "removed"}${differs ? " differs" : ""}`;
-      cell.style.setProperty("--level", this.scores[i].toFixed(3));
-      cell.setAttribute("aria-label", this.words(i));
-      removed += !this.mask[i];
-      differ += differs;
-    });
-    this.find(".alpha-value").textContent = alpha.toFixed(2);
-    this.find(".sparsity-value").textContent = `${Math.round(100 * sparsity)} %`;
-    this.find(".status").textContent =
-      `${removed} of ${this.cells.length} heads removed; ${differ === 0 ? "the same heads as" : `${differ} differ from`} HIS alone.`;
-    this.find(".lab").dataset.mask = this.mask.map(Number).join("");
+    if (this.frame) cancelAnimationFrame(this.frame);
+    this.frame = null;
+    const setting = this.setting();
+    this.strip.draw(setting.alpha, `[${JSON.stringify(setting.sparsity)},${JSON.stringify(setting.keep)},${this.key}]`);
+    this.decide(setting);
+    const { mask, alone, scores, flipping } = this;
+    this.cells.paint({ mask, alone, scores, flipping, kinds: this.edits.kinds });
+    this.find(".lab").dataset.mask = mask.join("");
+    this.write(setting);
   }
 
-  words(i) {
-    const label = this.labels[Math.floor(i / this.heads)];
-    const layer = /^\d+$/.test(label) ? `Layer ${label}` : label[0].toUpperCase() + label.slice(1);
-    const place = `${layer}, head ${i % this.heads}`;
-    return `${place}: ${this.mask[i] ? "kept" : "removed"}, HIES ${this.scores[i].toFixed(3)}`;
+  /** The mask, the one of HIS alone, and the heads about to flip. What cannot be met leaves the mask as it was. */
+  decide({ alpha, sparsity, keep }) {
+    const maskAt = (at, scores) => pruneMask(hies(this.importance, this.entropy, at, keep, scores), sparsity, this.plan);
+    this.problem = "";
+    try {
+      this.mask = maskAt(alpha, this.scores);
+      if (this.aloneAt !== sparsity) [this.alone, this.aloneAt] = [maskAt(1), sparsity];
+      this.flipping = this.strip.flipping(alpha, REACH) ?? this.different(maskAt, alpha);
+    } catch (problem) {
+      this.problem = problem.message;
+      [this.alone, this.aloneAt, this.flipping] = [this.mask, null, new Set()];
+    }
+    this.removed = this.differ = 0;
+    for (let i = 0; i < this.count; i++) {
+      this.removed += 1 - this.mask[i];
+      this.differ += this.mask[i] !== this.alone[i];
+    }
   }
 
-  describe(cell) {
-    if (!cell.dataset || cell.dataset.index === undefined) return;
-    const i = Number(cell.dataset.index);
-    const rank = this.cells.length - this.order.indexOf(i);
-    this.find(".detail").textContent =
-      `${this.words(i)} (rank ${rank} of ${this.cells.length}), ` +
-      `HIS~ ${this.importance[i].toFixed(3)}, AE~ ${this.entropy[i].toFixed(3)}.`;
+  /** Without a path: heads whose state is another one at either end of the reach. */
+  different(maskAt, alpha) {
+    const ends = [Math.max(0, alpha - REACH), Math.min(1, alpha + REACH)].map((at) => maskAt(at));
+    return new Set(Array.from(this.mask.keys()).filter((i) => ends.some((mask) => mask[i] !== this.mask[i])));
   }
 
-  move(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.heads, ArrowDown: this.heads }[event.key];
-    const from = Number(event.target.dataset.index);
-    const cell = step && this.cells[from + step];
-    if (!cell) return;
-    event.preventDefault();
-    event.target.tabIndex = -1;
-    cell.tabIndex = 0;
-    cell.focus();
+  write({ alpha, sparsity }) {
+    const share = `${Math.round(100 * sparsity)} %`;
+    this.find(".alpha-value").textContent = short(alpha);
+    this.find(".sparsity-value").textContent = share;
+    const weights = `${Math.round(100 * alpha)} % importance, ${Math.round(100 - 100 * alpha)} % entropy`;
+    this.inputs.alpha.setAttribute("aria-valuetext", `${short(alpha)}: ${weights}`);
+    this.inputs.sparsity.setAttribute("aria-valuetext", `${share}: ${this.removed} of ${this.count} heads removed`);
+    const status = this.find(".status");
+    status.textContent = this.problem || `${this.removed} of ${this.count} heads removed; ${differing(this.differ)}.`;
+    status.classList.toggle("problem", Boolean(this.problem));
+    const chosen = this.cells.chosenHeads().length;
+    this.find(".chosen-count").textContent = chosen ? `${chosen} head${chosen > 1 ? "s" : ""} selected` : "By hand:";
+    for (const button of [".as-keep", ".as-remove", ".as-scored"]) this.find(button).disabled = !chosen;
+    this.find(".undo").disabled = !this.edits.past.length;
+    this.find(".redo").disabled = !this.edits.future.length;
+    this.find(".clear").disabled = !this.edits.some;
+    if (this.pointed !== null) this.describe(this.pointed);
+  }
+
+  /** What a head is worth, in words; written when it is looked at, so that a frame need not. */
+  describe(i) {
+    this.pointed = i;
+    const { mask, scores } = this;
+    const above = (score, j) => score > scores[i] || (score === scores[i] && j > i);
+    const rank = 1 + scores.filter(above).length;
+    const state = mask[i] ? "kept" : "removed";
+    const hand = this.edits.kinds[i] ? " always, by hand" : "";
+    const words =
+      `${this.cells.place(i)}: ${state}${hand}, HIES ${scores[i].toFixed(3)} (rank ${rank} of ${this.count}), ` +
+      `HIS~ ${this.importance[i].toFixed(3)}, AE~ ${this.entropy[i].toFixed(3)}.${hand ? "" : this.flipWords(i)}`;
+    this.cells.all[i].setAttribute("aria-label", words);
+    this.find(".detail").textContent = words;
+  }
+
+  flipWords(i) {
+    const edge = this.strip.nearestFlip(i, this.alpha);
+    if (edge === null) return "";
+    if (edge === Infinity) return ` It is ${this.mask[i] ? "kept" : "removed"} at every alpha.`;
+    return ` It would ${this.mask[i] ? "be removed" : "come back"} at alpha ${short(edge)}.`;
   }
 }
 
-function element(tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
+/** At least two decimals, at most four. */
+function short(alpha) {
+  const digits = Number(alpha.toFixed(4)).toString().split(".")[1] ?? "";
+  return alpha.toFixed(Math.max(2, digits.length));
 }

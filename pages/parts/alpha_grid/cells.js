@@ -1,0 +1,161 @@
+// The cells of the grid: how a head's state looks, which heads are selected, and moving over them with the keyboard.
+
+const MANY = 16; // rows; above that the cells are lower
+const [KEPT, DIFFERS, FLIPS, HELD, CHOSEN, LEVEL] = [1, 2, 4, 8, 16, 5]; // bits of a cell's state; the level lies above them
+const LEVELS = 8; // shades of kept heads
+
+export class Cells {
+  /** on: cycle(i) for Enter or a click, point(i) for a head that is looked at, change() when the selection is another. */
+  constructor(find, on) {
+    Object.assign(this, { find, on, all: [], anchor: null });
+    const grid = find(".grid");
+    const look = (event) => event.target.dataset?.index !== undefined && on.point(Number(event.target.dataset.index));
+    this.lasso = new Lasso(find, () => this.lines(), (rows, columns) => this.choose(rows, columns));
+    grid.onpointerover = look;
+    grid.addEventListener("focusin", look);
+    grid.onkeydown = (event) => this.key(event);
+    grid.onclick = (event) => this.click(event);
+  }
+
+  build(labels, heads) {
+    Object.assign(this, { labels, heads, all: [], rowLabels: [] });
+    const grid = this.find(".grid");
+    grid.replaceChildren();
+    grid.style.gridTemplateColumns = `auto repeat(${heads}, minmax(16px, 1fr))`;
+    grid.classList.toggle("many", labels.length > MANY);
+    const every = heads > 20 ? 4 : 1;
+    const numbers = Array.from({ length: heads }, (_, head) => (head % every ? "" : String(head)));
+    const header = element("div", "row", "row");
+    header.append(...["layer", ...numbers].map((text) => element("span", "axis", "columnheader", text)));
+    grid.append(header, ...labels.map((_, row) => this.line(row)));
+    this.all[0].tabIndex = 0;
+    this.chosen = new Uint8Array(this.all.length);
+    this.drawn = new Int16Array(this.all.length).fill(-1);
+  }
+
+  line(row) {
+    const line = element("div", "row", "row");
+    const name = element("span", "axis", "rowheader");
+    const label = element("button", "axis", null, this.labels[row]);
+    label.type = "button";
+    label.tabIndex = -1;
+    label.dataset.row = row;
+    label.setAttribute("aria-label", `select ${this.layer(row)}`);
+    name.append(label);
+    this.rowLabels.push(label);
+    line.append(name);
+    for (let head = 0; head < this.heads; head++) {
+      const cell = element("span", "cell", "gridcell");
+      cell.dataset.index = this.all.length;
+      cell.tabIndex = -1;
+      this.all.push(cell);
+      line.append(cell);
+    }
+    return line;
+  }
+
+  layer(row) {
+    return /^\d+$/.test(this.labels[row]) ? `layer ${this.labels[row]}` : this.labels[row];
+  }
+
+  /** "Layer 3, head 5" */
+  place(i) {
+    const layer = this.layer(Math.floor(i / this.heads));
+    return `${layer[0].toUpperCase()}${layer.slice(1)}, head ${i % this.heads}`;
+  }
+
+  /** Show these masks; only cells whose state has changed are touched. */
+  paint({ mask, alone, scores, flipping, kinds }) {
+    for (let i = 0; i < mask.length; i++) {
+      let state = mask[i] ? KEPT | (Math.min(LEVELS - 1, Math.max(0, Math.floor(LEVELS * scores[i]))) << LEVEL) : 0;
+      if (mask[i] !== alone[i]) state |= DIFFERS;
+      if (flipping.has(i)) state |= FLIPS;
+      if (kinds[i] === (mask[i] ? 1 : -1)) state |= HELD;
+      if (this.chosen[i]) state |= CHOSEN;
+      if (state === this.drawn[i]) continue;
+      this.all[i].className = classes(state);
+      if ((state ^ this.drawn[i]) & CHOSEN) this.all[i].setAttribute("aria-selected", Boolean(this.chosen[i]));
+      this.drawn[i] = state;
+    }
+  }
+
+  // Selection
+
+  chosenHeads() {
+    return Array.from(this.chosen.keys()).filter((i) => this.chosen[i]);
+  }
+
+  /** Select the heads of these rows and columns and of those between them; none without them. */
+  choose(rows, columns) {
+    this.chosen.fill(0);
+    if (rows) {
+      const [left, right] = [Math.min(...columns), Math.max(...columns)];
+      for (let row = Math.min(...rows); row <= Math.max(...rows); row++) {
+        this.chosen.fill(1, row * this.heads + left, row * this.heads + right + 1);
+      }
+    }
+    this.on.change();
+  }
+
+  lines() {
+    return [this.all.filter((_, i) => i % this.heads === 0), this.all.slice(0, this.heads)];
+  }
+
+  // Mouse and keyboard
+
+  click(event) {
+    const used = this.lasso.used && event.detail; // a click by key has no detail
+    if (used) return;
+    const { row, index } = event.target.dataset;
+    if (row !== undefined) this.choose([Number(row)], [0, this.heads - 1]);
+    if (index === undefined) return;
+    this.choose();
+    this.on.cycle(Number(index));
+  }
+
+  /** Arrow keys move, with Shift they select; Enter or Space edits, Escape drops the selection. */
+  key(event) {
+    const { row, index } = event.target.dataset;
+    const at = index === undefined ? [Number(row), -1] : [Math.floor(index / this.heads), index % this.heads];
+    if (event.key === "Escape") this.choose();
+    if ((event.key === "Enter" || event.key === " ") && index !== undefined) {
+      event.preventDefault();
+      this.on.cycle(Number(index));
+    }
+    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const ends = { Home: [0, -at[1]], End: [0, this.heads - 1 - at[1]] };
+    const step = steps[event.key] ?? ends[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const to = [at[0] + step[0], at[1] + step[1]];
+    const target = to[1] < 0 ? this.rowLabels[to[0]] : to[1] < this.heads && this.all[to[0] * this.heads + to[1]];
+    if (!target) return;
+    event.target.tabIndex = -1;
+    target.tabIndex = 0;
+    target.focus();
+    const selects = event.shiftKey && to[1] >= 0 && at[1] >= 0;
+    this.anchor = selects ? (this.anchor ?? at) : null;
+    if (selects) this.choose([this.anchor[0], to[0]], [this.anchor[1], to[1]]);
+  }
+}
+
+const named = new Map(); // state -> class names
+
+function classes(state) {
+  if (!named.has(state)) {
+    const words = ["cell", state & KEPT ? `kept l${state >> LEVEL}` : "removed"];
+    for (const [bit, word] of [[DIFFERS, "differs"], [FLIPS, "flips"], [HELD, "held"], [CHOSEN, "chosen"]]) {
+      if (state & bit) words.push(word);
+    }
+    named.set(state, words.join(" "));
+  }
+  return named.get(state);
+}
+
+function element(tag, className, role, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  if (role) node.setAttribute("role", role);
+  node.textContent = text;
+  return node;
+}

@@ -1,0 +1,134 @@
+// The exact path of alpha as a strip: one field an interval, to scale. Python computes it for one sparsity, direction and
+// set of edits; while those move it is stale. Intervals: {low, high, changed, id, flips?, accuracy?}.
+
+const SHOWN = 3; // decimals
+
+/** The interval that alpha lies in: the last one whose low end is not above it. */
+export function intervalAt(path, alpha) {
+  let low = 0;
+  let high = path.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (path[middle].low <= alpha) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** An interval's middle, with as few decimals as leave it in the interval's inner half: a short number for the link. */
+export function middleOf({ low, high }) {
+  const middle = (low + high) / 2;
+  for (let digits = 2; digits < 16; digits++) {
+    const short = Number(middle.toFixed(digits));
+    if (Math.abs(short - middle) <= (high - low) / 4) return short;
+  }
+  return middle;
+}
+
+/** "3 heads differ from HIS alone". */
+export function differing(count) {
+  if (count === 0) return "the same heads as HIS alone";
+  return count === 1 ? "1 head differs from HIS alone" : `${count} heads differ from HIS alone`;
+}
+
+export class Strip {
+  constructor(find, jump) {
+    this.find = find;
+    this.path = [];
+    this.fresh = false;
+    const fields = find(".fields");
+    const under = (event) => {
+      const box = fields.getBoundingClientRect();
+      return intervalAt(this.path, (event.clientX - box.left) / box.width);
+    };
+    fields.onclick = (event) => this.fresh && jump(under(event));
+    fields.onpointermove = (event) => this.path.length && this.say(under(event));
+    fields.onpointerleave = () => this.say(this.here);
+  }
+
+  /** A path from Python, and what it was computed for. */
+  take(path, key) {
+    this.key = key;
+    if (JSON.stringify(path) === JSON.stringify(this.path)) return;
+    this.path = path ?? [];
+    this.fresh = false; // until it is drawn beside the setting
+    this.find(".strip").hidden = !this.path.length;
+    if (!this.path.length) return;
+    // one SVG path for every second interval: thousands of them cost no more than a few
+    const odd = this.path.filter((_, i) => i % 2).map(({ low, high }) => `M${low} 0H${high}V1H${low}Z`);
+    this.find(".odd").setAttribute("d", odd.join(""));
+    this.masks = new Set(this.path.map((interval) => interval.id)).size;
+    this.drawAccuracy();
+    this.flips = this.path.every((interval) => interval.flips) ? this.flipsByHead() : null;
+  }
+
+  drawAccuracy() {
+    const known = this.path.map((interval) => interval.accuracy).filter((value) => typeof value === "number");
+    this.find(".lane").toggleAttribute("hidden", !known.length); // an SVG has no property of that name
+    if (!known.length) return;
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const height = (value) => (high > low ? 0.94 - (0.88 * (value - low)) / (high - low) : 0.5);
+    let line = "";
+    let pen = "M";
+    for (const { low: from, high: to, accuracy } of this.path) {
+      if (typeof accuracy === "number") line += `${pen}${from} ${height(accuracy)}H${to}`;
+      pen = typeof accuracy === "number" ? "L" : "M";
+    }
+    this.find(".accuracy").setAttribute("d", line);
+    this.find(".lane-words").textContent = `accuracy, ${percent(low)} to ${percent(high)} along the path`;
+  }
+
+  /** For each head that ever changes, the alphas where it does, rising. */
+  flipsByHead() {
+    const flips = new Map();
+    for (const { low, flips: heads } of this.path) {
+      for (const i of heads) flips.set(i, [...(flips.get(i) ?? []), low]);
+    }
+    return flips;
+  }
+
+  /** Heads that change within `reach` of alpha, or null where the path does not tell. */
+  flipping(alpha, reach) {
+    if (!this.fresh || !this.flips) return null;
+    const heads = new Set();
+    for (let k = intervalAt(this.path, alpha - reach) + 1; k < this.path.length && this.path[k].low <= alpha + reach; k++) {
+      for (const i of this.path[k].flips) heads.add(i);
+    }
+    return heads;
+  }
+
+  /** Where head i changes next to alpha: a number, Infinity if nowhere, null if the path does not tell. */
+  nearestFlip(i, alpha) {
+    if (!this.fresh || !this.flips) return null;
+    let nearest = Infinity;
+    for (const edge of this.flips.get(i) ?? []) if (Math.abs(edge - alpha) < Math.abs(nearest - alpha)) nearest = edge;
+    return nearest;
+  }
+
+  draw(alpha, key) {
+    if (!this.path.length) return;
+    this.fresh = key === this.key;
+    this.here = intervalAt(this.path, alpha);
+    const { low, high } = this.path[this.here];
+    this.find(".strip").classList.toggle("stale", !this.fresh);
+    this.find(".here").style.left = `${100 * low}%`;
+    this.find(".here").style.width = `${100 * (high - low)}%`;
+    this.find(".marker").style.left = `${100 * alpha}%`;
+    this.say(this.here);
+  }
+
+  say(k) {
+    const { low, high, changed, accuracy } = this.path[k];
+    const measured = typeof accuracy === "number" ? `; accuracy ${percent(accuracy)}` : "";
+    this.find(".strip-words").textContent = this.fresh
+      ? `alpha ${low.toFixed(SHOWN)} to ${high.toFixed(SHOWN)}: ${differing(changed)}${measured}`
+      : "updates when you let go";
+    this.find(".strip-count").textContent = this.fresh
+      ? `${this.path.length} interval${this.path.length > 1 ? "s" : ""}, ${this.masks} different mask${this.masks > 1 ? "s" : ""}`
+      : "";
+  }
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(1)} %`;
+}
