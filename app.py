@@ -26,6 +26,7 @@ PAGES = [
         "confidence",
     ),
     ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
+    ("alpha_choice", "Which alpha?", ":material/balance:", "Measure every mask along alpha, and choose", "alpha_choice"),
     ("greedy", "Greedy-Gnorm", ":material/low_priority:", "Remove the weakest head, score again, step by step", "greedy"),
     ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
 ]

@@ -13,6 +13,7 @@ from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.objectives import OBJECTIVES
 
+from .alpha_grid import HandEdits
 from .shelf import shared
 from .work import Request, ScoreOptions, Work, load, rescore
 
@@ -123,6 +124,17 @@ def _one_of(*names: str) -> Callable[[str], str]:
     return parse
 
 
+def _heads_kept(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 1024:
+        raise ValueError(f"{value} where 0 or more was expected")
+    return value
+
+
+def _edits(text: str) -> str:
+    return str(HandEdits.parse(text))
+
+
 def _head(text: str) -> tuple[int, int]:
     row, head = (int(part) for part in text.split("."))
     return row, head
@@ -132,6 +144,12 @@ SETTINGS = {
     "alpha": Setting(0.5, _between(0.0, 1.0)),
     "sparsity": Setting(0.3, _between(0.0, 1.0)),
     "keep": Setting("low", _one_of("low", "high")),
+    "scale": Setting("layer", _one_of("layer", "global")),
+    "least": Setting(0, _heads_kept),
+    "even": Setting("no", _one_of("no", "yes")),
+    "whole": Setting("no", _one_of("no", "yes")),
+    "budget": Setting("heads", _one_of("heads", "parameters")),
+    "hand": Setting("", _edits),
     "head": Setting(None, _head),
     "reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),
@@ -140,6 +158,7 @@ SETTINGS = {
     "special": Setting("in", _one_of("in", "out")),
     "precision": Setting("float32", _one_of("float32", "bfloat16")),
 }
+ALPHA = ("alpha", "sparsity", "keep", "scale", "least", "even", "whole", "budget", "hand")  # what makes a mask along alpha
 OPTIONS = ("reduction", "objective", "gnorm", "entropy", "special", "precision")
 
 

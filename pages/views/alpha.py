@@ -1,21 +1,25 @@
-"""Alpha: mix importance and entropy, and watch which heads would go."""
+"""Alpha: mix importance and entropy, watch which heads would go, and what alpha changes."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import HeadPruneError, alpha_path, prune_mask
+from headprune_core import HeadPruneError, distinct, survival
 from headprune_core.figures import named
+from headprune_core.figures_masks import survival_heatmap, survival_words
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha_grid import AlphaSetting, HandEdits, alpha_grid, released, stops
+from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released, stops
+from pages.parts.lab import Lab, lab
 from pages.parts.panels import downloads
-from pages.parts.session import publish, remember, setting, work
+from pages.parts.pins import pin_row, pins, table
+from pages.parts.rules import rules, rules_form
+from pages.parts.session import ALPHA, publish, remember, setting, work
 
 KEY = "alpha_grid"
 loaded = work()
-scores = loaded.scores
-labels = scores.grid.row_labels
-publish("alpha", "sparsity", "keep")
+scores, grid = loaded.scores, loaded.scores.grid
+labels = grid.row_labels
+publish(*ALPHA)
 
 st.title("Which heads go, as alpha moves?")
 st.markdown(
@@ -27,70 +31,93 @@ def take_setting() -> None:
     new, edits = released(KEY)
     for name, value in vars(new).items() if new else ():
         remember(name, value)
-    if edits:
-        st.session_state["hand_edits"] = edits
+    if edits is not None:
+        remember("hand", str(edits))
 
 
-now = AlphaSetting(setting("alpha"), setting("sparsity"), setting("keep"))
-edits = st.session_state.get("hand_edits", HandEdits())
-protect, remove = edits.arrays(scores.grid.shape)
-constraints = {"protect": protect, "remove": remove}
-hies = scores.hies(now.alpha, entropy_direction=now.keep)
-problem = path = None
+obeyed = rules(grid)
+failure: HeadPruneError | None = None
+now: Lab | None = None
 try:
-    mask = prune_mask(hies, now.sparsity, **constraints)
-    alone = prune_mask(scores.hies(1.0), now.sparsity, **constraints)
-    path = alpha_path(scores.his, scores.ae, now.sparsity, entropy_direction=now.keep, **constraints)
+    now = lab(loaded)
 except HeadPruneError as error:
-    problem = error
+    failure = error
 with st.container(border=True):
+    bounds = obeyed.bounds(grid)
     alpha_grid(
-        min_max(scores.his),
-        min_max(scores.ae),
+        min_max(scores.his, obeyed.scale),
+        min_max(scores.ae, obeyed.scale),
         labels,
-        now,
-        path=path and stops(path, alone),
-        edits=edits,
+        AlphaSetting(setting("alpha"), setting("sparsity"), obeyed.keep),
+        constraints={"min": bounds.pop("min_heads_per_layer"), **bounds},
+        path=None if now is None else stops(now.path, now.his_alone),
+        edits=obeyed.edits,
         key=KEY,
         on_change=take_setting,
     )
-if problem:
-    st.warning(f"There is no such mask: {problem}.", icon=":material/block:")
+    with st.expander("What masks must obey", icon=":material/rule_settings:"):
+        rules_form(grid)
+if failure is not None:
+    st.error(f"{str(failure)[0].upper()}{str(failure)[1:]}.", icon=":material/error:")
     st.stop()
-held = [part for part in path if part.low <= now.alpha <= part.high and (part.mask == mask).all()]
-
-st.subheader("Against HIS alone")
 
 
 def listed(which: np.ndarray) -> str:
     return ", ".join(f"{labels[row]}.{head}" for row, head in np.argwhere(which)) or "none"
 
 
-if (mask == alone).all():
-    st.markdown(
-        f"At alpha {now.alpha:g} and {now.sparsity:.0%} sparsity the mix removes the same heads as importance alone."
-    )
-else:
-    left, right = st.columns(2)
-    left.markdown(f"**Kept, though HIS alone would remove them** (layer.head)  \n{listed(mask & ~alone)}")
-    right.markdown(f"**Removed, though HIS alone would keep them** (layer.head)  \n{listed(~mask & alone)}")
+def against(end: np.ndarray, name: str) -> None:
+    """What the mix keeps and removes that one end of alpha would not."""
+    st.markdown(f"**Against {name} alone**")
+    if (now.mask == end).all():
+        st.markdown("The same heads go.")
+        return
+    st.markdown(f"Kept, though {name} alone would remove them (layer.head): {listed(now.mask & ~end)}")
+    st.markdown(f"Removed, though {name} alone would keep them: {listed(~now.mask & end)}")
+
+
+st.subheader("What alpha changes")
+left, right = st.columns(2)
+with left:
+    against(now.his_alone, "HIS")
+with right:
+    against(now.ae_alone, "AE")
+gone = grid.parameters_per_head[~now.mask].sum()
+held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask == now.mask).all()]
 holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
+told = obeyed.in_words(grid)
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity there are {len(path)} different masks; this one holds for alpha {holds}. "
-    "Scores are scaled within each layer and ranked over the whole model."
+    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {distinct(now.path)} different "
+    f"masks; this one holds for alpha {holds}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
+    + (f" {told[0].upper()}{told[1:]}." if told else "")
 )
-row, head = (index.ravel() for index in np.indices(mask.shape))
+
+st.subheader("Which heads depend on alpha?")
+stays = survival(now.path)
+told = survival_words(stays, labels)
+st.plotly_chart(survival_heatmap(stays, labels), alt=told, key="survival", config={"displaylogo": False})
+st.caption(f"{told} A cell is the share of alpha over which the head stays, at {now.setting.sparsity:.0%} sparsity.")
+
+st.subheader("Two settings side by side")
+pin_row(loaded, now)
+
+st.subheader("Take it with you")
+row, head = (index.ravel() for index in np.indices(now.mask.shape))
+columns = {"hies": now.hies, "kept": now.mask, "kept_by_his_alone": now.his_alone, "kept_by_ae_alone": now.ae_alone}
 frame = pd.DataFrame(
-    {"row": row, "head": head, "hies": hies.ravel(), "kept": mask.ravel(), "kept_by_his_alone": alone.ravel()}
+    {"row": row, "head": head} | {name: value.ravel() for name, value in (columns | {"survival": stays}).items()}
 )
 if named(labels):
-    frame.insert(1, "layer", np.repeat(labels, scores.grid.shape[1]))
+    frame.insert(1, "layer", np.repeat(labels, grid.shape[1]))
+if len(held_fast := pins(loaded)) == 2:
+    frame = frame.merge(table(held_fast), on=["row", "head"])
 document = {
     "model": loaded.model.name,
     "criterion": "hies",
-    "alpha": now.alpha,
-    "sparsity": now.sparsity,
-    "keep_entropy": now.keep,
+    **{name: setting(name) for name in ALPHA},
     "scores": scores.settings,
+    "mask": now.mask.tolist(),
+    "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in now.path],
 }
-downloads("mask", frame, document | {"mask": mask.tolist()})
+downloads("mask", frame, document)
+st.page_link("pages/views/alpha_choice.py", label="Which alpha is best? Measure it", icon=":material/arrow_forward:")

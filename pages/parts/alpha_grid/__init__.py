@@ -5,6 +5,7 @@ The browser does the arithmetic of `hies` and `prune_mask`, constraints included
 precision, so its mask is Python's to the head. Python hears of a setting or an edit when it is finished.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -38,6 +39,23 @@ class HandEdits:
 
     keep: tuple[tuple[int, int], ...] = ()
     remove: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "HandEdits":
+        """From what `str` gives, as in "k0.3,r5.11"; ValueError where it is something else."""
+        places: dict[str, list[tuple[int, int]]] = {"k": [], "r": []}
+        for part in filter(None, text.split(",")):
+            found = re.fullmatch(r"([kr])(\d+)\.(\d+)", part)
+            if found is None:
+                raise ValueError(f"{part!r} where k or r and row.head was expected, as in k0.3")
+            places[found[1]].append((int(found[2]), int(found[3])))
+        if set(places["k"]) & set(places["r"]):
+            raise ValueError("a head that is kept and removed at once")
+        return cls(tuple(places["k"]), tuple(places["r"]))
+
+    def __str__(self) -> str:
+        named = (("k", self.keep), ("r", self.remove))
+        return ",".join(f"{kind}{row}.{head}" for kind, places in named for row, head in places)
 
     def arrays(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The two as bool (R, H): what `prune_mask` calls protect and remove. Places outside of `shape` are left out."""
