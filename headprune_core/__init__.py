@@ -1,6 +1,8 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
 from .alpha import AlphaInterval, alpha_path
+from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
+from .alpha_surface import AlphaSurface, alpha_surface
 from .anatomy import AttentionRow, HeadGrid
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .cost import Estimate, estimate_scoring
@@ -11,9 +13,11 @@ from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
+from .halving import Halving, successive_halving
 from .judgements import verdicts
 from .masks import prune_mask
 from .models import PrunableModel
+from .recommendation import Recommendation, recommend
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
@@ -26,13 +30,16 @@ __version__ = "0.1.0"
 __all__ = [
     "CRITERIA",
     "AgreementMatrix",
+    "AlphaAccuracy",
     "AlphaInterval",
+    "AlphaSurface",
     "AttentionRow",
     "Cancelled",
     "Criterion",
     "Curves",
     "Estimate",
     "GreedyTrajectory",
+    "Halving",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -42,10 +49,13 @@ __all__ = [
     "Orthogonality",
     "PrunableModel",
     "RankStability",
+    "Recommendation",
     "Store",
     "against_ablation",
     "agreement_matrix",
+    "alpha_accuracy",
     "alpha_path",
+    "alpha_surface",
     "criterion",
     "criterion_rankings",
     "estimate_scoring",
@@ -58,9 +68,12 @@ __all__ = [
     "measure_curves",
     "orthogonality",
     "prune_mask",
+    "random_masks",
     "rank_stability",
+    "recommend",
     "score_heads",
     "sparsity_curves",
     "split_half",
+    "successive_halving",
     "verdicts",
 ]
