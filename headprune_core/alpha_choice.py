@@ -1,8 +1,9 @@
 """Accuracy over the exact alpha path: every distinct mask measured once, so the step function is complete.
 
 Along alpha in [0, 1] the mask is one of finitely many (see `alpha`), so accuracy is a step function that can be measured
-without a grid. Masks that come back along the path share a measurement. HIS alone is the last interval, AE alone the first;
-random masks that remove as many heads stand beside them. Which alpha to take is left to `recommendation`.
+without a grid. Masks that come back along the path share a measurement. HIS alone is the last interval, AE alone the first,
+both scaled as the mix scales them: within each layer by default, which is another order than that of raw HIS over the
+model. Random masks that remove as many heads stand beside them. Which alpha to take is left to `recommendation`.
 """
 
 from collections.abc import Callable, Sequence

@@ -34,8 +34,9 @@ def alpha_steps(found: AlphaAccuracy, chosen: Recommendation | None = None) -> g
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor="rgba(0, 114, 178, 0.2)",
+        fillcolor="rgba(0, 114, 178, 0.25)",
         hoverinfo="skip",
+        showlegend=False,  # the line says it: on a phone every entry costs the plot a line
         name="95 % interval",
     )
     random = getattr(found, f"random_{by}")
@@ -56,7 +57,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: Recommendation | None = None) -> g
         customdata=np.repeat(np.column_stack([edges[:-1], edges[1:], low, high]), 2, axis=0),
         hovertemplate="alpha %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{y:.3f}, 95 % %{customdata[2]:.3f} to "
         "%{customdata[3]:.3f}<extra></extra>",
-        name="HIES",
+        name="HIES, 95 % interval",
     )
     for at, method, name in ((0, "ae", "AE alone"), (-1, "his", "HIS alone")):
         colour, _, symbol = style(method)
@@ -74,7 +75,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: Recommendation | None = None) -> g
     figure.update_xaxes(title=_ALPHA, range=[-0.012, 1.012], zeroline=False)
     figure.update_yaxes(title=_NAMES[by], zeroline=False)
     return figure.update_layout(
-        height=480, margin={**MARGIN, "t": 24}, legend={"orientation": "h", "y": -0.2, "yanchor": "top"}, hovermode="closest"
+        height=520, margin={**MARGIN, "t": 24}, legend={"orientation": "h", "y": -0.2, "yanchor": "top"}, hovermode="closest"
     )
 
 
@@ -146,7 +147,7 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
         at = np.searchsorted(part.high.to_numpy(), middles)
         lines.append(part[by].to_numpy(float)[at])
         details.append(part[["low", "high"]].to_numpy()[at])
-    names = [f"{sparsity:.0%}" if round(100 * sparsity, 6) % 1 == 0 else f"{sparsity:.1%}" for sparsity in best.sparsity]
+    names = [_percent(sparsity) for sparsity in best.sparsity]
     figure = go.Figure(
         go.Heatmap(
             x=edges,
@@ -180,14 +181,14 @@ def surface_words(surface: AlphaSurface) -> str:
     """The surface in words: the best alpha at each sparsity, and at which alpha makes most difference."""
     best = surface.best
     told = "; ".join(
-        f"{line.sparsity:.0%} removed: alpha {shown_inside(line.alpha, line.low, line.high)} with {line.value:.1%} (HIS "
+        f"{_percent(line.sparsity)}: alpha {shown_inside(line.alpha, line.low, line.high)} with {line.value:.1%} (HIS "
         f"alone {line.his:.1%})"
         for line in best.itertuples()
     )
     most = best.loc[best.spread.idxmax()]
     return (
         f"Best {_NAMES[surface.measure]} by share of heads removed. {told}. Alpha makes most difference with "
-        f"{most.sparsity:.0%} removed: {100 * most.spread:.1f} points between its best and its worst mask."
+        f"{_percent(most.sparsity)} removed: {100 * most.spread:.1f} points between its best and its worst mask."
     )
 
 
@@ -209,9 +210,9 @@ def _mark(figure: go.Figure, chosen: Recommendation) -> None:
             x=[chosen.alpha],
             y=[held.value],
             mode="markers",
-            marker={"color": _CHOSEN, "symbol": "circle-open", "size": 11, "line": {"width": 2}},
+            marker={"color": _CHOSEN, "symbol": "circle-open", "size": 20, "line": {"width": 2}},
             error_y={"array": [held.high - held.value], "arrayminus": [held.value - held.low], "color": _CHOSEN},
-            name="choosing, on other texts",
+            name="on other texts",
             hovertemplate=f"choosing, on other texts: %{{y:.3f}}, 95 % {held.low:.3f} to {held.high:.3f}<extra></extra>",
         )
 
@@ -232,6 +233,10 @@ def _chance(p: float) -> str:
         if p < 0.0995
         else f"{p:.0%} of the time"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def _count(number: int, what: str) -> str:
