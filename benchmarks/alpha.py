@@ -8,7 +8,7 @@ timed whole. On the same gaps the masks have to be those of the path.
 import numpy as np
 import torch
 
-from headprune_core import alpha_path, at, distinct, hies, prune_mask
+from headprune_core import alpha_path, distinct_masks, hies, interval_at, prune_mask
 
 from . import machine
 
@@ -39,11 +39,11 @@ def run(device: torch.device, shape=(ROWS, HEADS), sample=SAMPLE, repeats=REPEAT
         plain = machine.seconds(
             lambda masks=masks, chosen=chosen, some=some: masks.extend(plain_masks(his, ae, chosen, some)), device
         )
-        equal = [bool((at(path, alpha).mask == mask).all()) for alpha, mask in zip(chosen, masks, strict=True)]
+        equal = [bool((interval_at(path, alpha).mask == mask).all()) for alpha, mask in zip(chosen, masks, strict=True)]
         found[label] = {
             "seconds": {"median": machine.median(times), "all": times},
             "intervals": len(path),
-            "distinct masks": distinct(path),
+            "distinct masks": len(distinct_masks(path)[0]),
             "gaps": len(middles),
             "gaps that were timed": len(chosen),
             "seconds of plain, scaled to all gaps": crossing + plain * len(middles) / len(chosen),

@@ -1,6 +1,8 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
-from .alpha import AlphaInterval, alpha_path, at, distinct, survival
+from .alpha import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
+from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
+from .alpha_surface import AlphaSurface, alpha_surface
 from .anatomy import AttentionRow, HeadGrid
 from .budget import AccuracyBudget, sparsity_within
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
@@ -12,9 +14,11 @@ from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
+from .halving import Halving, successive_halving
 from .judgements import verdicts
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
+from .recommendation import Recommendation, recommend
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
@@ -28,13 +32,16 @@ __all__ = [
     "CRITERIA",
     "AccuracyBudget",
     "AgreementMatrix",
+    "AlphaAccuracy",
     "AlphaInterval",
+    "AlphaSurface",
     "AttentionRow",
     "Cancelled",
     "Criterion",
     "Curves",
     "Estimate",
     "GreedyTrajectory",
+    "Halving",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -44,30 +51,36 @@ __all__ = [
     "Orthogonality",
     "PrunableModel",
     "RankStability",
+    "Recommendation",
     "Store",
     "against_ablation",
     "agreement_matrix",
+    "alpha_accuracy",
     "alpha_path",
-    "at",
+    "alpha_surface",
     "criterion",
     "criterion_rankings",
-    "distinct",
+    "distinct_masks",
     "estimate_scoring",
     "evaluate_masks",
     "gradient_shift",
     "greedy_gnorm",
     "hies",
+    "interval_at",
     "leave_one_out",
     "load_examples",
     "measure_curves",
     "nested_masks",
     "orthogonality",
     "prune_mask",
+    "random_masks",
     "rank_stability",
+    "recommend",
     "score_heads",
     "sparsity_curves",
     "sparsity_within",
     "split_half",
+    "successive_halving",
     "survival",
     "verdicts",
 ]

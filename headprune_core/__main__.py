@@ -20,7 +20,7 @@ from . import (
     Store,
     __version__,
     alpha_path,
-    distinct,
+    distinct_masks,
     evaluate_masks,
     greedy_gnorm,
     leave_one_out,
@@ -104,10 +104,11 @@ def alpha(options) -> tuple[Document, str]:
     }
     rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
     intervals = "\n".join(f"  {part.low:.4f} to {part.high:.4f}" for part in path)
+    masks = len(distinct_masks(path)[0])
     return document, (
         f"kept (■) and removed (·) at alpha {options.alpha:g}, sparsity {options.sparsity:g}: layers down, heads across\n"
         + "\n".join(rows)
-        + f"\n\n{len(path)} intervals with {distinct(path)} different masks as alpha goes from 0 to 1:\n{intervals}"
+        + f"\n\n{len(path)} intervals with {masks} different masks as alpha goes from 0 to 1:\n{intervals}"
     )
 
 

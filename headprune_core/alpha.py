@@ -73,12 +73,17 @@ def survival(path: Sequence[AlphaInterval]) -> np.ndarray:
     return np.where(masks.all(0), 1.0, share)  # without what rounding takes from a sum of many widths
 
 
-def distinct(path: Sequence[AlphaInterval]) -> int:
-    """How many different masks there are on a path; one can come back."""
-    return len({part.mask.tobytes() for part in path})
+def distinct_masks(path: Sequence[AlphaInterval]) -> tuple[np.ndarray, np.ndarray]:
+    """The masks of a path without repeats (M, R, H), in the order in which they first come, and (I,) which is whose.
+
+    A mask can come back along alpha, so there may be fewer masks than intervals.
+    """
+    number: dict[bytes, int] = {}
+    which = np.array([number.setdefault(part.mask.tobytes(), len(number)) for part in path])
+    return np.stack([path[i].mask for i in np.unique(which, return_index=True)[1]]), which
 
 
-def at(path: Sequence[AlphaInterval], alpha: float) -> AlphaInterval:
+def interval_at(path: Sequence[AlphaInterval], alpha: float) -> AlphaInterval:
     """The interval with low < alpha <= high; the first one at alpha 0."""
     if not 0.0 <= alpha <= 1.0:
         raise HeadPruneError(f"alpha is {alpha}; expected a number from 0 (entropy alone) to 1 (importance alone)")

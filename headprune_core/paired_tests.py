@@ -3,7 +3,8 @@
 b texts are right under the first alone, c under the second alone; the others say nothing. Exact McNemar test: b of b + c
 is a fair coin's (McNemar 1947). The difference (b - c) / N has Newcombe's interval for paired proportions, from the Wilson
 intervals of the two shares and their correlation (Newcombe, Statistics in Medicine 17, 2635-2650, 1998, method 10). Several
-methods against one: Holm's correction (1979), which holds whatever the tests have to do with each other.
+methods against one: Holm's correction (1979), which holds whatever the tests have to do with each other. Where a text has
+many answers (tokens are predicted) its share of right ones is compared instead, by a bootstrap over texts.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ class McNemar:
     high: float
 
 
+@dataclass(frozen=True)
+class ShareDifference:
+    """The mean over texts of a share under one method less that under another, and its 95 % bootstrap interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
 def mcnemar(right_a, right_b) -> McNemar:
     """Compare two methods by which of N texts each gets right, both bool (N,), in the same order."""
     a, b = np.asarray(right_a), np.asarray(right_b)
@@ -46,6 +56,18 @@ def mcnemar(right_a, right_b) -> McNemar:
     p_value = binomtest(first, first + second).pvalue if first + second else 1.0
     low, high = _difference_interval(int((a & b).sum()), first, second, int((~a & ~b).sum()))
     return McNemar(first, second, float(p_value), (first - second) / a.size, low, high)
+
+
+def share_difference(share_a, share_b, *, draws: int = 2000, seed: int = 0) -> ShareDifference:
+    """Compare two methods by each text's share of right answers, both (N,) in the same order; every text counts alike."""
+    a, b = np.asarray(share_a, float), np.asarray(share_b, float)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise HeadPruneError(f"shares have shapes {a.shape} and {b.shape}; expected two of one length")
+    apart = a - b
+    generator = np.random.default_rng(seed)
+    drawn = [apart[generator.integers(0, len(apart), len(apart))].mean() for _ in range(draws)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return ShareDifference(float(apart.mean()), float(low), float(high))
 
 
 def paired(curves: pd.DataFrame, right, sparsity: float, against: str = "his") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Two settings of alpha held fast, A and B, to be looked at side by side: where their masks differ, and what each is worth."""
+"""Two settings of alpha held fast, A and B, side by side: where their masks differ, and what each is worth."""
 
 from dataclasses import dataclass, replace
 
@@ -75,10 +75,14 @@ def both(loaded: Work, there: dict[str, Pin]) -> None:
             column.metric(name, value, _interval(pin), delta_color="off", delta_arrow="off", help=pin.words)
             column.caption(f"{pin.words[0].upper()}{pin.words[1:]}: {int(pin.mask.sum())} heads kept")
         else:
-            column.metric("Overlap of what they remove", jaccard, help="Jaccard: removed by both, of those removed by either")
+            column.metric(
+                "Overlap of what they remove", jaccard, help="Jaccard: removed by both, of those removed by either"
+            )
             column.caption(f"{int((a.mask != b.mask).sum())} heads have another fate")
     told = difference_words(a.mask, b.mask, NAMES, labels)
-    st.plotly_chart(mask_difference(a.mask, b.mask, NAMES, labels), alt=told, key="pins_figure", config={"displaylogo": False})
+    st.plotly_chart(
+        mask_difference(a.mask, b.mask, NAMES, labels), alt=told, key="pins_figure", config={"displaylogo": False}
+    )
     st.caption(told)
     if a.right is not None and b.right is not None and a.right.dtype == bool:
         test = mcnemar(a.right, b.right)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import HeadPruneError, distinct, survival
+from headprune_core import HeadPruneError, distinct_masks, survival
 from headprune_core.figures import named
 from headprune_core.figures_masks import survival_heatmap, survival_words
 from headprune_core.scores.hies import min_max
@@ -87,7 +87,7 @@ held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask 
 holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
 told = obeyed.in_words(grid)
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {distinct(now.path)} different "
+    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {len(distinct_masks(now.path)[0])} different "
     f"masks; this one holds for alpha {holds}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
     + (f" {told[0].upper()}{told[1:]}." if told else "")
 )

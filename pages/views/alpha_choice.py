@@ -3,8 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core import HeadPruneError, recommend
-from headprune_core.alpha_choice import distinct_masks
+from headprune_core import HeadPruneError, distinct_masks, recommend
 from headprune_core.figures_alpha import (
     alpha_steps,
     alpha_steps_words,
@@ -113,9 +112,7 @@ def steps() -> None:
     icon = ":material/check_circle:" if chosen.verdict.startswith("Choose") else ":material/balance:"
     st.subheader(chosen.verdict)
     st.markdown("\n".join(f"- {told}" for told in recommendation_words(chosen)[1:]))
-    st.button(
-        f"Take alpha {chosen.alpha_shown}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha)
-    )
+    st.button(f"Take alpha {chosen.alpha_shown}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha))
 
 
 if result is None and search is None and not busy:
@@ -134,7 +131,11 @@ if search is not None and not busy:
     st.markdown(halving_words(search, gap))
     if result is None:
         st.button(
-            f"Take alpha {search.alpha:.3g}", key="take_search", icon=":material/bolt:", on_click=take, args=("alpha", search.alpha)
+            f"Take alpha {search.alpha:.3g}",
+            key="take_search",
+            icon=":material/bolt:",
+            on_click=take,
+            args=("alpha", search.alpha),
         )
 
 st.subheader("Alpha and sparsity together")
@@ -175,7 +176,9 @@ if budget is not None and (budget[0].key, budget[0].rules, budget[0].size) == (r
         args=("sparsity", end.sparsity),
     )
 else:
-    st.caption(f"Heads go in the order of HIES at alpha {setting('alpha'):.3g}, and each mask on the way answers {size} texts.")
+    st.caption(
+        f"Heads go in the order of HIES at alpha {setting('alpha'):.3g}, and each mask on the way answers {size} texts."
+    )
 
 if result is not None and result.found is not None and not busy:
     st.subheader("Take it with you")
