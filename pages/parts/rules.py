@@ -1,4 +1,4 @@
-"""What every mask along alpha has to obey in this session: scaling, entropy direction, constraints, and heads set by hand."""
+"""What every mask along alpha obeys in this session: scaling, entropy direction, constraints, and heads set by hand."""
 
 from dataclasses import dataclass
 

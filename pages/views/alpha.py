@@ -86,9 +86,10 @@ gone = grid.parameters_per_head[~now.mask].sum()
 held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask == now.mask).all()]
 holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
 told = obeyed.in_words(grid)
+masks = len(distinct_masks(now.path)[0])
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {len(distinct_masks(now.path)[0])} different "
-    f"masks; this one holds for alpha {holds}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
+    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {masks} different masks; this one "
+    f"holds for alpha {holds}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
     + (f" {told[0].upper()}{told[1:]}." if told else "")
 )
 

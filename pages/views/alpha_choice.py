@@ -75,8 +75,9 @@ with st.container(border=True):
             st.rerun()
         told = obeyed.in_words(grid)
         st.caption(
-            f"{len(path)} intervals of alpha with {masks} different masks; each answers {size} texts. The quick search drops "
-            f"the worse half after few texts. {told[0].upper() + told[1:] + '. ' if told else ''}Rules are set under Alpha."
+            f"{len(path)} intervals of alpha with {masks} different masks; each answers {size} texts. The quick search "
+            f"drops the worse half after few texts. {told[0].upper() + told[1:] + '. ' if told else ''}Rules are set under "
+            "Alpha."
         )
 busy = runner().busy
 if busy:
