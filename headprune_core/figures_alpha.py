@@ -226,6 +226,8 @@ def _against(test) -> str:
 
 def _chance(p: float) -> str:
     """A p value as how often chance does as much."""
+    if p > 0.995:
+        return "nearly every time"
     return (
         "less than once in 1,000 times"
         if p < 0.001

@@ -123,7 +123,13 @@ def test_a_recommendation_in_words(found):
 
 
 @pytest.mark.parametrize(
-    ("p", "words"), [(0.0004, "less than once in 1,000 times"), (0.034, "34 times in 1,000"), (0.26, "26% of the time")]
+    ("p", "words"),
+    [
+        (0.0004, "less than once in 1,000 times"),
+        (0.034, "34 times in 1,000"),
+        (0.26, "26% of the time"),
+        (1.0, "nearly every time"),
+    ],
 )
 def test_chance_in_words(p, words):
     assert drawn._chance(p) == words

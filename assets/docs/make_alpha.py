@@ -46,6 +46,12 @@ def main(folder: str | None = None) -> None:
     print("\n## Alpha against sparsity, layer scaling\n")
     print(surface_words(surface), "\n")
     print(surface.best.round(4).to_string(index=False))
+    for sparsity in SURFACE:
+        path = hp.alpha_path(scores.his, scores.ae, sparsity)
+        chosen = hp.recommend(hp.alpha_accuracy(model, many, path, seeds=0, store=store))
+        held = chosen.cross_validated
+        print(f"{sparsity:.0%}: {chosen.verdict} Held out {held.value:.4f}, p {held.against_his.p_value:.4f}, ", end="")
+        print(f"corrected p {chosen.p_corrected:.4f}, Cochran's {chosen.cochran.p_corrected:.4f}, near {chosen.near:.3f}")
     print(f"\nprocessor time of this run: {time.process_time() / 60:.1f} min")
 
 
