@@ -91,7 +91,7 @@ def both(loaded: Work, there: dict[str, Pin]) -> None:
             f"{100 * test.difference:+.1f} points (95 % interval {100 * test.low:+.1f} to {100 * test.high:+.1f}), "
             f"{'more' if test.p_value < 0.05 else 'no more'} than chance (exact McNemar, p {test.p_value:.2g})."
         )
-    if loaded.evaluation is None:
+    if loaded.evaluation is None or (a.right is not None and b.right is not None):
         return
     if runner().busy:
         progress_panel("pins")

@@ -10,7 +10,7 @@ from headprune_core import HeadGrid
 from .alpha_grid import HandEdits
 from .session import remember, setting
 
-SCALES = {"layer": "Within each layer", "global": "Over the whole model"}
+SCALES = {"layer": "In each layer", "global": "Whole model"}
 BUDGETS = {"heads": "Heads", "parameters": "Parameters"}
 NAMES = ("scale", "least", "even", "whole", "budget", "hand")
 

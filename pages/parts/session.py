@@ -89,6 +89,9 @@ def _put(new: Work) -> None:
 
 def _take_work(job: Job) -> None:
     if job.state == "done":
+        before = work()
+        if before is not None and before.model is not job.result.model:
+            st.session_state["set_hand"] = SETTINGS["hand"].default  # heads of another model
         _put(job.result)
         st.session_state["failure"] = None
     else:

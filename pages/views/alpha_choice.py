@@ -112,6 +112,11 @@ def steps() -> None:
         return
     icon = ":material/check_circle:" if chosen.verdict.startswith("Choose") else ":material/balance:"
     st.subheader(chosen.verdict)
+    if obeyed.scale == "layer":
+        st.caption(
+            "HIS alone is here the end of the mix, importance scaled within each layer. Raw HIS over the whole model is "
+            "another order: set the scale under Alpha, or look at Accuracy vs sparsity."
+        )
     st.markdown("\n".join(f"- {told}" for told in recommendation_words(chosen)[1:]))
     st.button(f"Take alpha {chosen.alpha_shown}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha))
 
