@@ -3,7 +3,6 @@
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
 
-import argparse
 import importlib
 import json
 import sys
@@ -14,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from . import (
-    CRITERIA,
     HeadPruneError,
     PrunableModel,
     Store,
-    __version__,
+    alpha_accuracy,
     alpha_path,
     distinct_masks,
     evaluate_masks,
@@ -26,29 +24,30 @@ from . import (
     leave_one_out,
     load_examples,
     prune_mask,
+    random_masks,
+    recommend,
     score_heads,
     sparsity_curves,
     survival,
     verdicts,
 )
+from .alpha_words import recommendation_words
+from .arguments import parser
 from .constraints import heads_named
-from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
 from .judgements import summary
 from .models import find_device
 from .rankings import read_ranking
-from .scores.entropy import KINDS
-from .scores.importance import REDUCTIONS
-from .scores.objectives import OBJECTIVES
 
 Document = dict[str, object]
+RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
 CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "even", "budget")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 with one sentence on standard error where it could not be done."""
-    options = _parser().parse_args(arguments)
+    options = parser(COMMANDS).parse_args(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
         document, table = options.run(options)
@@ -88,27 +87,44 @@ def score(options) -> tuple[Document, str]:
 
 
 def alpha(options) -> tuple[Document, str]:
-    """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own."""
+    """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own; which alpha to take."""
     model, scores = _scored(options, metrics=("his", "ae"))
-    constraints = _constraints(options, model.grid)
-    mask = prune_mask(scores.hies(options.alpha), options.sparsity, **constraints)
-    path = alpha_path(scores.his, scores.ae, options.sparsity, **constraints)
+    constraints, scaling = _constraints(options, model.grid), {"normalize": options.scale, "entropy_direction": options.keep}
+    mask = prune_mask(scores.hies(options.alpha, **scaling), options.sparsity, **constraints)
+    path = alpha_path(scores.his, scores.ae, options.sparsity, **scaling, **constraints)
     document = {
         "model": options.model,
         "alpha": options.alpha,
         "sparsity": options.sparsity,
+        "scale": options.scale,
+        "keep": options.keep,
         "constraints": {name: getattr(options, name) for name in CONSTRAINTS},
         "mask": mask.tolist(),
         "survival": survival(path).tolist(),
         "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in path],
     }
     rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
-    intervals = "\n".join(f"  {part.low:.4f} to {part.high:.4f}" for part in path)
+    lines = [f"  {part.low:.4f} to {part.high:.4f}" for part in path]
+    told = []
+    if options.measure:
+        random = random_masks(model.grid.shape, options.sparsity, **constraints)
+        texts, run = _evaluation(options), {"store": _store(options), "progress": _progress(options)}
+        found = alpha_accuracy(model, texts, path, random=random, dtype=options.dtype, **run)
+        chosen = recommend(found)
+        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
+        told = ["", f"{chosen.by} beside each, on {len(texts)} texts", *recommendation_words(chosen)]
+        document["measured"] = json.loads(found.frame.to_json(orient="records"))
+        document["recommendation"] = {name: getattr(chosen, name) for name in RECOMMENDED}
     masks = len(distinct_masks(path)[0])
-    return document, (
-        f"kept (■) and removed (·) at alpha {options.alpha:g}, sparsity {options.sparsity:g}: layers down, heads across\n"
-        + "\n".join(rows)
-        + f"\n\n{len(path)} intervals with {masks} different masks as alpha goes from 0 to 1:\n{intervals}"
+    return document, "\n".join(
+        [
+            f"kept (■) and removed (·) at alpha {options.alpha:g}, sparsity {options.sparsity:g}: layers down, heads across",
+            *rows,
+            "",
+            f"{len(path)} intervals with {masks} different masks as alpha goes from 0 to 1:",
+            *lines,
+            *told,
+        ]
     )
 
 
@@ -228,13 +244,6 @@ def _store(options) -> Store | None:
     return None if options.no_cache else Store.default()
 
 
-def _method(name: str) -> str:
-    try:
-        return find_criterion(name).name
-    except HeadPruneError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _scored(options, **more):
     model, examples = _model(options), _calibration(options)
     labelled = "label" in examples.column_names or model.task != "classification"
@@ -278,88 +287,7 @@ def _grid(values: np.ndarray) -> str:
     return "\n".join([head, *(f"{r:>5} " + " ".join(f"{v:8.4f}" for v in row) for r, row in enumerate(values))])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m headprune_core", description="Score and prune attention heads.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for run in (score, alpha, curves, greedy):
-        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
-        command.set_defaults(run=run)
-        _common(command)
-        if run is score:
-            command.add_argument("--evaluate", action="store_true", help="also measure the unpruned model's accuracy")
-        elif run is not greedy:
-            command.add_argument(
-                "--alpha", type=float, default=0.5, help="1 importance alone, 0 entropy alone (default 0.5)"
-            )
-        if run is alpha:
-            command.add_argument("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
-            _constrained(command)
-        if run is curves:
-            standard = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
-            words = f"of {', '.join(CRITERIA)}; hies@0.25 for another alpha (default those that need no run of their own)"
-            command.add_argument("--methods", nargs="+", default=standard, type=_method, metavar="METHOD", help=words)
-            steps = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
-            command.add_argument("--sparsities", nargs="+", type=float, default=steps, metavar="SHARE")
-            command.add_argument("--seeds", type=int, default=5, help="random orders (default 5)")
-            command.add_argument("--ranking", help="a CSV file with the ranking of method own: row, head, score")
-        if run is greedy:
-            command.add_argument("--steps", type=int, help="how many steps (default until no head is left)")
-            command.add_argument("--heads-per-step", type=int, default=1)
-            command.add_argument("--inverse", action="store_true", help="remove the highest first, a control")
-            command.add_argument("--accuracy-floor", type=float, help="end where accuracy falls below, 0 to 1")
-            command.add_argument("--stop-at-inflection", action="store_true", help="end where accuracy falls for good")
-        if run in (curves, greedy):
-            command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
-    command = commands.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
-    command.set_defaults(run=bench)
-    command.add_argument(
-        "what", choices=["scores", "entropy", "estimate", "curves", "greedy", "alpha"], help="what to measure"
-    )
-    command.add_argument("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
-    _output(command)
-    return parser
-
-
-def _constrained(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--min-heads-per-layer", type=int, default=0, help="heads that every layer keeps at least (default 0)")
-    heads = "row.head, as in 0.3, or a whole row, as in 0"
-    add("--protect", nargs="+", default=[], metavar="HEAD", help=f"heads that stay in any case: {heads}")
-    add("--remove", nargs="+", default=[], metavar="HEAD", help=f"heads that go in any case: {heads}")
-    add("--whole-groups", action="store_true", help="heads that share keys and values go or stay together")
-    add("--even", action="store_true", help="every layer loses the same number of heads")
-    add("--budget", choices=["heads", "parameters"], default="heads", help="what --sparsity is a share of (default heads)")
-
-
-def _common(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--model", default="embedded", help="'embedded', a Hub id or a local folder")
-    add("--revision", help="a Hub revision to pin")
-    add("--text", default="embedded", help="'embedded', a file (csv, tsv, jsonl, json, parquet, txt) or a Hub data set id")
-    add("--split", default="calibration", help="the split to score on")
-    add("--evaluation-split", default="evaluation", help="the split to measure accuracy on")
-    add("--size", type=int, default=32, help="examples to score on (default 32)")
-    add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
-    for name in ("text-column", "text-pair-column", "label-column", "subset"):
-        add(f"--{name}", help="where the data do not make it plain")
-    add(
-        "--objective",
-        choices=OBJECTIVES,
-        help="what HIS differentiates (default loss; prediction where there are no labels)",
-    )
-    add("--gnorm-objective", choices=OBJECTIVES, default="logit_norm", help="what Gnorm differentiates (default logit_norm)")
-    add("--his-reduction", choices=REDUCTIONS, default="example", help="where HIS takes absolute values (default example)")
-    add("--entropy", choices=KINDS, default="exact", help="which entropy (default exact)")
-    add("--no-special-tokens", dest="special_tokens", action="store_false", help="leave special tokens out of the entropy")
-    add("--dtype", choices=["float32", "bfloat16"], help="precision of matrix products (default as loaded)")
-    add("--device", default="auto", help="'auto', 'cpu', 'cuda', ... (default auto)")
-    _output(command)
-
-
-def _output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", help="a file for the JSON document")
-    command.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
+COMMANDS = {run.__name__: run for run in (score, alpha, curves, greedy, bench)}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
+from headprune_core import alpha_words
 from headprune_core import figures_alpha as drawn
 from headprune_core.curves import wilson
 from headprune_core.halving import Halving, Round
@@ -84,7 +85,7 @@ def test_without_random_masks_and_without_tests(found):
     names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
     assert not [name for name in names if "random" in name or "other texts" in name]
     assert "random" not in drawn.alpha_steps_words(bare, chosen)
-    assert drawn.recommendation_words(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
+    assert alpha_words.recommendation_words(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
 
 
 def test_steps_in_words(found):
@@ -104,12 +105,12 @@ def test_one_mask_in_words(found):
     chosen = hp.recommend(one)
     expected = "From alpha 0 to 1 there is one mask: accuracy 60.0%, random masks 71.0% on average."
     assert drawn.alpha_steps_words(one, chosen) == expected
-    assert drawn.recommendation_words(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
+    assert alpha_words.recommendation_words(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
 
 
 def test_a_recommendation_in_words(found):
     chosen = hp.recommend(found)
-    verdict, matters, held, against, near, tested = drawn.recommendation_words(chosen)
+    verdict, matters, held, against, near, tested = alpha_words.recommendation_words(chosen)
     assert verdict == chosen.verdict
     assert "less than once in 1,000 times (Cochran's Q" in matters
     assert matters.endswith("alpha matters.")
@@ -118,7 +119,7 @@ def test_a_recommendation_in_words(found):
     assert against.endswith("5 texts won and 0 lost.")
     assert near == "Over 40% of alpha, accuracy is within one point of the best."
     assert tested.startswith("If HIS alone were as good as the mask of alpha 0.41, chance would set them as far apart ")
-    label_free = drawn.recommendation_words(hp.recommend(found, by="agreement"))
+    label_free = alpha_words.recommendation_words(hp.recommend(found, by="agreement"))
     assert label_free[1] == "The labels, which had no part in it, give this choice an accuracy of 70.0%."
 
 
@@ -139,9 +140,9 @@ def test_a_search_in_words():
     rounds = (Round(np.arange(8), 10, np.ones(8), 4), Round(np.arange(4), 20, np.ones(4), 1))
     search = Halving("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
     said = "The quick search found alpha 0.30 for 75% of the work of the full search: masks 8 on 10 texts, 4 on 20 texts."
-    assert drawn.halving_words(search) == said
-    assert drawn.halving_words(search, 0.0) == f"{said} It is as good as the full search's choice."
-    assert drawn.halving_words(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
+    assert alpha_words.halving_words(search) == said
+    assert alpha_words.halving_words(search, 0.0) == f"{said} It is as good as the full search's choice."
+    assert alpha_words.halving_words(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
 
 
 def test_the_surface_is_the_step_function_at_every_sparsity(surface):

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from headprune_core.__main__ import _parser, main
+from headprune_core.__main__ import COMMANDS, main
+from headprune_core.arguments import parser
 
 
 def document(capsys, *arguments):
@@ -54,6 +55,15 @@ def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
     assert np.sum(even["mask"], axis=1).tolist() == [6] * 6
     half = document(capsys, "alpha", "--budget", "parameters", "--sparsity", "0.5")
     assert np.sum(half["mask"]) == 36  # the heads of this model are all of one size
+
+
+def test_alpha_measures_every_mask_and_chooses(capsys):
+    printed = document(capsys, "alpha", "--sparsity", "0.5", "--measure", "--evaluation-size", "12", "--keep", "high")
+    assert len(printed["measured"]) == len(printed["path"])
+    chosen = printed["recommendation"]
+    assert chosen["value"] == pytest.approx(max(line["accuracy"] for line in printed["measured"]))
+    assert 0 <= chosen["low"] < chosen["alpha"] < chosen["high"] <= 1
+    assert chosen["verdict"]
 
 
 def test_curves_prints_points_and_verdicts(capsys, tmp_path):
@@ -139,10 +149,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
 
 
 def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
-    usual = _parser().parse_args(["curves"]).methods
+    usual = parser(COMMANDS).parse_args(["curves"]).methods
     assert {"his", "hies_high", "random"} <= set(usual)
     assert not {"greedy_gnorm", "leave_one_out", "own"} & set(usual)
-    assert _parser().parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
+    assert parser(COMMANDS).parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
 
 
 @pytest.mark.parametrize(
@@ -154,5 +164,5 @@ def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
 )
 def test_a_method_that_there_is_not_is_refused(capsys, method, words):
     with pytest.raises(SystemExit):
-        _parser().parse_args(["curves", "--methods", method])
+        parser(COMMANDS).parse_args(["curves", "--methods", method])
     assert words in capsys.readouterr().err

@@ -18,6 +18,7 @@ TITLES = {
     "orthogonality": "Do importance and entropy say different things?",
     "confidence": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
+    "alpha_choice": "Which alpha is best?",
     "greedy": "Remove the weakest head, score again",
 }
 

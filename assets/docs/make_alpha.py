@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.figures_alpha import alpha_steps, alpha_steps_words, halving_words, recommendation_words, surface_words
+from headprune_core.alpha_words import halving_words, recommendation_words
+from headprune_core.figures_alpha import alpha_steps, alpha_steps_words, surface_words
 from headprune_core.halving import elimination, nested_order, pairs_run, schedule
 
 HERE = Path(__file__).parent

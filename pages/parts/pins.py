@@ -75,9 +75,7 @@ def both(loaded: Work, there: dict[str, Pin]) -> None:
             column.metric(name, value, _interval(pin), delta_color="off", delta_arrow="off", help=pin.words)
             column.caption(f"{pin.words[0].upper()}{pin.words[1:]}: {int(pin.mask.sum())} heads kept")
         else:
-            column.metric(
-                "Overlap of what they remove", jaccard, help="Jaccard: removed by both, of those removed by either"
-            )
+            column.metric("Overlap of what goes", jaccard, help="Jaccard: removed by both, of those removed by either")
             column.caption(f"{int((a.mask != b.mask).sum())} heads have another fate")
     told = difference_words(a.mask, b.mask, NAMES, labels)
     st.plotly_chart(

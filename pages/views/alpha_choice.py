@@ -4,14 +4,8 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, recommend
-from headprune_core.figures_alpha import (
-    alpha_steps,
-    alpha_steps_words,
-    halving_words,
-    recommendation_words,
-    surface_heatmap,
-    surface_words,
-)
+from headprune_core.alpha_words import halving_words, recommendation_words
+from headprune_core.figures_alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
 from pages.parts.alpha_run import (
     SURFACE,
     AlphaRequest,
