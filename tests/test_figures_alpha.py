@@ -133,7 +133,7 @@ def test_a_recommendation_in_words(found):
     ],
 )
 def test_chance_in_words(p, words):
-    assert drawn._chance(p) == words
+    assert alpha_words._chance(p) == words
 
 
 def test_a_search_in_words():
