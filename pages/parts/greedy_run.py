@@ -6,10 +6,9 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import Curves, GreedyTrajectory, gradient_shift, greedy_gnorm, measure_curves
-from headprune_core.jobs import Job
 
-from .session import runner
-from .shelf import in_turn, shared
+from .background import start_heavy
+from .shelf import shared
 from .work import Work
 
 POINTS = 12  # sparsities at which a run is compared with static orders
@@ -46,38 +45,30 @@ class GreedyResult:
 
 def start_greedy(loaded: Work, request: GreedyRequest) -> None:
     """Run in the background; steps show as they come, and a cancelled run keeps its steps."""
-    result, server = GreedyResult(loaded.key, request), shared()
+    result, store = GreedyResult(loaded.key, request), shared().store
     evaluation = _texts(loaded, request.size)
 
-    def keep(trajectory: GreedyTrajectory) -> None:
-        result.trajectory = trajectory
+    def keep(trajectory: GreedyTrajectory, whole: bool = False) -> None:
+        result.trajectory, result.complete = trajectory, whole
 
     def work(progress) -> GreedyTrajectory:
-        with in_turn(server.heavy, progress):
-            return greedy_gnorm(
-                loaded.model,
-                loaded.calibration,
-                evaluation=evaluation,
-                objective=loaded.options.gnorm_objective,
-                inverse=request.inverse,
-                heads_per_step=request.heads_per_step,
-                steps=request.steps,
-                accuracy_floor=request.accuracy_floor,
-                stop_at_inflection=request.stop_at_inflection,
-                dtype=request.dtype,
-                store=server.store,
-                progress=progress,
-                on_part=keep,
-            )
+        return greedy_gnorm(
+            loaded.model,
+            loaded.calibration,
+            evaluation=evaluation,
+            objective=loaded.options.gnorm_objective,
+            inverse=request.inverse,
+            heads_per_step=request.heads_per_step,
+            steps=request.steps,
+            accuracy_floor=request.accuracy_floor,
+            stop_at_inflection=request.stop_at_inflection,
+            dtype=request.dtype,
+            store=store,
+            progress=progress,
+            on_part=keep,
+        )
 
-    def deliver(job: Job) -> None:
-        result.complete = job.state == "done"
-        if job.result is not None:
-            keep(job.result)
-        if job.error:
-            st.session_state["failure"] = f"Greedy-Gnorm could not be run: {job.error}."
-
-    if runner().start("Greedy-Gnorm", work, deliver):
+    if start_heavy("Greedy-Gnorm", work, keep, "Greedy-Gnorm could not be run"):
         st.session_state["greedy"] = greedy_results(loaded) | {request.method: result}
         st.session_state.pop("greedy_step", None)
 
@@ -90,7 +81,7 @@ def greedy_results(loaded: Work) -> dict[str, GreedyResult]:
 
 def start_comparison(loaded: Work, result: GreedyResult) -> None:
     """Measure static orders, and random ones, beside the run, on the same texts."""
-    server, run = shared(), result.trajectory
+    store, run = shared().store, result.trajectory
     heads = run.mask(0).size
     sparsities = [k / heads for k in np.unique(np.linspace(0, len(run.order), POINTS + 1).round().astype(int))]
     finished = {method: other for method, other in greedy_results(loaded).items() if other.complete}
@@ -99,31 +90,28 @@ def start_comparison(loaded: Work, result: GreedyResult) -> None:
     texts = _texts(loaded, result.request.size)
 
     def work(progress) -> Curves:
-        with in_turn(server.heavy, progress):
-            return measure_curves(
-                loaded.model,
-                texts,
-                loaded.scores,
-                methods=[*rankings, *(["gnorm", "inverse_gnorm"] if "gnorm" in loaded.scores.per_example else []), "random"],
-                sparsities=sparsities,
-                seeds=SEEDS,
-                rankings=rankings,
-                dtype=result.request.dtype,
-                store=server.store,
-                progress=progress,
-                on_part=keep,
-            )
+        return measure_curves(
+            loaded.model,
+            texts,
+            loaded.scores,
+            methods=[*rankings, *(["gnorm", "inverse_gnorm"] if "gnorm" in loaded.scores.per_example else []), "random"],
+            sparsities=sparsities,
+            seeds=SEEDS,
+            rankings=rankings,
+            dtype=result.request.dtype,
+            store=store,
+            progress=progress,
+            on_part=keep,
+        )
 
     def keep(curves: Curves) -> None:
         result.compared = curves
 
-    def deliver(job: Job) -> None:
-        if job.state == "done":
-            keep(job.result)
-        if job.error:
-            st.session_state["failure"] = f"The orders could not be compared: {job.error}."
+    def take(curves: object, whole: bool) -> None:
+        if whole:
+            keep(curves)
 
-    runner().start("Comparing with static orders", work, deliver)
+    start_heavy("Comparing with static orders", work, take, "The orders could not be compared")
 
 
 @dataclass(frozen=True)
@@ -137,20 +125,17 @@ class Shift:
 
 def start_shift(loaded: Work, result: GreedyResult, step: int) -> None:
     """Compare gradients before and after the step's first removal, in the background."""
-    server, run = shared(), result.trajectory
+    run = result.trajectory
     head = run.order[step * run.heads_per_step]
 
     def work(progress) -> np.ndarray:
-        with in_turn(server.heavy, progress):
-            return gradient_shift(loaded.model, loaded.calibration, head, mask=run.mask(step), progress=progress)
+        return gradient_shift(loaded.model, loaded.calibration, head, mask=run.mask(step), progress=progress)
 
-    def deliver(job: Job) -> None:
-        if job.state == "done":
-            st.session_state["shift"] = Shift(shift_key(result, step), head, job.result)
-        if job.error:
-            st.session_state["failure"] = f"The gradients could not be compared: {job.error}."
+    def take(change: np.ndarray, whole: bool) -> None:
+        if whole:
+            st.session_state["shift"] = Shift(shift_key(result, step), head, change)
 
-    runner().start("Comparing gradients", work, deliver)
+    start_heavy("Comparing gradients", work, take, "The gradients could not be compared")
 
 
 def shift_key(result: GreedyResult, step: int) -> tuple:
