@@ -97,7 +97,7 @@ def test_heads_kept_by_hand_can_be_too_many_and_undone(tab, server):
         lab.get_by_role("button", name=f"select layer {row}").click()
         lab.get_by_role("button", name="Keep", exact=True).click()
     expect(lab.locator(".status")).to_contain_text("22 heads are to go but only 12 may, 10 fewer, because 60 heads are kept")
-    expect(tab.get_by_test_id("stAlert")).to_contain_text("There is no such mask")
+    expect(tab.get_by_test_id("stAlert")).to_contain_text("are to be removed but only 12 of 72 may be")
     lab.get_by_role("button", name="Undo").click()
     expect(lab.locator(".status")).to_contain_text("22 of 72 heads removed")
     expect(tab.get_by_test_id("stAlert")).to_have_count(0)
