@@ -145,6 +145,23 @@ def test_without_texts_to_test_on_nothing_is_measured():
     assert "There are no texts left to test on" in said(app.warning)
 
 
+@pytest.mark.parametrize("sparsity", ["0", "1"])
+def test_all_or_nothing_leaves_alpha_no_say(sparsity):
+    app = opened("alpha", sparsity=sparsity)
+    assert "at this sparsity the mask stays the same" in said(app.main.caption)
+    for name, value in {"choice_size": 6, "choice_seeds": 0}.items():
+        app.session_state[name] = value
+    app.switch_page("pages/views/alpha_choice.py").run()
+    app = press(app, "Measure every mask")
+    assert "Alpha does not matter here: every alpha gives the same mask." in [heading.value for heading in app.subheader]
+
+
+def test_more_heads_to_keep_than_there_are_is_all_of_them():
+    app = opened("alpha", least="500")
+    assert not app.exception
+    assert "at least 12 kept in every row" in said(app.error)
+
+
 def test_rules_that_cannot_be_met_are_told():
     app = opened("alpha_choice", sparsity="0.9", least="10")
     assert not app.exception

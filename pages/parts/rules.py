@@ -41,7 +41,7 @@ class Rules:
     def bounds(self, grid: HeadGrid) -> dict[str, object]:
         """Those without the heads set by hand."""
         return {
-            "min_heads_per_layer": min(self.least, grid.shape[1]),
+            "min_heads_per_layer": self.least,
             "even": self.even,
             "groups": grid.kv_group if self.whole and grouped(grid) else None,
             "parameters": grid.parameters_per_head if self.budget == "parameters" and not self.even else None,
@@ -67,7 +67,7 @@ def rules(grid: HeadGrid) -> Rules:
     keep, scale, least, even, whole, budget, hand = map(setting, ("keep", *NAMES))
     edits = HandEdits.parse(hand)
     inside = [tuple(p for p in places if p[0] < grid.shape[0] and p[1] < grid.shape[1]) for places in vars(edits).values()]
-    return Rules(keep, scale, least, even == "yes", whole == "yes", budget, HandEdits(*inside))
+    return Rules(keep, scale, min(least, grid.shape[1]), even == "yes", whole == "yes", budget, HandEdits(*inside))
 
 
 def grouped(grid: HeadGrid) -> bool:

@@ -87,9 +87,9 @@ held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask 
 holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
 told = obeyed.in_words(grid)
 masks = len(distinct_masks(now.path)[0])
+several = f"there are {len(now.path)} intervals with {masks} different masks; this one holds for alpha {holds}"
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity there are {len(now.path)} intervals with {masks} different masks; this one "
-    f"holds for alpha {holds}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
+    f"As alpha runs from 0 to 1 at this sparsity {several if masks > 1 else 'the mask stays the same'}. It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
     + (f" {told[0].upper()}{told[1:]}." if told else "")
 )
 

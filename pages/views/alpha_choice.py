@@ -44,8 +44,8 @@ with st.container(border=True):
     st.session_state["choice_sparsity"] = round(100 * setting("sparsity"))
     percent = left.slider(
         "Heads removed",
-        1,
-        99,
+        0,
+        100,
         format="%d %%",
         key="choice_sparsity",
         on_change=lambda: remember("sparsity", st.session_state["choice_sparsity"] / 100),
