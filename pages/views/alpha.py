@@ -90,8 +90,7 @@ masks = len(distinct_masks(now.path)[0])
 several = f"there are {len(now.path)} intervals with {masks} different masks; this one holds for alpha {holds}"
 st.caption(
     f"As alpha runs from 0 to 1 at this sparsity {several if masks > 1 else 'the mask stays the same'}. "
-    f"It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters."
-    + (f" {told[0].upper()}{told[1:]}." if told else "")
+    f"It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters." + (f" {told[0].upper()}{told[1:]}." if told else "")
 )
 
 st.subheader("Which heads depend on alpha?")
