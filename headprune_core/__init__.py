@@ -1,5 +1,6 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
+from .accounting import parameter_table
 from .alpha import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
 from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
 from .alpha_surface import AlphaSurface, alpha_surface
@@ -12,10 +13,13 @@ from .curves import Curves, measure_curves, sparsity_curves
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
 from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
+from .flops import flops_per_token
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
 from .halving import Halving, successive_halving
 from .judgements import verdicts
+from .latency import measure_latency
+from .latency_words import latency_words
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
 from .recommendation import Recommendation, recommend
@@ -63,15 +67,19 @@ __all__ = [
     "distinct_masks",
     "estimate_scoring",
     "evaluate_masks",
+    "flops_per_token",
     "gradient_shift",
     "greedy_gnorm",
     "hies",
     "interval_at",
+    "latency_words",
     "leave_one_out",
     "load_examples",
     "measure_curves",
+    "measure_latency",
     "nested_masks",
     "orthogonality",
+    "parameter_table",
     "prune_mask",
     "random_masks",
     "rank_stability",

@@ -1,0 +1,65 @@
+"""What a latency table says, in words, and why where pruning makes no difference to speed."""
+
+import pandas as pd
+
+LITTLE = 1.1  # a ratio of operations below this is lost among what else takes time
+SMALL = 8  # examples in a batch that leave arithmetic a small part of the work
+
+
+def latency_words(frame: pd.DataFrame) -> list[str]:
+    """A sentence or two on every line of what `measure_latency` gave, then what is to be expected and why."""
+    lines = list(frame.itertuples(index=False))
+    if "speedup" not in frame:
+        return [
+            f"{_where(line)}: {_time(line.seconds)}, {line.examples_per_second:,.0f} examples a second "
+            f"(the middle half of {line.repeats} measurements: {_time(line.seconds_low)} to {_time(line.seconds_high)})."
+            for line in lines
+        ]
+    told = [f"{_where(line)}: {_verdict(line)}" for line in lines]
+    told += [_arithmetic(line) for line in lines if line.batch_size == lines[0].batch_size]
+    pruned = [line for line in lines if line.flops_ratio > 1]
+    if pruned and not any(line.speedup_low > 1 for line in pruned):
+        told.append("No speed-up is to be expected on this device: what pruning gains here is a smaller model.")
+    behind = [line.batch_size for line in pruned if line.batch_size <= SMALL and line.speedup_high < line.flops_ratio]
+    if behind:
+        told.append(
+            f"In batches of {_listed(behind)} the saved arithmetic does not come back in full as time: starting every layer "
+            "and reading its weights takes a while, however little there is to compute."
+        )
+    return told
+
+
+def _listed(numbers: list[int]) -> str:
+    return " or ".join(str(number) for number in sorted(set(numbers)))
+
+
+def _where(line) -> str:
+    return f"Batches of {line.batch_size} with {line.sequence_length} tokens each"
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _verdict(line) -> str:
+    spread = f"{line.speedup_low:.2f} to {line.speedup_high:.2f} in the middle half of {line.repeats} pairs"
+    if line.speedup_low > 1:
+        return (
+            f"{line.speedup:.2f} times as fast as before ({spread}), {_time(line.compare_seconds)} before and "
+            f"{_time(line.seconds)} now; the arithmetic alone would give {line.flops_ratio:.2f}."
+        )
+    if line.speedup_high < 1:
+        return f"slower than before, {line.speedup:.2f} times as fast ({spread})."
+    return f"no difference can be told; the measured ratio is {line.speedup:.2f} ({spread}), which may be 1."
+
+
+def _arithmetic(line) -> str:
+    of = f"With {line.sequence_length} tokens"
+    if line.flops_ratio == 1:
+        return f"{of} both models do the same arithmetic, so no difference is to be expected."
+    told = (
+        f"{of} the pruned model does {1 - 1 / line.flops_ratio:.1%} less arithmetic. All heads together did "
+        f"{line.heads_share:.0%} of it before, so where time goes with arithmetic, even a model without heads would be "
+        f"{1 / (1 - line.heads_share):.1f} times as fast, no more."
+    )
+    return told if line.flops_ratio >= LITTLE else f"{told} So little is lost among what else takes time."
