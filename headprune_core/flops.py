@@ -43,6 +43,7 @@ def tokens_of(model: PrunableModel, sequence_length: int | None) -> int:
 
 
 def _multiply_adds(row) -> int:
-    """Of a row's four projections, for one token."""
-    inward = sum(part.features.size * width(part.module)[0] for part in (row.q, row.k, row.v))
-    return inward + row.out.features.size * width(row.out.module)[1]
+    """Of a row's four projections, for one token; none where no head is left, whose layers have no weights."""
+    pairs = [(part, width(part.module)[0]) for part in (row.q, row.k, row.v) if part.features.size]
+    pairs += [(part, width(part.module)[1]) for part in (row.out,) if part.features.size]
+    return sum(part.features.size * other for part, other in pairs)

@@ -3,6 +3,8 @@
 import pandas as pd
 
 LITTLE = 1.1  # a ratio of operations below this is lost among what else takes time
+NOTICED = 0.03  # two copies of one model differ by this much, wherever their weights happen to lie
+FULL = 0.8  # of the gain that arithmetic promises counts as all of it
 SMALL = 8  # examples in a batch that leave arithmetic a small part of the work
 
 
@@ -18,9 +20,9 @@ def latency_words(frame: pd.DataFrame) -> list[str]:
     told = [f"{_where(line)}: {_verdict(line)}" for line in lines]
     told += [_arithmetic(line) for line in lines if line.batch_size == lines[0].batch_size]
     pruned = [line for line in lines if line.flops_ratio > 1]
-    if pruned and not any(line.speedup_low > 1 for line in pruned):
+    if pruned and not any(_faster(line) for line in pruned):
         told.append("No speed-up is to be expected on this device: what pruning gains here is a smaller model.")
-    behind = [line.batch_size for line in pruned if line.batch_size <= SMALL and line.speedup_high < line.flops_ratio]
+    behind = [line.batch_size for line in pruned if line.batch_size <= SMALL and _falls_short(line)]
     if behind:
         told.append(
             f"In batches of {_listed(behind)} the saved arithmetic does not come back in full as time: starting every layer "
@@ -43,14 +45,23 @@ def _time(seconds: float) -> str:
 
 def _verdict(line) -> str:
     spread = f"{line.speedup_low:.2f} to {line.speedup_high:.2f} in the middle half of {line.repeats} pairs"
-    if line.speedup_low > 1:
+    if _faster(line):
         return (
             f"{line.speedup:.2f} times as fast as before ({spread}), {_time(line.compare_seconds)} before and "
             f"{_time(line.seconds)} now; the arithmetic alone would give {line.flops_ratio:.2f}."
         )
-    if line.speedup_high < 1:
+    if line.speedup_high < 1 and line.speedup <= 1 - NOTICED:
         return f"slower than before, {line.speedup:.2f} times as fast ({spread})."
-    return f"no difference can be told; the measured ratio is {line.speedup:.2f} ({spread}), which may be 1."
+    return f"no difference to be told from chance; the measured ratio is {line.speedup:.2f} ({spread})."
+
+
+def _faster(line) -> bool:
+    return line.speedup_low > 1 and line.speedup >= 1 + NOTICED
+
+
+def _falls_short(line) -> bool:
+    gain, promised = line.speedup - 1, line.flops_ratio - 1
+    return line.speedup_high < line.flops_ratio and gain < FULL * promised
 
 
 def _arithmetic(line) -> str:
