@@ -18,6 +18,7 @@ from .halving import Halving, successive_halving
 from .judgements import verdicts
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
+from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -25,6 +26,7 @@ from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
 from .scores.stability import RankStability, rank_stability, split_half
 from .store import Store
+from .surgery import Cut, plan_cut, prune_heads
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ __all__ = [
     "Cancelled",
     "Criterion",
     "Curves",
+    "Cut",
     "Estimate",
     "GreedyTrajectory",
     "Halving",
@@ -49,6 +52,7 @@ __all__ = [
     "LeaveOneOut",
     "MaskEvaluation",
     "Orthogonality",
+    "Proof",
     "PrunableModel",
     "RankStability",
     "Recommendation",
@@ -72,6 +76,9 @@ __all__ = [
     "measure_curves",
     "nested_masks",
     "orthogonality",
+    "plan_cut",
+    "prove",
+    "prune_heads",
     "prune_mask",
     "random_masks",
     "rank_stability",
