@@ -22,6 +22,7 @@ from .latency import measure_latency
 from .latency_words import latency_words
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
+from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -29,6 +30,7 @@ from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
 from .scores.stability import RankStability, rank_stability, split_half
 from .store import Store
+from .surgery import Cut, plan_cut, prune_heads
 
 __version__ = "0.1.0"
 
@@ -43,6 +45,7 @@ __all__ = [
     "Cancelled",
     "Criterion",
     "Curves",
+    "Cut",
     "Estimate",
     "GreedyTrajectory",
     "Halving",
@@ -53,6 +56,7 @@ __all__ = [
     "LeaveOneOut",
     "MaskEvaluation",
     "Orthogonality",
+    "Proof",
     "PrunableModel",
     "RankStability",
     "Recommendation",
@@ -80,6 +84,9 @@ __all__ = [
     "nested_masks",
     "orthogonality",
     "parameter_table",
+    "plan_cut",
+    "prove",
+    "prune_heads",
     "prune_mask",
     "random_masks",
     "rank_stability",
