@@ -10,7 +10,7 @@ from .scores.importance import REDUCTIONS
 from .scores.objectives import OBJECTIVES
 from .surgery import INSIDE_GROUPS
 
-BENCHES = ("scores", "entropy", "estimate", "curves", "greedy", "alpha")
+BENCHES = ("scores", "entropy", "estimate", "curves", "greedy", "alpha", "latency")
 
 
 def parser(commands: dict[str, Callable]) -> argparse.ArgumentParser:

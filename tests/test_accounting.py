@@ -90,16 +90,20 @@ def unloaded(printed: Printed) -> torch.nn.Module:
         return printed.build(printed.config)
 
 
-def without_heads(printed: Printed, seed: int = 0) -> torch.nn.Module:
+def some_heads(shape: tuple[int, int], removed: int) -> np.ndarray:
+    """A random mask, False for so many heads."""
+    order = np.random.default_rng(0).permutation(shape[0] * shape[1])
+    return order.reshape(shape) >= removed
+
+
+def without_heads(printed: Printed) -> torch.nn.Module:
     """The model without as many random heads, their features cut out of its projections."""
     model = unloaded(printed)
     rows = FAMILIES[printed.family].projections(model)
     heads = printed.config.num_attention_heads
     size = rows[0][0].weight.shape[0] // heads
-    gone = np.zeros(len(rows) * heads, bool)
-    gone[np.random.default_rng(seed).choice(len(gone), printed.removed, replace=False)] = True
-    for (*inward, out), row in zip(rows, gone.reshape(len(rows), heads), strict=True):
-        left = size * int((~row).sum())
+    for (*inward, out), kept in zip(rows, some_heads((len(rows), heads), printed.removed), strict=True):
+        left = size * int(kept.sum())
         for projection in inward:
             projection.weight = torch.nn.Parameter(projection.weight[:left])
             projection.bias = torch.nn.Parameter(projection.bias[:left])
@@ -120,6 +124,14 @@ def test_the_papers_tables_come_out_to_the_printed_digit(which):
     printed = PRINTED[which]
     table = hp.parameter_table(unloaded(printed), without_heads(printed))
     assert as_printed(table) == [line.strip() for line in printed.lines.splitlines()]
+
+
+@pytest.mark.parametrize("which", PRINTED)
+def test_pruned_models_are_those_of_the_papers(which):
+    printed = PRINTED[which]
+    model = hp.PrunableModel(unloaded(printed))
+    pruned = hp.prune_heads(model, some_heads(model.grid.shape, printed.removed))
+    assert as_printed(hp.parameter_table(model, pruned)) == [line.strip() for line in printed.lines.splitlines()]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

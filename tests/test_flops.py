@@ -1,5 +1,6 @@
 """Operations per token against PyTorch's own counter, as a model runs."""
 
+import numpy as np
 import pytest
 import torch
 from tiny import FAMILIES, tiny
@@ -13,7 +14,7 @@ COUNTED = sorted({*FAMILIES} - {"gpt-oss", "vit", "deit"})  # experts are no lin
 
 
 def counted(model, inputs) -> dict[str, int]:
-    """Operator -> operations of one forward pass on the meta device, where attention falls into its products."""
+    """Operator -> operations of one forward pass."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.logits(inputs)
     return {str(name): count for name, count in counter.get_flop_counts()["Global"].items()}
@@ -32,6 +33,21 @@ def test_operations_are_those_that_pytorch_counts(family, length):
     model = hp.PrunableModel(tiny(family))
     found = sum(counted(model, example_inputs(model, 2, length)).values()) / (2 * length)
     assert hp.flops_per_token(model, length) == pytest.approx(found, rel=1e-9)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "modernbert", "gpt2", "gpt-neox", "qwen3", "t5", "bart-classifier"])
+@pytest.mark.usefixtures("explicit")
+def test_a_pruned_model_is_counted_as_it_is(family):
+    model = hp.PrunableModel(tiny(family))
+    mask = np.random.default_rng(0).random(model.grid.shape) < 0.5
+    mask[-1], mask[0] = mask.shape[0] == 1, True  # a row without heads, where there are several
+    mask[0, 1] = False
+    pruned = hp.prune_heads(model, mask)
+    found = sum(counted(pruned, example_inputs(pruned, 2, 20)).values()) / 40
+    assert hp.flops_per_token(pruned, 20) == pytest.approx(found, rel=1e-9)
+    assert head_flops_per_token(pruned, 20) < head_flops_per_token(model, 20)
+    others = [hp.flops_per_token(one, 20) - head_flops_per_token(one, 20) for one in (model, pruned)]
+    assert others[0] == pytest.approx(others[1])
 
 
 @pytest.mark.parametrize("family", ["vit", "deit"])
