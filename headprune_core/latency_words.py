@@ -20,7 +20,7 @@ def latency_words(frame: pd.DataFrame) -> list[str]:
     told = [f"{_where(line)}: {_verdict(line)}" for line in lines]
     told += [_arithmetic(line) for line in lines if line.batch_size == lines[0].batch_size]
     pruned = [line for line in lines if line.flops_ratio > 1]
-    if pruned and not any(_faster(line) for line in pruned):
+    if pruned and not any(_faster(line) or _open(line) for line in pruned):
         told.append("No speed-up is to be expected on this device: what pruning gains here is a smaller model.")
     behind = [line.batch_size for line in pruned if line.batch_size <= SMALL and _falls_short(line)]
     if behind:
@@ -52,11 +52,22 @@ def _verdict(line) -> str:
         )
     if line.speedup_high < 1 and line.speedup <= 1 - NOTICED:
         return f"slower than before, {line.speedup:.2f} times as fast ({spread})."
+    if _open(line):
+        return (
+            f"too unsteady to tell; the measured ratio is {line.speedup:.2f} ({spread}), which leaves room for no gain and for "
+            f"the {line.flops_ratio:.2f} that the arithmetic alone would give. Measure again when the machine has nothing else "
+            "to do."
+        )
     return f"no difference to be told from chance; the measured ratio is {line.speedup:.2f} ({spread})."
 
 
 def _faster(line) -> bool:
     return line.speedup_low > 1 and line.speedup >= 1 + NOTICED
+
+
+def _open(line) -> bool:
+    """Whether the measurement allows both no gain and all of the gain that arithmetic promises."""
+    return line.flops_ratio >= 1 + NOTICED and line.speedup_low <= 1 and line.speedup_high >= line.flops_ratio
 
 
 def _falls_short(line) -> bool:
@@ -73,4 +84,4 @@ def _arithmetic(line) -> str:
         f"{line.heads_share:.0%} of it before, so where time goes with arithmetic, even a model without heads would be "
         f"{1 / (1 - line.heads_share):.1f} times as fast, no more."
     )
-    return told if line.flops_ratio >= LITTLE else f"{told} So little is lost among what else takes time."
+    return told if line.flops_ratio >= LITTLE else f"{told} That is too little to notice beside all else that takes time."

@@ -204,9 +204,16 @@ def test_words_say_why_there_is_no_speed_up():
     assert "No speed-up is to be expected" not in told
     assert told.count("less arithmetic") == 1
     little = hp.latency_words(frame_of(flops_ratio=1.05, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
-    assert "So little is lost among what else takes time." in little[1]
+    assert "That is too little to notice beside all else that takes time." in little[1]
     same = hp.latency_words(frame_of(flops_ratio=1.0, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
     assert same[1:] == ["With 128 tokens both models do the same arithmetic, so no difference is to be expected."]
+
+
+def test_words_say_when_the_machine_was_too_unsteady():
+    told = hp.latency_words(frame_of(speedup=1.3, speedup_low=0.7, speedup_high=1.8))
+    assert "too unsteady to tell; the measured ratio is 1.30 (0.70 to 1.80" in told[0]
+    assert "Measure again when the machine has nothing else to do." in told[0]
+    assert not any("No speed-up is to be expected" in sentence for sentence in told)
 
 
 def test_words_of_one_model_alone():
