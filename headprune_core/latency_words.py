@@ -54,9 +54,9 @@ def _verdict(line) -> str:
         return f"slower than before, {line.speedup:.2f} times as fast ({spread})."
     if _open(line):
         return (
-            f"too unsteady to tell; the measured ratio is {line.speedup:.2f} ({spread}), which leaves room for no gain and for "
-            f"the {line.flops_ratio:.2f} that the arithmetic alone would give. Measure again when the machine has nothing else "
-            "to do."
+            f"too unsteady to tell; the measured ratio is {line.speedup:.2f} ({spread}), which leaves room for no gain and "
+            f"for the {line.flops_ratio:.2f} that the arithmetic alone would give. Measure again when the machine has "
+            "nothing else to do."
         )
     return f"no difference to be told from chance; the measured ratio is {line.speedup:.2f} ({spread})."
 
