@@ -47,3 +47,19 @@ def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored():
     for metric in ("his", "ae", "gnorm"):
         assert getattr(scores, metric).shape == (30, 9)
         assert getattr(scores, metric).min() > 0
+
+
+@installed
+@pytest.mark.filterwarnings("ignore:removed with the rest of their key-value groups")
+def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(tmp_path):
+    model = hp.PrunableModel.from_pretrained("smollm2", device="cpu")
+    mask = np.random.default_rng(0).random((30, 9)) < 0.8
+    mask[4] = False
+    pruned = hp.prune_heads(model, mask, inside_groups="remove")
+    assert pruned.grid.kept.sum() % 3 == 0
+    pruned.save_pretrained(tmp_path / "smaller")
+    back = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
+    examples = hp.load_examples(["The capital of France is Paris, and the capital of Italy is Rome."], size=1)
+    proof = hp.prove(model, pruned, examples, reloaded=back)
+    assert proof.difference < 1e-5
+    assert proof.equal == 1
