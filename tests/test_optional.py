@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import headprune_core as hp
 from headprune_core import optional
+from headprune_core.evaluation import gates
+from headprune_core.probe import Probe, probing
 
 ROOT = Path(__file__).resolve().parent.parent
 installed = pytest.mark.skipif(
@@ -59,7 +62,10 @@ def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(tmp_path):
     assert pruned.grid.kept.sum() % 3 == 0
     pruned.save_pretrained(tmp_path / "smaller")
     back = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
-    examples = hp.load_examples(["The capital of France is Paris, and the capital of Italy is Rome."], size=1)
-    proof = hp.prove(model, pruned, examples, reloaded=back)
-    assert proof.difference < 1e-5
-    assert proof.equal == 1
+    # as the library runs it: in packed kernels the masked model alone moves by 5e-3, so much does it amplify rounding
+    inputs = {"input_ids": torch.tensor([model.tokenizer("The capital of France is Paris.")["input_ids"]])}
+    with torch.no_grad(), probing(Probe(gates=gates(model, pruned.grid.kept))):
+        masked = model.logits(inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(pruned.logits(inputs), masked, rtol=0, atol=1e-5)
+        assert torch.equal(back.logits(inputs), pruned.logits(inputs))
