@@ -40,6 +40,7 @@ from .constraints import heads_named
 from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
+from .folders import check_replaceable
 from .judgements import summary
 from .models import find_device
 from .rankings import read_ranking
@@ -203,6 +204,8 @@ def prune(options) -> tuple[Document, str]:
         raise HeadPruneError(
             f"criterion {asked.name} takes a run of its own ({asked.made_by}); expected one that scores give"
         )
+    if options.out_folder:
+        check_replaceable(Path(options.out_folder))
     model, scores = _scored(options, metrics=asked.needs or ("ae",))
     ranking = asked.rank(scores, options.alpha, np.random.default_rng(options.seed))
     mask = prune_mask(ranking, options.sparsity, **_constraints(options, model.grid))

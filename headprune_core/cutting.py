@@ -185,7 +185,7 @@ def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
             setattr(row.module, name, new * row.head_size)
     read = {"num_attention_heads": heads, "num_key_value_heads": groups}
     read = {name: number for name, number in read.items() if name in forward.__code__.co_names}
-    if read:
+    if read and hasattr(row.module, "config"):
         row.module.config = _RowConfig(row.module.config, **read)
 
 

@@ -31,7 +31,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
     be written.
     """
     folder = Path(folder).expanduser().absolute()
-    _check_replaceable(folder)
+    check_replaceable(folder)
     beside = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +96,8 @@ def load_pruned(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, objec
     return model, tokenizer, grids[-1], chart.task
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Nothing but a model may be written over."""
+def check_replaceable(folder: Path) -> None:
+    """Raise HeadPruneError where `folder` holds anything but a model that may be written over."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise HeadPruneError(
             f"{folder} is no folder; expected a new or empty one, or one with a model that is to be replaced"

@@ -276,7 +276,7 @@ def test_no_room_on_the_disk_leaves_nothing_broken(before, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(
-            hp.HeadPruneError, match="could not be written to .* make room there, or choose another"
+            hp.HeadPruneError, match=r"could not be written to .* make room there, or choose another"
         ) as refusal:
             pruned.save_pretrained(tmp_path / "model")
     finally:
