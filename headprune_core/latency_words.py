@@ -3,7 +3,7 @@
 import pandas as pd
 
 LITTLE = 1.1  # a ratio of operations below this is lost among what else takes time
-NOTICED = 0.03  # two copies of one model differ by this much, wherever their weights happen to lie
+NOTICED = 0.03  # two copies of one model differ by nearly this much on a machine with little else to do
 FULL = 0.8  # of the gain that arithmetic promises counts as all of it
 SMALL = 8  # examples in a batch that leave arithmetic a small part of the work
 
