@@ -1,5 +1,6 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
+from .accounting import parameter_table
 from .alpha import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
 from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
 from .alpha_surface import AlphaSurface, alpha_surface
@@ -12,12 +13,16 @@ from .curves import Curves, measure_curves, sparsity_curves
 from .errors import Cancelled, HeadPruneError, HeadPruneWarning
 from .evaluation import MaskEvaluation, evaluate_masks
 from .examples import load_examples
+from .flops import flops_per_token
 from .gradient_shift import gradient_shift
 from .greedy import GreedyTrajectory, greedy_gnorm
 from .halving import Halving, successive_halving
 from .judgements import verdicts
+from .latency import measure_latency
+from .latency_words import latency_words
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
+from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -25,6 +30,7 @@ from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
 from .scores.stability import RankStability, rank_stability, split_half
 from .store import Store
+from .surgery import Cut, plan_cut, prune_heads
 
 __version__ = "0.1.0"
 
@@ -39,6 +45,7 @@ __all__ = [
     "Cancelled",
     "Criterion",
     "Curves",
+    "Cut",
     "Estimate",
     "GreedyTrajectory",
     "Halving",
@@ -49,6 +56,7 @@ __all__ = [
     "LeaveOneOut",
     "MaskEvaluation",
     "Orthogonality",
+    "Proof",
     "PrunableModel",
     "RankStability",
     "Recommendation",
@@ -63,15 +71,22 @@ __all__ = [
     "distinct_masks",
     "estimate_scoring",
     "evaluate_masks",
+    "flops_per_token",
     "gradient_shift",
     "greedy_gnorm",
     "hies",
     "interval_at",
+    "latency_words",
     "leave_one_out",
     "load_examples",
     "measure_curves",
+    "measure_latency",
     "nested_masks",
     "orthogonality",
+    "parameter_table",
+    "plan_cut",
+    "prove",
+    "prune_heads",
     "prune_mask",
     "random_masks",
     "rank_stability",

@@ -1,4 +1,4 @@
-"""The command line: `python -m headprune_core score | alpha | curves | greedy | bench`, on the embedded model or any other.
+"""The command line: `python -m headprune_core score | alpha | curves | greedy | prune | bench`, on any model and text.
 
 Each command prints a short table for people, or one JSON document with --json, and writes that document to --out.
 """
@@ -6,6 +6,7 @@ Each command prints a short table for people, or one JSON document with --json, 
 import importlib
 import json
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from . import (
     greedy_gnorm,
     leave_one_out,
     load_examples,
+    prove,
+    prune_heads,
     prune_mask,
     random_masks,
     recommend,
@@ -34,11 +37,14 @@ from . import (
 from .alpha_words import recommendation_words
 from .arguments import parser
 from .constraints import heads_named
+from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
+from .folders import check_replaceable
 from .judgements import summary
 from .models import find_device
 from .rankings import read_ranking
+from .surgery_words import surgery_document, surgery_words
 
 Document = dict[str, object]
 RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
@@ -191,6 +197,31 @@ def greedy(options) -> tuple[Document, str]:
     return document, f"{table}\n\n{words}"
 
 
+def prune(options) -> tuple[Document, str]:
+    """Remove heads for good, save the smaller model, and compare it with the masked one on held-out examples."""
+    asked = find_criterion(options.criterion)
+    if asked.made_by is not None:
+        raise HeadPruneError(
+            f"criterion {asked.name} takes a run of its own ({asked.made_by}); expected one that scores give"
+        )
+    if options.out_folder:
+        check_replaceable(Path(options.out_folder))
+    model, scores = _scored(options, metrics=asked.needs or ("ae",))
+    ranking = asked.rank(scores, options.alpha, np.random.default_rng(options.seed))
+    mask = prune_mask(ranking, options.sparsity, **_constraints(options, model.grid))
+    pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
+    with tempfile.TemporaryDirectory() as passing:
+        folder = Path(options.out_folder or Path(passing) / "model")
+        pruned.save_pretrained(folder)
+        reloaded = PrunableModel.from_pretrained(str(folder), device=options.device, dtype=str(pruned.model.dtype)[6:])
+        proof = prove(model, pruned, _evaluation(options), reloaded=reloaded, progress=_progress(options))
+    document = {"model": options.model, "folder": options.out_folder, "criterion": asked.name}
+    document |= {"alpha": options.alpha, "sparsity": options.sparsity}
+    where = f"saved to {options.out_folder}" if options.out_folder else "not saved; --out-folder FOLDER saves it"
+    lines = [f"criterion   {asked.label}", *surgery_words(model, pruned, proof), where]
+    return document | surgery_document(model, pruned, proof), "\n".join(lines)
+
+
 def bench(options) -> tuple[Document, str]:
     """Speed and memory against a plain reference, as ratios within one run."""
     try:
@@ -287,7 +318,7 @@ def _grid(values: np.ndarray) -> str:
     return "\n".join([head, *(f"{r:>5} " + " ".join(f"{v:8.4f}" for v in row) for r, row in enumerate(values))])
 
 
-COMMANDS = {run.__name__: run for run in (score, alpha, curves, greedy, bench)}
+COMMANDS = {run.__name__: run for run in (score, alpha, curves, greedy, prune, bench)}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Where the heads of a model are: its attention rows, the four projections around each, and which features are whose.
 
 A row is an attention module that owns weights; a layer is one attention call of the forward pass. They differ where
-layers share weights (ALBERT: one row, twelve layers). Rows and heads keep their numbers for ever.
+layers share weights (ALBERT: one row, twelve layers). Rows and heads keep their numbers for ever, after surgery too.
 """
 
 from collections import Counter
@@ -12,6 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from .errors import HeadPruneError
+
+PARTS = ("q", "k", "v", "out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +35,32 @@ class Projection:
 
     def blocks(self, outputs: bool) -> list[Tensor]:
         """Each head's part of the weight: its output features (outputs True) or its input features."""
+        if not self.heads:  # after surgery the layer of a row without heads has no weight
+            return []
         weight = self.module.weight
         along = int(outputs == isinstance(self.module, Conv1D))  # a Conv1D keeps its weight the other way round
         return [weight.index_select(along, torch.as_tensor(f, device=weight.device)) for f in self.features]
 
 
 @dataclass(frozen=True, eq=False)
+class Remains:
+    """What surgery left of a row, by original head number.
+
+    layout: for "q", "k", "v" and "out" the features (heads, size) before any head was removed. present: heads whose weights
+    are there. kept: those of them that work; the others only share keys and values with one, and their output weights are 0.
+    """
+
+    layout: Mapping[str, np.ndarray]
+    present: tuple[int, ...]
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class AttentionRow:
     """One attention module: its path, its heads, the four projections around them, and what it attends to.
 
-    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross".
+    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross". remains: None where no head was removed. The
+    projections number the features that are there now; heads and kv_heads count those of the original.
     """
 
     name: str
@@ -50,14 +70,35 @@ class AttentionRow:
     v: Projection
     out: Projection
     kind: str = "self"
+    remains: Remains | None = None
 
     @property
     def heads(self) -> int:
-        return self.q.heads
+        return len(self.layout["q"])
 
     @property
     def kv_heads(self) -> int:
-        return self.k.heads
+        return len(self.layout["k"])
+
+    @property
+    def layout(self) -> Mapping[str, np.ndarray]:
+        """The features (heads, size) of "q", "k", "v" and "out" in the original."""
+        return {part: getattr(self, part).features for part in PARTS} if self.remains is None else self.remains.layout
+
+    @property
+    def present(self) -> np.ndarray:
+        """The numbers of the heads whose weights are there."""
+        return np.arange(self.heads) if self.remains is None else np.array(self.remains.present, int)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """bool (heads,): those that work."""
+        return np.isin(np.arange(self.heads), np.arange(self.heads) if self.remains is None else self.remains.kept)
+
+    @property
+    def kv_group(self) -> np.ndarray:
+        """(heads,) the key-value head that each query head reads."""
+        return np.arange(self.heads) * self.kv_heads // self.heads
 
     @property
     def head_size(self) -> int:
@@ -66,6 +107,8 @@ class AttentionRow:
     @property
     def parameters_per_head(self) -> float:
         """Weights and biases that go with one head: its q rows, its share of a k and a v block, its output columns."""
+        if not len(self.present):
+            return 0.0
         share = self.kv_heads / self.heads
         blocks = ((self.q, 1.0), (self.k, share), (self.v, share))
         inward = sum(part * p.features.shape[1] * _rows(p.module) for p, part in blocks)
@@ -111,17 +154,31 @@ class HeadGrid:
         """The same grid on a copy of the model, whose modules `to` gives."""
         rows = []
         for row in self.rows:
-            parts = {p: Projection(to[getattr(row, p).module], getattr(row, p).features) for p in ("q", "k", "v", "out")}
+            parts = {p: Projection(to[getattr(row, p).module], getattr(row, p).features) for p in PARTS}
             rows.append(replace(row, module=to[row.module], **parts))
         return HeadGrid(tuple(rows), self.layers)
 
     @property
     def kv_group(self) -> np.ndarray:
-        return np.stack([np.arange(row.heads) * row.kv_heads // row.heads for row in self.rows])
+        return np.stack([row.kv_group for row in self.rows])
 
     @property
     def parameters_per_head(self) -> np.ndarray:
-        return np.stack([np.full(row.heads, row.parameters_per_head) for row in self.rows])
+        there = [np.isin(np.arange(row.heads), row.present) for row in self.rows]
+        return np.stack([here * row.parameters_per_head for here, row in zip(there, self.rows, strict=True)])
+
+    @property
+    def kept(self) -> np.ndarray:
+        return np.stack([row.kept for row in self.rows])
+
+    def check_whole(self, what: str) -> None:
+        """Raise HeadPruneError where heads were removed for good, since `what` takes a model that has them all."""
+        gone = int((~self.kept).sum())
+        if gone:
+            raise HeadPruneError(
+                f"{what} needs a model with all its heads, and {gone} of {self.kept.size} were removed from this one; use "
+                "the model from before, and masks"
+            )
 
 
 def linear_layers(model: nn.Module) -> list[nn.Module]:

@@ -8,8 +8,9 @@ from .criteria import find_criterion
 from .scores.entropy import KINDS
 from .scores.importance import REDUCTIONS
 from .scores.objectives import OBJECTIVES
+from .surgery import INSIDE_GROUPS
 
-BENCHES = ("scores", "entropy", "estimate", "curves", "greedy", "alpha")
+BENCHES = ("scores", "entropy", "estimate", "curves", "greedy", "alpha", "latency")
 
 
 def parser(commands: dict[str, Callable]) -> argparse.ArgumentParser:
@@ -23,7 +24,7 @@ def parser(commands: dict[str, Callable]) -> argparse.ArgumentParser:
         if name != "bench":
             _common(command)
         _OWN[name](command.add_argument)
-        if name != "score" and name != "bench":
+        if name not in ("score", "prune", "bench"):
             command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
         command.add_argument("--out", help="a file for the JSON document")
         command.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
@@ -36,10 +37,15 @@ def _score(add) -> None:
 
 def _alpha(add) -> None:
     _mix(add)
-    add("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
+    _rules(add)
     add("--measure", action="store_true", help="measure every mask along alpha on held-out texts, and choose one")
     add("--keep", choices=["low", "high"], default="low", help="which entropy is worth keeping (default low)")
     add("--scale", choices=["layer", "global"], default="layer", help="what scores are scaled within (default layer)")
+
+
+def _rules(add) -> None:
+    """What masks obey."""
+    add("--sparsity", type=float, default=0.3, help="share of heads to remove (default 0.3)")
     add("--min-heads-per-layer", type=int, default=0, help="heads that every layer keeps at least (default 0)")
     heads = "row.head, as in 0.3, or a whole row, as in 0"
     add("--protect", nargs="+", default=[], metavar="HEAD", help=f"heads that stay in any case: {heads}")
@@ -67,12 +73,28 @@ def _greedy(add) -> None:
     add("--stop-at-inflection", action="store_true", help="end where accuracy falls for good")
 
 
+def _prune(add) -> None:
+    _mix(add)
+    _rules(add)
+    ready = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
+    words = f"of {', '.join(ready)}; hies@0.25 for another alpha (default hies)"
+    add("--criterion", default="hies", type=_method, metavar="NAME", help=words)
+    add("--seed", type=int, default=0, help="for criterion random (default 0)")
+    add(
+        "--inside-groups",
+        choices=INSIDE_GROUPS,
+        default="gate",
+        help="where heads share keys and values and only some go: these lose their effect alone, all stay, or all go",
+    )
+    add("--out-folder", help="where the pruned model goes: a new or empty folder (default: it is only tried out)")
+
+
 def _bench(add) -> None:
     add("what", choices=BENCHES, help="what to measure")
     add("--device", default="cpu", help="'cpu', 'cuda' or 'auto' (default cpu)")
 
 
-_OWN = {"score": _score, "alpha": _alpha, "curves": _curves, "greedy": _greedy, "bench": _bench}
+_OWN = {"score": _score, "alpha": _alpha, "curves": _curves, "greedy": _greedy, "prune": _prune, "bench": _bench}
 
 
 def _mix(add) -> None:

@@ -83,7 +83,7 @@ def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Ba
     try:
         result = work(batch)
     except (MemoryError, RuntimeError) as caught:
-        if not _out_of_memory(caught):
+        if not out_of_memory(caught):
             raise
         error = (str(caught).splitlines() or ["out of memory"])[0][:100]
     if error is None:
@@ -100,7 +100,8 @@ def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Ba
         yield from in_parts(half, work)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what went wrong, by the words of the device."""
     words = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 

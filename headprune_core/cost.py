@@ -44,7 +44,7 @@ class Cost:
     """What one forward pass does: per token of the text, per token of the target (if any), and once per example.
 
     calls: linear layers called. attention: the attention calls' heads times head sizes added up. logits: of one token, 0
-    for classification.
+    for classification. image_tokens: what attention sees of an image, 0 where texts are read.
     """
 
     token: Part
@@ -53,6 +53,7 @@ class Cost:
     calls: int
     attention: int
     logits: int
+    image_tokens: int = 0
 
     def of(self, examples: int, tokens: int, targets: int = 0) -> Part:
         """The part of a batch."""
@@ -79,7 +80,8 @@ def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | 
         logits = outputs if last else 0
         parts[where] += share * Part(inputs * outputs, outputs + (LOGITS - 1) * logits)
     width = sum(call.query.shape[1] * call.query.shape[3] for call in attention_calls)
-    return Cost(parts[tokens], parts[targets], parts["example"], len(linear_calls), width, logits)
+    image = max((call.query.shape[2] for call in attention_calls), default=0) if tokens is None else 0
+    return Cost(parts[tokens], parts[targets], parts["example"], len(linear_calls), width, logits, image)
 
 
 def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype: str | None = None) -> Estimate:

@@ -37,26 +37,41 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     inputs = trial_inputs(model)
     own = _own_logits(model, inputs)
     model.set_attn_implementation(ATTENTION)
-    trial = Trial()
-    layers = linear_layers(model)
+    trial, logits = _tried(model, inputs)
+    grid = head_grid(model, trial)
+    task = _task(model, logits, grid)
+    _check_same(name, own, logits)
+    return grid, task, _ready(model, grid, trial)
+
+
+def heads_known(model: PreTrainedModel, grid: HeadGrid) -> Cost:
+    """The same for a model whose grid is known, as surgery leaves it: switches the attention function, returns the cost."""
+    model.set_attn_implementation(ATTENTION)
+    trial, _ = _tried(model, trial_inputs(model))
+    return _ready(model, grid, trial)
+
+
+def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[Trial, Tensor | None]:
+    """What happens in a run on `inputs`, and the logits."""
+    trial, layers = Trial(), linear_layers(model)
     for layer in layers:
         watch_projection(layer)
     try:
         probe = Probe(on_attention=trial.on_attention, on_projection=trial.on_projection)
         with probing(probe), torch.enable_grad():
             logits = _run(model, inputs)
-        logits = None if logits is None else logits.detach()
     finally:
         for layer in layers:
             unwatch_projection(layer)
-    grid = head_grid(model, trial)
-    task = _task(model, logits, grid)
-    _check_same(name, own, logits)
+    return trial, None if logits is None else logits.detach()
+
+
+def _ready(model: PreTrainedModel, grid: HeadGrid, trial: Trial) -> Cost:
+    """Watch the projections from now on; what a forward pass costs."""
     for projection in {p.module for row in grid.rows for p in (row.q, row.k, row.v)}:
         watch_projection(projection)
-    images = model.main_input_name == "pixel_values"
-    sizes = (None, None) if images else (TOKENS, TOKENS - 2)
-    return grid, task, count_cost(trial.linear_calls, trial.attention_calls, *sizes)
+    sizes = (None, None) if model.main_input_name == "pixel_values" else (TOKENS, TOKENS - 2)
+    return count_cost(trial.linear_calls, trial.attention_calls, *sizes)
 
 
 def trial_inputs(model: PreTrainedModel) -> dict[str, Tensor]:

@@ -67,13 +67,15 @@ def evaluate_masks(
 
     dtype "bfloat16" runs the matrix products in that precision; None as loaded. store: where answers are looked up before
     they are computed, and kept. on_part is given the results on the examples done so far (all masks alike) after every batch
-    but the last. Raises HeadPruneError for masks of another shape.
+    but the last. Heads that surgery has removed are gone, whatever a mask says of them. Raises HeadPruneError for masks of
+    another shape.
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
         raise HeadPruneError(f"masks have shape {masks.shape}; expected (M, {model.grid.shape[0]}, {model.grid.shape[1]})")
     whole = np.ones((1, *model.grid.shape), bool)
-    distinct, which = np.unique(np.concatenate([whole, masks]), axis=0, return_inverse=True)
+    masks = np.concatenate([whole, masks]) & model.grid.kept
+    distinct, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.ravel()
     encoded = encode(model, examples)
     width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
@@ -158,9 +160,9 @@ def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray, recall: 
 
 
 def gates(model: PrunableModel, mask: np.ndarray) -> dict[torch.nn.Module, torch.Tensor]:
-    """Factors (H, 1) on the heads' outputs, for rows that lose a head."""
-    rows = zip(model.grid.rows, mask, strict=True)
-    return {row.module: torch.tensor(kept, device=model.device)[:, None] for row, kept in rows if not kept.all()}
+    """Factors (H, 1) on the outputs of the heads that are there, for rows that lose one of them."""
+    rows = [(row.module, kept[row.present]) for row, kept in zip(model.grid.rows, mask, strict=True)]
+    return {module: torch.tensor(kept, device=model.device)[:, None] for module, kept in rows if not kept.all()}
 
 
 def token_answers(batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> np.ndarray:

@@ -133,6 +133,7 @@ def greedy_gnorm(
     stop_at_inflection where accuracy begins to fall for good; both need `evaluation`. on_part is given the run so far after
     every step; when `progress` raises Cancelled, the exception carries it as `.partial`.
     """
+    model.grid.check_whole("Greedy-Gnorm")
     heads = int(np.prod(model.grid.shape))
     most = -(-heads // max(heads_per_step, 1))
     if not 1 <= heads_per_step <= heads:

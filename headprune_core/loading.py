@@ -42,7 +42,7 @@ def load(source: str, revision: str | None, dtype: torch.dtype):
             model, tokenizer = embedded.load_model()
             return model.to(dtype), tokenizer
         if source == optional.SMOLLM2:
-            with _explained("SmolLM2", is_folder=True):
+            with explained("SmolLM2", is_folder=True):
                 return optional.load_smollm2(dtype)
         return _load(source, revision, dtype)
 
@@ -51,25 +51,30 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     """Config first (cheap, and it says which class), then weights, then tokenizer."""
     local = Path(source).expanduser()
     if source and local.is_dir():
-        source = str(local)
-        if not (local / "config.json").is_file():
-            raise HeadPruneError(f"the folder {source} holds no config.json; expected a folder that save_pretrained wrote")
-        if not any(local.glob("*.safetensors")):
-            others = sorted(p.name for p in local.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-            raise HeadPruneError(_no_safetensors(f"the folder {source}", others))
+        source = str(checked_folder(local))
     elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
-    with _explained(source, local.is_dir()):
+    with explained(source, local.is_dir()):
         config = AutoConfig.from_pretrained(source, **safe)
-        loader = _loader(source, config)
+        loader = loader_for(source, config)
         options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
-        return model, _processor(source, model, local.is_dir(), safe)
+        return model, processor(source, model, local.is_dir(), safe)
 
 
-def _processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
+def checked_folder(folder: Path) -> Path:
+    """`folder`, if it holds a configuration and weights that can be opened without running code."""
+    if not (folder / "config.json").is_file():
+        raise HeadPruneError(f"the folder {folder} holds no config.json; expected a folder that save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
+        raise HeadPruneError(_no_safetensors(f"the folder {folder}", others))
+    return folder
+
+
+def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
     """The tokenizer, or the image processor of a vision model; None where the folder has none."""
     images = model.main_input_name == "pixel_values"
     # without its files the library would make up a tokenizer that knows no word
@@ -89,7 +94,8 @@ def _check_complete(source: str, report: dict) -> None:
         )
 
 
-def _loader(source, config):
+def loader_for(source, config):
+    """The library's loader for the task of that configuration; HeadPruneError where we have none."""
     names = config.architectures or ["no architecture"]
     for ending, loader in LOADERS.items():
         if names[0].endswith(ending):
@@ -101,7 +107,7 @@ def _loader(source, config):
 
 
 @contextmanager
-def _explained(source: str, is_folder: bool):
+def explained(source: str, is_folder: bool):
     """Turn what the libraries raise while loading into one sentence each."""
     try:
         yield

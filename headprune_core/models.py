@@ -4,17 +4,22 @@ A wrapped model is never changed again, so it can be shared between threads; wha
 """
 
 import copy
+import json
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import optional
 from .anatomy import HeadGrid, linear_layers
-from .discovery import find_heads
+from .cost import Cost
+from .discovery import find_heads, heads_known
 from .errors import HeadPruneError
+from .folders import is_pruned, load_pruned, writing
 from .frozen import PackedWeights
+from .head_map import HEAD_MAP, head_map
 from .loading import load, quiet
 from .recall import make_recallable
 from .store import fingerprint
@@ -31,12 +36,21 @@ class PrunableModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
         """Wrap a loaded model: freeze it, put it in eval mode, find its heads. Works on the meta device too."""
-        self.model = model.eval().requires_grad_(False)
+        self._adopt(model, tokenizer, name, *find_heads(model.eval().requires_grad_(False)))
+
+    @classmethod
+    def of_heads(cls, model: PreTrainedModel, grid: HeadGrid, task: str, tokenizer=None, *, name=None) -> "PrunableModel":
+        """Wrap a model whose heads and task are known, as after surgery, where rows may differ in their heads."""
+        wrapped = cls.__new__(cls)
+        wrapped._adopt(model, tokenizer, name, grid, task, heads_known(model.eval().requires_grad_(False), grid))
+        return wrapped
+
+    def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
+        self.model = model
         self.tokenizer = tokenizer
         self.name = name or model.config._name_or_path or type(model).__name__
         self._autocast = False
-        self.grid: HeadGrid
-        self.grid, self.task, self.cost = find_heads(model)
+        self.grid, self.task, self.cost = grid, task, cost
         make_recallable(model, self.grid)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
@@ -47,7 +61,7 @@ class PrunableModel:
     def from_pretrained(
         cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
     ) -> "PrunableModel":
-        """Load "embedded", "smollm2" (where it is installed), a Hugging Face Hub id or a local folder.
+        """Load "embedded", "smollm2" (where it is installed), a Hugging Face Hub id or a local folder, a pruned model's too.
 
         CUDA, MPS or CPU is chosen by itself. Raises HeadPruneError where there is no such model, no safetensors file, or no
         head to reach.
@@ -55,15 +69,24 @@ class PrunableModel:
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
         source, place = str(source).strip(), find_device(device)
+        if is_pruned(source):
+            model, tokenizer, grid, task = load_pruned(source, getattr(torch, dtype))
+            return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=_display_name(source))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write safetensors, config and tokenizer to `folder`; `from_pretrained` reads them back."""
-        with quiet():
-            self.model.save_pretrained(folder)
+        """Write safetensors, config, tokenizer and, after surgery, the head map; `from_pretrained` reads them back.
+
+        They are written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where it
+        cannot be written, or holds anything but an earlier model.
+        """
+        with quiet(), writing(folder) as part:
+            self.model.save_pretrained(part)
             if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(folder)
+                self.tokenizer.save_pretrained(part)
+            if not self.grid.kept.all():
+                (part / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
@@ -87,7 +110,9 @@ class PrunableModel:
         """A digest of the weights, the configuration, the precision, and the library that computes with them."""
         config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
         tensors = (part for name, tensor in self.model.state_dict().items() for part in (name, tensor))
-        return fingerprint(torch.__version__, self.device.type, self._autocast, sorted(config.items(), key=str), *tensors)
+        heads = () if self.grid.kept.all() else (self.grid.kept,)
+        setting = torch.__version__, self.device.type, self._autocast, sorted(config.items(), key=str)
+        return fingerprint(*setting, *heads, *tensors)
 
     @cached_property
     def packed(self) -> PackedWeights:
@@ -115,9 +140,15 @@ class PrunableModel:
             for part, heads in parts.items():
                 bad = [h for h, block in enumerate(heads) if not torch.isfinite(block).all()]
                 if bad:
-                    return f"the {part} weights of row {row} ({row_name}), head {bad[0]}, hold NaN or infinite numbers"
+                    head = self._numbers(row, part)[bad[0]]
+                    return f"the {part} weights of row {row} ({row_name}), head {head}, hold NaN or infinite numbers"
         bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
         return f"the weights {bad[0]} hold NaN or infinite numbers" if bad else None
+
+    def _numbers(self, row: int, part: str) -> np.ndarray:
+        """The original numbers of a row's query and output blocks, or of its key and value blocks."""
+        there = self.grid.rows[row].present
+        return there if part in ("query", "output") else np.unique(self.grid.rows[row].kv_group[there])
 
     @property
     def device(self) -> torch.device:

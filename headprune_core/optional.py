@@ -40,4 +40,6 @@ def load_smollm2(dtype: torch.dtype):
 
     file = smollm2_file()
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    return AutoModelForCausalLM.from_pretrained(**source, dtype=dtype), AutoTokenizer.from_pretrained(**source)
+    model = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
+    model.hf_quantizer.remove_quantization_config(model)  # its weights are ordinary by now, and can be saved as such
+    return model, AutoTokenizer.from_pretrained(**source)

@@ -25,6 +25,7 @@ from .errors import HeadPruneError
 from .recall import current_pass
 
 ATTENTION = "headprune"
+HEADS_LEFT = "headprune_heads_left"  # surgery says so on an attention module: the original numbers of its heads
 # What some models ask of attention that neither SDPA nor the explicit softmax below does.
 FOREIGN = {"sinks": "attention sinks of its own kind", "indices": "sparse attention", "block_indices": "sparse attention"}
 
@@ -113,7 +114,10 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     if attention_mask is not None and attention_mask.dtype == torch.bool:
         # A padding query may have no key at all to look at; let it see them all, or softmax gives NaN.
         attention_mask = attention_mask | ~attention_mask.any(-1, keepdim=True)
+    left = getattr(module, HEADS_LEFT, None)
     if position_bias is not None:
+        if left is not None and position_bias.shape[1] > 1:  # one for all heads of the model, handed from row to row
+            position_bias = position_bias[:, list(left)]
         attention_mask, causal = create_position_bias_mask(position_bias, attention_mask, causal, query, key), False
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # rotations leave queries and keys more exact than values; on the CPU all is float32, its kernel differentiating bfloat16
@@ -129,6 +133,8 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     now, probe = current_pass(), _ACTIVE.get()
 
     def work() -> Tensor:
+        if left == ():
+            return value.new_zeros(_shape(call))
         output = _attend(call)
         if probe is not None and probe.on_attention is not None:
             _tell(probe, "on_attention", replace(call, output=output))

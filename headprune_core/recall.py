@@ -19,7 +19,7 @@ from types import MethodType
 import numpy as np
 from torch import Tensor, nn
 
-from .anatomy import HeadGrid, width
+from .anatomy import HeadGrid, linear_layers, width
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def make_recallable(model: nn.Module, grid: HeadGrid) -> None:
     attentions = {row.module for row in grid.rows}
     holders = {module for module in model.modules() if not attentions.isdisjoint(module.modules())}
     layers = {m for parent in holders if isinstance(parent, nn.ModuleList) for m in parent if m in holders}
-    projections = {p.module for row in grid.rows for p in (row.q, row.k, row.v)}
+    projections = {p.module for row in grid.rows for p in (row.q, row.k, row.v)} & set(linear_layers(model))
     around = {child for parent in holders - attentions for child in parent.children() if child not in holders}
     first = {m for m in around if any(isinstance(part, (nn.Embedding, nn.Conv2d)) for part in m.modules())}
     for module in (layers | projections | first) - {model}:

@@ -9,7 +9,7 @@ from reference_greedy import reference_greedy
 from tiny import random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
-from benchmarks import alpha, curves, greedy
+from benchmarks import alpha, curves, greedy, latency
 
 
 def test_the_plain_curve_decides_as_the_engine_does():
@@ -47,3 +47,11 @@ def test_the_plain_alpha_path_is_the_engines():
     for path in result["paths"].values():
         assert path["equal masks"] == path["gaps that were timed"] > 10
     assert len(alpha.table(result).splitlines()) == 3 + 3
+
+
+def test_latency_stands_beside_the_operations():
+    result = latency.run(torch.device("cpu"), sparsities=(0.0, 0.5), batches=(1,), tokens=(8,), repeats=1)
+    whole, half = (values["latency"][0] for values in result["models"].values())
+    assert whole["flops_ratio"] == 1 < half["flops_ratio"]
+    assert result["models"]["0.5"]["parameters"] < result["models"]["0"]["parameters"]
+    assert len(latency.table(result).splitlines()) == 4

@@ -121,6 +121,7 @@ def score_heads(
     unknown = set(metrics) - set(METRICS)
     if unknown or not metrics:
         raise HeadPruneError(f"metrics {sorted(unknown)} are not known; expected some of {', '.join(METRICS)}")
+    model.grid.check_whole("scoring")
     encoded = encode(model, examples)
     options = _Options(tuple(metrics), objective, gnorm_objective, entropy, special_tokens)
     runs, (rows, heads) = model.in_precision(dtype), model.grid.shape

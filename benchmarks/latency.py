@@ -1,0 +1,76 @@
+"""`bench latency`: the embedded model with 0, 30, 50 and 70 % of its heads gone (by HIS), in turn with the unpruned one.
+
+All in one run. With no head gone the two are the same model in two copies: the control, whose ratio should be 1. Beside each
+ratio of times stands that of the operations, what arithmetic alone would give.
+"""
+
+import pandas as pd
+import torch
+
+from headprune_core import (
+    PrunableModel,
+    latency_words,
+    load_examples,
+    measure_latency,
+    parameter_table,
+    prune_heads,
+    prune_mask,
+    score_heads,
+)
+
+from . import machine
+
+SPARSITIES = (0.0, 0.3, 0.5, 0.7)
+BATCHES, TOKENS = (1, 8, 32), (32, 128)
+REPEATS = 15
+
+
+def run(device: torch.device, sparsities=SPARSITIES, batches=BATCHES, tokens=TOKENS, repeats=REPEATS, progress=None) -> dict:
+    """The figures as one document; see `table`."""
+    model = PrunableModel.from_pretrained(device=device)
+    scores = score_heads(model, load_examples(), metrics=("his",)).his
+    models = {}
+    for number, sparsity in enumerate(sparsities):
+        pruned = prune_heads(model, prune_mask(scores, sparsity))
+
+        def report(done: int, total: int, note: str, number: int = number, sparsity: float = sparsity) -> None:
+            if progress is not None:
+                progress(number * total + done, len(sparsities) * total, f"{sparsity:.0%} of the heads gone. {note}")
+
+        frame = measure_latency(
+            pruned, batch_sizes=batches, sequence_length=tokens, compare=model, repeats=repeats, progress=report
+        )
+        sizes = parameter_table(model, pruned).iloc[0]
+        models[f"{sparsity:g}"] = {
+            "mb": float(sizes.mb_after),
+            "parameters": int(sizes.parameters_after),
+            "latency": frame.to_dict(orient="records"),
+            "words": latency_words(frame),
+        }
+    return {"machine": machine.name(device), "models": models}
+
+
+def table(result: dict) -> str:
+    """The figures for people."""
+    names = {
+        "tokens": "sequence_length",
+        "batch": "batch_size",
+        "before ms": "compare_seconds",
+        "after ms": "seconds",
+        "texts/s": "examples_per_second",
+        "memory MB": "memory_mb",
+        "faster": "speedup",
+        "low": "speedup_low",
+        "high": "speedup_high",
+        "by FLOPs": "flops_ratio",
+    }
+    parts = [
+        pd.DataFrame(values["latency"]).assign(gone=f"{float(sparsity):.0%}", MB=values["mb"])
+        for sparsity, values in result["models"].items()
+    ]
+    frame = pd.concat(parts)
+    shown = pd.DataFrame({"gone": frame.gone, "MB": frame.MB} | {name: frame[column] for name, column in names.items()})
+    for name in ("before ms", "after ms"):
+        shown[name] *= 1000
+    lines = shown.to_string(index=False, float_format="%.2f")
+    return f"the embedded model without so many of its heads, beside the whole one · {result['machine']}\n{lines}"
