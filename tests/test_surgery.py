@@ -178,7 +178,7 @@ INSIDE = {  # of two groups of two: what is kept, and whose weights stay, of hea
 
 @pytest.mark.parametrize("family", ["llama", "phi3", "gpt-oss"])
 @pytest.mark.parametrize("inside", INSIDE)
-def test_a_mask_that_cuts_inside_a_group(inside, family, wrapped, recwarn):
+def test_a_mask_that_cuts_inside_a_group(inside, family, wrapped):
     model, (kept, present, words) = wrapped(family), INSIDE[inside]
     mask = np.ones((3, 4), bool)
     mask[1, 0] = False
@@ -368,7 +368,6 @@ def test_weights_that_are_not_finite_are_named_by_original_head(wrapped):
     mask = np.ones((3, 4), bool)
     mask[1, :2] = False
     pruned = hp.prune_heads(wrapped("bert"), mask)
-    pruned.grid.rows[1].q.blocks(outputs=True)
     pruned.grid.rows[1].q.module.weight.data[-1, 0] = torch.nan
     assert "the query weights of row 1 (bert.encoder.layer.1.attention.self), head 3" in pruned.where_not_finite()
 
