@@ -29,6 +29,7 @@ PAGES = [
     ("alpha_choice", "Which alpha?", ":material/balance:", "Measure every mask along alpha, and choose", "alpha_choice"),
     ("greedy", "Greedy-Gnorm", ":material/low_priority:", "Remove the weakest head, score again, step by step", "greedy"),
     ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
+    ("prune", "Prune & export", ":material/content_cut:", "Cut the heads out for good, and take the model home", "prune"),
 ]
 FIRST_LOAD = "Loading a small sentiment model and its tweets, and scoring its 72 attention heads. This takes a few seconds."
 

@@ -20,6 +20,7 @@ TITLES = {
     "alpha": "Which heads go, as alpha moves?",
     "alpha_choice": "Which alpha is best?",
     "greedy": "Remove the weakest head, score again",
+    "prune": "Take the smaller model home",
 }
 
 

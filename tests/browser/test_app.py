@@ -16,6 +16,7 @@ PAGES = {
     "alpha": "Which heads go, as alpha moves?",
     "alpha_choice": "Which alpha is best?",
     "greedy": "Remove the weakest head, score again",
+    "prune": "Take the smaller model home",
     "accuracy": "How far can each criterion go?",
 }
 expect.set_options(timeout=PATIENCE)
