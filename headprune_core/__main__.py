@@ -8,7 +8,6 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,34 +15,38 @@ import numpy as np
 from . import (
     HeadPruneError,
     PrunableModel,
-    Store,
     alpha_accuracy,
     alpha_path,
     distinct_masks,
     evaluate_masks,
     greedy_gnorm,
-    leave_one_out,
-    load_examples,
     prove,
     prune_heads,
     prune_mask,
     random_masks,
     recommend,
-    score_heads,
     sparsity_curves,
     survival,
     verdicts,
 )
 from .alpha_words import recommendation_words
 from .arguments import parser
-from .constraints import heads_named
+from .asked import (
+    asked_constraints,
+    asked_rankings,
+    calibration_texts,
+    evaluation_texts,
+    loaded_model,
+    progress_line,
+    results_store,
+    scored,
+)
 from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
 from .folders import check_replaceable
 from .judgements import summary
 from .models import find_device
-from .rankings import read_ranking
 from .surgery_words import surgery_document, surgery_words
 
 Document = dict[str, object]
@@ -69,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def score(options) -> tuple[Document, str]:
     """Every head's HIS, AE and Gnorm; with --evaluate the unpruned model's accuracy on held-out examples."""
-    model, scores = _scored(options)
+    model, scores = scored(options)
     document = {
         "model": options.model,
         "text": options.text,
@@ -81,7 +84,7 @@ def score(options) -> tuple[Document, str]:
         lines += [metric.upper(), _grid(getattr(scores, metric)), ""]
     if options.evaluate:
         result = evaluate_masks(
-            model, _evaluation(options), np.ones((1, *model.grid.shape), bool), progress=_progress(options)
+            model, evaluation_texts(options), np.ones((1, *model.grid.shape), bool), progress=progress_line(options)
         )
         document["evaluation"] = {
             "accuracy": float(result.accuracy[0]),
@@ -94,8 +97,11 @@ def score(options) -> tuple[Document, str]:
 
 def alpha(options) -> tuple[Document, str]:
     """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own; which alpha to take."""
-    model, scores = _scored(options, metrics=("his", "ae"))
-    constraints, scaling = _constraints(options, model.grid), {"normalize": options.scale, "entropy_direction": options.keep}
+    model, scores = scored(options, metrics=("his", "ae"))
+    constraints, scaling = (
+        asked_constraints(options, model.grid),
+        {"normalize": options.scale, "entropy_direction": options.keep},
+    )
     mask = prune_mask(scores.hies(options.alpha, **scaling), options.sparsity, **constraints)
     path = alpha_path(scores.his, scores.ae, options.sparsity, **scaling, **constraints)
     document = {
@@ -114,7 +120,7 @@ def alpha(options) -> tuple[Document, str]:
     told = []
     if options.measure:
         random = random_masks(model.grid.shape, options.sparsity, **constraints)
-        texts, run = _evaluation(options), {"store": _store(options), "progress": _progress(options)}
+        texts, run = evaluation_texts(options), {"store": results_store(options), "progress": progress_line(options)}
         found = alpha_accuracy(model, texts, path, random=random, dtype=options.dtype, **run)
         chosen = recommend(found)
         lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
@@ -136,8 +142,8 @@ def alpha(options) -> tuple[Document, str]:
 
 def curves(options) -> tuple[Document, str]:
     """Accuracy against sparsity for several criteria, beside random removal."""
-    model, scores = _scored(options)
-    evaluation, store = _evaluation(options), _store(options)
+    model, scores = scored(options)
+    evaluation, store = evaluation_texts(options), results_store(options)
     frame = sparsity_curves(
         model,
         evaluation,
@@ -147,9 +153,9 @@ def curves(options) -> tuple[Document, str]:
         alpha=options.alpha,
         seeds=options.seeds,
         dtype=options.dtype,
-        rankings=_rankings(options, model, store),
+        rankings=asked_rankings(options, model, store),
         store=store,
-        progress=_progress(options),
+        progress=progress_line(options),
     )
     verdict, measure = verdicts(frame), main_measure(frame)
     table = frame.assign(method=frame.method.where(frame.method != "random", "random, mean"))
@@ -157,7 +163,7 @@ def curves(options) -> tuple[Document, str]:
     document = {
         "model": options.model,
         "alpha": options.alpha,
-        "scored and measured on the same texts": overlap(_calibration(options), evaluation),
+        "scored and measured on the same texts": overlap(calibration_texts(options), evaluation),
         "curves": json.loads(frame.to_json(orient="records")),
         "summary": json.loads(summary(frame).to_json(orient="records")),
         "verdicts": json.loads(verdict.to_json(orient="records")),
@@ -168,11 +174,11 @@ def curves(options) -> tuple[Document, str]:
 
 def greedy(options) -> tuple[Document, str]:
     """Greedy-Gnorm: remove the head of lowest Gnorm, score again, and so on; accuracy at every step."""
-    model = _model(options)
+    model = loaded_model(options)
     run = greedy_gnorm(
         model,
-        _calibration(options),
-        evaluation=_evaluation(options),
+        calibration_texts(options),
+        evaluation=evaluation_texts(options),
         steps=options.steps,
         heads_per_step=options.heads_per_step,
         inverse=options.inverse,
@@ -180,8 +186,8 @@ def greedy(options) -> tuple[Document, str]:
         dtype=options.dtype,
         accuracy_floor=options.accuracy_floor,
         stop_at_inflection=options.stop_at_inflection,
-        store=_store(options),
-        progress=_progress(options),
+        store=results_store(options),
+        progress=progress_line(options),
     )
     document = {
         "model": options.model,
@@ -206,15 +212,15 @@ def prune(options) -> tuple[Document, str]:
         )
     if options.out_folder:
         check_replaceable(Path(options.out_folder))
-    model, scores = _scored(options, metrics=asked.needs or ("ae",))
+    model, scores = scored(options, metrics=asked.needs or ("ae",))
     ranking = asked.rank(scores, options.alpha, np.random.default_rng(options.seed))
-    mask = prune_mask(ranking, options.sparsity, **_constraints(options, model.grid))
+    mask = prune_mask(ranking, options.sparsity, **asked_constraints(options, model.grid))
     pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
     with tempfile.TemporaryDirectory() as passing:
         folder = Path(options.out_folder or Path(passing) / "model")
         pruned.save_pretrained(folder)
         reloaded = PrunableModel.from_pretrained(str(folder), device=options.device, dtype=str(pruned.model.dtype)[6:])
-        proof = prove(model, pruned, _evaluation(options), reloaded=reloaded, progress=_progress(options))
+        proof = prove(model, pruned, evaluation_texts(options), reloaded=reloaded, progress=progress_line(options))
     document = {"model": options.model, "folder": options.out_folder, "criterion": asked.name}
     document |= {"alpha": options.alpha, "sparsity": options.sparsity}
     where = f"saved to {options.out_folder}" if options.out_folder else "not saved; --out-folder FOLDER saves it"
@@ -231,85 +237,8 @@ def bench(options) -> tuple[Document, str]:
             "the benchmarks are not here; run this in the folder of the project, where benchmarks/ is"
         ) from error
     device = find_device(options.device)
-    result = module.run(device, progress=_progress(options))
+    result = module.run(device, progress=progress_line(options))
     return result, module.table(result)
-
-
-def _model(options) -> PrunableModel:
-    return PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
-
-
-def _constraints(options, grid) -> dict[str, object]:
-    """What the command line asks for, as arguments of `prune_mask`."""
-    return {
-        "min_heads_per_layer": options.min_heads_per_layer,
-        "protect": heads_named(options.protect, grid),
-        "remove": heads_named(options.remove, grid),
-        "groups": grid.kv_group if options.whole_groups else None,
-        "even": options.even,
-        "parameters": grid.parameters_per_head if options.budget == "parameters" else None,
-    }
-
-
-def _calibration(options):
-    return load_examples(options.text, split=options.split, size=options.size, **_columns(options))
-
-
-def _rankings(options, model: PrunableModel, store: Store | None) -> dict[str, np.ndarray]:
-    """Those rankings of the chosen methods that scores do not hold."""
-    run = {"dtype": options.dtype, "progress": _progress(options)}
-    rankings = {}
-    for name in options.methods:
-        if name in ("greedy_gnorm", "inverse_greedy_gnorm"):
-            inverse, objective = name.startswith("inverse"), options.gnorm_objective
-            trajectory = greedy_gnorm(model, _calibration(options), inverse=inverse, objective=objective, store=store, **run)
-            rankings[name] = trajectory.ranking
-        elif name == "leave_one_out":
-            rankings[name] = leave_one_out(model, _calibration(options), **run).loss_increase
-        elif name == "own" and options.ranking:
-            rankings[name] = read_ranking(options.ranking, model.grid)
-    return rankings
-
-
-def _store(options) -> Store | None:
-    return None if options.no_cache else Store.default()
-
-
-def _scored(options, **more):
-    model, examples = _model(options), _calibration(options)
-    labelled = "label" in examples.column_names or model.task != "classification"
-    scores = score_heads(
-        model,
-        examples,
-        objective=options.objective or ("loss" if labelled else "prediction"),
-        gnorm_objective=options.gnorm_objective,
-        his_reduction=options.his_reduction,
-        entropy=options.entropy,
-        special_tokens=options.special_tokens,
-        dtype=options.dtype,
-        progress=_progress(options),
-        **more,
-    )
-    return model, scores
-
-
-def _evaluation(options):
-    return load_examples(options.text, split=options.evaluation_split, size=options.evaluation_size, **_columns(options))
-
-
-def _columns(options) -> dict[str, str | None]:
-    return {name: getattr(options, name) for name in ("text_column", "text_pair_column", "label_column", "subset")}
-
-
-def _progress(options) -> Callable[[int, int, str], None] | None:
-    """A line on standard error that is written over, where somebody is watching."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int, note: str) -> None:
-        print(f"\r{note} {done / total:4.0%} " if done < total else "\r\033[K", end="", file=sys.stderr, flush=True)
-
-    return show
 
 
 def _grid(values: np.ndarray) -> str:
