@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as NotYet
 from playwright.sync_api import expect
 
 from .conftest import PATIENCE, opened_tab, running_server
@@ -26,6 +27,20 @@ def open_page(tab, server, path):
     tab.goto(server + path)
     # by name: for a moment the heading of the page before is still there
     expect(tab.get_by_role("heading", level=1, name=PAGES[path.partition("?")[0]])).to_be_visible()
+    # what is clicked while a page is still being drawn can be lost
+    expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+def expand(tab, title, inside):
+    """Open an expander; `inside` is what is then there. A page that is drawn once more may close it again."""
+    for _ in range(4):
+        tab.get_by_text(title).click()
+        try:
+            inside.wait_for(timeout=10_000)
+            return
+        except NotYet:
+            continue
+    inside.wait_for()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -126,7 +141,7 @@ def test_a_click_on_a_cell_opens_the_inspector(tab, server):
 
 def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, server):
     open_page(tab, server, "scores")
-    tab.get_by_text("How they are computed").click()
+    expand(tab, "How they are computed", tab.get_by_role("radio", name="By token"))
     tab.get_by_role("radio", name="By token").click()
     expect(tab).to_have_url(re.compile("reduction=token"))
     expect(tab.get_by_test_id("stMain")).to_contain_text("HIS: By token")
@@ -192,7 +207,7 @@ def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
 
 
 def upload(tab, path: Path):
-    tab.get_by_text("Load another model or text").click()
+    expand(tab, "Load another model or text", tab.get_by_role("radio", name="Upload"))
     tab.get_by_role("radio", name="Upload").click()
     tab.locator("input[type=file]").set_input_files(path)
 
@@ -232,7 +247,7 @@ def test_labels_can_be_left_out(tab, server, tmp_path):
 
 def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     open_page(tab, server, "")
-    tab.get_by_text("Load another model or text").click()
+    expand(tab, "Load another model or text", tab.get_by_role("radio", name="Local folder"))
     tab.get_by_role("radio", name="Local folder").click()
     tab.get_by_label("Folder on this computer").fill("/nowhere/at/all")
     tab.get_by_label("Folder on this computer").press("Enter")
