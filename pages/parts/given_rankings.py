@@ -88,7 +88,7 @@ def own_form(loaded: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Template",
-            template(loaded).to_csv(index=False),
+            lambda: template(loaded).to_csv(index=False),
             "ranking.csv",
             "text/csv",
             icon=":material/download:",

@@ -59,11 +59,11 @@ def progress_words(snapshot: Snapshot) -> str:
 
 
 def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> None:
-    """A table as CSV, and a document as JSON, side by side."""
+    """A table as CSV, and a document as JSON, side by side; both are made when they are asked for."""
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            frame.to_csv(index=False),
+            lambda: frame.to_csv(index=False),
             f"{name}.csv",
             "text/csv",
             icon=":material/download:",
@@ -73,7 +73,7 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
         if document is not None:
             st.download_button(
                 "JSON",
-                json.dumps(document, indent=1),
+                lambda: json.dumps(document, indent=1),
                 f"{name}.json",
                 "application/json",
                 icon=":material/download:",
