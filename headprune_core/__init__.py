@@ -7,6 +7,7 @@ from .alpha_surface import AlphaSurface, alpha_surface
 from .anatomy import AttentionRow, HeadGrid
 from .budget import AccuracyBudget, sparsity_within
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
+from .control import RandomControl, random_control
 from .cost import Estimate, estimate_scoring
 from .criteria import CRITERIA, Criterion, criterion
 from .curves import Curves, measure_curves, sparsity_curves
@@ -24,11 +25,13 @@ from .masks import nested_masks, prune_mask
 from .models import PrunableModel
 from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
+from .record import PruningRecord
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
 from .scores.run import HeadScores, score_heads
 from .scores.stability import RankStability, rank_stability, split_half
+from .side_by_side import SideBySide, side_by_side
 from .store import Store
 from .surgery import Cut, plan_cut, prune_heads
 
@@ -58,8 +61,11 @@ __all__ = [
     "Orthogonality",
     "Proof",
     "PrunableModel",
+    "PruningRecord",
+    "RandomControl",
     "RankStability",
     "Recommendation",
+    "SideBySide",
     "Store",
     "against_ablation",
     "agreement_matrix",
@@ -88,10 +94,12 @@ __all__ = [
     "prove",
     "prune_heads",
     "prune_mask",
+    "random_control",
     "random_masks",
     "rank_stability",
     "recommend",
     "score_heads",
+    "side_by_side",
     "sparsity_curves",
     "sparsity_within",
     "split_half",

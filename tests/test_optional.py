@@ -10,6 +10,7 @@ import torch
 
 import headprune_core as hp
 from headprune_core import optional
+from headprune_core.encoding import encode
 from headprune_core.evaluation import gates
 from headprune_core.probe import Probe, probing
 
@@ -36,9 +37,14 @@ def test_the_install_line_names_a_file_of_exact_pins():
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
 
 
+@pytest.fixture(scope="module")
+def smollm2():
+    return hp.PrunableModel.from_pretrained("smollm2", device="cpu")
+
+
 @installed
-def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored():
-    model = hp.PrunableModel.from_pretrained("smollm2")
+def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored(smollm2):
+    model = smollm2
     assert model.task == "language"
     assert model.grid.shape == (30, 9)
     assert [row.kv_heads for row in model.grid.rows] == [3] * 30
@@ -53,19 +59,21 @@ def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored():
 
 
 @installed
-@pytest.mark.filterwarnings("ignore:removed with the rest of their key-value groups")
-def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(tmp_path):
-    model = hp.PrunableModel.from_pretrained("smollm2", device="cpu")
-    mask = np.random.default_rng(0).random((30, 9)) < 0.8
-    mask[4] = False
-    pruned = hp.prune_heads(model, mask, inside_groups="remove")
-    assert pruned.grid.kept.sum() % 3 == 0
+@pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their key-value groups")
+@pytest.mark.parametrize(("keep", "inside"), [(0.3, "gate"), (0.3, "keep"), (0.6, "gate"), (0.9, "remove")])
+def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(smollm2, tmp_path, keep, inside):
+    mask = np.random.default_rng(0).random((30, 9)) < keep
+    mask[[4, 17]] = False
+    pruned = hp.prune_heads(smollm2, mask, inside_groups=inside)
+    assert not pruned.grid.kept[[4, 17]].any()
     pruned.save_pretrained(tmp_path / "smaller")
     back = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
     # as the library runs it: in packed kernels the masked model alone moves by 5e-3, so much does it amplify rounding
-    inputs = {"input_ids": torch.tensor([model.tokenizer("The capital of France is Paris.")["input_ids"]])}
-    with torch.no_grad(), probing(Probe(gates=gates(model, pruned.grid.kept))):
-        masked = model.logits(inputs)
+    examples = hp.load_examples(["The capital of France is Paris.", "Two heads are better than one, they say."], size=1)
+    inputs = encode(smollm2, examples).batch(np.arange(len(examples)), smollm2.device).inputs
+    with torch.no_grad(), probing(Probe(gates=gates(smollm2, pruned.grid.kept))):
+        masked = smollm2.logits(inputs)
     with torch.no_grad():
         torch.testing.assert_close(pruned.logits(inputs), masked, rtol=0, atol=1e-5)
         assert torch.equal(back.logits(inputs), pruned.logits(inputs))
+        assert (smollm2.logits(inputs) - masked).abs().max() > 0.1  # the mask does change something

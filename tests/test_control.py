@@ -1,0 +1,66 @@
+"""The random control of one mask: as many heads, the same examples, every number against evaluate_masks."""
+
+import numpy as np
+import pytest
+from tiny import examples_for, tiny
+
+import headprune_core as hp
+from headprune_core.control import RandomControl
+
+
+@pytest.fixture(scope="module")
+def model():
+    return hp.PrunableModel(tiny("bert"))
+
+
+def test_a_masks_value_is_that_of_evaluate_masks_and_random_masks_are_as_sparse(model):
+    mask = np.random.default_rng(0).random(model.grid.shape) < 0.5
+    examples, seen = examples_for("bert", count=12), []
+
+    def progress(done, total, note):
+        seen.append(total)
+
+    found = hp.random_control(model, examples, mask, seeds=4, progress=progress)
+    assert found.measure == "accuracy"
+    assert found.value == hp.evaluate_masks(model, examples, [mask]).accuracy[0]
+    there, removed = mask.size, int((~mask).sum())
+    for seed in range(4):
+        one = np.ones(mask.size, bool)
+        one[np.random.default_rng(seed).choice(there, removed, replace=False)] = False
+        assert found.random[seed] == hp.evaluate_masks(model, examples, [one.reshape(mask.shape)]).accuracy[0]
+    assert seen[-1] >= 5 * len(examples)
+
+
+def test_heads_that_are_gone_are_not_drawn_again(model):
+    first = np.ones(model.grid.shape, bool)
+    first[0] = False
+    smaller = hp.prune_heads(model, first)
+    second = first.copy()
+    second[-1, 0] = False
+    found = hp.random_control(smaller, examples_for("bert", count=6), second, seeds=3)
+    drawn = []
+    for seed in range(3):
+        mask = first.copy()
+        mask.ravel()[np.random.default_rng(seed).choice(np.flatnonzero(first), 1, replace=False)] = False
+        drawn.append(hp.evaluate_masks(model, examples_for("bert", count=6), [mask]).accuracy[0])
+    np.testing.assert_array_equal(found.random, drawn)
+
+
+def test_the_verdict_is_said():
+    above = RandomControl("accuracy", 0.9, np.array([0.5, 0.8]))
+    within = RandomControl("accuracy", 0.7, np.array([0.5, 0.8]))
+    below = RandomControl("agreement", 0.5, np.array([0.5, 0.8]))
+    assert (above.beaten, within.beaten, below.beaten) == (2, 1, 0)
+    assert (above.better_than_chance, within.better_than_chance, below.better_than_chance) == (True, False, False)
+    assert "better than chance" in above.words
+    assert "accuracy 50.0% to 80.0%" in above.words
+    assert "more than 1 of them: this choice of heads is not shown to be better" in within.words
+    assert "no better than chance" in below.words
+
+
+def test_what_does_not_fit_is_refused(model):
+    mask = np.ones(model.grid.shape, bool)
+    with pytest.raises(hp.HeadPruneError, match="the mask has shape"):
+        hp.random_control(model, examples_for("bert", count=2), mask[1:])
+    with pytest.raises(hp.HeadPruneError, match="at least 1"):
+        hp.random_control(model, examples_for("bert", count=2), mask, seeds=0)
