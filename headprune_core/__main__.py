@@ -6,7 +6,6 @@ Each command prints a short table for people, or one JSON document with --json, 
 import importlib
 import json
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -14,14 +13,11 @@ import numpy as np
 
 from . import (
     HeadPruneError,
-    PrunableModel,
     alpha_accuracy,
     alpha_path,
     distinct_masks,
     evaluate_masks,
     greedy_gnorm,
-    prove,
-    prune_heads,
     prune_mask,
     random_masks,
     recommend,
@@ -41,13 +37,11 @@ from .asked import (
     results_store,
     scored,
 )
-from .criteria import find_criterion
 from .curves import main_measure
 from .examples import overlap
-from .folders import check_replaceable
 from .judgements import summary
 from .models import find_device
-from .surgery_words import surgery_document, surgery_words
+from .prune_command import prune
 
 Document = dict[str, object]
 RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
@@ -56,7 +50,9 @@ CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "even
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 with one sentence on standard error where it could not be done."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(COMMANDS).parse_args(arguments)
+    options.words = list(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
         document, table = options.run(options)
@@ -201,31 +197,6 @@ def greedy(options) -> tuple[Document, str]:
     table = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).to_string(index=False, float_format="%.4g")
     words = "accuracy falls at no step for good" if run.inflection is None else f"inflection after step {run.inflection}"
     return document, f"{table}\n\n{words}"
-
-
-def prune(options) -> tuple[Document, str]:
-    """Remove heads for good, save the smaller model, and compare it with the masked one on held-out examples."""
-    asked = find_criterion(options.criterion)
-    if asked.made_by is not None:
-        raise HeadPruneError(
-            f"criterion {asked.name} takes a run of its own ({asked.made_by}); expected one that scores give"
-        )
-    if options.out_folder:
-        check_replaceable(Path(options.out_folder))
-    model, scores = scored(options, metrics=asked.needs or ("ae",))
-    ranking = asked.rank(scores, options.alpha, np.random.default_rng(options.seed))
-    mask = prune_mask(ranking, options.sparsity, **asked_constraints(options, model.grid))
-    pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
-    with tempfile.TemporaryDirectory() as passing:
-        folder = Path(options.out_folder or Path(passing) / "model")
-        pruned.save_pretrained(folder)
-        reloaded = PrunableModel.from_pretrained(str(folder), device=options.device, dtype=str(pruned.model.dtype)[6:])
-        proof = prove(model, pruned, evaluation_texts(options), reloaded=reloaded, progress=progress_line(options))
-    document = {"model": options.model, "folder": options.out_folder, "criterion": asked.name}
-    document |= {"alpha": options.alpha, "sparsity": options.sparsity}
-    where = f"saved to {options.out_folder}" if options.out_folder else "not saved; --out-folder FOLDER saves it"
-    lines = [f"criterion   {asked.label}", *surgery_words(model, pruned, proof), where]
-    return document | surgery_document(model, pruned, proof), "\n".join(lines)
 
 
 def bench(options) -> tuple[Document, str]:

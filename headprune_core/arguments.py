@@ -24,7 +24,7 @@ def parser(commands: dict[str, Callable]) -> argparse.ArgumentParser:
         if name != "bench":
             _common(command)
         _OWN[name](command.add_argument)
-        if name not in ("score", "prune", "bench"):
+        if name not in ("score", "bench"):
             command.add_argument("--no-cache", action="store_true", help="neither look up nor keep results on disk")
         command.add_argument("--out", help="a file for the JSON document")
         command.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
@@ -80,13 +80,23 @@ def _prune(add) -> None:
     words = f"of {', '.join(ready)}; hies@0.25 for another alpha (default hies)"
     add("--criterion", default="hies", type=_method, metavar="NAME", help=words)
     add("--seed", type=int, default=0, help="for criterion random (default 0)")
+    add("--mask", metavar="FILE", help="a mask.json or mask.csv, in place of a criterion")
     add(
         "--inside-groups",
         choices=INSIDE_GROUPS,
         default="gate",
         help="where heads share keys and values and only some go: these lose their effect alone, all stay, or all go",
     )
+    add("--random", type=int, default=20, metavar="N", help="random choices of as many heads beside it (default 20)")
+    add("--latency", type=int, nargs="+", metavar="TOKENS", help="time both models in turn at these lengths")
+    add("--recover", type=int, default=0, metavar="STEPS", help="fine-tune it for so many steps of 32 examples")
+    words = "what it learns from: the unpruned model's answers or labels (default teacher)"
+    add("--recover-from", choices=["teacher", "labels"], default="teacher", help=words)
+    add("--training-split", help="whose examples it learns from (default training, where the text is the embedded one)")
     add("--out-folder", help="where the pruned model goes: a new or empty folder (default: it is only tried out)")
+    add("--bundle", metavar="FILE", help="a zip with model, card, mask, scores, figures and report")
+    add("--report", metavar="FILE", help="an HTML file that says what was done and found")
+    add("--onnx", metavar="FILE", help="the model for ONNX Runtime")
 
 
 def _bench(add) -> None:

@@ -29,7 +29,7 @@ def asked_constraints(options, grid) -> dict[str, object]:
 
 def calibration_texts(options):
     """The texts to score on."""
-    return load_examples(options.text, split=options.split, size=options.size, **_columns(options))
+    return load_examples(options.text, split=options.split, size=options.size, **columns(options))
 
 
 def asked_rankings(options, model: PrunableModel, store: Store | None) -> dict[str, np.ndarray]:
@@ -76,10 +76,11 @@ def scored(options, **more):
 
 def evaluation_texts(options):
     """The texts to measure on."""
-    return load_examples(options.text, split=options.evaluation_split, size=options.evaluation_size, **_columns(options))
+    return load_examples(options.text, split=options.evaluation_split, size=options.evaluation_size, **columns(options))
 
 
-def _columns(options) -> dict[str, str | None]:
+def columns(options) -> dict[str, str | None]:
+    """Which columns of the text are which."""
     return {name: getattr(options, name) for name in ("text_column", "text_pair_column", "label_column", "subset")}
 
 

@@ -8,6 +8,7 @@ lines) is cut in two by a fixed shuffle, so that "calibration" and "evaluation" 
 import re
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
     if len(table) < size:
         notes.append(f"{size} examples were asked for, the {split} split has {len(table)}: all of them are used.")
     return _dataset(table, names), notes
+
+
+def as_examples(texts: Sequence[str]) -> datasets.Dataset:
+    """Texts as they are, in their order, without labels and with none set apart."""
+    return _dataset(pd.DataFrame({"text": list(texts)}), None)
 
 
 def overlap(first: datasets.Dataset, second: datasets.Dataset) -> int:

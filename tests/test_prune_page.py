@@ -1,14 +1,20 @@
 """The page that cuts heads out for good: from a mask to the proof, the sizes, and a zip that loads on its own."""
 
+import io
 import json
+import re
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from apptest import finished, opened
 
 import headprune_core as hp
+from headprune_core.mask_files import mask_json
 
 
 def said(elements) -> str:
@@ -18,6 +24,15 @@ def said(elements) -> str:
 def press(app, label):
     next(button for button in app.button if button.label == label).click().run()
     return finished(app)
+
+
+def choose(app, source):
+    app.session_state["prune_source"] = source
+    return app.run()
+
+
+def metrics(app):
+    return {metric.label: metric.value for metric in app.metric}
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +50,149 @@ def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
     np.testing.assert_array_equal(result.pruned.grid.kept, mask)
     np.testing.assert_array_equal(work.model.grid.kept, True)
     found = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), [mask])
-    metrics = {metric.label: metric.value for metric in pruned.metric}
-    assert metrics["Heads"] == "36 of 72"
-    assert metrics["Accuracy"] == f"{found.accuracy[0]:.1%}"
-    assert metrics["Decided alike"] == "100.0%"
+    assert metrics(pruned)["Heads"] == "36 of 72"
+    assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
+    assert metrics(pruned)["Decided alike"] == "100.0%"
     assert result.proof.difference < 1e-5
     assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
-    assert metrics["Parameters"] == f"{after / 1e6:.2f} M"
+    assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
 
 
-def test_the_zip_loads_on_its_own_and_answers_alike(pruned, tmp_path):
-    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
-    with zipfile.ZipFile(result.zip) as archive:
-        assert not [name for name in archive.namelist() if name.endswith((".bin", ".pt", ".pkl"))]
-        archive.extractall(tmp_path)
-    assert json.loads((tmp_path / "mask.json").read_text())["mask"] == result.pruned.grid.kept.tolist()
-    model, texts = hp.PrunableModel.from_pretrained(tmp_path, device="cpu"), work.evaluation.select(range(24))
-    whole = np.ones((1, 6, 12), bool)
-    found, expected = (hp.evaluate_masks(one, texts, whole).logits for one in (model, result.pruned))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def test_chance_stands_beside_it(pruned):
+    control = pruned.session_state["pruned"].control
+    assert len(control.random) == 20
+    assert control.words in said(pruned.main.caption)
+
+
+def test_a_text_of_ones_own_is_answered_by_every_form(pruned):
+    pruned.text_input(key="prune_text").set_value("I love flying with you").run()
+    app = press(pruned, "Compare")
+    found = app.session_state["pruned"].said
+    assert found.forms == ("unpruned", "masked", "pruned", "reloaded")
+    assert found.difference < 1e-5
+    text = hp.load_examples(["I love flying with you", "x"], size=2, split="evaluation")
+    model = app.session_state["work"].model
+    expected = hp.evaluate_masks(model, text, np.ones((1, 6, 12), bool)).logits[0]
+    assert np.abs(expected - found.logits[0]).max(-1).min() < 1e-4
+    assert "all three decide alike" in said(app.main.caption)
 
 
 def test_both_models_are_timed_in_turn(pruned):
-    app = press(pruned, "Time both models")
+    pruned.session_state["time_batches"], pruned.session_state["time_lengths"] = [1, 8], [16]
+    app = press(pruned.run(), "Time both models")
     frame = app.session_state["pruned"].speed
     assert list(frame.batch_size) == [1, 8]
-    assert "Batches of 8 with 64 tokens each" in said(app.main.markdown)
+    assert "Batches of 8 with 16 tokens each" in said(app.main.markdown)
+
+
+def test_a_short_recovery_is_judged_on_the_same_texts(pruned):
+    pruned.session_state["recover_steps"] = 10
+    app = press(pruned.run(), "Recover")
+    result = app.session_state["pruned"]
+    assert result.recovery.steps == 10
+    assert result.recovery.before.accuracy[0] == result.proof.pruned.accuracy[0]
+    assert metrics(app)["Accuracy after recovery"] == f"{result.recovery.after.accuracy[0]:.1%}"
+    np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
+
+
+@pytest.mark.parametrize("recovered", [False, True])
+def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_path, recovered):
+    from pages.parts.take_home import TakeHome
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    home = TakeHome(work, result, recovered, {"alpha": 0.8}, None)
+    with zipfile.ZipFile(io.BytesIO(home.bundle())) as archive:
+        names = archive.namelist()
+        assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+        archive.extractall(tmp_path)
+    kept = result.pruned.grid.kept
+    assert json.loads((tmp_path / "mask.json").read_text())["kept"] == kept.tolist()
+    assert pd.read_csv(tmp_path / "mask.csv").kept.tolist() == kept.ravel().tolist()
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    np.testing.assert_allclose(scores.his, work.scores.his.ravel(), rtol=1e-6)
+    assert json.loads((tmp_path / "settings.json").read_text())["alpha_page"] == {"alpha": 0.8}
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert {"figures/head_map.html", "figures/random_control.html", "figures/latency.html"} <= set(names)
+    final = result.recovery.after if recovered else result.proof.pruned
+    model, texts = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), work.evaluation.select(range(24))
+    found = hp.evaluate_masks(model, texts, np.ones((1, 6, 12), bool))
+    np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{final.accuracy[0]:.1%}" in card
+
+
+def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path):
+    from pages.parts.prune_code import prune_command, prune_python
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    code = prune_python(work, result.request)
+    assert "read_mask" not in code
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    by_file = replace(result.request, choice=replace(result.request.choice, code=()))
+    (tmp_path / "mask.json").write_text(mask_json(result.cut.kept))
+    run = subprocess.run(
+        [sys.executable, "-c", prune_python(work, by_file)], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    assert "--mask mask.json" in prune_command(work, result.request)
+
+
+def environment():
+    import os
+    from pathlib import Path
+
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
+    from pages.parts.prune_masks import SOURCES
+
+    app = opened("prune", sparsity="0.5", alpha="1")
+    assert set(SOURCES) == {"Alpha", "Pin", "A curve's point", "Greedy-Gnorm", "By hand", "A file"}
+    choose(app, "By hand")
+    assert "by hand, 0 heads removed" in said(app.main.caption).lower()
+    next(button for button in app.button if button.label == "Alpha's mask").click().run()
+    assert "by hand, 36 heads removed" in said(app.main.caption).lower()
+    choose(app, "A file")
+    assert "Choose a file: mask.json or mask.csv" in said(app.info)
+    mask = np.random.default_rng(0).random((6, 12)) < 0.7
+    app.file_uploader(key="mask_file").upload(("mine.json", mask_json(mask).encode(), "application/json")).run()
+    assert f"The mask in mine.json, {(~mask).sum()} heads removed" in said(app.main.caption)
+    app.file_uploader(key="mask_file").upload(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
+    assert "mine.json has 5 rows of 12 heads; expected 6 rows of 12 heads" in said(app.error)
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "page"),
+    [
+        ("Pin", "No setting is pinned yet", "Alpha"),
+        ("A curve's point", "No curve has been measured yet", "Accuracy vs sparsity"),
+        ("Greedy-Gnorm", "Greedy-Gnorm has not been run yet", "Greedy-Gnorm"),
+    ],
+)
+def test_a_source_that_has_nothing_yet_says_where_to_get_it(source, words, page):
+    app = choose(opened("prune"), source)
+    assert words in said(app.main.markdown)
+    button = next(button for button in app.button if button.label == "Prune for good")
+    assert button.disabled
+
+
+def test_a_curves_point_is_cut_out():
+    app = opened("accuracy")
+    app.session_state["methods"], app.session_state["curve_size"] = ["his", "random"], 6
+    app.run()
+    app = press(app, next(b.label for b in app.button if b.label.startswith("Measure")))
+    app.session_state["prune_size"] = 6
+    app.switch_page("pages/views/prune.py").run()
+    choose(app, "A curve's point")
+    scores = app.session_state["work"].scores
+    app = press(app, "Prune for good")
+    kept = app.session_state["pruned"].pruned.grid.kept
+    np.testing.assert_array_equal(kept, hp.prune_mask(scores.his, float((~kept).mean())))
+    assert app.session_state["pruned"].request.choice.criterion == "HIS"
 
 
 def test_a_mask_that_keeps_nothing_is_told():
@@ -74,7 +205,7 @@ def test_rules_that_give_no_mask_are_told():
     app = opened("prune", sparsity="0.9", least="10")
     assert not app.exception
     assert "The rules under Alpha give no mask" in said(app.warning)
-    assert "There is no mask yet" in said(app.info)
+    assert next(button for button in app.button if button.label == "Prune for good").disabled
 
 
 def test_without_texts_to_compare_on_the_model_is_still_cut():
@@ -84,4 +215,5 @@ def test_without_texts_to_compare_on_the_model_is_still_cut():
     app = press(app, "Prune for good")
     result = app.session_state["pruned"]
     assert result.proof is None
-    assert result.zip.exists()
+    assert result.control is None
+    assert (result.folder / "model.safetensors").exists()

@@ -21,19 +21,9 @@ def python(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str
     imports = ["PrunableModel", "load_examples", "measure_curves", "score_heads"]
     imports += [name for name in ("greedy_gnorm", "leave_one_out") if any(name + "(" in line for line in _made(wanted))]
     lines = [f"from headprune_core import {', '.join(sorted(imports))}"]
-    source, reading = _source(request)
     if any("read_ranking(" in line for line in _made(wanted)):
         lines.append("from headprune_core.rankings import read_ranking")
-    model = [repr(request.model)] + ([f"revision={request.revision!r}"] if request.revision else [])
-    lines += [*reading, "", f"model = PrunableModel.from_pretrained({', '.join(model)})"]
-    columns = "".join(f", {name}={value!r}" for name, value in zip(COLUMNS, request.columns, strict=True) if value)
-    columns += f", subset={request.subset!r}" if request.subset else ""
-    first, second = request.splits
-    lines += [
-        f"calibration = load_examples({source}, split={first!r}, size={request.size}{columns})",
-        f"held_out = load_examples({source}, split={second!r}, size={wanted.start + wanted.size}{columns})",
-        f"scores = score_heads(model, calibration{_changed(options)})",
-    ]
+    lines += loading_lines(request, options, wanted.start + wanted.size)
     if wanted.given:
         lines += ["rankings = {}", *_made(wanted)]
     texts = "held_out" if not wanted.start else f"held_out.select(range({wanted.start}, {wanted.start + wanted.size}))"
@@ -51,26 +41,49 @@ def python(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str
     return "\n".join(lines)
 
 
+def loading_lines(request: Request, options: ScoreOptions, tested: int) -> list[str]:
+    """Lines that load the model and the texts, `tested` of them to test on, and score: `model` to `scores`."""
+    source, reading = _source(request)
+    model = [repr(request.model)] + ([f"revision={request.revision!r}"] if request.revision else [])
+    columns = "".join(f", {name}={value!r}" for name, value in zip(COLUMNS, request.columns, strict=True) if value)
+    columns += f", subset={request.subset!r}" if request.subset else ""
+    first, second = request.splits
+    return [
+        *reading,
+        "",
+        f"model = PrunableModel.from_pretrained({', '.join(model)})",
+        f"calibration = load_examples({source}, split={first!r}, size={request.size}{columns})",
+        f"held_out = load_examples({source}, split={second!r}, size={tested}{columns})",
+        f"scores = score_heads(model, calibration{_changed(options)})",
+    ]
+
+
 def command(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str:
     """The same as a command; what it does otherwise is said in a comment above it."""
-    words = ["python", "-m", "headprune_core", "curves", "--model", request.model]
-    words += ["--revision", request.revision] if request.revision else []
-    words += ["--text", _file(request) if request.table is not None else request.text]
-    for name, value in zip(COLUMNS, request.columns, strict=True):
-        words += [f"--{name.replace('_', '-')}", value] if value else []
-    words += ["--subset", request.subset] if request.subset else []
-    if request.splits != ("calibration", "evaluation"):
-        words += ["--split", request.splits[0], "--evaluation-split", request.splits[1]]
-    words += ["--size", str(request.size), "--evaluation-size", str(wanted.start + wanted.size)]
-    for name, flag in SCORE_NAMES.items():
-        if name != "dtype" and getattr(options, name) != getattr(ScoreOptions(), name):
-            words += [flag, getattr(options, name)]
-    words += [] if options.special_tokens else ["--no-special-tokens"]
-    words += ["--dtype", wanted.dtype] if wanted.dtype != "float32" else []
+    words = command_words("curves", request, options, wanted.start + wanted.size, wanted.dtype)
     words += ["--methods", *wanted.methods, "--sparsities", *(f"{share:.6g}" for share in wanted.sparsities)]
     words += ["--alpha", f"{wanted.alpha:g}", "--seeds", str(wanted.seeds)]
     words += [part for one in wanted.given if one.name == "own" for part in ("--ranking", one.how)]
     return "\n".join([*(f"# {note}" for note in _otherwise(options, wanted)), shlex.join(words)])
+
+
+def command_words(name: str, request: Request, options: ScoreOptions, tested: int, dtype: str = "float32") -> list[str]:
+    """The beginning of a command: model, texts, `tested` of them to test on, and how to score."""
+    words = ["python", "-m", "headprune_core", name, "--model", request.model]
+    words += ["--revision", request.revision] if request.revision else []
+    words += ["--text", _file(request) if request.table is not None else request.text]
+    for column, value in zip(COLUMNS, request.columns, strict=True):
+        words += [f"--{column.replace('_', '-')}", value] if value else []
+    words += ["--subset", request.subset] if request.subset else []
+    if request.splits != ("calibration", "evaluation"):
+        words += ["--split", request.splits[0], "--evaluation-split", request.splits[1]]
+    words += ["--size", str(request.size), "--evaluation-size", str(tested)]
+    for option, flag in SCORE_NAMES.items():
+        if option != "dtype" and getattr(options, option) != getattr(ScoreOptions(), option):
+            words += [flag, getattr(options, option)]
+    words += [] if options.special_tokens else ["--no-special-tokens"]
+    words += ["--dtype", dtype] if dtype != "float32" else []
+    return words
 
 
 def _otherwise(options: ScoreOptions, wanted: CurveRequest) -> list[str]:

@@ -1,64 +1,94 @@
-"""Heads cut out of the loaded model for good: the job, the proof that nothing else changed, and the folder as one zip."""
+"""Heads cut out of the loaded model for good: the jobs that cut, prove, time, recover and export, and what they found."""
 
-import json
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from headprune_core.onnx_export import OnnxExport
 
-from headprune_core import Proof, PrunableModel, measure_latency, parameter_table, prove, prune_heads
+from headprune_core import (
+    HeadPruneError,
+    Proof,
+    PrunableModel,
+    RandomControl,
+    Recovery,
+    SideBySide,
+    export_onnx,
+    measure_latency,
+    parameter_table,
+    prove,
+    prune_heads,
+    random_control,
+    recover,
+    side_by_side,
+)
+from headprune_core.examples import as_examples, read_examples
 from headprune_core.surgery import Cut, plan_cut
 
 from .background import start_heavy
+from .prune_masks import Choice
+from .shelf import shared
 from .work import BATCH_SIZE, Work
 
-BATCHES = (1, 8)  # whose speed is measured, in examples
-TOKENS = 64
-PAIRS = 9
+SEEDS = 20  # random choices of as many heads
+PAIRS = 9  # of timed runs
 
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """Which mask of which model, what becomes of groups that it cuts, and on how many texts it is proved."""
+    """Which choice of heads of which model, what becomes of groups that it cuts, and on how many texts it is proved."""
 
     key: str
-    words: str
-    mask: tuple[tuple[bool, ...], ...]
+    choice: Choice
     inside_groups: str
     size: int
 
-    @property
-    def array(self) -> np.ndarray:
-        return np.array(self.mask, bool)
+
+@dataclass(frozen=True)
+class RecoverRequest:
+    """steps: updates. objective: "labels" or "teacher", as `recover` has them."""
+
+    steps: int
+    objective: str
 
 
-@dataclass
+@dataclass(eq=False)
 class PruneResult:
-    """The smaller model, the proof, and the zip of its folder, which goes when the result does."""
+    """The smaller model, saved in a folder that goes when the result does, and what has been found of it so far.
+
+    speed, recovered and recovery, onnx, said: None until they are asked for. kept_back: the recovered model is not to be
+    taken home.
+    """
 
     request: PruneRequest
     cut: Cut
     pruned: PrunableModel
-    proof: Proof | None
+    place: Path
     table: pd.DataFrame
-    zip: Path
+    proof: Proof | None
+    control: RandomControl | None
     speed: pd.DataFrame | None = None
+    recovered: PrunableModel | None = None
+    recovery: Recovery | None = None
+    said: SideBySide | None = None
+    onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
 
     def __post_init__(self):
-        weakref.finalize(self, shutil.rmtree, self.zip.parent, ignore_errors=True)
+        weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        return self.place / "model"
 
 
 def start_pruning(loaded: Work, request: PruneRequest) -> None:
-    """Cut, save, load again from the folder, and compare the three forms on texts that the scores have not seen."""
-    texts = None
-    if loaded.evaluation is not None:
-        # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
-        texts = loaded.evaluation.select(range(request.size), new_fingerprint=f"{loaded.key}-{request.size}")
+    """Cut, save, load again from the folder, compare the forms on texts that the scores have not seen, and with chance."""
+    texts, store = tested_texts(loaded, request.size), shared().store
 
     def work(progress) -> PruneResult:
         place = Path(tempfile.mkdtemp(prefix="headprune-"))
@@ -69,24 +99,21 @@ def start_pruning(loaded: Work, request: PruneRequest) -> None:
             raise
 
     def cut_out(progress, place: Path) -> PruneResult:
-        progress(0, 4, "Cutting the heads out")
-        cut = plan_cut(loaded.model.grid, request.array, inside_groups=request.inside_groups)
+        progress(0, 100, "Cutting the heads out")
+        cut = plan_cut(loaded.model.grid, request.choice.mask, inside_groups=request.inside_groups)
         pruned = prune_heads(loaded.model, cut.kept)
-        folder = place / "model"
-        progress(1, 4, "Writing the folder and reading it again")
-        pruned.save_pretrained(folder)
-        reloaded = PrunableModel.from_pretrained(folder, device=str(loaded.model.device))
-        (folder / "mask.json").write_text(json.dumps({"mask": cut.kept.tolist(), "chosen": request.words}))
-        shutil.make_archive(str(folder), "zip", folder)
-        shutil.rmtree(folder)
-
-        def told(done: int, total: int, note: str) -> None:
-            progress(total + done, 2 * total, "Comparing masked, pruned and reloaded")
-
-        proof = None
+        progress(2, 100, "Writing the folder and reading it again")
+        pruned.save_pretrained(place / "model")
+        reloaded = PrunableModel.from_pretrained(place / "model", device=str(loaded.model.device))
+        proof = control = None
         if texts is not None:
-            proof = prove(loaded.model, pruned, texts, reloaded=reloaded, batch_size=BATCH_SIZE, progress=told)
-        return PruneResult(request, cut, pruned, proof, parameter_table(loaded.model, pruned), place / "model.zip")
+            options = {"batch_size": BATCH_SIZE}
+            told = _part(progress, 5, 35, "Comparing masked, pruned and reloaded")
+            proof = prove(loaded.model, pruned, texts, reloaded=reloaded, progress=told, **options)
+            told = _part(progress, 35, 100, f"Measuring {SEEDS} random choices of as many heads")
+            options |= {"seeds": SEEDS, "store": store}
+            control = random_control(loaded.model, texts, cut.kept, progress=told, **options)
+        return PruneResult(request, cut, pruned, place, parameter_table(loaded.model, pruned), proof, control)
 
     def take(result: PruneResult, whole: bool) -> None:
         st.session_state["pruned"] = result
@@ -94,11 +121,26 @@ def start_pruning(loaded: Work, request: PruneRequest) -> None:
     start_heavy("Pruning for good", work, take, "The heads could not be removed")
 
 
-def start_timing(loaded: Work, result: PruneResult) -> None:
+def start_comparing(loaded: Work, result: PruneResult, text: str) -> None:
+    """The logits of the whole, the masked, the pruned and the reloaded model on one text."""
+
+    def work(progress) -> SideBySide:
+        progress(0, 2, "Reading the folder again")
+        reloaded = PrunableModel.from_pretrained(result.folder, device=str(loaded.model.device))
+        progress(1, 2, "Comparing logits")
+        return side_by_side(loaded.model, result.pruned, as_examples([text]), reloaded=reloaded)
+
+    def take(found: SideBySide, whole: bool) -> None:
+        result.said = found
+
+    start_heavy("Comparing logits", work, take, "The text could not be run")
+
+
+def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
     """Time the whole and the smaller model in turn."""
 
     def work(progress) -> pd.DataFrame:
-        options = {"batch_sizes": BATCHES, "sequence_length": TOKENS, "repeats": PAIRS, "progress": progress}
+        options = {"batch_sizes": batch_sizes, "sequence_length": lengths, "repeats": PAIRS, "progress": progress}
         return measure_latency(result.pruned, compare=loaded.model, **options)
 
     def take(frame: pd.DataFrame, whole: bool) -> None:
@@ -107,7 +149,73 @@ def start_timing(loaded: Work, result: PruneResult) -> None:
     start_heavy("Timing both models", work, take, "The models could not be timed")
 
 
+def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
+    """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
+    judged = tested_texts(loaded, result.request.size)
+
+    def work(progress) -> tuple[PrunableModel, Recovery]:
+        progress(0, request.steps, "Reading texts to learn from")
+        texts = training_texts(loaded, request.steps * BATCH_SIZE)
+        options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
+        return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
+
+    def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
+        result.recovered, result.recovery = found
+        result.onnx.pop(True, None)
+
+    start_heavy("Recovering", work, take, "The model could not be fine-tuned")
+
+
+def start_onnx(result: PruneResult, recovered: bool) -> None:
+    """Export the model that is to be taken home to ONNX, and check it with ONNX Runtime."""
+    model = result.recovered if recovered else result.pruned
+
+    def work(progress) -> OnnxExport:
+        return export_onnx(model, result.place / f"{'recovered' if recovered else 'pruned'}.onnx", progress=progress)
+
+    def take(found: OnnxExport, whole: bool) -> None:
+        result.onnx[recovered] = found
+
+    start_heavy("Exporting to ONNX", work, take, "The model could not be exported")
+
+
 def pruned_result(loaded: Work) -> PruneResult | None:
     """What was pruned of `loaded`, if anything was."""
     result = st.session_state.get("pruned")
     return result if result is not None and result.request.key == loaded.key else None
+
+
+def tested_texts(loaded: Work, size: int):
+    """The first `size` texts for testing; None where there are none."""
+    if loaded.evaluation is None:
+        return None
+    # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
+    return loaded.evaluation.select(range(size), new_fingerprint=f"{loaded.key}-{size}")
+
+
+def training_texts(loaded: Work, size: int):
+    """Up to `size` texts to learn from: training rows where the text has them, else those that scores may be taken from."""
+    request = loaded.request
+    source = request.table if request.table is not None else request.text
+    options = {"size": size, "columns": request.columns, "subset": request.subset}
+    if request.table is None:
+        for split in ("training", "train"):
+            try:
+                return read_examples(source, split=split, **options)[0]
+            except HeadPruneError:
+                continue
+    return read_examples(source, split=request.splits[0], **options)[0]
+
+
+def _part(progress, start: int, end: int, note: str):
+    """Progress of a part of the job, from `start` to `end` of 100."""
+
+    def told(done: int, total: int, _: str) -> None:
+        progress(round(start + (end - start) * done / max(total, 1)), 100, note)
+
+    return told
+
+
+def in_words(mask: np.ndarray) -> str:
+    """How many heads go."""
+    return f"{int((~mask).sum())} of {mask.size} heads"

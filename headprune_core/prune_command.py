@@ -1,0 +1,178 @@
+"""The command `prune`: heads removed for good, proved, and written as asked: folder, zip, report, ONNX."""
+
+import json
+import shlex
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from . import (
+    HeadPruneError,
+    PrunableModel,
+    PruningRecord,
+    export_onnx,
+    html_report,
+    load_examples,
+    measure_latency,
+    prove,
+    prune_heads,
+    prune_mask,
+    random_control,
+    recover,
+    write_bundle,
+)
+from .asked import asked_constraints, columns, evaluation_texts, loaded_model, progress_line, results_store, scored
+from .criteria import find_criterion
+from .figures_record import record_figures
+from .folders import check_replaceable
+from .latency_words import latency_words
+from .mask_files import read_mask
+from .record import share
+from .surgery_words import surgery_document, surgery_words
+
+BATCH_SIZE = 32
+OUTPUTS = ("onnx", "report", "bundle")  # files that may be asked for
+
+
+def prune(options) -> tuple[dict[str, object], str]:
+    """Remove heads for good, compare the smaller model with the masked one on held-out examples, and save it."""
+    _check_places(options)
+    model, scores, mask, known = _chosen(options)
+    pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
+    texts, told = evaluation_texts(options), progress_line(options)
+    with tempfile.TemporaryDirectory() as passing:
+        pruned.save_pretrained(Path(passing) / "model")
+        where = {"device": options.device, "dtype": str(pruned.model.dtype)[6:]}
+        reloaded = PrunableModel.from_pretrained(Path(passing) / "model", **where)
+        known["proof"] = prove(model, pruned, texts, reloaded=reloaded, progress=told)
+    if options.random:
+        run = {"seeds": options.random, "store": results_store(options), "progress": told}
+        known["control"] = random_control(model, texts, pruned.grid.kept, **run)
+    if options.latency:
+        known["latency"] = measure_latency(pruned, compare=model, sequence_length=options.latency, progress=told)
+    final = pruned
+    if options.recover:
+        run = {"steps": options.recover, "batch_size": BATCH_SIZE, "objective": options.recover_from}
+        learned = training_texts(options, options.recover * BATCH_SIZE)
+        final, known["recovery"] = recover(pruned, learned, teacher=model, evaluation=texts, progress=told, **run)
+    record = PruningRecord(**known)
+    exported = _write(options, model, final, record, scores)
+    document = {"model": options.model, "folder": options.out_folder, "criterion": known["criterion"]}
+    document |= {"alpha": known["alpha"], "sparsity": known["sparsity"], "chosen": known["chosen"]}
+    document |= surgery_document(model, pruned, record.proof) | _found(record) | exported
+    lines = [f"chosen by   {record.chosen}", *surgery_words(model, pruned, record.proof), *_words(record)]
+    lines += (
+        [f"ONNX        ONNX Runtime's logits differ by at most {exported['onnx']['difference']:.1e}"] if exported else []
+    )
+    lines.append(f"saved to {options.out_folder}" if options.out_folder else "not saved; --out-folder FOLDER saves it")
+    return document, "\n".join(lines)
+
+
+def training_texts(options, size: int):
+    """What a recovery learns from: the split that is named, else the embedded training rows, else what scores are from."""
+    split = options.training_split or ("training" if options.text == "embedded" else options.split)
+    return load_examples(options.text, split=split, size=size, **columns(options))
+
+
+def _check_places(options) -> None:
+    """Before anything long is begun."""
+    if options.out_folder:
+        check_replaceable(Path(options.out_folder))
+    for name in OUTPUTS:
+        file = getattr(options, name)
+        if file and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
+            raise HeadPruneError(f"--{name} is {file}, which cannot be written; expected a file in a folder that is there")
+
+
+def _chosen(options):
+    """(model, scores or None, mask, what a record tells of the choice)."""
+    known = {"source": options.model, "revision": options.revision, "criterion": None, "alpha": None, "sparsity": None}
+    known["measured_on"] = f"up to {options.evaluation_size} examples of {options.text} ({options.evaluation_split})"
+    if options.mask:
+        model, file = loaded_model(options), Path(options.mask).expanduser()
+        try:
+            mask = read_mask(file.read_bytes(), file.name, model.grid)
+        except OSError as error:
+            raise HeadPruneError(
+                f"the mask {file} cannot be read ({error.strerror}); expected a mask.json or mask.csv"
+            ) from error
+        return model, None, mask, known | {"chosen": f"the mask in {file.name}", "sparsity": float((~mask).mean())}
+    asked = find_criterion(options.criterion)
+    if asked.made_by is not None:
+        raise HeadPruneError(
+            f"criterion {asked.name} takes a run of its own ({asked.made_by}); expected one that scores give, or --mask"
+        )
+    model, scores = scored(options, metrics=asked.needs or ("ae",))
+    ranking = asked.rank(scores, options.alpha, np.random.default_rng(options.seed))
+    mask = prune_mask(ranking, options.sparsity, **asked_constraints(options, model.grid))
+    alpha = (asked.alpha if asked.alpha is not None else options.alpha) if asked.name.startswith("hies") else None
+    at = f" at alpha {alpha:g}" if alpha is not None and asked.alpha is None else ""
+    known |= {"criterion": asked.label, "alpha": alpha, "sparsity": options.sparsity, "settings": scores.settings}
+    known |= {"chosen": f"{asked.label}{at}, {options.sparsity:.0%} removed"}
+    known |= {"scored_on": f"{scores.settings['examples']} examples of {options.text} ({options.split})"}
+    return model, scores, mask, known
+
+
+def _write(options, model: PrunableModel, final: PrunableModel, record: PruningRecord, scores) -> dict:
+    """All that was asked for; what the export to ONNX found, for the document."""
+    found = {}
+    if options.out_folder:
+        final.save_pretrained(options.out_folder, record=record)
+    if options.onnx:
+        made = export_onnx(final, options.onnx, progress=progress_line(options))
+        found = {"onnx": {"file": options.onnx, "difference": made.difference, "opset": made.opset, "bytes": made.size}}
+    if options.report or options.bundle:
+        command = shlex.join(["python", "-m", "headprune_core", *options.words])
+        report = html_report(model, final, record, scores=scores, command=command)
+        if options.report:
+            Path(options.report).write_text(report)
+        if options.bundle:
+            with tempfile.TemporaryDirectory() as passing:
+                folder = Path(passing) / "model"
+                final.save_pretrained(folder, record=record)
+                more = {"figures": record_figures(final, record, scores=scores), "settings": _settings(options)}
+                more |= {"record": record, "scores": scores, "report": report}
+                write_bundle(Path(options.bundle), folder, mask=final.grid.kept, **more)
+    return found
+
+
+def _settings(options) -> dict:
+    """The arguments, as JSON has them."""
+    return {name: value for name, value in vars(options).items() if name != "run"}
+
+
+def _found(record: PruningRecord) -> dict:
+    """What there is beside the proof, as JSON has it."""
+    found = {}
+    if record.control is not None:
+        control = record.control
+        found["random"] = {"measure": control.measure, "value": control.value, "values": control.random.tolist()}
+        found["random"]["beaten"] = control.beaten
+    if record.latency is not None:
+        found["latency"] = json.loads(record.latency.to_json(orient="records"))
+    if record.recovery is not None:
+        recovery = record.recovery
+        names = ("steps", "examples", "objective", "rate", "seconds")
+        found["recovery"] = {name: getattr(recovery, name) for name in names} | {"loss": recovery.loss.tolist()}
+        for name in ("before", "after"):
+            part = getattr(recovery, name)
+            if part is not None:
+                found["recovery"][name] = {field: _plain(value) for field, value in vars(share(part)).items()}
+    return found
+
+
+def _words(record: PruningRecord) -> list[str]:
+    lines = [] if record.control is None else [record.control.words]
+    lines += [] if record.latency is None else latency_words(record.latency)
+    if record.recovery is not None:
+        recovery = record.recovery
+        told = f"recovered   {recovery.steps} steps of {recovery.batch_size} examples, {recovery.seconds:.0f} s"
+        if recovery.before is not None and recovery.after is not None:
+            told += f": {share(recovery.after).name} {share(recovery.before)} before, {share(recovery.after)} after"
+        lines.append(told)
+    return lines
+
+
+def _plain(value):
+    return float(value) if isinstance(value, (float, np.floating)) else value

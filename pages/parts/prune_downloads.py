@@ -1,0 +1,78 @@
+"""What there is to take home of a pruned model: the zip, the report, and the model as ONNX."""
+
+import streamlit as st
+from headprune_core.onnx_export import INSTALL, has_onnx
+
+from .prune_run import PruneResult, start_onnx
+from .session import runner
+from .take_home import take_home
+from .work import Work
+
+
+def take(loaded: Work, result: PruneResult) -> None:
+    """Everything worth keeping."""
+    st.subheader("Take it with you")
+    recovered = False
+    if result.recovered is not None:
+        recovered = st.segmented_control(
+            "Which model",
+            [False, True],
+            default=True,
+            required=True,
+            format_func={False: "As cut", True: "After recovery"}.get,
+            key="take_recovered",
+        )
+    home = take_home(loaded, result, bool(recovered))
+    with st.container(horizontal=True):
+        st.download_button(
+            "Everything (zip)",
+            home.bundle,
+            "pruned-model.zip",
+            "application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download_model",
+            type="primary",
+            help="Model with its card, mask, scores, curves, figures, settings and the report",
+        )
+        st.download_button(
+            "Report (HTML)",
+            home.report,
+            "report.html",
+            "text/html",
+            icon=":material/description:",
+            on_click="ignore",
+            key="download_report",
+        )
+        _onnx(result, bool(recovered))
+    st.caption(
+        "The folder **model** in the zip holds safetensors, configuration, tokenizer, the map of the heads that are left "
+        "and a model card, which also tells how to load it without HeadPrune and how to share it. With HeadPrune:"
+    )
+    st.code('import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("model")', "python")
+
+
+def _onnx(result: PruneResult, recovered: bool) -> None:
+    made = result.onnx.get(recovered)
+    if made is not None:
+        st.download_button(
+            "ONNX",
+            made.file.read_bytes,
+            "model.onnx",
+            "application/octet-stream",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download_onnx",
+            help=f"ONNX Runtime gives its logits to {made.difference:.0e}",
+        )
+        return
+    pressed = st.button(
+        "Make ONNX",
+        icon=":material/deployed_code:",
+        key="make_onnx",
+        disabled=runner().busy or not has_onnx(),
+        help="Checked with ONNX Runtime" if has_onnx() else f"First run: {INSTALL}",
+    )
+    if pressed:
+        start_onnx(result, recovered)
+        st.rerun()

@@ -1,0 +1,55 @@
+"""A short fine-tune of the pruned model, on request, and what it gave."""
+
+import streamlit as st
+
+from headprune_core.figures_pruned import recovery_figure, recovery_words
+from headprune_core.paired_tests import mcnemar
+from headprune_core.record import share
+
+from .prune_run import PruneResult, RecoverRequest, start_recovering
+from .session import runner
+from .work import Work
+
+OBJECTIVES = {"teacher": "The whole model's answers", "labels": "The right answers"}
+
+
+def recovery(loaded: Work, result: PruneResult) -> None:
+    """A short fine-tune, and what it gave."""
+    st.subheader("Can it recover?")
+    labelled = loaded.labelled or loaded.model.task != "classification"
+    there = [name for name in OBJECTIVES if name != "labels" or labelled]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        steps = st.slider("Steps", 10, 400, 100, 10, key="recover_steps", help="Each learns from 32 texts")
+        objective = st.segmented_control(
+            "Learn from", there, default=there[0], required=True, format_func=OBJECTIVES.get, key="recover_from", wrap=True
+        )
+        if st.button("Recover", icon=":material/healing:", key="recover", disabled=runner().busy):
+            start_recovering(loaded, result, RecoverRequest(steps, objective))
+            st.rerun()
+    if result.recovery is None:
+        st.caption(
+            "A short fine-tune lets the heads that are left take over what the others did. It learns from texts that "
+            "accuracy is not measured on. This step is optional."
+        )
+        return
+    found = result.recovery
+    told = recovery_words(found)
+    left, right = st.columns([2, 1], gap="large")
+    left.plotly_chart(recovery_figure(found), alt=told, key="recovery_figure", config={"displaylogo": False})
+    left.caption(f"{told} {found.steps} of {found.planned} steps, {found.seconds:.0f} s.")
+    if found.before is None or found.after is None:
+        return
+    before, after = share(found.before), share(found.after)
+    right.metric(
+        f"{after.name.capitalize()} after recovery",
+        f"{after.value:.1%}",
+        f"{100 * (after.value - before.value):+.1f} points",
+    )
+    right.caption(f"Before recovery {before}, after it {after}.")
+    if found.after.logits is not None:
+        test = mcnemar(found.after.right[0].astype(bool), found.before.right[0].astype(bool))
+        sure = "more" if test.p_value < 0.05 else "no more"
+        right.caption(
+            f"Difference {100 * test.difference:+.1f} points (95 % interval {100 * test.low:+.1f} to "
+            f"{100 * test.high:+.1f}): {sure} than chance (exact McNemar, p {test.p_value:.2g})."
+        )
