@@ -88,6 +88,8 @@ def _check_places(options) -> None:
 def _chosen(options):
     """(model, scores or None, mask, what a record tells of the choice)."""
     known = {"source": options.model, "revision": options.revision, "criterion": None, "alpha": None, "sparsity": None}
+    asked = {"source": options.text, "split": options.evaluation_split, "size": options.evaluation_size}
+    known["measured_with"] = asked | {name: value for name, value in columns(options).items() if value}
     known["measured_on"] = f"up to {options.evaluation_size} examples of {options.text} ({options.evaluation_split})"
     if options.mask:
         model, file = loaded_model(options), Path(options.mask).expanduser()

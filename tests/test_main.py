@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-import headprune_core as hp
 from headprune_core.__main__ import COMMANDS, main
 from headprune_core.arguments import parser
 
@@ -81,35 +80,6 @@ def a_cache_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path / "cache"))
 
 
-def test_prune_saves_a_smaller_model_that_answers_as_the_masked_one(capsys, tmp_path):
-    few = ("--size", "6", "--evaluation-size", "12", "--protect", "2")
-    printed = document(capsys, "prune", "--sparsity", "0.5", "--alpha", "1", "--out-folder", str(tmp_path / "small"), *few)
-    mask = np.array(printed["mask"])
-    assert mask.sum() == 36
-    assert mask[2].all()
-    whole = hp.PrunableModel.from_pretrained("embedded", device="cpu")
-    scores = hp.score_heads(whole, hp.load_examples("embedded", size=6), metrics=("his", "ae"))
-    protect = np.arange(6)[:, None] == np.full((6, 12), 2)
-    np.testing.assert_array_equal(mask, hp.prune_mask(scores.hies(1.0), 0.5, protect=protect))
-    before, after = printed["parameters"]["before"], printed["parameters"]["after"]
-    assert before - after == 36 * 32 * (3 * 385 + 384)  # heads of 32 rows of q, k and v with biases, and 32 columns
-    assert printed["difference"] < 1e-5
-    assert printed["equal"] == 1
-    assert printed["accuracy"]["masked"] == printed["accuracy"]["pruned"] == printed["accuracy"]["reloaded"]
-    back = hp.PrunableModel.from_pretrained(str(tmp_path / "small"), device="cpu")
-    np.testing.assert_array_equal(back.grid.kept, mask)
-
-
-def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["prune", "--criterion", "random", "--size", "2", "--evaluation-size", "3"]) == 0
-    shown = capsys.readouterr().out
-    assert "22 of 72 heads removed" in shown
-    assert shown.count("accuracy") == 4
-    assert "not saved; --out-folder FOLDER saves it" in shown
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_greedy_prints_the_order_and_every_step(capsys):
     printed = document(capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--size", "4", "--evaluation-size", "9")
     assert len(printed["order"]) == 6
@@ -168,12 +138,6 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         (("curves", "--methods", "own", "--size", "3"), "the ranking of 'own' was not given"),
         (("greedy", "--heads-per-step", "73", "--size", "3"), "73 heads are to go at each step; expected 1 to 72"),
         (("score", "--split", "holdout"), "no split 'holdout'"),
-        (("prune", "--criterion", "greedy_gnorm"), "criterion greedy_gnorm takes a run of its own"),
-        (
-            ("prune", "--sparsity", "1", "--size", "3"),
-            "no head of 72 would be left; expected a mask that keeps at least one",
-        ),
-        (("prune", "--out-folder", "tests", "--size", "3", "--evaluation-size", "3"), "tests holds other files"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):

@@ -14,6 +14,7 @@ import pandas as pd
 from headprune_core import PrunableModel, PruningRecord, html_report, write_bundle
 from headprune_core.figures_record import record_figures
 
+from .as_code import COLUMNS
 from .curve_run import curves
 from .prune_code import prune_command, prune_python
 from .prune_run import PruneResult
@@ -52,12 +53,22 @@ class TakeHome:
             measured_on=None
             if result.proof is None
             else f"the first {result.request.size} test texts of {loaded.text_name}",
+            measured_with=self._measured_with(),
             settings=loaded.scores.settings,
             proof=result.proof,
             control=result.control,
             latency=result.speed,
             recovery=result.recovery if self.recovered else None,
         )
+
+    def _measured_with(self) -> dict[str, object] | None:
+        """The test texts as arguments of `load_examples`; None where they are a user's own, which others do not have."""
+        request = self.loaded.request
+        if self.result.proof is None or request.table is not None:
+            return None
+        given = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
+        told = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
+        return told | {name: value for name, value in given.items() if value}
 
     def report(self) -> str:
         """One HTML file."""
