@@ -61,11 +61,11 @@ class TakeHome:
             recovery=result.recovery if self.recovered else None,
         )
 
-    def _measured_with(self) -> dict[str, object] | None:
-        """The test texts as arguments of `load_examples`; None where they are a user's own, which others do not have."""
+    def _measured_with(self) -> dict[str, object]:
+        """The test texts as arguments of `load_examples`; empty where they are a user's own, which others lack."""
         request = self.loaded.request
         if self.result.proof is None or request.table is not None:
-            return None
+            return {}
         given = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
         told = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
         return told | {name: value for name, value in given.items() if value}
