@@ -126,6 +126,7 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
         Verbatim(
             "The mask: layers down, heads across; \N{BLACK SQUARE} kept, \N{WHITE DIAMOND} without effect, · removed",
             _grid(facts),
+            wrapped=False,
         ),
     ]
     if code.strip():

@@ -76,10 +76,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text that keeps its lines: code, JSON, a mask. label: what it is."""
+    """Text that keeps its lines: code, JSON, a mask. label: what it is; wrapped: whether long lines may be broken."""
 
     label: str
     text: str
+    wrapped: bool = True
 
 
 Block = Text | Heading | Points | Drawing | Table | Verbatim
@@ -163,9 +164,9 @@ class _Writer:
                 return f"<h3><span class='number'>{self.sections}.{self.parts}</span> {self.text(text)}</h3>"
             case Points(points):
                 return "<ul>\n" + "\n".join(f"<li>{self.text(point)}</li>" for point in points) + "\n</ul>"
-            case Verbatim(label, text):
-                label = self.text(label)
-                return f"<p class='label'>{label}</p>\n<pre tabindex='0' aria-label='{label}'>{html.escape(text)}</pre>"
+            case Verbatim(label, text, wrapped):
+                kind = " class='wrapped'" if wrapped else ""
+                return f"<p class='label'>{self.text(label)}</p>\n<pre{kind} tabindex='0'>{html.escape(text)}</pre>"
             case Table():
                 return self.table(block)
             case Drawing():
@@ -181,8 +182,8 @@ class _Writer:
             lines.append(f"<tr><th scope='row'>{self.text(first)}</th>{cells}</tr>")
         body = "\n".join(lines)
         return (
-            f"<div class='wide' tabindex='0'><table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n"
-            f"<tbody>\n{body}\n</tbody></table></div>"
+            f"<div class='wide' tabindex='0'><table>\n<caption><span>{caption}</span></caption>\n"
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 
     def drawing(self, drawing: Drawing) -> str:

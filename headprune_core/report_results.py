@@ -109,14 +109,14 @@ def _p_value(p: float) -> str:
 def _same_words(facts: Facts) -> str:
     proof = facts.record.proof
     what = "loss of a text" if proof.before.logits is None else "logit"
-    forms = "pruned and pruned, saved and loaded again" if proof.reloaded is not None else "pruned"
+    forms = "The model with its heads switched off and the pruned one"
+    if proof.reloaded is not None:
+        forms = "The model with its heads switched off, the pruned one, and that one saved and loaded again"
     apart = (
-        "to the last bit" if proof.difference == 0 else f"up to {proof.difference:.1e}, the largest difference of any {what}"
+        "are equal to the last bit" if proof.difference == 0 else f"differ by at most {proof.difference:.1e} in any {what}"
     )
-    return (
-        f"Surgery itself changes nothing: the model with its heads switched off and the model {forms} give the same answers "
-        f"{apart}, and decide {proof.equal:.1%} of the texts alike."
-    )
+    told = f"{forms} {apart}, and decide {proof.equal:.1%} of the texts alike."
+    return f"Surgery itself changes no answer. {told}" if proof.equal == 1 else told
 
 
 def _classes(facts: Facts) -> list[Block]:
@@ -137,7 +137,7 @@ def _classes(facts: Facts) -> list[Block]:
     worst = worst_first[0]
     if worst.change.difference < 0:
         told = (
-            f"{worst.name} loses most: {worst.before:.1%} to {worst.after:.1%} of its {worst.texts} texts, "
+            f"Most is lost by {worst.name}: {worst.before:.1%} to {worst.after:.1%} of its {worst.texts} texts, "
             f"{points(worst.change)}. "
         )
         told += (
@@ -172,7 +172,8 @@ def _scores(facts: Facts) -> list[Block]:
         his, ae = scores.per_example["his"], scores.per_example["ae"]
         check = orthogonality(his, ae)
         scatter = orthogonality_scatter(min_max(his.mean(0)), min_max(ae.mean(0)), check)
-        interval = f" (95 % interval of r over texts: {check.ci[0]:.2f} to {check.ci[1]:.2f})" if len(his) > 1 else ""
+        low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in check.ci)
+        interval = f" The 95 % interval of r over texts is {low} to {high}." if len(his) > 1 else ""
         blocks.append(
             Drawing(
                 scatter,

@@ -44,7 +44,7 @@ def size_and_speed(facts: Facts) -> Section:
 def _module(line) -> tuple[str, ...]:
     name = f"{INDENT * (line.level - 1)}{line.module}" if line.level else "The whole model"
     name += f" (those of {line.tied_to})" if line.tied_to else ""
-    counts = f"{line.parameters:,}", f"{line.parameters_after:,}", f"{line.share_after:.1f} %"
+    counts = f"{line.parameters:,}", f"{line.parameters_after:,}", f"{line.share_after:.1f}%"
     return name, *counts, f"{line.mb:.2f}", f"{line.mb_after:.2f}"
 
 

@@ -73,7 +73,7 @@ def _verdict(facts: Facts) -> str:
     words = f"{control.words[0].upper()}{control.words[1:]}"
     if control.better_than_chance:
         times = len(control.random) + 1
-        return f"{words} A random choice would lie above all of them once in {times} times."
+        return f"{words} One more random choice would lie above all others once in {times} times."
     as_good = len(control.random) - control.beaten
     return (
         f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(control.random)} random "
@@ -94,7 +94,8 @@ def _looks(facts: Facts) -> list[Block]:
 
 
 def _regime(facts: Facts) -> str:
-    name = next((name for low, high, name in REGIMES if facts.sparsity <= high), REGIMES[-1][2])
+    rounding = 0.5 / facts.kept.size  # a share that was asked for is that of a whole number of heads
+    name = next((name for _, high, name in REGIMES if facts.sparsity <= high + rounding), REGIMES[-1][2])
     return (
         f"With {facts.sparsity:.0%} of all heads gone this model is in the regime called {name}. {_REGIME_WORDS[name]} "
         "Where one regime ends depends on the model."

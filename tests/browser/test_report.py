@@ -132,7 +132,7 @@ def test_paper_is_white_and_nothing_is_cut_off(browser, record_and_file):
         widths = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(s => s.getBoundingClientRect().width)")
         assert max(widths) <= 640
         tab.evaluate("dispatchEvent(new Event('afterprint'))")
-        tab.emulate_media(media="screen")
+        tab.emulate_media(media="null")
         tab.wait_for_function("() => document.querySelector('.main-svg').getBoundingClientRect().width > 660")
         if SHOTS:
             tab.pdf(path=f"{SHOTS}/report.pdf", format="A4")
