@@ -48,7 +48,9 @@ def recall_words(before, after, names: Sequence[str]) -> str:
     told = ", ".join(f"{names[i]} {before[i]:.1%} to {after[i]:.1%}" for i in shown)
     worst = int(change.argmin())
     lost = (
-        f"The worst loss is {names[worst]}'s, {-100 * change[worst]:.1f} points." if change[worst] < 0 else "No class loses."
+        f"The worst loss is that of {names[worst]}, {-100 * change[worst]:.1f} points."
+        if change[worst] < 0
+        else "No class loses."
     )
     return f"Share answered right by class, before to after: {told}. {lost}"
 

@@ -136,12 +136,12 @@ def test_classes_before_and_after():
     assert before.marker.symbol != after.marker.symbol
     assert recall_words(BEFORE, AFTER, list("abcd")) == (
         "Share answered right by class, before to after: a 80.0% to 70.0%, b 60.0% to 65.0%, d 50.0% to 20.0%. The worst "
-        "loss is d's, 30.0 points."
+        "loss is that of d, 30.0 points."
     )
     assert recall_words(AFTER[:2], AFTER[:2], list("ab")).endswith("No class loses.")
     assert recall_words(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has a text."
     many = recall_words(np.full(9, 0.5), np.r_[np.full(6, 0.5), 0.4, 0.6, 0.1], [f"c{i}" for i in range(9)])
-    assert "to after: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The worst loss is c8's, 40.0" in many
+    assert "to after: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The worst loss is that of c8, 40.0" in many
 
 
 def test_recall_of_other_classes_is_refused():
