@@ -52,7 +52,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     local = Path(source).expanduser()
     if source and local.is_dir():
         source = str(checked_folder(local))
-    elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+    elif not is_hub_id(source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
     with explained(source, local.is_dir()):
@@ -62,6 +62,12 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
         return model, processor(source, model, local.is_dir(), safe)
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether `source` can only be the name of a model on the Hub: it looks like one, and there is no such folder."""
+    looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
+    return bool(looks) and not Path(source).is_dir()
 
 
 def checked_folder(folder: Path) -> Path:
