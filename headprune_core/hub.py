@@ -7,7 +7,7 @@ other answer than "here it is" leaves the id to the ordinary loading, which says
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 
 from . import optional
 from .head_map import HEAD_MAP
@@ -27,12 +27,12 @@ def pruned_on_hub(source: str, revision: str | None) -> Path | None:
     with quiet(), explained(source, is_folder=False):
         try:
             file = Path(hf_hub_download(source, HEAD_MAP, revision=revision))
-        except LocalEntryNotFoundError:
+        except HfHubHTTPError:  # no such file, model or revision, or not for everyone
+            return None
+        except Exception:  # offline, or no way there: the libraries raise OSError and errors of httpx alike
             if _known(source, revision):  # an ordinary model that was fetched earlier
                 return None
             raise
-        except HfHubHTTPError:  # no such file, model or revision, or not for everyone
-            return None
         # the very commit that the head map is of
         return Path(snapshot_download(source, revision=file.parent.name, allow_patterns=FILES, ignore_patterns=["*/*"]))
 

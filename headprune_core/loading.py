@@ -130,7 +130,7 @@ def explained(source: str, is_folder: bool):
             reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
         elif is_folder:
             reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        elif re.search("couldn't connect|[Oo]ffline|connection|resolve|timed out|[Mm]ax retries", text):
+        elif re.search("[Oo]ffline|[Cc]onnect|resolve|timed out|[Mm]ax retries|traffic", text):
             reason = (
                 f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
             )
