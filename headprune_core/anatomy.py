@@ -164,12 +164,17 @@ class HeadGrid:
 
     @property
     def parameters_per_head(self) -> np.ndarray:
-        there = [np.isin(np.arange(row.heads), row.present) for row in self.rows]
-        return np.stack([here * row.parameters_per_head for here, row in zip(there, self.rows, strict=True)])
+        return np.stack([here * row.parameters_per_head for here, row in zip(self.present, self.rows, strict=True)])
 
     @property
     def kept(self) -> np.ndarray:
+        """bool (R, H): heads that work."""
         return np.stack([row.kept for row in self.rows])
+
+    @property
+    def present(self) -> np.ndarray:
+        """bool (R, H): heads whose weights are there."""
+        return np.stack([np.isin(np.arange(row.heads), row.present) for row in self.rows])
 
     def check_whole(self, what: str) -> None:
         """Raise HeadPruneError where heads were removed for good, since `what` takes a model that has them all."""

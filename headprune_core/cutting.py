@@ -172,8 +172,7 @@ def _cut_what_else(row: AttentionRow, heads: np.ndarray, groups: np.ndarray) -> 
 
 def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
     """The attention module's own numbers of heads and widths, and what it reads of them in the model's configuration."""
-    forward = inspect.unwrap(type(row.module).forward)
-    biased = "position_bias" in inspect.signature(forward).parameters  # handed from row to row, for all heads of the model
+    forward, biased = _forward(row.module), hands_bias_on(row.module)
     before, groups_before = len(row.present), len(np.unique(row.kv_group[row.present]))
     for name, value in list(vars(row.module).items()):
         if type(value) is not int:
@@ -186,14 +185,23 @@ def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
     read = {"num_attention_heads": heads, "num_key_value_heads": groups}
     read = {name: number for name, number in read.items() if name in forward.__code__.co_names}
     if read and hasattr(row.module, "config"):
-        row.module.config = _RowConfig(row.module.config, **read)
+        row.module.config = RowConfig(row.module.config, read)
 
 
-class _RowConfig:
+def hands_bias_on(module: nn.Module) -> bool:
+    """Whether an attention module is handed one position bias for all heads of the model, made by the first row."""
+    return "position_bias" in inspect.signature(_forward(module)).parameters
+
+
+def _forward(module: nn.Module):
+    return inspect.unwrap(type(module).forward)
+
+
+class RowConfig:
     """The model's configuration, as one attention module reads it that has numbers of heads of its own."""
 
-    def __init__(self, config, **own):
-        vars(self).update(own, _whole=config)
+    def __init__(self, config, own: dict[str, int]):
+        vars(self).update(own, own=own, _whole=config)
 
     def __getattr__(self, name: str):
         if "_whole" not in vars(self):  # while it is being copied

@@ -7,10 +7,12 @@ activations, convolutions and weights that are no linear layers (experts) are le
 """
 
 import math
+from dataclasses import replace
 
-from .anatomy import width
+from .anatomy import PARTS, Projection, width
 from .errors import HeadPruneError
 from .models import PrunableModel
+from .plain_sizes import built_whole
 
 
 def flops_per_token(model: PrunableModel, sequence_length: int | None = None) -> float:
@@ -22,6 +24,20 @@ def flops_per_token(model: PrunableModel, sequence_length: int | None = None) ->
     tokens = tokens_of(model, sequence_length)
     linear = model.cost.of(1, 0 if model.reads_images else tokens, tokens if model.task == "translation" else 0)
     return 2.0 * linear.multiply_adds / tokens + 4.0 * tokens * model.cost.attention
+
+
+def flops_before(model: PrunableModel, sequence_length: int | None = None) -> float:
+    """`flops_per_token` of the model with all its heads, of which `model` is what surgery left: no weights are needed."""
+    whole = dict(built_whole(model.model).named_modules())
+    paths = {module: path for path, module in model.model.named_modules()}
+    tokens, heads, width_before = tokens_of(model, sequence_length), 0, 0
+    for number in model.grid.layers:
+        row = model.grid.rows[number]
+        parts = {p: Projection(whole[paths[getattr(row, p).module]], row.layout[p]) for p in PARTS}
+        heads += _multiply_adds(replace(row, remains=None, **parts)) - _multiply_adds(row)
+        width_before += row.layout["q"].size
+    attention = 4.0 * tokens * (width_before - model.cost.attention)
+    return flops_per_token(model, sequence_length) + 2.0 * heads + attention
 
 
 def head_flops_per_token(model: PrunableModel, sequence_length: int | None = None) -> float:

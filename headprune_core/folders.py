@@ -20,7 +20,7 @@ from .errors import HeadPruneError
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, explained, loader_for, processor, quiet
 
-MODEL_FILES = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".bpe"}
+MODEL_FILES = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".bpe", ".png"}
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def is_pruned(source: str) -> bool:
     return bool(source) and (Path(source).expanduser() / HEAD_MAP).is_file()
 
 
-def load_pruned(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, object, HeadGrid, str]:
+def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel, object, HeadGrid, str]:
     """(model, tokenizer or None, grid, task) from a folder that a pruned model was saved to.
 
     Raises HeadPruneError, in one sentence, for a folder that is not complete, and where config, head map and weights do not

@@ -2,7 +2,8 @@
 
     {"version": 1, "task": "classification", "shape": [R, H], "layers": [row of every attention call],
      "rows": {name of the attention module: {"heads": H, "kept": [...], "gated": [...], "kind": "self",
-              "projections": {"q": {"module": path, "features": [a head's [[start, stop], ...], ...]}, "k", "v", "out"}}}}
+              "projections": {"q": {"module": path, "features": [a head's [[start, stop], ...], ...]}, "k", "v", "out"}}},
+     "plain": what a loader without this code needs (`plain_sizes.py`)}
 
 Head numbers and features are those of the model before any head was removed; gated heads have weights but no effect. With
 the configuration of the whole model this says the shape of every weight, so the model is rebuilt without the whole weights.
@@ -18,6 +19,7 @@ from torch import nn
 from .anatomy import PARTS, AttentionRow, HeadGrid, Projection
 from .cutting import cut_row
 from .errors import HeadPruneError
+from .plain_sizes import plain_sizes
 
 HEAD_MAP = "head_map.json"
 VERSION = 1
@@ -72,6 +74,7 @@ def head_map(model) -> dict:
         "shape": list(grid.shape),
         "layers": list(grid.layers),
         "rows": {row.name: _entry(row, paths) for row in grid.rows},
+        "plain": plain_sizes(model),
     }
 
 

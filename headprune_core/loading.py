@@ -52,7 +52,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     local = Path(source).expanduser()
     if source and local.is_dir():
         source = str(checked_folder(local))
-    elif local.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+    elif not is_hub_id(source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
     with explained(source, local.is_dir()):
@@ -62,6 +62,12 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
         return model, processor(source, model, local.is_dir(), safe)
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether `source` can only be the name of a model on the Hub: it looks like one, and there is no such folder."""
+    looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
+    return bool(looks) and not Path(source).is_dir()
 
 
 def checked_folder(folder: Path) -> Path:
@@ -124,7 +130,7 @@ def explained(source: str, is_folder: bool):
             reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
         elif is_folder:
             reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        elif re.search("couldn't connect|[Oo]ffline|connection|resolve|timed out|[Mm]ax retries", text):
+        elif re.search("[Oo]ffline|[Cc]onnect|resolve|timed out|[Mm]ax retries|traffic", text):
             reason = (
                 f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
             )

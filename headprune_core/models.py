@@ -7,6 +7,7 @@ import copy
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +21,14 @@ from .errors import HeadPruneError
 from .folders import is_pruned, load_pruned, writing
 from .frozen import PackedWeights
 from .head_map import HEAD_MAP, head_map
+from .head_picture import head_picture
+from .hub import pruned_on_hub
 from .loading import load, quiet
 from .recall import make_recallable
 from .store import fingerprint
+
+if TYPE_CHECKING:
+    from .record import PruningRecord
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -63,30 +69,36 @@ class PrunableModel:
     ) -> "PrunableModel":
         """Load "embedded", "smollm2" (where it is installed), a Hugging Face Hub id or a local folder, a pruned model's too.
 
-        CUDA, MPS or CPU is chosen by itself. Raises HeadPruneError where there is no such model, no safetensors file, or no
-        head to reach.
+        revision: of a Hub id, a branch, tag or commit. CUDA, MPS or CPU is chosen by itself. Raises HeadPruneError where
+        there is no such model, no safetensors file, or no head to reach.
         """
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
         source, place = str(source).strip(), find_device(device)
-        if is_pruned(source):
-            model, tokenizer, grid, task = load_pruned(source, getattr(torch, dtype))
+        pruned = source if is_pruned(source) else pruned_on_hub(source, revision)
+        if pruned is not None:
+            model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
             return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
         model, tokenizer = load(source, revision, getattr(torch, dtype))
-        return cls(model.to(place), tokenizer, name=_display_name(source))
+        return cls(model.to(place), tokenizer, name=display_name(source))
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, record: "PruningRecord | None" = None) -> None:
         """Write safetensors, config, tokenizer and, after surgery, the head map; `from_pretrained` reads them back.
 
-        They are written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where it
-        cannot be written, or holds anything but an earlier model.
+        A pruned model gets a model card too (README.md, with head_map.png), which tells what `record` knows of how it came
+        about. All is written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where
+        it cannot be written, or holds anything but an earlier model.
         """
+        from .card import PICTURE, model_card  # a card tells of what is measured with models
+
         with quiet(), writing(folder) as part:
             self.model.save_pretrained(part)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(part)
             if not self.grid.kept.all():
                 (part / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
+                (part / PICTURE).write_bytes(head_picture(self.grid.kept, self.grid.row_labels, self.grid.present))
+                (part / "README.md").write_text(model_card(self, record), encoding="utf-8")
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
@@ -188,7 +200,8 @@ def _first_id(token) -> int | None:
     return None if token is None or token < 0 else token
 
 
-def _display_name(source: str) -> str:
+def display_name(source: str) -> str:
+    """What people call a source of models."""
     names = {"embedded": "embedded (MiniLM-L6, tweet sentiment)", optional.SMOLLM2: "SmolLM2 135M Instruct"}
     return names.get(source, source)
 

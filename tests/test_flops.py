@@ -7,7 +7,7 @@ from tiny import FAMILIES, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 import headprune_core as hp
-from headprune_core.flops import head_flops_per_token, tokens_of
+from headprune_core.flops import flops_before, head_flops_per_token, tokens_of
 from headprune_core.latency import example_inputs
 
 COUNTED = sorted({*FAMILIES} - {"gpt-oss", "vit", "deit"})  # experts are no linear layers; images have convolutions
@@ -48,6 +48,17 @@ def test_a_pruned_model_is_counted_as_it_is(family):
     assert head_flops_per_token(pruned, 20) < head_flops_per_token(model, 20)
     others = [hp.flops_per_token(one, 20) - head_flops_per_token(one, 20) for one in (model, pruned)]
     assert others[0] == pytest.approx(others[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pruned_model_says_what_the_whole_one_took(family):
+    model = hp.PrunableModel(tiny(family))
+    mask = np.random.default_rng(0).random(model.grid.shape) < 0.5
+    mask[-1], mask[0, 1] = mask.shape[0] == 1 and mask[-1], True
+    length = None if model.reads_images else 20
+    pruned = hp.prune_heads(model, mask)
+    assert flops_before(pruned, length) == pytest.approx(hp.flops_per_token(model, length), rel=1e-12)
+    assert hp.flops_per_token(pruned, length) < flops_before(pruned, length)
 
 
 @pytest.mark.parametrize("family", ["vit", "deit"])

@@ -1,0 +1,75 @@
+"""Small words of a model card: text that cannot break Markdown, names without people's folders, front matter, sources."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from .loading import is_hub_id
+from .models import PrunableModel, display_name
+from .record import PruningRecord
+
+PIPELINES = {"classification": "text-classification", "language": "text-generation", "translation": "translation"}
+TAGS = ("pruned", "attention-head-pruning", "headprune")
+NO_HUB = ("embedded", "smollm2")  # sources that are names of our own
+HIES = "HIES: arXiv 2510.13832."
+GNORM = "Guo and Sheridan: Greedy-Gnorm."
+MICHEL = "P. Michel, O. Levy, G. Neubig: Are Sixteen Heads Really Better than One? NeurIPS 2019."
+SOURCES = {  # by what a criterion's label has in it
+    r"\bHIS\b|leave.one.out": (MICHEL,),
+    r"\bHIES\b": (HIES, MICHEL),
+    r"gnorm|\bAE\b": (GNORM,),
+}
+
+
+def escaped(words: object) -> str:
+    """User text as one line of Markdown that says just that: no markup, HTML, table cells, formulas or line ends in it."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
+    line = re.sub(r"([\\`*_\[\]|~$#{}!])", r"\\\1", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def named(source: str) -> str:
+    """What to call a model: a Hub id or a name as it is, of a folder its last part alone."""
+    is_folder = re.match(r"[.~/\\]|[A-Za-z]:[/\\]", source) or Path(source).is_dir()
+    return escaped(re.split(r"[/\\]", source.rstrip("/\\"))[-1] or "a model" if is_folder else display_name(source))
+
+
+def front_matter(model: PrunableModel, record: PruningRecord | None) -> str:
+    """The YAML between two lines of dashes that the Hub reads. It names no licence, which is the original model's."""
+    pipeline = "image-classification" if model.reads_images else PIPELINES[model.task]
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {pipeline}", "tags:", *(f"- {tag}" for tag in TAGS)]
+    if record is not None and record.source not in NO_HUB and is_hub_id(record.source):
+        lines.append(f"base_model: {json.dumps(record.source)}")
+    return "\n".join([*lines, "---"])
+
+
+def sources(criterion: str | None) -> list[str]:
+    """The papers that a criterion of that label is from; none for one that is nobody's."""
+    found = [paper for words, papers in SOURCES.items() if re.search(words, criterion or "", re.I) for paper in papers]
+    return list(dict.fromkeys(found))
+
+
+def picture_words(model: PrunableModel) -> str:
+    """The head map in a sentence or two, for those who do not see it."""
+    kept, labels = model.grid.kept, model.grid.row_labels
+    empty = [label for label, row in zip(labels, kept, strict=True) if not row.any()]
+    whole = [label for label, row in zip(labels, kept, strict=True) if row.all()]
+    words = f"Map of {len(kept)} layers with {kept.shape[1]} heads each: {int(kept.sum())} of {kept.size} heads are kept."
+    words += f" Layers without heads: {', '.join(empty)}." if empty else ""
+    return words + (f" Layers with all their heads: {', '.join(whole)}." if whole else "")
+
+
+def text_map(model: PrunableModel) -> str:
+    """The head map in letters: a line a layer."""
+    kept, there, labels = model.grid.kept, model.grid.present, model.grid.row_labels
+    signs = np.where(kept, "■", np.where(there, "▨", "·"))
+    across = max(map(len, labels))
+    return "\n".join(f"{label:>{across}}  {' '.join(row)}" for label, row in zip(labels, signs, strict=True))
+
+
+def table(*lines: tuple[object, ...]) -> str:
+    """A Markdown table: the first line is its head."""
+    head, *rest = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return "\n".join([head, f"|{'---|' * len(lines[0])}", *rest])

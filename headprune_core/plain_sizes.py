@@ -1,0 +1,80 @@
+"""What makes a pruned model another one than its configuration says: the sizes that a loader without this code has to set.
+
+    {"attributes": {module path: {name: number}}, "config": {module path: {name: number}},
+     "shapes": {parameter: shape}, "zeros": {parameter: shape}}
+
+The pruned model is held against the same architecture built whole, on the meta device, from the configuration. A row without
+heads runs in the library's own forward by way of one head of zeros (a key-value group of them), which the file of weights
+does not hold; its output projection has zeros too and keeps its bias. Where one position bias for all heads is handed from
+row to row (T5), "heads_left" among the attributes says which part of it is whose.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from .anatomy import PARTS, AttentionRow, width
+from .cutting import BiasAlone, NoHeads, RowConfig, hands_bias_on
+
+HEADS_LEFT = "heads_left"
+
+
+def built_whole(model: PreTrainedModel) -> PreTrainedModel:
+    """The architecture of a pruned `model` with all its heads and no weights, on the meta device."""
+    with torch.device("meta"):
+        return type(model)(copy.deepcopy(model.config)).eval().requires_grad_(False)
+
+
+def plain_sizes(model) -> dict[str, dict]:
+    """What is to be set on the whole architecture to get the pruned PrunableModel `model`, as JSON has it."""
+    body, whole = model.model, built_whole(model.model)
+    modules, parameters = dict(whole.named_modules()), dict(whole.named_parameters(remove_duplicate=False))
+    paths = {module: path for path, module in body.named_modules()}
+    attributes = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}
+    zeros = {}
+    for row in model.grid.rows:
+        if hands_bias_on(row.module):
+            attributes[row.name][HEADS_LEFT] = row.present.tolist() or list(range(_stand_ins(row)))
+        if not len(row.present):
+            for module in {getattr(row, part).module for part in PARTS}:
+                path = paths[module]
+                attributes[path], shapes = _stood_in(row, module, modules[path])
+                zeros |= {f"{path}.{name}": shape for name, shape in shapes.items()}
+    there = body.named_parameters()
+    return {
+        "attributes": {path: numbers for path, numbers in attributes.items() if numbers},
+        "config": {p: dict(m.config.own) for m, p in paths.items() if isinstance(getattr(m, "config", None), RowConfig)},
+        "shapes": {name: list(p.shape) for name, p in there if p.shape != parameters[name].shape},
+        "zeros": zeros,
+    }
+
+
+def _own_numbers(module: nn.Module, whole: nn.Module) -> dict[str, int]:
+    """The whole numbers that a module has otherwise than the one in its place."""
+    return {name: value for name, value in vars(module).items() if type(value) is int and vars(whole).get(name) != value}
+
+
+def _stand_ins(row: AttentionRow) -> int:
+    """How many query heads stand in for a row without heads: those of one key-value group."""
+    return row.heads // row.kv_heads
+
+
+def _stood_in(
+    row: AttentionRow, module: NoHeads | BiasAlone, whole: nn.Module
+) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """(width, shapes of zeros) of the library's layer that is to do what a layer without weights does."""
+    inputs, outputs = width(whole)
+    turned, shapes = isinstance(whole, Conv1D), {}
+    if isinstance(module, BiasAlone):
+        inputs = _stand_ins(row) * row.layout["out"].shape[1]
+        numbers = {"nx" if turned else "in_features": inputs}
+    else:
+        outputs = module.features
+        numbers = {"nf" if turned else "out_features": outputs}
+        if whole.bias is not None:
+            shapes["bias"] = [outputs]
+    shapes["weight"] = [inputs, outputs] if turned else [outputs, inputs]
+    return numbers, shapes
