@@ -32,10 +32,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder).expanduser().absolute()
     check_replaceable(folder)
-    beside = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    with _beside(folder) as beside:
         beside.chmod(0o777 & ~_umask())
         part = beside / "new"
         part.mkdir()
@@ -43,6 +40,33 @@ def writing(folder: str | Path) -> Iterator[Path]:
         if folder.exists():
             os.replace(folder, beside / "old")
         os.replace(part, folder)
+
+
+@contextmanager
+def writing_file(file: str | Path) -> Iterator[Path]:
+    """The same for a file: a path to write to, which gets the name `file` when the block ends well.
+
+    An earlier file is replaced. What lies beside the path under a longer name (its data) goes along; all else in that folder
+    vanishes. Raises HeadPruneError where `file` is a folder, and where it cannot be written.
+    """
+    file = Path(file).expanduser().absolute()
+    if file.is_dir():
+        raise HeadPruneError(f"{file} is a folder; expected the name of a file")
+    with _beside(file) as beside:
+        yield beside / file.name
+        parts = sorted(p.name for p in beside.iterdir() if p.is_file() and p.name.startswith(file.name))
+        for name in reversed(parts):  # the file itself comes last
+            os.replace(beside / name, file.parent / name)
+
+
+@contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A new folder beside `place`, gone after the block; what keeps it from being written to, in one sentence."""
+    beside = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+        yield beside
     except HeadPruneError:
         raise
     except Exception as error:  # the libraries raise OSError and safetensors errors alike
@@ -50,7 +74,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise HeadPruneError(
-            f"the model could not be written to {folder} ({reason}); make room there, or choose another folder"
+            f"the model could not be written to {place} ({reason}); make room there, or choose another folder"
         ) from error
     finally:
         if beside is not None:

@@ -1,0 +1,271 @@
+"""ONNX files of pruned models, run by ONNX Runtime here, against plain models and PyTorch; and what is refused."""
+
+import importlib.util
+import re
+import resource
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import psutil
+import pytest
+import torch
+import transformers as t
+from tiny import FAMILIES, GROUPED, SMALL, columns, examples_for, randomized, tiny, tiny_tokenizer
+
+import headprune_core as hp
+from headprune_core import onnx_export
+from headprune_core.encoding import encode
+from headprune_core.onnx_export import INSTALL, OnnxExport, export_onnx, has_onnx
+from headprune_core.onnx_graph import graph_inputs, write_graph
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = ("input_ids", "attention_mask")
+PAIRS = (*WORDS, "token_type_ids")
+READS = dict.fromkeys(FAMILIES, WORDS)  # of every family, what its graph reads; none is refused
+READS |= dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert"), PAIRS)
+READS |= dict.fromkeys(("t5", "mt5", "bart"), (*WORDS, "decoder_input_ids"))
+READS |= dict.fromkeys(("vit", "deit"), ("pixel_values",))
+
+
+def with_an_empty_row(shape):
+    mask = np.random.default_rng(1).random(shape) < 0.5
+    mask[-1], mask[0, 1] = False, True
+    return mask
+
+
+def opened(file):
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def asked(session, inputs):
+    """The logits of an ONNX Runtime session."""
+    names = [one.name for one in session.get_inputs()]
+    return torch.from_numpy(session.run(["logits"], {name: inputs[name].numpy() for name in names})[0])
+
+
+def real(logits, batch):
+    """Those at real positions; a padding token may have nothing to look at, and then each attention has its own way."""
+    places = batch.real if batch.decoder_real is None else batch.decoder_real
+    return logits[places] if logits.dim() == 3 else logits
+
+
+@torch.no_grad()
+def plain(family, mask, batch):
+    """Logits of the plain model, the output columns of removed heads set to zero: nothing of ours is in it."""
+    model = tiny(family)
+    for row, (*_, out) in zip(mask, FAMILIES[family].projections(model), strict=True):
+        columns(out).unflatten(1, (mask.shape[1], -1))[:, ~row] = 0
+    return model(**batch.inputs).logits
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own, which users never see: it has a process of its own there
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
+    """With a row that has no head."""
+    model = hp.PrunableModel(tiny(family))
+    mask = with_an_empty_row(model.grid.shape)
+    encoded = encode(model, examples_for(family, count=3, longest=29))
+    write_graph(hp.prune_heads(model, mask), tmp_path / "model.onnx")
+    session = opened(tmp_path / "model.onnx")
+    assert tuple(one.name for one in session.get_inputs()) == READS[family]
+    assert {one.shape[0] for one in (*session.get_inputs(), *session.get_outputs())} == {"examples"}
+    for examples in ([0, 1, 2], [2], [0]):
+        batch = encoded.batch(np.array(examples), model.device)
+        if "token_type_ids" in READS[family]:
+            batch.inputs["token_type_ids"] = (batch.inputs["input_ids"] > 40).long()
+        expected = plain(family, mask, batch)
+        found = asked(session, batch.inputs)
+        torch.testing.assert_close(real(found, batch), real(expected, batch), rtol=0, atol=5e-5)
+
+
+@pytest.fixture(scope="module")
+def half(embedded_model, embedded_scores):
+    """The embedded model without the half of its heads of least HIS, and without any in one row."""
+    mask = hp.prune_mask(embedded_scores.his, 0.5)
+    mask[2] = False
+    return hp.prune_heads(embedded_model, mask)
+
+
+@pytest.fixture(scope="module")
+def exported(half, tmp_path_factory):
+    """Its file, and what progress said and saw while it was written."""
+    inputs = encode(half, hp.load_examples("embedded", size=3)).batch(np.arange(3), half.device).inputs
+    notes, answers = [], []
+
+    def progress(done, total, note):
+        with torch.no_grad():
+            answers.append(half.logits(inputs))
+        notes.append((done, total, note))
+
+    found = export_onnx(half, tmp_path_factory.mktemp("onnx") / "new" / "half.onnx", progress=progress)
+    return found, notes, answers
+
+
+def test_the_embedded_model_on_real_tweets(half, exported):
+    texts = hp.load_examples("embedded", split="evaluation", size=64)
+    encoded, session = encode(half, texts), opened(exported[0].file)
+    found, expected = [], []
+    for start in range(0, 64, 16):
+        batch = encoded.batch(np.arange(start, start + 16), half.device)
+        assert not batch.real.all()
+        found.append(asked(session, batch.inputs))
+        with torch.no_grad():
+            expected.append(half.model(**batch.inputs).logits)
+    found, expected = torch.cat(found), torch.cat(expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+    assert len(set(found.argmax(-1).tolist())) == 3
+
+
+def test_what_is_told_of_the_file(half, exported):
+    found = exported[0]
+    assert isinstance(found, OnnxExport)
+    assert [file.name for file in found.file.parent.iterdir()] == ["half.onnx"]
+    assert found.size == found.file.stat().st_size
+    weights = sum(4 * p.numel() for p in half.model.parameters())
+    assert weights < found.size < 1.02 * weights
+    assert (found.inputs, found.outputs, found.opset) == (PAIRS, ("logits",), 18)
+    assert 0 < found.difference < 1e-4
+    graph = onnx.load(found.file)
+    assert [(one.domain, one.version) for one in graph.opset_import] == [("", 18)]
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_nothing_of_this_machine_is_in_the_file(exported):
+    content = exported[0].file.read_bytes()
+    for word in (str(ROOT), str(Path(t.__file__).parent), str(exported[0].file.parent), "stack_trace"):
+        assert word.encode() not in content
+
+
+def test_a_shared_model_answers_the_same_while_it_is_exported(exported):
+    _, notes, answers = exported
+    assert list(dict.fromkeys(notes)) == [
+        (0, 3, "Writing the weights"),
+        (1, 3, "Tracing the model"),
+        (2, 3, "Comparing ONNX Runtime with PyTorch"),
+        (3, 3, "Exported"),
+    ]
+    assert notes.count((1, 3, "Tracing the model")) > 3
+    assert all(torch.equal(one, answers[0]) for one in answers)
+
+
+@pytest.mark.parametrize("family", ["t5", "llama", "vit"])
+def test_a_pruned_model_that_came_from_a_folder(family, tmp_path):
+    model = hp.PrunableModel(tiny(family))
+    hp.prune_heads(model, with_an_empty_row(model.grid.shape)).save_pretrained(tmp_path / "model")
+    pruned = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu")
+    found = export_onnx(pruned, str(tmp_path / "some.onnx"))
+    assert found.inputs == READS[family]
+    batch = encode(pruned, examples_for(family, count=4)).batch(np.arange(4), pruned.device)
+    with torch.no_grad():
+        expected = real(pruned.logits(batch.inputs), batch)
+    torch.testing.assert_close(real(asked(opened(found.file), batch.inputs), batch), expected, rtol=0, atol=5e-5)
+
+
+def test_what_a_tokenizer_does_not_give_is_not_asked_for():
+    for names in (WORDS, PAIRS):
+        tokenizer = tiny_tokenizer(model_input_names=list(names))
+        assert graph_inputs(hp.PrunableModel(tiny("bert"), tokenizer)) == names
+
+
+class Louder(t.BertForSequenceClassification):
+    """Answers otherwise than the library's class, which is all that a saved model remembers."""
+
+    def forward(self, *args, **kwargs):
+        said = super().forward(*args, **kwargs)
+        said.logits = said.logits * 1.01
+        return said
+
+
+Louder.__name__ = "BertForSequenceClassification"
+
+
+def test_a_file_that_answers_otherwise_is_refused_and_the_earlier_one_stays(tmp_path):
+    (tmp_path / "model.onnx").write_text("earlier")
+    model = hp.PrunableModel(randomized(lambda: Louder(t.BertConfig(**SMALL, num_labels=3))))
+    with pytest.raises(hp.HeadPruneError, match=r"ONNX Runtime's logits differ from the model's by 0\.\d+ of .*"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}  # goes by the longest position that it meets
+    model = hp.PrunableModel(randomized(lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, rope_parameters=rope))))
+    with pytest.raises(hp.HeadPruneError, match="LlamaForCausalLM cannot be traced as an ONNX graph") as refusal:
+        export_onnx(model, tmp_path / "model.onnx")
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cancel_ends_the_tracing_process_and_leaves_nothing(tmp_path):
+    running = []
+
+    def progress(done, total, note):
+        if done == 1 and psutil.Process().children():
+            running.extend(psutil.Process().children())
+            raise hp.Cancelled("stop")
+
+    with pytest.raises(hp.Cancelled):
+        export_onnx(hp.PrunableModel(tiny("bert")), tmp_path / "model.onnx", progress=progress)
+    assert len(running) == 1
+    assert not running[0].is_running()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kilobytes", [20, 150])  # too few for the weights; enough for them, but not for the graph
+def test_no_room_on_the_disk_leaves_nothing(kilobytes, tmp_path):
+    """While this process, and those that it starts, may write no longer file, as a full disk would let them."""
+    model, limits = hp.PrunableModel(tiny("bert")), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, limits[1]))
+    try:
+        with pytest.raises(hp.HeadPruneError, match=r"model.onnx \(.*\); make room there, or choose another folder"):
+            export_onnx(model, tmp_path / "model.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def on_meta():
+    with torch.device("meta"):
+        return hp.PrunableModel(FAMILIES["bert"].build())
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "words"),
+    [
+        (on_meta, "model.onnx", "on the meta device and has no weights"),
+        (
+            lambda: hp.PrunableModel(tiny("bert").to(torch.bfloat16)),
+            "model.onnx",
+            "is in bfloat16, .* expected float32",
+        ),
+        (lambda: hp.PrunableModel(tiny("bert").double()), "model.onnx", "is in float64"),
+        (lambda: hp.PrunableModel(tiny("bert")), "thesis.tex", r"'thesis.tex'; expected a name that ends in \.onnx"),
+        (lambda: hp.PrunableModel(tiny("bert")), "folder.onnx", "folder.onnx is a folder; expected the name of a file"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(build, name, words, tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(hp.HeadPruneError, match=words):
+        export_onnx(build(), tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.onnx"]
+
+
+@pytest.mark.parametrize("missing", onnx_export.PACKAGES)
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, missing, tmp_path):
+    assert has_onnx()
+    find, model = importlib.util.find_spec, hp.PrunableModel(tiny("bert"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    assert not has_onnx()
+    with pytest.raises(hp.HeadPruneError, match=f"needs {missing}, which is not installed; run: {re.escape(INSTALL)}"):
+        export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_the_install_line_names_a_file_of_exact_pins_that_tests_install():
+    file = INSTALL.split()[-1]
+    pins = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith("#")]
+    assert {pin.split("==")[0] for pin in pins} == set(onnx_export.PACKAGES)
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
+    assert f"-r {file}" in (ROOT / "requirements-dev.txt").read_text().splitlines()
