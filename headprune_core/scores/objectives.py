@@ -20,7 +20,7 @@ def objective_value(name: str, logits: Tensor, batch: Batch) -> Tensor:
     if name not in OBJECTIVES:
         raise HeadPruneError(f"objective {name!r} is not known; expected one of {', '.join(OBJECTIVES)}")
     if name == "logit_norm":
-        squares = logits.float().square().sum(-1)
+        squares = precise(logits).square().sum(-1)
         if batch.targets is not None:
             real = batch.real if batch.decoder_real is None else batch.decoder_real
             squares = torch.where(real, squares, 0.0).sum(-1)
@@ -28,7 +28,7 @@ def objective_value(name: str, logits: Tensor, batch: Batch) -> Tensor:
     if batch.targets is None:
         if name == "loss" and batch.labels is None:
             raise HeadPruneError("the examples have no labels; give a label column, or use objective 'prediction'")
-        return cross_entropy(logits.float(), batch.labels if name == "loss" else logits.argmax(-1), reduction="none")
+        return cross_entropy(precise(logits), batch.labels if name == "loss" else logits.argmax(-1), reduction="none")
     logits = predictions(logits, batch)
     per_token = token_losses(logits, batch, targets=None if name == "loss" else logits.argmax(-1))
     return per_token.sum(-1) / batch.predicted.sum(-1)
@@ -43,5 +43,10 @@ def token_losses(logits: Tensor, batch: Batch, targets: Tensor | None = None) ->
     """Cross-entropy (N, U) of each target token under `predictions`, 0 where the target is padding."""
     targets = batch.targets if targets is None else targets
     # classes last, as they lie in memory: twice as fast as along another axis
-    losses = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    losses = cross_entropy(precise(logits).flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     return torch.where(batch.predicted, losses, 0.0)
+
+
+def precise(logits: Tensor) -> Tensor:
+    """In float32 or better."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
