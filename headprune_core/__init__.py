@@ -6,6 +6,8 @@ from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
 from .alpha_surface import AlphaSurface, alpha_surface
 from .anatomy import AttentionRow, HeadGrid
 from .budget import AccuracyBudget, sparsity_within
+from .bundle import write_bundle
+from .card import model_card
 from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
 from .control import RandomControl, random_control
 from .cost import Estimate, estimate_scoring
@@ -23,9 +25,12 @@ from .latency import measure_latency
 from .latency_words import latency_words
 from .masks import nested_masks, prune_mask
 from .models import PrunableModel
+from .onnx_export import OnnxExport, export_onnx
 from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
 from .record import PruningRecord
+from .recovery import Recovery, recover
+from .report import html_report
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
 from .scores.hies import hies
@@ -58,6 +63,7 @@ __all__ = [
     "HeadScores",
     "LeaveOneOut",
     "MaskEvaluation",
+    "OnnxExport",
     "Orthogonality",
     "Proof",
     "PrunableModel",
@@ -65,6 +71,7 @@ __all__ = [
     "RandomControl",
     "RankStability",
     "Recommendation",
+    "Recovery",
     "SideBySide",
     "Store",
     "against_ablation",
@@ -77,16 +84,19 @@ __all__ = [
     "distinct_masks",
     "estimate_scoring",
     "evaluate_masks",
+    "export_onnx",
     "flops_per_token",
     "gradient_shift",
     "greedy_gnorm",
     "hies",
+    "html_report",
     "interval_at",
     "latency_words",
     "leave_one_out",
     "load_examples",
     "measure_curves",
     "measure_latency",
+    "model_card",
     "nested_masks",
     "orthogonality",
     "parameter_table",
@@ -98,6 +108,7 @@ __all__ = [
     "random_masks",
     "rank_stability",
     "recommend",
+    "recover",
     "score_heads",
     "side_by_side",
     "sparsity_curves",
@@ -106,4 +117,5 @@ __all__ = [
     "successive_halving",
     "survival",
     "verdicts",
+    "write_bundle",
 ]

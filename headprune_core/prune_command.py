@@ -135,7 +135,7 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
                 final.save_pretrained(folder, record=record)
                 more = {"figures": record_figures(final, record, scores=scores), "settings": _settings(options)}
                 more |= {"record": record, "scores": scores, "report": report}
-                write_bundle(Path(options.bundle), folder, mask=final.grid.kept, **more)
+                write_bundle(options.bundle, folder, mask=final.grid.kept, row_names=final.grid.row_names, **more)
     return found
 
 

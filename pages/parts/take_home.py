@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from headprune_core import PrunableModel, PruningRecord, html_report, write_bundle
+from headprune_core.examples import overlap
 from headprune_core.figures_record import record_figures
 
 from .as_code import COLUMNS
 from .curve_run import curves
 from .prune_code import prune_command, prune_python
-from .prune_run import PruneResult
+from .prune_run import PruneResult, tested_texts
 from .session import ALPHA, setting
 from .work import Work
 
@@ -36,6 +37,12 @@ class TakeHome:
     @property
     def model(self) -> PrunableModel:
         return self.result.recovered if self.recovered else self.result.pruned
+
+    @cached_property
+    def shared(self) -> int | None:
+        """How many of the test texts gave the scores too."""
+        texts = tested_texts(self.loaded, self.result.request.size)
+        return None if texts is None else overlap(self.loaded.calibration, texts)
 
     @cached_property
     def record(self) -> PruningRecord:
@@ -81,6 +88,7 @@ class TakeHome:
             code=prune_python(self.loaded, self.result.request),
             command=prune_command(self.loaded, self.result.request),
             notes=self.loaded.notes,
+            shared=self.shared,
         )
 
     def bundle(self) -> bytes:
@@ -98,6 +106,7 @@ class TakeHome:
                 report=self.report(),
                 figures=record_figures(self.model, self.record, scores=self.loaded.scores, curves=self.curves),
                 settings=self.settings(),
+                row_names=self.model.grid.row_names,
             )
             return (place / "bundle.zip").read_bytes()
         finally:
