@@ -86,11 +86,12 @@ def _abstract(facts: Facts) -> str:
         what = "next tokens" if facts.tokens else "answers"
         told.append(f"It gives {agreement(proof.masked)} of the {what} that the unpruned model gives, with {smaller}.")
     else:
-        last = list(facts.forms.items())[-1]
-        tuned = "" if len(facts.forms) < 3 else f" without and {share(last[1])} with a fine-tune"
+        last = list(facts.forms.values())[-1]
+        tuned = "" if len(facts.forms) < 3 else f" and {share(last)} once fine-tuned"
+        mean = " in the mean over texts" if facts.tokens else ""
         told.append(
-            f"Accuracy is {share(proof.before)} before and {share(proof.pruned)} after{tuned}, a change of "
-            f"{points(change(proof.before, last[1]))}, with {smaller}."
+            f"Accuracy is {share(proof.before)} before{',' if tuned else ' and'} {share(proof.pruned)} after{tuned}, "
+            f"a change of {points(change(proof.before, last))}{mean}, with {smaller}."
         )
     return " ".join([*told, sure_words(facts)])
 

@@ -18,6 +18,7 @@ from .paired_tests import McNemar, ShareDifference, mcnemar, share_difference
 from .record import PruningRecord, Share
 from .scores.run import HeadScores
 
+SCALED = {"layer": "within each layer", "global": "over the whole model"}  # scores, before they are mixed
 SAME = 1e-3  # of losses of the same texts under the same weights, however they were batched
 
 
@@ -74,6 +75,12 @@ class Facts:
         """The name in the registry of the record's criterion, which may also be its label, with or without an alpha."""
         told = (self.record.criterion or "").partition("@")[0].partition(" \N{GREEK SMALL LETTER ALPHA}")[0].strip().lower()
         return next((name for name, its in CRITERIA.items() if told in (name, its.label.lower())), None)
+
+    @property
+    def scaled(self) -> str:
+        """Over what importance and entropy are scaled: "layer" or "global", as the record's settings say."""
+        told = self.record.settings.get("normalize")
+        return told if told in SCALED else "layer"
 
     @property
     def heads_of(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .report_facts import Facts
+from .report_facts import SCALED, Facts
 from .report_html import Block, Points, Section, Text, cite
 
 REFERENCES: Mapping[str, str] = {
@@ -35,8 +35,8 @@ _ENTROPY = (
     f"entropy looks at few tokens {cite('greedy')}."
 )
 _SCALED = (
-    "Both are scaled to the range from 0 to 1, which the tilde stands for, and mixed by \N{GREEK SMALL LETTER ALPHA} "
-    f"{cite('hies')}."
+    "Both are scaled to the range from 0 to 1 {scaled}, which the tilde stands for, and mixed by "
+    f"\N{GREEK SMALL LETTER ALPHA} {cite('hies')}."
 )
 _NORMS = (
     "Each G is the norm of the gradient, with respect to the head's block of the query, key or value weights, of the norm "
@@ -82,7 +82,7 @@ def method(facts: Facts) -> Section:
         name = record.criterion if facts.criterion != "own" else "the user's own"
         blocks.append(Text(f"The criterion was {name}. {order}"))
     blocks += [Text(formula, "formula")] if formula else []
-    blocks += [Text(meaning)] if meaning else []
+    blocks += [Text(meaning.replace("{scaled}", SCALED[facts.scaled]))] if meaning else []
     told = []
     if record.alpha is not None:
         told.append(f"Here \N{GREEK SMALL LETTER ALPHA} was {record.alpha:g} (1 is importance alone, 0 entropy alone).")
@@ -114,11 +114,8 @@ def data(facts: Facts) -> Section:
     if proof is not None:
         examples, kind = proof.before.losses.shape[1], "images" if facts.model.reads_images else "texts"
         every = f"{examples:,} {kind if examples != 1 else kind[:-1]}"
-        told.append(
-            f"These are {every}, in which {proof.before.trials:,} tokens are predicted."
-            if facts.tokens
-            else f"{every} were answered."
-        )
+        what = f", in which {proof.before.trials:,} tokens are predicted" if facts.tokens else ""
+        told.append(f"{'These are' if record.measured_on else 'Results were measured on'} {every}{what}.")
     if facts.model.labels and told:
         names = facts.model.labels
         listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -20,7 +20,7 @@ from .figures_recall import recall_figure, recall_words
 from .judgements import verdict_words
 from .paired_tests import McNemar
 from .record import share
-from .report_facts import Facts, agreement, by_class, change, points, same_texts, shown, signed
+from .report_facts import SCALED, Facts, agreement, by_class, change, points, same_texts, shown, signed
 from .report_html import Block, Drawing, Heading, Points, Section, Table, Text, cite, for_plotly
 from .scores.agreement import orthogonality
 from .scores.hies import min_max
@@ -77,7 +77,7 @@ def _answers(facts: Facts) -> list[Block]:
 
 def _line(name: str, found: MaskEvaluation, before: MaskEvaluation) -> tuple[str, ...]:
     its = share(found)
-    moved = "" if found is before else signed(its.value - share(before).value)
+    moved = "" if name == "unpruned" else signed(its.value - share(before).value)
     return name, f"{its.value:.1%}", f"{its.low:.1%} to {its.high:.1%}", f"{found.loss[0]:.3f}", moved
 
 
@@ -92,7 +92,7 @@ def _change_words(name: str, before: MaskEvaluation, after: MaskEvaluation) -> s
             f"{_p_value(found.p_value)} {cite('mcnemar')})"
         )
     else:
-        told += ", by a bootstrap over texts, each counting alike"
+        told += " in the mean over texts, by a bootstrap in which each text counts alike"
     if shown(found):
         return f"{told}. That is more than chance gives."
     return f"{told}. The interval holds 0, so a change is not shown; it does not show either that there is none."
@@ -115,7 +115,10 @@ def _same_words(facts: Facts) -> str:
     apart = (
         "are equal to the last bit" if proof.difference == 0 else f"differ by at most {proof.difference:.1e} in any {what}"
     )
-    told = f"{forms} {apart}, and decide {proof.equal:.1%} of the texts alike."
+    alike = f"decide {proof.equal:.1%} of the texts alike"
+    if facts.tokens:
+        alike = f"have the same share of tokens right in {proof.equal:.1%} of the texts"
+    told = f"{forms} {apart}, and {alike}."
     return f"Surgery itself changes no answer. {told}" if proof.equal == 1 else told
 
 
@@ -132,6 +135,7 @@ def _classes(facts: Facts) -> list[Block]:
     called_ = [one.name for one in drawn]
     figure = recall_figure(before, after, [for_plotly(name) for name in called_])
     words = recall_words(before, after, called_)
+    words += " After is after the fine-tune." if len(names) > 2 else ""
     words += f" The {MANY} of {len(found)} classes that lose most are drawn." if len(found) > MANY else ""
     blocks: list[Block] = [Heading("Class by class"), Drawing(figure, words)]
     worst = worst_first[0]
@@ -155,7 +159,8 @@ def _scores(facts: Facts) -> list[Block]:
     values = {name: getattr(scores, name) for name in wanted if name in scores.per_example}
     if "hies" in wanted and {"his", "ae"} <= scores.per_example.keys() and facts.record.alpha is not None:
         direction = "high" if facts.criterion == "hies_high" else "low"
-        values = {"hies": scores.hies(facts.record.alpha, entropy_direction=direction)} | values
+        mixed = scores.hies(facts.record.alpha, normalize=facts.scaled, entropy_direction=direction)
+        values = {"hies": mixed} | values
     blocks: list[Block] = []
     for name, found in values.items():
         metric = METRIC_LABELS[name].replace(" · ", ", ")
@@ -170,14 +175,15 @@ def _scores(facts: Facts) -> list[Block]:
         blocks.append(Drawing(figure, f"{words} Heads with a cross were removed; they have {_mean_words(found, kept)}"))
     if {"his", "ae"} <= scores.per_example.keys():
         his, ae = scores.per_example["his"], scores.per_example["ae"]
-        check = orthogonality(his, ae)
-        scatter = orthogonality_scatter(min_max(his.mean(0)), min_max(ae.mean(0)), check)
+        check = orthogonality(his, ae, normalize=facts.scaled)
+        scaled = (min_max(values.mean(0), facts.scaled) for values in (his, ae))
+        scatter, where = orthogonality_scatter(*scaled, check), SCALED[facts.scaled]
         low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in check.ci)
         interval = f" The 95 % interval of r over texts is {low} to {high}." if len(his) > 1 else ""
         blocks.append(
             Drawing(
                 scatter,
-                f"Importance against entropy, both scaled within each layer, a point a head. {check.verdict}{interval}",
+                f"Importance against entropy, both scaled {where}, a point a head. {check.verdict}{interval}",
             )
         )
     return [Heading("What the heads were worth"), *blocks] if blocks else []

@@ -30,19 +30,25 @@ def sure_words(facts: Facts) -> str:
     if facts.labelled:
         last = list(facts.forms.values())[-1]
         is_shown = shown(change(facts.record.proof.before, last))
-        told.append("the change of accuracy is more than chance gives" if is_shown else "no change of accuracy is shown")
+        when = "after the fine-tune " if len(facts.forms) > 2 else ""
+        told.append(
+            f"{when}the change of accuracy is more than chance gives"
+            if is_shown
+            else f"{when}no change of accuracy is shown"
+        )
     if control is None:
         told.append("that this choice of heads is better than a random one was not tested")
     else:
         masks = len(control.random)
+        this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
         many = f"{masks} random choices" if masks > 1 else "one random choice"
         if control.better_than_chance:
-            told.append(f"it does better than {'each of ' if masks > 1 else ''}{many} of as many heads")
+            told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads")
         elif control.beaten == 0:
-            told.append(f"it does no better than {many} of as many heads: no better than chance")
+            told.append(f"{this} no better than {many} of as many heads: no better than chance")
         else:
             told.append(
-                f"it does better than {control.beaten} of {many} of as many heads, which does not show that it counts"
+                f"{this} better than {control.beaten} of {many} of as many heads, which does not show that it counts"
             )
     sentence = "; ".join(told)
     return f"{sentence[0].upper()}{sentence[1:]}."

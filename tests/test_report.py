@@ -282,10 +282,10 @@ def test_every_kind_of_model_has_a_report(family):
     assert "None" not in reader.text
     assert "nan" not in re.findall(r"\w+", reader.text)
     assert numbers(reader) == list(range(1, 8))
-    assert ("by a bootstrap over texts" in reader.text) == (model.task != "classification")
+    assert ("by a bootstrap in which each text counts alike" in reader.text) == (model.task != "classification")
     assert ("only before (McNemar" in reader.text) == (model.task == "classification")
     assert ("Tokens of one text depend on each other" in reader.text) == (model.task != "classification")
-    assert ("images were answered" in reader.text) == (family == "vit")
+    assert ("measured on 9 images." in reader.text) == (family == "vit")
     if family == "llama":  # head 0.1 shares keys and values with 0.0
         assert "1 removed head has no effect but keeps weights, which others share" in reader.text
         assert "0  ■ ◇ ■ ■" in reader.text
@@ -312,7 +312,7 @@ def test_without_labels_agreement_with_the_unpruned_model_is_told():
         ([0.1, 0.2], "better than each of 2 random choices", "One more random choice would lie above all others once in 3"),
         (
             [0.6, 0.7],
-            "no better than 2 random choices of as many heads: no better than chance",
+            "does no better than 2 random choices of as many heads: no better than chance",
             "2 of 2 random choices do as",
         ),
         (
@@ -338,6 +338,7 @@ def test_a_fine_tune_is_told_and_compared_on_the_same_texts(half):
     reader = Reader(html_report(model, pruned, replace(record, recovery=recovery)))
     assert "40 updates of 8 examples each, from 320, towards the unpruned model's answers" in reader.text
     assert "after the fine-tune" in reader.text
+    assert "After the fine-tune no change of accuracy is shown; before it, this choice of heads does better" in reader.text
     assert "other texts than the table above" not in reader.text
     assert [trace["x"] for data, _ in figures_of(reader) for trace in data if trace.get("name") == "an update"]
     elsewhere = replace(recovery, before=replace(after, losses=after.losses + 1))
@@ -388,3 +389,18 @@ def test_frames_of_one_model_alone_are_told_as_times():
     assert Drawing.__doc__
     empty = html_report(model, pruned, PruningRecord("x", "by hand", latency=pd.DataFrame()))
     assert "Time of a forward pass" not in Reader(empty).text
+
+
+@pytest.mark.parametrize(("normalize", "words"), [("layer", "within each layer"), ("global", "over the whole model")])
+def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
+    model, pruned, record, more, *_ = half
+    record = replace(record, criterion="hies_high", alpha=0.25, settings={"normalize": normalize})
+    reader = Reader(html_report(model, pruned, record, scores=more["scores"]))
+    assert f"from 0 to 1 {words}" in reader.text
+    assert f"both scaled {words}" in reader.text
+    cells = more["scores"].hies(0.25, normalize=normalize, entropy_direction="high")
+    texts = next(
+        trace["text"] for data, _ in figures_of(reader) for trace in data if "customdata" in trace and "text" in trace
+    )
+    gone = np.where(pruned.grid.kept, "", ", removed")
+    assert texts == [f"layer {r}, head {h}: {cell:.4g}{gone[r, h]}" for (r, h), cell in np.ndenumerate(cells)]
