@@ -1,6 +1,7 @@
 """The code in a model card: how to load the model with this package and without it, and how to measure it again."""
 
 import json
+from pathlib import Path
 
 import torch
 import transformers
@@ -10,6 +11,7 @@ from .loading import is_hub_id
 from .models import PrunableModel
 from .plain_loader import plain_loader
 from .record import PruningRecord, share
+from .tables import SUFFIXES
 
 _LOAD = """\
 import headprune_core as hp
@@ -65,11 +67,11 @@ def _measure(record: PruningRecord | None) -> str | None:
     measured, arguments = share(found), dict(record.measured_with)
     source = arguments.get("source", "embedded")
     plain = all(value is None or isinstance(value, (str, int)) for value in arguments.values())
-    if measured.name != "accuracy" or not plain or not is_hub_id(source):
+    own_file = not is_hub_id(str(source)) or Path(str(source)).suffix.lower() in SUFFIXES
+    if measured.name != "accuracy" or not plain or own_file:
         return None
-    told = ", ".join(
-        f"{name}={json.dumps(value) if isinstance(value, str) else value!r}" for name, value in arguments.items()
-    )
+    written = {k: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v) for k, v in arguments.items()}
+    told = ", ".join(f"{name}={value}" for name, value in written.items())
     return _MEASURE.format(arguments=told, value=measured.value)
 
 

@@ -244,6 +244,21 @@ def test_an_earlier_model_is_replaced_and_nothing_of_it_stays(folder):
     assert [file.name for file in folder.parent.iterdir()] == [folder.name]
 
 
+def test_a_pruned_model_has_a_card_and_a_picture_and_may_be_replaced(folder):
+    names = {"README.md", "head_map.png", HEAD_MAP, "config.json", "model.safetensors"}
+    assert {file.name for file in folder.iterdir()} == names
+    assert "attention heads" in (folder / "README.md").read_text(encoding="utf-8")
+    pruned_tiny("albert").save_pretrained(folder)
+    assert {file.name for file in folder.iterdir()} == names
+    hp.PrunableModel(tiny("bert")).save_pretrained(folder)  # whole: nothing of the other stays
+    assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_a_head_map_without_what_others_need_is_read_all_the_same(folder):
+    edit(folder, lambda content: content.pop("plain"))
+    assert load(folder).grid.shape == (3, 4)
+
+
 def test_a_mask_that_keeps_all_saves_an_ordinary_model(tmp_path):
     model = hp.PrunableModel(tiny("bert"))
     hp.prune_heads(model, np.ones((3, 4), bool)).save_pretrained(tmp_path / "model")
