@@ -16,6 +16,7 @@ from .models import PrunableModel
 from .store import Store
 
 SEEDS = 20
+ENOUGH = 19  # random masks, all worse: at most once in twenty by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +38,22 @@ class RandomControl:
 
     @property
     def better_than_chance(self) -> bool:
-        """Whether every random mask is worse: chance does so once in S + 1 times at most."""
-        return self.beaten == len(self.random)
+        """Whether every one of enough random masks is worse: chance alone does that once in S + 1 times at most."""
+        return self.beaten == len(self.random) >= ENOUGH
 
     @property
     def words(self) -> str:
         """One sentence on whether the choice of heads was worth something."""
         least, most, masks = self.random.min(), self.random.max(), len(self.random)
+        choices = "random choice of as many heads gives" if masks == 1 else "random choices of as many heads give"
         told = (
-            f"{masks} random choices of as many heads give {self.measure} {least:.1%} to {most:.1%} (mean "
-            f"{self.random.mean():.1%}); this one gives {self.value:.1%}"
+            f"{masks} {choices} {self.measure} {least:.1%} to {most:.1%} (mean {self.random.mean():.1%}); this one gives "
+            f"{self.value:.1%}"
         )
         if self.better_than_chance:
             return f"{told}, more than any of them: the choice of heads matters, and this one is better than chance."
+        if self.beaten == masks:
+            return f"{told}, more than any of them; {masks} are too few to tell that from chance, {ENOUGH} are not."
         if self.beaten == 0:
             return f"{told}, no more than any of them: this choice of heads is no better than chance."
         return f"{told}, more than {self.beaten} of them: this choice of heads is not shown to be better than chance."

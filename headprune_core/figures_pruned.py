@@ -121,7 +121,7 @@ def control_figure(control: RandomControl) -> go.Figure:
 def control_words(control: RandomControl) -> str:
     """Where the chosen mask lies among the random ones."""
     masks = len(control.random)
-    many = "the one" if masks == 1 else f"all {masks}" if control.better_than_chance else f"{control.beaten} of {masks}"
+    many = "the one" if masks == 1 else f"all {masks}" if control.beaten == masks else f"{control.beaten} of {masks}"
     where = "none" if control.beaten == 0 else many
     return (
         f"{control.measure.capitalize()} of {masks} random {'mask' if masks == 1 else 'masks'} that remove as many heads: "
@@ -139,18 +139,19 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
     figure.add_scatter(
         x=steps,
         y=loss,
-        mode="markers",
+        mode="lines+markers" if window == 1 else "markers",
         name="an update",
         marker=marker,
+        line={"color": BLUE, "width": 2},
         hovertemplate="update %{x}: %{y:.3f}<extra></extra>",
     )
-    if len(loss) >= window:
+    if 1 < window <= len(loss):
         smooth = np.convolve(loss, np.full(window, 1 / window), "valid")
         figure.add_scatter(
             x=steps[window - 1 :],
             y=smooth,
             mode="lines",
-            name="mean of one update" if window == 1 else f"mean of {window} updates",
+            name=f"mean of {window} updates",
             line={"color": BLUE, "width": 2.5},
             hovertemplate="up to update %{x}: %{y:.3f}<extra></extra>",
         )

@@ -42,8 +42,9 @@ def sure_words(facts: Facts) -> str:
         masks = len(control.random)
         this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
         many = f"{masks} random choices" if masks > 1 else "one random choice"
-        if control.better_than_chance:
-            told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads")
+        if control.beaten == masks:
+            few = "" if control.better_than_chance else ", too few to tell that from chance"
+            told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads{few}")
         elif control.beaten == 0:
             told.append(f"{this} no better than {many} of as many heads: no better than chance")
         else:
@@ -77,9 +78,8 @@ def _interval_words(facts: Facts) -> str:
 def _verdict(facts: Facts) -> str:
     control = facts.record.control
     words = f"{control.words[0].upper()}{control.words[1:]}"
-    if control.better_than_chance:
-        times = len(control.random) + 1
-        return f"{words} One more random choice would lie above all others once in {times} times."
+    if control.beaten == len(control.random):
+        return f"{words} One more random choice would lie above all others once in {len(control.random) + 1} times."
     as_good = len(control.random) - control.beaten
     return (
         f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(control.random)} random "

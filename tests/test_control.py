@@ -47,15 +47,24 @@ def test_heads_that_are_gone_are_not_drawn_again(model):
 
 
 def test_the_verdict_is_said():
-    above = RandomControl("accuracy", 0.9, np.array([0.5, 0.8]))
-    within = RandomControl("accuracy", 0.7, np.array([0.5, 0.8]))
-    below = RandomControl("agreement", 0.5, np.array([0.5, 0.8]))
-    assert (above.beaten, within.beaten, below.beaten) == (2, 1, 0)
+    spread = np.linspace(0.5, 0.8, 19)
+    above, within, below = (RandomControl("accuracy", value, spread) for value in (0.9, 0.7, 0.5))
+    assert (above.beaten, within.beaten, below.beaten) == (19, 12, 0)
     assert (above.better_than_chance, within.better_than_chance, below.better_than_chance) == (True, False, False)
+    assert (
+        "19 random choices of as many heads give accuracy 50.0% to 80.0% (mean 65.0%); this one gives 90.0%" in above.words
+    )
     assert "better than chance" in above.words
-    assert "accuracy 50.0% to 80.0%" in above.words
-    assert "more than 1 of them: this choice of heads is not shown to be better" in within.words
+    assert "more than 12 of them: this choice of heads is not shown to be better" in within.words
     assert "no better than chance" in below.words
+
+
+def test_too_few_random_masks_show_nothing():
+    few = RandomControl("agreement", 0.9, np.array([0.5, 0.8]))
+    assert few.beaten == 2
+    assert not few.better_than_chance
+    assert "more than any of them; 2 are too few to tell that from chance" in few.words
+    assert "1 random choice of as many heads gives agreement" in RandomControl("agreement", 0.9, np.array([0.5])).words
 
 
 def test_what_does_not_fit_is_refused(model):

@@ -47,7 +47,8 @@ def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch
     assert main(["prune", "--criterion", "random", "--size", "2", "--evaluation-size", "3", "--random", "1"]) == 0
     shown = capsys.readouterr().out
     assert "22 of 72 heads removed" in shown
-    assert shown.count("accuracy") == 4
+    assert shown.count(" accuracy 0") + shown.count(" accuracy 1") == 4
+    assert "1 random choice of as many heads gives accuracy" in shown
     assert "not saved; --out-folder FOLDER saves it" in shown
     assert [file.name for file in tmp_path.iterdir()] == ["cache"]
 

@@ -183,7 +183,13 @@ def test_a_source_that_has_nothing_yet_says_where_to_get_it(source, words, page)
 
 def test_a_curves_point_is_cut_out():
     app = opened("model_and_text")
-    for name, value in {"methods": ["his", "random"], "step": "20", "most": 40, "seeds": 2, "evaluation_size_960": 6}.items():
+    for name, value in {
+        "methods": ["his", "random"],
+        "step": "20",
+        "most": 40,
+        "seeds": 2,
+        "evaluation_size_960": 6,
+    }.items():
         app.session_state[name] = value
     app = finished(app.switch_page("pages/views/accuracy.py").run())
     app = press(app, "Draw the curves")

@@ -309,7 +309,8 @@ def test_without_labels_agreement_with_the_unpruned_model_is_told():
 @pytest.mark.parametrize(
     ("random", "abstract", "verdict"),
     [
-        ([0.1, 0.2], "better than each of 2 random choices", "One more random choice would lie above all others once in 3"),
+        ([0.1, 0.2], "better than each of 2 random choices of as many heads, too few to tell that", "all others once in 3"),
+        ([0.1] * 19, "better than each of 19 random choices of as many heads.", "all others once in 20"),
         (
             [0.6, 0.7],
             "does no better than 2 random choices of as many heads: no better than chance",

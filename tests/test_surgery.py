@@ -326,6 +326,19 @@ def test_the_embedded_model_on_real_tweets(embedded_model):
     np.testing.assert_allclose(answers(pruned.model, batch), found.masked.logits[0], atol=1e-5)
 
 
+def test_without_labels_a_pruned_model_is_held_against_the_unpruned_one(embedded_model):
+    texts = hp.load_examples("embedded", split="evaluation", size=24).remove_columns("label")
+    mask = np.random.default_rng(0).random((6, 12)) < 0.3
+    found = hp.prove(embedded_model, hp.prune_heads(embedded_model, mask), texts)
+    before, after = (one.logits[0].argmax(-1) for one in (found.before, found.pruned))
+    assert 0 < (before == after).mean() < 1
+    for one in (found.masked, found.pruned):
+        assert one.agreement[0] == (before == after).mean()
+        np.testing.assert_array_equal(one.right[0], before == after)
+        expected = np.corrcoef(found.before.logits[0].ravel(), one.logits[0].ravel())[0, 1]
+        assert one.correlation[0] == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_proof_needs_two_forms_of_one_model(wrapped):
     with pytest.raises(hp.HeadPruneError, match=r"a model of \(3, 4\) heads was given as a pruned form of one of \(1, 4\)"):
         hp.prove(wrapped("albert"), wrapped("bert"), examples_for("bert"))

@@ -4,7 +4,7 @@ Every source is a function that draws what it asks and returns a choice, or says
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ MOST_MEGABYTES = 4
 class Choice:
     """A mask (R, H), how it came about in words, and what a card says of it.
 
-    code: lines of Python that make `mask` from `model` and `scores`; empty where only the file of the mask has it.
+    code: lines of Python that make `mask` from `model` and `scores`; empty where only the file of the mask has it. settings:
+    of the mix, beside those of the scores.
     """
 
     words: str
@@ -37,6 +38,7 @@ class Choice:
     alpha: float | None = None
     sparsity: float | None = None
     code: tuple[str, ...] = ()
+    settings: dict[str, object] = field(default_factory=dict)
 
 
 SOURCES: dict[str, Callable[[Work], Choice | None]] = {}
@@ -64,7 +66,7 @@ def _alpha(loaded: Work) -> Choice | None:
     alpha, sparsity = now.setting.alpha, now.setting.sparsity
     code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if plain else ()
     st.page_link("pages/views/alpha.py", label="Set alpha, sparsity and rules under Alpha", icon=":material/tune:")
-    return Choice(words(loaded, now), now.mask, "HIES", alpha, sparsity, code)
+    return Choice(words(loaded, now), now.mask, "HIES", alpha, sparsity, code, obeyed.scaling)
 
 
 @source("Pin")

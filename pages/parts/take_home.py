@@ -61,7 +61,7 @@ class TakeHome:
             if result.proof is None
             else f"the first {result.request.size} test texts of {loaded.text_name}",
             measured_with=self._measured_with(),
-            settings=loaded.scores.settings,
+            settings=loaded.scores.settings | choice.settings,
             proof=result.proof,
             control=result.control,
             latency=result.speed,
