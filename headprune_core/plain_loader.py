@@ -9,7 +9,6 @@ from .plain_sizes import plain_sizes
 
 _START = """\
 folder = "pruned-model"
-
 {imports}
 
 plain = json.loads(pathlib.Path(folder, "head_map.json").read_text())["plain"]
@@ -18,18 +17,15 @@ Whole = getattr(transformers, config.architectures[0])
 """
 _BY_HEADS = """\
 
-
 def attention(module, query, key, value, mask, position_bias=None, **more):
     if position_bias is not None and position_bias.shape[1] > 1:  # one for all heads that there were
         position_bias = position_bias[:, module.heads_left]
     return sdpa_attention_forward(module, query, key, value, mask, position_bias=position_bias, **more)
 
-
 transformers.AttentionInterface.register("heads_left", attention)
 transformers.AttentionMaskInterface.register("heads_left", sdpa_mask)
 """
 _CONSTRUCTOR = """\
-
 
 def narrow(self, config):
     Whole.__init__(self, config)
@@ -41,10 +37,8 @@ def narrow(self, config):
         setattr(self.get_submodule(path), last, torch.nn.Parameter(torch.zeros(shape)))
 {unsaved}\
 
-
 Narrow = type(Whole.__name__, (Whole,), {{"__init__": narrow, "__module__": Whole.__module__}})
 model = Narrow.from_pretrained(folder, use_safetensors=True, dtype="auto"{options})
-model.__class__ = Whole
 """
 _CONFIG = """\
     for path, numbers in plain["config"].items():
@@ -64,14 +58,15 @@ for name in plain["zeros"]:
 def plain_loader(model: PrunableModel) -> str:
     """Python code that loads the folder to which the pruned `model` was saved, as `model`, without headprune_core.
 
-    Its first line names the folder. The model is the library's own class, smaller, in eval mode and the file's precision.
+    14 lines, more where rows have no heads and for T5. The first names the folder. The model is the library's own class in
+    all but its constructor, smaller, in eval mode and the file's precision.
     """
     sizes = plain_sizes(model)
     by_heads = any("heads_left" in numbers for numbers in sizes["attributes"].values())
     imports = ["json", "pathlib", "torch", "transformers"]
     if sizes["config"]:
         imports.insert(0, "copy")
-    lines = "\n".join(f"import {name}" for name in imports)
+    lines = f"import {', '.join(imports)}"
     if by_heads:
         lines += (
             "\nfrom transformers.integrations.sdpa_attention import sdpa_attention_forward"
