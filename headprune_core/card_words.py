@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .literature import PAPERS
 from .loading import is_hub_id
 from .models import PrunableModel, display_name
 from .record import PruningRecord
@@ -13,13 +14,10 @@ from .record import PruningRecord
 PIPELINES = {"classification": "text-classification", "language": "text-generation", "translation": "translation"}
 TAGS = ("pruned", "attention-head-pruning", "headprune")
 NO_HUB = ("embedded", "smollm2")  # sources that are names of our own
-HIES = "HIES: arXiv 2510.13832."
-GNORM = "Guo and Sheridan: Greedy-Gnorm."
-MICHEL = "P. Michel, O. Levy, G. Neubig: Are Sixteen Heads Really Better than One? NeurIPS 2019."
 SOURCES = {  # by what a criterion's label has in it
-    r"\bHIS\b|leave.one.out": (MICHEL,),
-    r"\bHIES\b": (HIES, MICHEL),
-    r"gnorm|\bAE\b": (GNORM,),
+    r"\bHIS\b|leave.one.out": ("michel",),
+    r"\bHIES\b": ("hies", "michel"),
+    r"gnorm|\bAE\b": ("greedy",),
 }
 
 
@@ -48,7 +46,7 @@ def front_matter(model: PrunableModel, record: PruningRecord | None) -> str:
 def sources(criterion: str | None) -> list[str]:
     """The papers that a criterion of that label is from; none for one that is nobody's."""
     found = [paper for words, papers in SOURCES.items() if re.search(words, criterion or "", re.I) for paper in papers]
-    return list(dict.fromkeys(found))
+    return [PAPERS[paper] for paper in dict.fromkeys(found)]
 
 
 def picture_words(model: PrunableModel) -> str:

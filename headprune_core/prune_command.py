@@ -22,8 +22,18 @@ from . import (
     recover,
     write_bundle,
 )
-from .asked import asked_constraints, columns, evaluation_texts, loaded_model, progress_line, results_store, scored
+from .asked import (
+    asked_constraints,
+    calibration_texts,
+    columns,
+    evaluation_texts,
+    loaded_model,
+    progress_line,
+    results_store,
+    scored,
+)
 from .criteria import find_criterion
+from .examples import overlap
 from .figures_record import record_figures
 from .folders import check_replaceable
 from .latency_words import latency_words
@@ -41,6 +51,8 @@ def prune(options) -> tuple[dict[str, object], str]:
     model, scores, mask, known = _chosen(options)
     pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
     texts, told = evaluation_texts(options), progress_line(options)
+    known["measured_on"] = f"{len(texts)} examples of {options.text} ({options.evaluation_split})"
+    shared = None if scores is None else overlap(calibration_texts(options), texts)
     with tempfile.TemporaryDirectory() as passing:
         pruned.save_pretrained(Path(passing) / "model")
         where = {"device": options.device, "dtype": str(pruned.model.dtype)[6:]}
@@ -57,7 +69,7 @@ def prune(options) -> tuple[dict[str, object], str]:
         learned = training_texts(options, options.recover * BATCH_SIZE)
         final, known["recovery"] = recover(pruned, learned, teacher=model, evaluation=texts, progress=told, **run)
     record = PruningRecord(**known)
-    exported = _write(options, model, final, record, scores)
+    exported = _write(options, model, final, record, scores, shared)
     document = {"model": options.model, "folder": options.out_folder, "criterion": known["criterion"]}
     document |= {"alpha": known["alpha"], "sparsity": known["sparsity"], "chosen": known["chosen"]}
     document |= surgery_document(model, pruned, record.proof) | _found(record) | exported
@@ -90,7 +102,6 @@ def _chosen(options):
     known = {"source": options.model, "revision": options.revision, "criterion": None, "alpha": None, "sparsity": None}
     asked = {"source": options.text, "split": options.evaluation_split, "size": options.evaluation_size}
     known["measured_with"] = asked | {name: value for name, value in columns(options).items() if value}
-    known["measured_on"] = f"up to {options.evaluation_size} examples of {options.text} ({options.evaluation_split})"
     if options.mask:
         model, file = loaded_model(options), Path(options.mask).expanduser()
         try:
@@ -116,7 +127,7 @@ def _chosen(options):
     return model, scores, mask, known
 
 
-def _write(options, model: PrunableModel, final: PrunableModel, record: PruningRecord, scores) -> dict:
+def _write(options, model: PrunableModel, final: PrunableModel, record: PruningRecord, scores, shared) -> dict:
     """All that was asked for; what the export to ONNX found, for the document."""
     found = {}
     if options.out_folder:
@@ -126,7 +137,7 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
         found = {"onnx": {"file": options.onnx, "difference": made.difference, "opset": made.opset, "bytes": made.size}}
     if options.report or options.bundle:
         command = shlex.join(["python", "-m", "headprune_core", *options.words])
-        report = html_report(model, final, record, scores=scores, command=command)
+        report = html_report(model, final, record, scores=scores, shared=shared, command=command)
         if options.report:
             Path(options.report).write_text(report)
         if options.bundle:

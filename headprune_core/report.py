@@ -16,12 +16,13 @@ import torch
 import transformers
 
 from .errors import HeadPruneError
+from .literature import PAPERS
 from .models import PrunableModel
 from .plain_json import as_json
 from .record import PruningRecord, share
 from .report_facts import Facts, agreement, change, points
 from .report_html import Block, Points, Section, Text, Verbatim, page
-from .report_method import REFERENCES, data, ended, limits, method
+from .report_method import data, ended, limits, method
 from .report_results import results
 from .report_size import size_and_speed
 from .report_sure import how_sure, sure_words
@@ -67,7 +68,7 @@ def html_report(
         Section("Notes", [Points([note for note in notes if note])] if any(notes) else []),
     ]
     title = f"Pruning {facts.heads_of} of {model.name}"
-    return page(title, date or datetime.date.today(), _abstract(facts), sections, dict(REFERENCES))
+    return page(title, date or datetime.date.today(), _abstract(facts), sections, PAPERS)
 
 
 def _abstract(facts: Facts) -> str:

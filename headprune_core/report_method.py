@@ -5,17 +5,6 @@ from collections.abc import Mapping
 from .report_facts import SCALED, Facts
 from .report_html import Block, Points, Section, Text, cite
 
-REFERENCES: Mapping[str, str] = {
-    "michel": "P. Michel, O. Levy and G. Neubig: Are Sixteen Heads Really Better than One? NeurIPS 2019. arXiv 1905.10650.",
-    "hies": "The weighted union of head importance and attention entropy (HIES). arXiv 2510.13832.",
-    "greedy": "Guo and Sheridan: Greedy-Gnorm.",
-    "wilson": "E. B. Wilson: Probable inference, the law of succession, and statistical inference. Journal of the American "
-    "Statistical Association 22, 209-212, 1927.",
-    "mcnemar": "Q. McNemar: Note on the sampling error of the difference between correlated proportions or percentages. "
-    "Psychometrika 12, 153-157, 1947.",
-    "newcombe": "R. G. Newcombe: Improved confidence intervals for the difference between binomial proportions based on "
-    "paired data. Statistics in Medicine 17, 2635-2650, 1998 (method 10).",
-}
 _HIS = (
     "HIS(h) = mean over texts x of | \N{N-ARY SUMMATION} z(h) · \N{PARTIAL DIFFERENTIAL}L(x)/\N{PARTIAL DIFFERENTIAL}z(h) |"
 )
