@@ -23,7 +23,7 @@ from .models import PrunableModel
 from .recovery_judge import Judge
 
 OBJECTIVES = ("labels", "teacher")
-RATE, TEMPERATURE = 1e-4, 2.0  # of those tried on the embedded model: assets/docs/RECOVERY.md
+RATE, TEMPERATURE = 2e-5, 1.0  # of those tried on the embedded model: assets/docs/RECOVERY.md
 UPDATE = {"labels": 3, "teacher": 4}  # forward passes that take as long as one update
 SMOOTH = 10  # updates whose mean loss is shown
 Progress = Callable[[int, int, str], None]

@@ -407,3 +407,12 @@ def test_what_does_not_fit_is_refused_in_one_sentence(what, words, bert):
     with pytest.raises(hp.HeadPruneError, match=words) as refusal:
         recover(given.pop("model"), given.pop("examples"), **given)
     assert "\n" not in str(refusal.value)
+
+
+def test_the_embedded_model_wins_back_accuracy_on_tweets_it_never_saw(embedded_model, embedded_scores):
+    pruned = hp.prune_heads(embedded_model, hp.prune_mask(embedded_scores.his, 0.7))
+    rows, held = (hp.load_examples("embedded", split=split, size=n) for split, n in (("training", 600), ("evaluation", 240)))
+    _, found = recover(pruned, rows, steps=25, batch_size=16, evaluation=held)
+    # measured: 82.1 to 86.3 % (two seeds), loss 0.495 to 0.404
+    assert found.after.accuracy[0] > found.before.accuracy[0] + 0.015
+    assert found.after.loss[0] < found.before.loss[0] - 0.04
