@@ -81,12 +81,17 @@ class PrunableModel:
         They are written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where it
         cannot be written, or holds anything but an earlier model.
         """
-        with quiet(), writing(folder) as part:
-            self.model.save_pretrained(part)
+        with writing(folder) as part:
+            self.write_into(part)
+
+    def write_into(self, folder: Path) -> None:
+        """The same into a folder that is empty, or not there yet, without care for what becomes of it on failure."""
+        with quiet():
+            self.model.save_pretrained(folder)
             if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(part)
+                self.tokenizer.save_pretrained(folder)
             if not self.grid.kept.all():
-                (part / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
+                (folder / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
