@@ -91,14 +91,20 @@ class PrunableModel:
         """
         from .card import PICTURE, model_card  # a card tells of what is measured with models
 
-        with quiet(), writing(folder) as part:
-            self.model.save_pretrained(part)
-            if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(part)
+        with writing(folder) as part:
+            self.write_into(part)
             if not self.grid.kept.all():
-                (part / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
                 (part / PICTURE).write_bytes(head_picture(self.grid.kept, self.grid.row_labels, self.grid.present))
                 (part / "README.md").write_text(model_card(self, record), encoding="utf-8")
+
+    def write_into(self, folder: Path) -> None:
+        """The same without a card, into a folder that is empty or not there, without care for what a failure leaves."""
+        with quiet():
+            self.model.save_pretrained(folder)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(folder)
+            if not self.grid.kept.all():
+                (folder / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""

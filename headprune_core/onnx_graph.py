@@ -5,7 +5,6 @@ the whole process, by which Transformers builds its masks in another way, so it 
 `onnx_export.py` starts.
 """
 
-import inspect
 import json
 import sys
 from pathlib import Path
@@ -34,9 +33,9 @@ def graph_inputs(model: PrunableModel) -> tuple[str, ...]:
     if model.reads_images:
         return ("pixel_values",)
     names = ["input_ids", "attention_mask"]
-    taken = "token_type_ids" in inspect.signature(model.model.forward).parameters
+    tables = [module for name, module in model.model.named_modules() if name.endswith("token_type_embeddings")]
     given = model.tokenizer is None or "token_type_ids" in model.tokenizer.model_input_names
-    if taken and given and getattr(model.model.config, "type_vocab_size", 0) > 1:
+    if given and any(table.num_embeddings > 1 for table in tables):
         names.append("token_type_ids")
     return (*names, *(["decoder_input_ids"] if model.task == "translation" else []))
 
@@ -135,5 +134,5 @@ def main() -> None:
         while error.__cause__ is not None:  # the exporter wraps what went wrong in advice on how to report it
             error = error.__cause__
         reason = " ".join(str(error).split()) or type(error).__name__
-        print(json.dumps({"reason": reason[:200], "writing": isinstance(error, OSError)}))
+        print(json.dumps({"reason": reason[:120], "writing": isinstance(error, OSError)}))
         sys.exit(1)

@@ -15,8 +15,9 @@ import transformers as t
 from tiny import FAMILIES, GROUPED, SMALL, columns, examples_for, randomized, tiny, tiny_tokenizer
 
 import headprune_core as hp
-from headprune_core import onnx_export
+from headprune_core import onnx_export, onnx_graph
 from headprune_core.encoding import encode
+from headprune_core.folders import writing_file
 from headprune_core.onnx_export import INSTALL, OnnxExport, export_onnx, has_onnx
 from headprune_core.onnx_graph import graph_inputs, write_graph
 
@@ -78,6 +79,20 @@ def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
         expected = plain(family, mask, batch)
         found = asked(session, batch.inputs)
         torch.testing.assert_close(real(found, batch), real(expected, batch), rtol=0, atol=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_too_large_for_one_file_lie_beside_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
+    model = hp.PrunableModel(tiny("bert"))
+    with writing_file(tmp_path / "model.onnx") as new:
+        write_graph(model, new)
+        (new.parent / "notes.txt").write_text("not to be kept")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    batch = encode(model, examples_for("bert", count=3)).batch(np.arange(3), model.device)
+    batch.inputs["token_type_ids"] = torch.zeros_like(batch.inputs["input_ids"])
+    expected = plain("bert", np.ones((3, 4), bool), batch)
+    torch.testing.assert_close(asked(opened(tmp_path / "model.onnx"), batch.inputs), expected, rtol=0, atol=5e-5)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +185,15 @@ def test_what_a_tokenizer_does_not_give_is_not_asked_for():
         assert graph_inputs(hp.PrunableModel(tiny("bert"), tokenizer)) == names
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_with_a_size_that_is_not_free_is_refused(monkeypatch, tmp_path):
+    model = hp.PrunableModel(tiny("bert"))
+    monkeypatch.setattr(onnx_graph, "_free", lambda name: {1: "tokens"})
+    write_graph(model, tmp_path / "model.onnx")
+    with pytest.raises(hp.HeadPruneError, match=r"does not run on inputs of 1 x 5 \(.*so no file was written"):
+        onnx_export._checked(model, tmp_path / "model.onnx", lambda: None)
+
+
 class Louder(t.BertForSequenceClassification):
     """Answers otherwise than the library's class, which is all that a saved model remembers."""
 
@@ -190,10 +214,20 @@ def test_a_file_that_answers_otherwise_is_refused_and_the_earlier_one_stays(tmp_
     assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
 
 
+def test_a_model_that_makes_much_of_rounding_is_not_refused_for_it(tmp_path):
+    """Features that differ in their last digits alone, of which the first norm makes all."""
+    model = tiny("bert")
+    with torch.no_grad():
+        for table in ("word", "position", "token_type"):
+            getattr(model.bert.embeddings, f"{table}_embeddings").weight.mul_(1e-2).add_(1)
+    model = hp.PrunableModel(model)
+    assert export_onnx(model, tmp_path / "model.onnx").difference > 2e-4
+
+
 def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}  # goes by the longest position that it meets
     model = hp.PrunableModel(randomized(lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, rope_parameters=rope))))
-    with pytest.raises(hp.HeadPruneError, match="LlamaForCausalLM cannot be traced as an ONNX graph") as refusal:
+    with pytest.raises(hp.HeadPruneError, match=r"LlamaForCausalLM cannot be traced as an ONNX graph \(.*data") as refusal:
         export_onnx(model, tmp_path / "model.onnx")
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
@@ -214,16 +248,20 @@ def test_cancel_ends_the_tracing_process_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kilobytes", [20, 150])  # too few for the weights; enough for them, but not for the graph
-def test_no_room_on_the_disk_leaves_nothing(kilobytes, tmp_path):
+@pytest.mark.parametrize("spare", [-10_000, 10_000])  # the weights do not fit; they do, and the graph does not
+def test_no_room_on_the_disk_leaves_nothing(spare, tmp_path, tmp_path_factory):
     """While this process, and those that it starts, may write no longer file, as a full disk would let them."""
     model, limits = hp.PrunableModel(tiny("bert")), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, limits[1]))
+    saved = tmp_path_factory.mktemp("saved")
+    model.save_pretrained(saved)
+    weights = (saved / "model.safetensors").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (weights + spare, limits[1]))
     try:
-        with pytest.raises(hp.HeadPruneError, match=r"model.onnx \(.*\); make room there, or choose another folder"):
+        with pytest.raises(hp.HeadPruneError, match=r"to .*/model.onnx \(.*[Tt]oo large.*\); make room there") as refusal:
             export_onnx(model, tmp_path / "model.onnx")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path / "model.onnx") in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 
