@@ -90,8 +90,8 @@ def _prune(add) -> None:
     add("--random", type=int, default=20, metavar="N", help="random choices of as many heads beside it (default 20)")
     add("--latency", type=int, nargs="+", metavar="TOKENS", help="time both models in turn at these lengths")
     add("--recover", type=int, default=0, metavar="STEPS", help="fine-tune it for so many steps of 32 examples")
-    words = "what it learns from: the unpruned model's answers or labels (default teacher)"
-    add("--recover-from", choices=["teacher", "labels"], default="teacher", help=words)
+    words = "what it learns from: labels, or the unpruned model's answers (default labels, where there are any)"
+    add("--recover-from", choices=["labels", "teacher"], help=words)
     add("--training-split", help="whose examples it learns from (default training, where the text is the embedded one)")
     add("--out-folder", help="where the pruned model goes: a new or empty folder (default: it is only tried out)")
     add("--bundle", metavar="FILE", help="a zip with model, card, mask, scores, figures and report")

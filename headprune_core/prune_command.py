@@ -42,6 +42,7 @@ from .record import share
 from .surgery_words import surgery_document, surgery_words
 
 BATCH_SIZE = 32
+LEARNED = 4096  # examples to learn from at most; a longer recovery sees them again
 OUTPUTS = ("onnx", "report", "bundle")  # files that may be asked for
 
 
@@ -65,8 +66,10 @@ def prune(options) -> tuple[dict[str, object], str]:
         known["latency"] = measure_latency(pruned, compare=model, sequence_length=options.latency, progress=told)
     final = pruned
     if options.recover:
-        run = {"steps": options.recover, "batch_size": BATCH_SIZE, "objective": options.recover_from}
-        learned = training_texts(options, options.recover * BATCH_SIZE)
+        learned = training_texts(options, min(options.recover * BATCH_SIZE, LEARNED))
+        labelled = "label" in learned.column_names or model.task != "classification"
+        objective = options.recover_from or ("labels" if labelled else "teacher")
+        run = {"steps": options.recover, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
         final, known["recovery"] = recover(pruned, learned, teacher=model, evaluation=texts, progress=told, **run)
     record = PruningRecord(**known)
     exported = _write(options, model, final, record, scores, shared)

@@ -10,7 +10,7 @@ from .prune_run import PruneResult, RecoverRequest, start_recovering
 from .session import runner
 from .work import Work
 
-OBJECTIVES = {"teacher": "The whole model's answers", "labels": "The right answers"}
+OBJECTIVES = {"labels": "The right answers", "teacher": "The whole model's answers"}
 
 
 def recovery(loaded: Work, result: PruneResult) -> None:
@@ -19,7 +19,7 @@ def recovery(loaded: Work, result: PruneResult) -> None:
     labelled = loaded.labelled or loaded.model.task != "classification"
     there = [name for name in OBJECTIVES if name != "labels" or labelled]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        steps = st.slider("Steps", 10, 400, 100, 10, key="recover_steps", help="Each learns from 32 texts")
+        steps = st.slider("Steps", 10, 400, 200, 10, key="recover_steps", help="Each learns from 32 texts")
         objective = st.segmented_control(
             "Learn from", there, default=there[0], required=True, format_func=OBJECTIVES.get, key="recover_from", wrap=True
         )
@@ -29,7 +29,7 @@ def recovery(loaded: Work, result: PruneResult) -> None:
     if result.recovery is None:
         st.caption(
             "A short fine-tune lets the heads that are left take over what the others did. It learns from texts that "
-            "accuracy is not measured on. This step is optional."
+            "accuracy is not measured on. This step is optional; 200 steps of the embedded model take about a minute."
         )
         return
     found = result.recovery

@@ -6,10 +6,8 @@ import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from headprune_core.onnx_export import OnnxExport
 
 from headprune_core import (
     HeadPruneError,
@@ -28,6 +26,7 @@ from headprune_core import (
     side_by_side,
 )
 from headprune_core.examples import as_examples, read_examples
+from headprune_core.onnx_export import OnnxExport
 from headprune_core.surgery import Cut, plan_cut
 
 from .background import start_heavy
@@ -37,6 +36,7 @@ from .work import BATCH_SIZE, Work
 
 SEEDS = 20  # random choices of as many heads
 PAIRS = 9  # of timed runs
+LEARNED = 4096  # texts to learn from at most; a longer recovery sees them again
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,9 @@ def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest)
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
         progress(0, request.steps, "Reading texts to learn from")
-        texts = training_texts(loaded, request.steps * BATCH_SIZE)
+        texts = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
+        options |= {"dtype": loaded.options.dtype}
         return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
 
     def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
@@ -214,8 +215,3 @@ def _part(progress, start: int, end: int, note: str):
         progress(round(start + (end - start) * done / max(total, 1)), 100, note)
 
     return told
-
-
-def in_words(mask: np.ndarray) -> str:
-    """How many heads go."""
-    return f"{int((~mask).sum())} of {mask.size} heads"
