@@ -1,19 +1,18 @@
 """Taking the curves away: table, figure, settings, and the code that makes them again."""
 
-import importlib.util
 import io
 import json
-import shutil
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from headprune_core.bundle import can_draw
+
 from .as_code import command, python
 from .curve_run import CurveResult
 from .work import Work
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PICTURES = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "svg", "filename": "curves"},
@@ -66,8 +65,3 @@ def parquet(frame: pd.DataFrame) -> bytes:
     data = io.BytesIO()
     frame.to_parquet(data, index=False)
     return data.getvalue()
-
-
-def can_draw() -> bool:
-    """Whether Plotly can make pictures here: it takes kaleido and a browser."""
-    return importlib.util.find_spec("kaleido") is not None and any(map(shutil.which, BROWSERS))

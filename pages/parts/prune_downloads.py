@@ -1,8 +1,10 @@
 """What there is to take home of a pruned model: the zip, the report, and the model as ONNX."""
 
 import streamlit as st
+
 from headprune_core.onnx_export import INSTALL, has_onnx
 
+from .prune_code import prune_command, prune_python
 from .prune_run import PruneResult, start_onnx
 from .session import runner
 from .take_home import take_home
@@ -50,6 +52,11 @@ def take(loaded: Work, result: PruneResult) -> None:
         "and a model card, which also tells how to load it without HeadPrune and how to share it. With HeadPrune:"
     )
     st.code('import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("model")', "python")
+    with st.expander("Copy as code", icon=":material/code:"):
+        st.caption("The same heads, cut out and measured again:")
+        st.code(prune_python(loaded, result.request), "python")
+        st.caption("Or on the command line, with the mask out of the zip:")
+        st.code(prune_command(loaded, result.request), "bash", wrap_lines=True)
 
 
 def _onnx(result: PruneResult, recovered: bool) -> None:
