@@ -3,7 +3,7 @@
 Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -50,22 +50,29 @@ def mask_difference(
 ) -> go.Figure:
     """Two masks (R, H) in one grid: heads kept by both, by one alone, by neither, each with a symbol of its own."""
     a, b = _pair(a, b)
-    rows, heads = a.shape
-    figure = go.Figure()
+    fates = {name.format(a=names[0], b=names[1]): (in_a, in_b, *style) for in_a, in_b, name, *style in _FATES}
+    return state_grid({told: ((a == in_a) & (b == in_b), *style) for told, (in_a, in_b, *style) in fates.items()}, labels)
+
+
+def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequence[str] | None = None) -> go.Figure:
+    """A layer x head grid in which every head has the colour and the symbol of its state.
+
+    states: name -> (which heads (R, H) bool, colour, symbol). labels: what the rows are called.
+    """
+    rows, heads = next(iter(states.values()))[0].shape
     cell = min(27, max(12, 480 // rows))
-    size = max(4, min(16, cell - 8, 260 // heads))
+    size = max(4, min(17, cell - 6, 260 // heads))
     layers = [called(label) for label in labels or map(str, range(rows))]
-    for in_a, in_b, name, colour, symbol in _FATES:
-        row, head = np.nonzero((a == in_a) & (b == in_b))
-        told = name.format(a=names[0], b=names[1])
-        line = {"width": 2 if symbol == "x-thin" else 1, "color": colour}
+    figure = go.Figure()
+    for name, (which, colour, symbol) in states.items():
+        row, head = np.nonzero(which)
         figure.add_scatter(
             x=head,
             y=row,
             mode="markers",
-            name=f"{told} ({len(row)})",
-            marker={"color": colour, "symbol": symbol, "size": size, "line": line},
-            text=[f"{layers[r]}, head {h}: {told}" for r, h in zip(row, head, strict=True)],
+            name=f"{name} ({len(row)})",
+            marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 2, "color": colour}},
+            text=[f"{layers[r]}, head {h}: {name}" for r, h in zip(row, head, strict=True)],
             hovertemplate="%{text}<extra></extra>",
             showlegend=True,
         )
@@ -74,7 +81,7 @@ def mask_difference(
     figure.update_yaxes(title="layer", range=[rows - 0.4, -0.6], dtick=tick(rows), **axis)
     if labels is not None and named(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     return figure.update_layout(height=max(240, 140 + cell * rows), margin=MARGIN, legend=legend, dragmode=False)
 
 

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 
 from .control import RandomControl
 from .errors import HeadPruneError
-from .figures import GREY, MARGIN, called, named, tick
+from .figures import GREY, MARGIN, called
+from .figures_masks import state_grid
 from .recovery import Recovery
 
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"
@@ -27,33 +28,8 @@ _STACKS = 60  # of the dots of a strip, over its range
 
 def head_map_figure(kept, present=None, labels: Sequence[str] | None = None) -> go.Figure:
     """What became of every head: kept, present (R, H) bool as in `Cut`, in original numbers, each state with its symbol."""
-    kept, states = _states(kept, present)
-    rows, heads = kept.shape
-    cell = min(27, max(12, 480 // rows))
-    size = max(4, min(17, cell - 6, 260 // heads))
-    layers = [called(label) for label in labels or map(str, range(rows))]
-    figure = go.Figure()
-    for name, which in states.items():
-        row, head = np.nonzero(which)
-        if not len(row):
-            continue
-        colour, symbol = _STATES[name]
-        figure.add_scatter(
-            x=head,
-            y=row,
-            mode="markers",
-            name=f"{name} ({len(row)})",
-            marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 2, "color": colour}},
-            text=[f"{layers[r]}, head {h}: {name}" for r, h in zip(row, head, strict=True)],
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=True,
-        )
-    axis = {"showgrid": False, "zeroline": False, "fixedrange": True}
-    figure.update_xaxes(title="head", range=[-0.6, heads - 0.4], dtick=tick(heads), **axis)
-    figure.update_yaxes(title="layer", range=[rows - 0.4, -0.6], dtick=tick(rows), **axis)
-    if labels is not None and named(labels):
-        figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
-    return figure.update_layout(height=max(240, 130 + cell * rows), margin=MARGIN, legend=LEGEND, dragmode=False)
+    _, states = _states(kept, present)
+    return state_grid({name: (which, *_STATES[name]) for name, which in states.items() if which.any()}, labels)
 
 
 def head_map_words(kept, present=None, labels: Sequence[str] | None = None) -> str:
