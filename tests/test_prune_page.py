@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 
@@ -214,6 +215,29 @@ def test_rules_that_give_no_mask_are_told():
     assert not app.exception
     assert "The rules under Alpha give no mask" in said(app.warning)
     assert next(button for button in app.button if button.label == "Prune for good").disabled
+
+
+def test_cancelled_while_it_measures_the_smaller_model_is_kept():
+    app = opened("model_and_text", sparsity="0.5")
+    app.session_state["prune_size"] = 960
+    app.switch_page("pages/views/prune.py").run()
+    next(button for button in app.button if button.label == "Prune for good").click().run()
+    deadline = time.monotonic() + 60
+    while "Measuring 20 random choices" not in noted(app):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        app.run()
+    app.button(key="cancel_prune").click().run()
+    app = finished(app)
+    result = app.session_state["pruned"]
+    assert result.proof.equal == 1
+    assert result.control is None
+    assert metrics(app)["Heads"] == "36 of 72"
+
+
+def noted(app) -> str:
+    """What the progress bars say."""
+    return " ".join(bar.proto.text for bar in app.get("progress"))
 
 
 def test_without_texts_to_compare_on_the_model_is_still_cut():

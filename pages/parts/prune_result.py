@@ -50,6 +50,8 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
             "The model with its heads **switched off**, the one with its heads **cut out**, and that one **saved and loaded "
             f"again** decide alike on {proof.equal:.1%} of {result.request.size} texts, and {apart}."
         )
+    elif loaded.evaluation is not None:
+        st.caption("Measuring was cancelled, so there is no proof on your texts. Prune again to have it.")
     if cut.rounded.any():
         asked, names = result.request.choice.mask, ("the mask", "the pruned model")
         st.warning(

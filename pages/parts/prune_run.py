@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import (
+    Cancelled,
     HeadPruneError,
     Proof,
     PrunableModel,
@@ -61,8 +62,7 @@ class RecoverRequest:
 class PruneResult:
     """The smaller model, saved in a folder that goes when the result does, and what has been found of it so far.
 
-    speed, recovered and recovery, onnx, said: None until they are asked for. kept_back: the recovered model is not to be
-    taken home.
+    proof, control: None without texts to compare on, and where measuring was cancelled. The others: None until asked for.
     """
 
     request: PruneRequest
@@ -70,8 +70,8 @@ class PruneResult:
     pruned: PrunableModel
     place: Path
     table: pd.DataFrame
-    proof: Proof | None
-    control: RandomControl | None
+    proof: Proof | None = None
+    control: RandomControl | None = None
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
@@ -87,33 +87,40 @@ class PruneResult:
 
 
 def start_pruning(loaded: Work, request: PruneRequest) -> None:
-    """Cut, save, load again from the folder, compare the forms on texts that the scores have not seen, and with chance."""
+    """Cut, save, load again from the folder, compare the forms on texts that the scores have not seen, and with chance.
+
+    A run that is cancelled keeps the smaller model, if it was cut by then, and what was measured of it.
+    """
     texts, store = tested_texts(loaded, request.size), shared().store
 
     def work(progress) -> PruneResult:
         place = Path(tempfile.mkdtemp(prefix="headprune-"))
         try:
-            return cut_out(progress, place)
+            progress(0, 100, "Cutting the heads out")
+            cut = plan_cut(loaded.model.grid, request.choice.mask, inside_groups=request.inside_groups)
+            pruned = prune_heads(loaded.model, cut.kept)
+            progress(2, 100, "Writing the folder and reading it again")
+            pruned.save_pretrained(place / "model")
+            reloaded = PrunableModel.from_pretrained(place / "model", device=str(loaded.model.device))
         except BaseException:  # cancelled too
             shutil.rmtree(place, ignore_errors=True)
             raise
+        result = PruneResult(request, cut, pruned, place, parameter_table(loaded.model, pruned))
+        try:
+            if texts is not None:
+                measure(progress, result, reloaded)
+        except Cancelled as stop:
+            stop.partial = result
+            raise
+        return result
 
-    def cut_out(progress, place: Path) -> PruneResult:
-        progress(0, 100, "Cutting the heads out")
-        cut = plan_cut(loaded.model.grid, request.choice.mask, inside_groups=request.inside_groups)
-        pruned = prune_heads(loaded.model, cut.kept)
-        progress(2, 100, "Writing the folder and reading it again")
-        pruned.save_pretrained(place / "model")
-        reloaded = PrunableModel.from_pretrained(place / "model", device=str(loaded.model.device))
-        proof = control = None
-        if texts is not None:
-            options = {"batch_size": BATCH_SIZE}
-            told = _part(progress, 5, 35, "Comparing masked, pruned and reloaded")
-            proof = prove(loaded.model, pruned, texts, reloaded=reloaded, progress=told, **options)
-            told = _part(progress, 35, 100, f"Measuring {SEEDS} random choices of as many heads")
-            options |= {"seeds": SEEDS, "store": store}
-            control = random_control(loaded.model, texts, cut.kept, progress=told, **options)
-        return PruneResult(request, cut, pruned, place, parameter_table(loaded.model, pruned), proof, control)
+    def measure(progress, result: PruneResult, reloaded: PrunableModel) -> None:
+        options = {"batch_size": BATCH_SIZE}
+        told = _part(progress, 5, 35, "Comparing masked, pruned and reloaded")
+        result.proof = prove(loaded.model, result.pruned, texts, reloaded=reloaded, progress=told, **options)
+        told = _part(progress, 35, 100, f"Measuring {SEEDS} random choices of as many heads")
+        options |= {"seeds": SEEDS, "store": store}
+        result.control = random_control(loaded.model, texts, result.cut.kept, progress=told, **options)
 
     def take(result: PruneResult, whole: bool) -> None:
         st.session_state["pruned"] = result
