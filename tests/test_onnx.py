@@ -234,11 +234,12 @@ def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):
 
 
 def test_cancel_ends_the_tracing_process_and_leaves_nothing(tmp_path):
-    running = []
+    running, before = [], set(psutil.Process().children())  # other tests' servers among them
 
     def progress(done, total, note):
-        if done == 1 and psutil.Process().children():
-            running.extend(psutil.Process().children())
+        started = set(psutil.Process().children()) - before
+        if done == 1 and started:
+            running.extend(started)
             raise hp.Cancelled("stop")
 
     with pytest.raises(hp.Cancelled):
