@@ -1,8 +1,8 @@
-"""How the README's picture of the app is made, and how figures become SVG (the developers' requirements, a Chromium).
+"""How the README's pictures of the app are made, and how figures become SVG (the developers' requirements, a Chromium).
 
     python -m assets.docs.make_pictures
 
-Writes alpha.png beside this file.
+Writes alpha.png and prune.png beside this file.
 """
 
 import sys
@@ -38,6 +38,13 @@ def main() -> None:
         page.wait_for_selector("text=Against HIS alone", timeout=120_000)
         page.wait_for_timeout(2000)
         page.screenshot(path=HERE / "alpha.png")
+        page.goto(address + "prune?alpha=1&sparsity=0.3")
+        page.get_by_role("button", name="Prune for good").click(timeout=120_000)
+        page.wait_for_selector("text=saved and loaded again", timeout=120_000)
+        page.wait_for_timeout(2000)
+        page.get_by_role("heading", name="What is left").evaluate("heading => heading.scrollIntoView()")
+        page.wait_for_timeout(500)
+        page.screenshot(path=HERE / "prune.png")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from .pins import pins, words
 from .work import Work
 
 MOST_MEGABYTES = 4
+WIDTH = 58  # pixels of a head's column
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +161,8 @@ def _by_hand(loaded: Work) -> Choice | None:
     edited = st.data_editor(
         table,
         num_rows="fixed",
-        column_config={name: st.column_config.CheckboxColumn(name, width="small") for name in table},
+        disabled=["layer"],
+        column_config={name: st.column_config.CheckboxColumn(name, width=WIDTH) for name in table},
         key=f"hand_{version}",
         height="content" if len(table) <= 30 else 600,
     )

@@ -26,8 +26,10 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
     columns[1].metric("Parameters", f"{after / 1e6:.2f} M", f"{(after - before) / 1e6:.2f} M", delta_color="inverse")
     if proof is not None:
         now, whole = share(proof.pruned), share(proof.before)
-        change = f"{100 * (now.value - whole.value):+.1f} points"
-        columns[2].metric(now.name.capitalize(), f"{now.value:.1%}", change, help=f"Before: {whole}")
+        change = round(100 * (now.value - whole.value), 1)
+        told = f"{change:+.1f} points" if change else "as before"
+        arrow = {} if change else {"delta_color": "off", "delta_arrow": "off"}
+        columns[2].metric(now.name.capitalize(), f"{now.value:.1%}", told, help=f"Before: {whole}", **arrow)
         columns[2].caption(f"95 % interval {now.low:.1%} to {now.high:.1%}, {result.request.size} texts")
         columns[3].metric(
             "Decided alike", f"{proof.equal:.1%}", help="Texts on which masked, pruned and reloaded decide the same"

@@ -37,6 +37,18 @@ def taken(browser, server, tmp_path_factory):
     return place / "out"
 
 
+def test_a_mask_is_edited_by_hand(tab, server):
+    open_page(tab, server, "prune?alpha=1&sparsity=0.5")
+    main = tab.get_by_test_id("stMain")
+    tab.get_by_text("By hand", exact=True).click()
+    expect(main).to_contain_text("By hand, 0 heads removed: 72 of 72 heads stay")
+    tab.get_by_role("button", name="Alpha's mask").click()
+    expect(main).to_contain_text("By hand, 36 heads removed: 36 of 72 heads stay")
+    box = main.locator(".stDataFrame canvas").first.bounding_box()
+    tab.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 50)  # layer 0, head 0, which alpha's mask removes
+    expect(main).to_contain_text("By hand, 35 heads removed: 37 of 72 heads stay")
+
+
 def python_blocks(card: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
