@@ -4,6 +4,7 @@ Every source is a function that draws what it asks and returns a choice, or says
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,11 +152,8 @@ def _by_hand(loaded: Work) -> Choice | None:
     kept, version = _hand(loaded)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("All heads", key="hand_all", on_click=_start_by_hand, args=(loaded, np.ones(grid.shape, bool)))
-        try:
-            now = lab(loaded).mask
-            st.button("Alpha's mask", key="hand_alpha", on_click=_start_by_hand, args=(loaded, now))
-        except HeadPruneError:
-            pass  # the rules under Alpha give none
+        with suppress(HeadPruneError):  # where the rules under Alpha give no mask, there is none to start from
+            st.button("Alpha's mask", key="hand_alpha", on_click=_start_by_hand, args=(loaded, lab(loaded).mask))
         st.caption("Start from one of these; a tick is a head that stays.")
     table = pd.DataFrame(kept, index=pd.Index(grid.row_labels, name="layer"), columns=[str(h) for h in range(grid.shape[1])])
     edited = st.data_editor(
