@@ -226,6 +226,26 @@ def test_a_mouse_drags_alpha_and_the_answer_of_the_server_changes_nothing(tab, g
     assert wait_until_told(tab, 1)["mask"] == before == shown(tab)
 
 
+def test_a_hasty_hand_does_not_break_the_connection(tab, grids):
+    """Settings that come back while their answers are under way: Streamlit's cache of messages lost one, and the page died."""
+    open_grid(tab, grids)
+    slider(tab, "alpha").evaluate(HASTE)
+    assert wait_until_told(tab, 100)["alpha"] == 0.5
+    assert known(tab)["mask"] == shown(tab)
+
+
+HASTE = """async input => {
+    for (let round = 0; round < 20; round++) {
+        for (const alpha of [0.6, 0.7, 0.8, 0.9, 0.5]) {
+            input.value = alpha;
+            for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind, {bubbles: true}));
+            await new Promise(done => setTimeout(done, 15));
+        }
+        await new Promise(done => setTimeout(done, 300));
+    }
+}"""
+
+
 # The path
 
 
