@@ -227,7 +227,7 @@ def test_a_mouse_drags_alpha_and_the_answer_of_the_server_changes_nothing(tab, g
 
 
 def test_a_hasty_hand_does_not_break_the_connection(tab, grids):
-    """Settings that come back while their answers are under way: Streamlit's cache of messages lost one, and the page died."""
+    """Settings that come back before their answers are here: once the cache of messages lost one, and all stood still."""
     open_grid(tab, grids)
     slider(tab, "alpha").evaluate(HASTE)
     assert wait_until_told(tab, 100)["alpha"] == 0.5
