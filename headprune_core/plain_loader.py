@@ -12,8 +12,7 @@ folder = "pruned-model"
 {imports}
 
 plain = json.loads(pathlib.Path(folder, "head_map.json").read_text())["plain"]
-config = transformers.AutoConfig.from_pretrained(folder)
-Whole = getattr(transformers, config.architectures[0])
+Whole = getattr(transformers, transformers.AutoConfig.from_pretrained(folder).architectures[0])
 """
 _BY_HEADS = """\
 
@@ -29,13 +28,10 @@ _CONSTRUCTOR = """\
 
 def narrow(self, config):
     Whole.__init__(self, config)
-    for path, numbers in plain["attributes"].items():
-        vars(self.get_submodule(path)).update(numbers)
-{config}\
-    for name, shape in {shapes}.items():
-        path, _, last = name.rpartition(".")
-        setattr(self.get_submodule(path), last, torch.nn.Parameter(torch.zeros(shape)))
-{unsaved}\
+    for path, name, size in plain["sizes"]:
+        size = size if isinstance(size, int) else torch.nn.Parameter(torch.zeros(size))
+        setattr(self.get_submodule(path), name, size)
+{more}\
 
 Narrow = type(Whole.__name__, (Whole,), {{"__init__": narrow, "__module__": Whole.__module__}})
 model = Narrow.from_pretrained(folder, use_safetensors=True, dtype="auto"{options})
@@ -45,6 +41,10 @@ _CONFIG = """\
         module = self.get_submodule(path)
         module.config = copy.copy(module.config)
         module.config.update(numbers)
+"""
+_HEADS_LEFT = """\
+    for path, heads in plain["heads_left"].items():
+        self.get_submodule(path).heads_left = heads
 """
 _UNSAVED = """\
     self._keys_to_ignore_on_load_missing.update(plain["zeros"])  # a head of zeros for a row without heads
@@ -58,25 +58,20 @@ for name in plain["zeros"]:
 def plain_loader(model: PrunableModel) -> str:
     """Python code that loads the folder to which the pruned `model` was saved, as `model`, without headprune_core.
 
-    14 lines, more where rows have no heads and for T5. The first names the folder. The model is the library's own class in
-    all but its constructor, smaller, in eval mode and the file's precision.
+    Ten lines and the folder's name, which is the first; more where rows have no heads, for Phi-3 and for T5. The model is the
+    library's own class in all but its constructor, smaller, in eval mode and the file's precision.
     """
     sizes = plain_sizes(model)
-    by_heads = any("heads_left" in numbers for numbers in sizes["attributes"].values())
-    imports = ["json", "pathlib", "torch", "transformers"]
-    if sizes["config"]:
-        imports.insert(0, "copy")
-    lines = f"import {', '.join(imports)}"
+    by_heads, config, zeros = (bool(sizes[kind]) for kind in ("heads_left", "config", "zeros"))
+    imports = f"import {'copy, ' if config else ''}json, pathlib, torch, transformers"
     if by_heads:
-        lines += (
+        imports += (
             "\nfrom transformers.integrations.sdpa_attention import sdpa_attention_forward"
             "\nfrom transformers.masking_utils import sdpa_mask"
         )
-    code = _START.format(imports=lines) + (_BY_HEADS if by_heads else "")
+    code = _START.format(imports=imports) + (_BY_HEADS if by_heads else "")
     code += _CONSTRUCTOR.format(
-        config=_CONFIG if sizes["config"] else "",
-        shapes='(plain["shapes"] | plain["zeros"])' if sizes["zeros"] else 'plain["shapes"]',
-        unsaved=_UNSAVED if sizes["zeros"] else "",
+        more=(_CONFIG if config else "") + (_HEADS_LEFT if by_heads else "") + (_UNSAVED if zeros else ""),
         options=', attn_implementation="heads_left"' if by_heads else "",
     )
-    return code + (_ZEROS if sizes["zeros"] else "")
+    return code + (_ZEROS if zeros else "")

@@ -1,12 +1,12 @@
 """What makes a pruned model another one than its configuration says: the sizes that a loader without this code has to set.
 
-    {"attributes": {module path: {name: number}}, "config": {module path: {name: number}},
-     "shapes": {parameter: shape}, "zeros": {parameter: shape}}
+    {"sizes": [[module path, name, number, or shape of a parameter]], "config": {module path: {name: number}},
+     "heads_left": {module path: [head]}, "zeros": [parameter]}
 
 The pruned model is held against the same architecture built whole, on the meta device, from the configuration. A row without
 heads runs in the library's own forward by way of one head of zeros (a key-value group of them), which the file of weights
 does not hold; its output projection has zeros too and keeps its bias. Where one position bias for all heads is handed from
-row to row (T5), "heads_left" among the attributes says which part of it is whose.
+row to row (T5), "heads_left" says which part of it is whose.
 """
 
 import copy
@@ -19,8 +19,6 @@ from transformers.pytorch_utils import Conv1D
 from .anatomy import PARTS, AttentionRow, width
 from .cutting import BiasAlone, NoHeads, RowConfig, hands_bias_on
 
-HEADS_LEFT = "heads_left"
-
 
 def built_whole(model: PreTrainedModel) -> PreTrainedModel:
     """The architecture of a pruned `model` with all its heads and no weights, on the meta device."""
@@ -28,27 +26,28 @@ def built_whole(model: PreTrainedModel) -> PreTrainedModel:
         return type(model)(copy.deepcopy(model.config)).eval().requires_grad_(False)
 
 
-def plain_sizes(model) -> dict[str, dict]:
+def plain_sizes(model) -> dict[str, dict | list]:
     """What is to be set on the whole architecture to get the pruned PrunableModel `model`, as JSON has it."""
     body, whole = model.model, built_whole(model.model)
     modules, parameters = dict(whole.named_modules()), dict(whole.named_parameters(remove_duplicate=False))
     paths = {module: path for path, module in body.named_modules()}
-    attributes = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}
-    zeros = {}
+    numbers = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}
+    heads_left, zeros = {}, {}
     for row in model.grid.rows:
         if hands_bias_on(row.module):
-            attributes[row.name][HEADS_LEFT] = row.present.tolist() or list(range(_stand_ins(row)))
+            heads_left[row.name] = row.present.tolist() or list(range(_stand_ins(row)))
         if not len(row.present):
             for module in {getattr(row, part).module for part in PARTS}:
                 path = paths[module]
-                attributes[path], shapes = _stood_in(row, module, modules[path])
+                numbers[path], shapes = _stood_in(row, module, modules[path])
                 zeros |= {f"{path}.{name}": shape for name, shape in shapes.items()}
-    there = body.named_parameters()
+    shapes = {name: list(p.shape) for name, p in body.named_parameters() if p.shape != parameters[name].shape} | zeros
     return {
-        "attributes": {path: numbers for path, numbers in attributes.items() if numbers},
+        "sizes": [[path, name, number] for path, own in numbers.items() for name, number in own.items()]
+        + [[path, last, shape] for name, shape in shapes.items() for path, _, last in [name.rpartition(".")]],
         "config": {p: dict(m.config.own) for m, p in paths.items() if isinstance(getattr(m, "config", None), RowConfig)},
-        "shapes": {name: list(p.shape) for name, p in there if p.shape != parameters[name].shape},
-        "zeros": zeros,
+        "heads_left": heads_left,
+        "zeros": list(zeros),
     }
 
 
