@@ -30,6 +30,7 @@ from .proof import Proof, prove
 from .recommendation import Recommendation, recommend
 from .record import PruningRecord
 from .recovery import Recovery, recover
+from .recovery_cost import estimate_recovery
 from .report import html_report
 from .scores.ablation import LeaveOneOut, leave_one_out
 from .scores.agreement import Orthogonality, orthogonality
@@ -82,6 +83,7 @@ __all__ = [
     "criterion",
     "criterion_rankings",
     "distinct_masks",
+    "estimate_recovery",
     "estimate_scoring",
     "evaluate_masks",
     "export_onnx",

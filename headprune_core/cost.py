@@ -87,15 +87,13 @@ def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | 
 
 def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype: str | None = None) -> Estimate:
     """The cost of scoring batches of (examples, longest text, longest target), with so many backward passes."""
-    cost, width = model.cost, _width(model, dtype)
-    flops = most = 0.0
+    cost, flops, most = model.cost, 0.0, 0.0
     for examples, longest, target in batches:
         part = cost.of(examples, examples * longest, examples * target)
         attention = 4.0 * examples * max(longest, target) ** 2 * cost.attention
         flops += 2.0 * part.multiply_adds * (1 + passes) + attention * (2 + ATTENTION_BACKWARD * passes)
-        most = max(most, width * KEPT * part.values)
-    rate = matrix_product_rate(str(model.device), "bfloat16" if dtype == "bfloat16" else str(model.model.dtype)[6:])
-    seconds = flops / (EFFICIENCY * rate) + len(batches) * cost.calls * (1 + passes) * CALL
+        most = max(most, batch_bytes(model, part, dtype))
+    seconds = flops / (EFFICIENCY * product_rate(model, dtype)) + len(batches) * cost.calls * (1 + passes) * CALL
     seconds += LOGIT * cost.logits * sum(examples * (target or longest) for examples, longest, target in batches)
     return Estimate(flops, seconds, most)
 
@@ -138,7 +136,7 @@ def _made_first(model, dtype: str | None) -> int:
 def most_tokens(model, dtype: str | None = None) -> int | None:
     """How many tokens a batch may have for what it keeps to fit into half of the free memory; None where that is unknown."""
     free = free_memory(model.device)
-    per_token = _width(model, dtype) * KEPT * max(model.cost.token.values, model.cost.target.values)
+    per_token = max(batch_bytes(model, part, dtype) for part in (model.cost.token, model.cost.target))
     return None if free is None or per_token == 0 else max(1, int(SHARE * free / per_token))
 
 
@@ -147,6 +145,17 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available if device.type in ("cpu", "mps") else None
+
+
+def batch_bytes(model, part: Part, dtype: str | None) -> float:
+    """Bytes that autograd keeps of a part of a forward pass."""
+    size = model.model.dtype.itemsize
+    return (2 if size == 2 else 3 if dtype == "bfloat16" else size) * KEPT * part.values
+
+
+def product_rate(model, dtype: str | None) -> float:
+    """`matrix_product_rate` where `model` is, in the precision that it computes in."""
+    return matrix_product_rate(str(model.device), "bfloat16" if dtype == "bfloat16" else str(model.model.dtype)[6:])
 
 
 @cache
@@ -166,8 +175,3 @@ def matrix_product_rate(device: str, dtype: str) -> float:
         float(result[0, 0])  # waits for it, wherever it is
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
-
-
-def _width(model, dtype: str | None) -> int:
-    """Bytes of a value that is kept."""
-    return 2 if model.model.dtype.itemsize == 2 else 3 if dtype == "bfloat16" else model.model.dtype.itemsize

@@ -58,8 +58,8 @@ for name in plain["zeros"]:
 def plain_loader(model: PrunableModel) -> str:
     """Python code that loads the folder to which the pruned `model` was saved, as `model`, without headprune_core.
 
-    Ten lines and the folder's name, which is the first; more where rows have no heads, for Phi-3 and for T5. The model is the
-    library's own class in all but its constructor, smaller, in eval mode and the file's precision.
+    Ten lines after the folder's name; more where rows have no heads, for Phi-3 and for T5. The model is the library's own
+    class in all but its constructor, smaller, in eval mode and the file's precision.
     """
     sizes = plain_sizes(model)
     by_heads, config, zeros = (bool(sizes[kind]) for kind in ("heads_left", "config", "zeros"))

@@ -48,6 +48,27 @@ def test_memory_is_of_the_right_size():
     assert said.bytes == pytest.approx(kept, rel=3)
 
 
+@pytest.mark.parametrize("objective", ["labels", "teacher"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "vit"])
+def test_a_recovery_is_the_arithmetic_that_is_counted(family, objective):
+    model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5, longest=13).select([4] * 8)
+    options = {"steps": 3, "batch_size": 4, "objective": objective}
+    said = hp.estimate_recovery(model, examples, **options)
+    model.packed._usable = False  # packed products are not counted
+    with FlopCounterMode(display=False) as counter:
+        hp.recover(model, examples, teacher=model, **options)
+    assert said.flops == pytest.approx(counter.get_total_flops(), rel=0.3)  # which leaves out some of attention
+
+
+def test_a_recovery_needs_four_times_the_weights_and_what_autograd_keeps():
+    model, examples = hp.PrunableModel(tiny("bert")), examples_for("bert", count=40, longest=60)
+    weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
+    kept = kept_bytes(lambda: hp.recover(model, examples, steps=1, batch_size=40))
+    said = hp.estimate_recovery(model, examples, steps=1, batch_size=40).bytes
+    assert kept > weights
+    assert said - 4 * weights == pytest.approx(kept, rel=0.7)
+
+
 def test_more_work_costs_more():
     model = hp.PrunableModel(tiny("bert"))
     few, many = (examples_for("bert", count=count, longest=60) for count in (5, 50))

@@ -89,6 +89,9 @@ def test_both_models_are_timed_in_turn(pruned):
 
 
 def test_a_short_recovery_is_judged_on_the_same_texts(pruned):
+    expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
+    told = next(caption.value for caption in pruned.caption if "200 steps will take about" in caption.value)
+    assert f"{expected.bytes / 2**20:,.0f} MB" in told
     pruned.session_state["recover_steps"] = 10
     app = press(pruned.run(), "Recover")
     result = app.session_state["pruned"]

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
+from headprune_core import estimate_recovery
 from headprune_core.figures_pruned import recovery_figure, recovery_words
 from headprune_core.paired_tests import mcnemar
 from headprune_core.record import share
 
+from .panels import duration
 from .prune_run import PruneResult, RecoverRequest, start_recovering
 from .session import runner
 from .work import Work
@@ -27,9 +29,12 @@ def recovery(loaded: Work, result: PruneResult) -> None:
             start_recovering(loaded, result, RecoverRequest(steps, objective))
             st.rerun()
     if result.recovery is None:
+        options = {"steps": steps, "objective": objective, "dtype": loaded.options.dtype}
+        cost = estimate_recovery(result.pruned, loaded.calibration, **options)
         st.caption(
             "A short fine-tune lets the heads that are left take over what the others did. It learns from texts that "
-            "accuracy is not measured on. This step is optional; 200 steps of the embedded model take about a minute."
+            "accuracy is not measured on. This step is optional. "
+            f"{steps} steps will take about {duration(cost.seconds)} and {cost.bytes / 2**20:,.0f} MB."
         )
         return
     found = result.recovery
