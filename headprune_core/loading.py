@@ -3,6 +3,7 @@
 Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is run.
 """
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,25 +50,26 @@ def load(source: str, revision: str | None, dtype: torch.dtype):
 
 def _load(source: str, revision: str | None, dtype: torch.dtype):
     """Config first (cheap, and it says which class), then weights, then tokenizer."""
-    local = Path(source).expanduser()
-    if source and local.is_dir():
+    local = Path(os.path.expanduser(source))
+    is_folder = bool(source) and os.path.isdir(local)  # a name that is too long for one is none
+    if is_folder:
         source = str(checked_folder(local))
     elif not is_hub_id(source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
-    with explained(source, local.is_dir()):
+    with explained(source, is_folder):
         config = AutoConfig.from_pretrained(source, **safe)
         loader = loader_for(source, config)
         options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
-        return model, processor(source, model, local.is_dir(), safe)
+        return model, processor(source, model, is_folder, safe)
 
 
 def is_hub_id(source: str) -> bool:
     """Whether `source` can only be the name of a model on the Hub: it looks like one, and there is no such folder."""
     looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
-    return bool(looks) and not Path(source).is_dir()
+    return bool(looks) and not os.path.isdir(source)
 
 
 def checked_folder(folder: Path) -> Path:
