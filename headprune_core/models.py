@@ -98,6 +98,8 @@ class PrunableModel:
         about. All is written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where
         it cannot be written, or holds anything but an earlier model.
         """
+        if self.device.type == "meta":
+            raise HeadPruneError("the model is on the meta device and has no weights to save; expected loaded weights")
         from .card import PICTURE, model_card  # a card tells of what is measured with models
 
         with writing(folder) as part:
@@ -117,6 +119,8 @@ class PrunableModel:
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
+        if self.device.type == "meta":
+            raise HeadPruneError("the model is on the meta device and cannot be run; expected loaded weights")
         options = {} if self.task == "classification" else {"use_cache": False}
         if "pixel_values" in inputs:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
