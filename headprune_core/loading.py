@@ -85,11 +85,14 @@ def checked_folder(folder: Path) -> Path:
 def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
     """The tokenizer, or the image processor of a vision model; None where the folder has none."""
     images = model.main_input_name == "pixel_values"
-    # without its files the library would make up a tokenizer that knows no word
-    files = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
-    if is_folder and not any(file for kind in files for file in Path(source).glob(kind)):
+    kinds = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
+    files = {file.name for kind in kinds for file in Path(source).glob(kind)} if is_folder else set()
+    if is_folder and not files:
         return None
-    return (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    found = (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    # without its words the library makes up a tokenizer that knows none; those of bytes or letters need no such file
+    made_up = files == {"tokenizer_config.json"} and getattr(found, "vocab_files_names", None)
+    return None if made_up else found
 
 
 def _check_complete(source: str, report: dict) -> None:

@@ -146,6 +146,23 @@ def test_whole_weights_are_at_no_time_there(saved, monkeypatch):
     assert set(devices) == {"meta"}
 
 
+def test_a_tokenizer_without_its_words_is_none(embedded_model, tmp_path):
+    hp.prune_heads(embedded_model, np.arange(72).reshape(6, 12) % 2 == 0).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    back = load(tmp_path / "model")
+    assert back.tokenizer is None
+    with pytest.raises(hp.HeadPruneError, match="has no tokenizer; give one"):
+        hp.evaluate_masks(back, hp.load_examples(split="evaluation", size=2), np.ones((1, 6, 12), bool))
+
+
+def test_a_tokenizer_of_bytes_needs_no_words(tmp_path):
+    t.ByT5Tokenizer().save_pretrained(tmp_path / "bytes")
+    pruned_tiny("t5").save_pretrained(tmp_path / "model")
+    for file in (tmp_path / "bytes").iterdir():
+        file.rename(tmp_path / "model" / file.name)
+    assert load(tmp_path / "model").tokenizer("ab")["input_ids"] == [100, 101, 1]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_dtype(saved, dtype):
     assert load(saved, dtype=dtype).model.dtype == getattr(torch, dtype)
