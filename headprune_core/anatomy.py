@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from .errors import HeadPruneError
 
 PARTS = ("q", "k", "v", "out")
+KINDS = ("self", "encoder", "decoder", "cross")
 
 
 @dataclass(frozen=True, eq=False)

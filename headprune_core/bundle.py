@@ -8,10 +8,8 @@ that no half zip has the final name. Weights do not get smaller by compression a
 """
 
 import importlib.util
-import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from .errors import HeadPruneError
+from .folders import writing_file
 from .mask_files import mask_csv, mask_json
 from .plain_json import as_json
 from .record import PruningRecord
@@ -80,13 +79,8 @@ def write_bundle(
     for name, content in (more or {}).items():
         texts[_free(name, [*texts, "README.txt", "model"])] = content
     texts = {"README.txt": _readme(texts, mask, record)} | texts
-    try:
-        _write(file, model, texts)
-    except OSError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HeadPruneError(
-            f"the bundle could not be written to {file} ({reason}); make room there, or choose another place"
-        ) from error
+    with writing_file(file) as new:
+        _write(new, model, texts)
     return file
 
 
@@ -96,20 +90,14 @@ def can_draw() -> bool:
 
 
 def _write(file: Path, model: dict[str, Path], texts: Mapping[str, bytes | str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=file.parent, prefix=f".{file.name[:40]}-"))
-    try:
-        with zipfile.ZipFile(beside / "new", "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in texts.items():
-                archive.writestr(_entry(name), content)
-            for name, source in model.items():
-                entry = _entry(name)
-                entry.file_size = source.stat().st_size  # says in advance whether the entry needs the format for large ones
-                with source.open("rb") as inward, archive.open(entry, "w") as outward:
-                    shutil.copyfileobj(inward, outward, 2**20)
-        os.replace(beside / "new", file)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in texts.items():
+            archive.writestr(_entry(name), content)
+        for name, source in model.items():
+            entry = _entry(name)
+            entry.file_size = source.stat().st_size  # says in advance whether the entry needs the format for large ones
+            with source.open("rb") as inward, archive.open(entry, "w") as outward:
+                shutil.copyfileobj(inward, outward, 2**20)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

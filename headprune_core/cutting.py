@@ -88,8 +88,8 @@ def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.n
         module = getattr(row, part).module
         taken.setdefault(module, []).append(features[part][chosen[part]].ravel())
     index = {module: np.sort(np.concatenate(parts)) for module, parts in taken.items()}
-    for module, places in index.items():
-        _take(module, places, outputs=module is not row.out.module)
+    for module, chosen_of_it in index.items():
+        _take(module, chosen_of_it, outputs=module is not row.out.module)
     parts = {
         part: Projection(module, np.searchsorted(index[module], features[part][chosen[part]]))
         for part, module in ((part, getattr(row, part).module) for part in PARTS)

@@ -44,10 +44,17 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     return grid, task, _ready(model, grid, trial)
 
 
-def heads_known(model: PreTrainedModel, grid: HeadGrid) -> Cost:
-    """The same for a model whose grid is known, as surgery leaves it: switches the attention function, returns the cost."""
+def heads_known(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
+    """The same for a model whose grid and task are said, as after surgery; returns its cost.
+
+    Raises HeadPruneError where the trial run shows another task, or rows and heads in another order or of another size.
+    """
     model.set_attn_implementation(ATTENTION)
-    trial, _ = _tried(model, trial_inputs(model))
+    trial, logits = _tried(model, trial_inputs(model))
+    found = _task(model, logits, grid)
+    if found != task:
+        raise HeadPruneError(f"{type(model).__name__} does {found}; expected {task}")
+    _check_calls(type(model).__name__, grid, trial)
     return _ready(model, grid, trial)
 
 
@@ -139,6 +146,21 @@ def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
             f"{name} has attention that differs from softmax attention (its logits change by {difference:.2g} of {size:.2g} "
             "on a short text), so its heads cannot be scored exactly; choose a model of another family"
         )
+
+
+def _check_calls(name: str, grid: HeadGrid, trial: Trial) -> None:
+    """The attention calls that were seen are those of the grid's layers; rows without heads call nothing."""
+    rows = [grid.rows[number] for number in grid.layers]
+    said = [(row.module, len(row.present), row.out.features.shape[1]) for row in rows if len(row.present)]
+    found = [(call.module, *call.output.shape[2:]) for call in trial.attention_calls]
+    if found != said:
+        odd = next((i for i, (one, other) in enumerate(zip(found, said, strict=False)) if one != other), None)
+        reason = f"{len(found)} attention calls, not {len(said)}"
+        if odd is not None:
+            reason = f"call {odd} has {found[odd][1]} heads of {found[odd][2]}, not {said[odd][1]} of {said[odd][2]}"
+            if found[odd][0] is not said[odd][0]:
+                reason = f"call {odd} is of another row"
+        raise HeadPruneError(f"{name} does not attend as its grid of heads says ({reason}); expected the grid of this model")
 
 
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:

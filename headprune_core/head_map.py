@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from .anatomy import PARTS, AttentionRow, HeadGrid, Projection
+from .anatomy import KINDS, PARTS, AttentionRow, HeadGrid, Projection, width
 from .cutting import cut_row
 from .errors import HeadPruneError
 from .plain_sizes import plain_sizes
@@ -38,6 +38,8 @@ class HeadMap:
         """Cut what the map says is gone out of a whole `model`, in place, on the meta device too; the grid that is left."""
         try:
             rows = tuple(self._row(model, name, entry) for name, entry in self.rows.items())
+            if set(self.layers) != set(range(len(rows))):
+                raise ValueError(f"layers {list(self.layers)} of {len(rows)} rows")
         except (HeadPruneError, AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise HeadPruneError(
@@ -47,12 +49,14 @@ class HeadMap:
         return HeadGrid(rows, self.layers)
 
     def _row(self, model: nn.Module, name: str, entry: dict) -> AttentionRow:
-        parts = {
-            part: Projection(
-                model.get_submodule(entry["projections"][part]["module"]), _features(entry["projections"][part]["features"])
-            )
-            for part in PARTS
-        }
+        parts = {part: _projection(model, entry["projections"][part], outputs=part != "out") for part in PARTS}
+        owned: dict[nn.Module, list[np.ndarray]] = {}
+        for projection in parts.values():
+            owned.setdefault(projection.module, []).append(projection.features.ravel())
+        if any(len(np.unique(all_of_it)) < len(all_of_it) for all_of_it in map(np.concatenate, owned.values())):
+            raise ValueError(f"{name} gives a feature to two heads")
+        if entry["kind"] not in KINDS:
+            raise ValueError(f"{name} is of the kind {entry['kind']!r}")
         row = AttentionRow(name, model.get_submodule(name), **parts, kind=entry["kind"])
         kept, present = np.array(entry["kept"], int), np.array(sorted(entry["kept"] + entry["gated"]), int)
         if (
@@ -82,7 +86,7 @@ def read_head_map(folder: Path) -> HeadMap:
     """The head map in `folder`; HeadPruneError, in one sentence, where it is broken or newer than this code."""
     file = folder / HEAD_MAP
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise HeadPruneError(
@@ -91,7 +95,7 @@ def read_head_map(folder: Path) -> HeadMap:
         if version != VERSION or not content["rows"]:
             raise ValueError(f"version {version!r}, {len(content['rows'])} rows")
         return HeadMap(folder, content["task"], tuple(content["layers"]), content["rows"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise HeadPruneError(f"{file} is no head map ({reason}); expected the file that save_pretrained wrote") from error
 
@@ -116,6 +120,12 @@ def _runs(features: np.ndarray) -> list[list[int]]:
     return [[int(part[0]), int(part[-1]) + 1] for part in np.split(features, cuts)]
 
 
-def _features(heads: list[list[list[int]]]) -> np.ndarray:
-    """(heads, size) from stretches."""
-    return np.stack([np.concatenate([np.arange(start, stop) for start, stop in runs]) for runs in heads])
+def _projection(model: nn.Module, entry: dict, outputs: bool) -> Projection:
+    """From the path of a layer and stretches of its outputs (inputs) for each head."""
+    module = model.get_submodule(entry["module"])
+    most = width(module)[int(outputs)]
+    for start, stop in (run for runs in entry["features"] for run in runs):
+        if not 0 <= start < stop <= most:
+            raise ValueError(f"features {start} to {stop} of a layer that has {most}")
+    heads = [np.concatenate([np.arange(start, stop) for start, stop in runs]) for runs in entry["features"]]
+    return Projection(module, np.stack(heads))

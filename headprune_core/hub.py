@@ -13,7 +13,7 @@ from . import optional
 from .head_map import HEAD_MAP
 from .loading import explained, is_hub_id, quiet
 
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.bpe"]  # nothing that is code, or pickled
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.bpe"]  # nothing that is code, or pickled
 
 
 def pruned_on_hub(source: str, revision: str | None) -> Path | None:

@@ -3,6 +3,7 @@
 Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is run.
 """
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,25 +50,26 @@ def load(source: str, revision: str | None, dtype: torch.dtype):
 
 def _load(source: str, revision: str | None, dtype: torch.dtype):
     """Config first (cheap, and it says which class), then weights, then tokenizer."""
-    local = Path(source).expanduser()
-    if source and local.is_dir():
+    local = Path(os.path.expanduser(source))
+    is_folder = bool(source) and os.path.isdir(local)  # a name that is too long for one is none
+    if is_folder:
         source = str(checked_folder(local))
     elif not is_hub_id(source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
-    with explained(source, local.is_dir()):
+    with explained(source, is_folder):
         config = AutoConfig.from_pretrained(source, **safe)
         loader = loader_for(source, config)
         options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
         model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         _check_complete(source, report)
-        return model, processor(source, model, local.is_dir(), safe)
+        return model, processor(source, model, is_folder, safe)
 
 
 def is_hub_id(source: str) -> bool:
     """Whether `source` can only be the name of a model on the Hub: it looks like one, and there is no such folder."""
     looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
-    return bool(looks) and not Path(source).is_dir()
+    return bool(looks) and not os.path.isdir(source)
 
 
 def checked_folder(folder: Path) -> Path:
@@ -83,11 +85,14 @@ def checked_folder(folder: Path) -> Path:
 def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
     """The tokenizer, or the image processor of a vision model; None where the folder has none."""
     images = model.main_input_name == "pixel_values"
-    # without its files the library would make up a tokenizer that knows no word
-    files = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
-    if is_folder and not any(file for kind in files for file in Path(source).glob(kind)):
+    kinds = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
+    files = {file.name for kind in kinds for file in Path(source).glob(kind)} if is_folder else set()
+    if is_folder and not files:
         return None
-    return (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    found = (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    # without its words the library makes up a tokenizer that knows none; those of bytes or letters need no such file
+    made_up = files == {"tokenizer_config.json"} and getattr(found, "vocab_files_names", None)
+    return None if made_up else found
 
 
 def _check_complete(source: str, report: dict) -> None:

@@ -48,7 +48,9 @@ def read_mask(data: bytes, name: str, grid: HeadGrid) -> np.ndarray:
     if suffix not in ("json", "csv"):
         raise HeadPruneError(f"{name} is neither .json nor .csv; expected a mask.json or mask.csv as HeadPrune writes them")
     if len(data) > LARGEST:
-        raise HeadPruneError(f"{name} has {len(data):,} bytes; expected a mask of at most {LARGEST:,}: choose another file")
+        raise HeadPruneError(
+            f"{name} has more than {LARGEST:,} bytes; expected a mask, which takes less: choose another file"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -77,7 +79,7 @@ def _from_json(text: str, name: str, grid: HeadGrid) -> np.ndarray:
         raise HeadPruneError(f"{name} is not JSON ({reason}); expected a mask.json as HeadPrune writes it") from error
     if not isinstance(document, dict) or not {"version", "kept"} <= document.keys():
         found = (
-            f"the names {', '.join(map(str, list(document)[:5])) or 'none'}" if isinstance(document, dict) else "no names"
+            f"the names {', '.join(map(_told, list(document)[:5])) or 'none'}" if isinstance(document, dict) else "no names"
         )
         raise HeadPruneError(f"{name} has {found[:120]}; expected version, shape and kept, as mask_json writes them")
     version, kept = document["version"], document["kept"]
@@ -93,7 +95,7 @@ def _from_json(text: str, name: str, grid: HeadGrid) -> np.ndarray:
     names, shape = document.get("row_names") or [], document.get("shape", list(grid.shape))
     if shape != list(grid.shape):
         raise HeadPruneError(
-            f"{name} says that its shape is {str(shape)[:40]} and holds {_size(grid)}; expected the two alike"
+            f"{name} says that its shape is {_told(shape)[:40]} and holds {_size(grid)}; expected the two alike"
         )
     if names and names != list(grid.row_names):
         raise HeadPruneError(
@@ -125,7 +127,7 @@ def _from_csv(text: str, name: str, grid: HeadGrid) -> np.ndarray:
         raise HeadPruneError(f"{name} cannot be read as CSV ({error}); {_COLUMNS}") from error
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
     if sorted(header) != ["head", "kept", "row"]:
-        raise HeadPruneError(f"{name} has the columns {', '.join(header)[:80] or 'none'}; {_COLUMNS}")
+        raise HeadPruneError(f"{name} has the columns {_told(', '.join(header))[:80] or 'none'}; {_COLUMNS}")
     rows, heads = grid.shape
     labels = {label: row for row, label in enumerate(grid.row_labels)}
     values = np.full((rows, heads), -1)
@@ -135,9 +137,9 @@ def _from_csv(text: str, name: str, grid: HeadGrid) -> np.ndarray:
         cells = {column: cell.strip() for column, cell in zip(header, line, strict=True)}
         row, head = labels.get(cells["row"], _whole(cells["row"])), _whole(cells["head"])
         if row not in range(rows) or head not in range(heads):
+            found = f"row {_told(cells['row'])[:20]}, head {_told(cells['head'])[:20]}"
             raise HeadPruneError(
-                f"{name} names row {cells['row'][:20]}, head {cells['head'][:20]}, which is not there; expected "
-                f"{_size(grid)}, numbered from 0: {_ANOTHER}"
+                f"{name} names {found}, which is not there; expected {_size(grid)}, numbered from 0: {_ANOTHER}"
             )
         if values[row, head] >= 0:
             raise HeadPruneError(f"{name} has row {row}, head {head} twice; expected every head once: leave one line out")
@@ -158,6 +160,11 @@ def _whole(cell: str) -> int | None:
     """A whole number from 0, also one that a spreadsheet has written as 3.0."""
     digits = cell.removesuffix(".0")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+
+
+def _told(value) -> str:
+    """What a file says, on one line and with letters that can be written anywhere."""
+    return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def _size(grid: HeadGrid) -> str:

@@ -46,9 +46,12 @@ class PrunableModel:
 
     @classmethod
     def of_heads(cls, model: PreTrainedModel, grid: HeadGrid, task: str, tokenizer=None, *, name=None) -> "PrunableModel":
-        """Wrap a model whose heads and task are known, as after surgery, where rows may differ in their heads."""
+        """Wrap a model whose heads and task are known, as after surgery, where rows may differ in their heads.
+
+        Raises HeadPruneError where a trial run shows another task, or other heads.
+        """
         wrapped = cls.__new__(cls)
-        wrapped._adopt(model, tokenizer, name, grid, task, heads_known(model.eval().requires_grad_(False), grid))
+        wrapped._adopt(model, tokenizer, name, grid, task, heads_known(model.eval().requires_grad_(False), grid, task))
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
@@ -78,7 +81,13 @@ class PrunableModel:
         pruned = source if is_pruned(source) else pruned_on_hub(source, revision)
         if pruned is not None:
             model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
-            return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
+            try:
+                return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
+            except HeadPruneError as error:
+                raise HeadPruneError(
+                    f"{Path(pruned) / HEAD_MAP} does not fit the model beside it ({error}); expected the files that "
+                    "save_pretrained wrote together"
+                ) from error
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
@@ -89,6 +98,8 @@ class PrunableModel:
         about. All is written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where
         it cannot be written, or holds anything but an earlier model.
         """
+        if self.device.type == "meta":
+            raise HeadPruneError("the model is on the meta device and has no weights to save; expected loaded weights")
         from .card import PICTURE, model_card  # a card tells of what is measured with models
 
         with writing(folder) as part:
@@ -108,6 +119,8 @@ class PrunableModel:
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
+        if self.device.type == "meta":
+            raise HeadPruneError("the model is on the meta device and cannot be run; expected loaded weights")
         options = {} if self.task == "classification" else {"use_cache": False}
         if "pixel_values" in inputs:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}

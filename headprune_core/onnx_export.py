@@ -71,7 +71,8 @@ def export_onnx(model: PrunableModel, file: str | Path, *, progress: Progress | 
     more than rounding explains: four times what the last bits of the model's weights are worth.
     """
     file = Path(file).expanduser().absolute()
-    _check(model, file)
+    check_exportable(file)
+    _check(model)
 
     def tell(done: int, note: str) -> None:
         if progress is not None:
@@ -93,12 +94,16 @@ def _missing() -> list[str]:
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
-def _check(model: PrunableModel, file: Path) -> None:
+def check_exportable(file: Path) -> None:
+    """Raise HeadPruneError where no model can be exported to `file`: its name is another one, or packages are missing."""
     missing = _missing()
     if missing:
         raise HeadPruneError(f"ONNX export needs {' and '.join(missing)}, which is not installed; run: {INSTALL}")
     if file.suffix != ".onnx":
         raise HeadPruneError(f"the file is to be called {file.name!r}; expected a name that ends in .onnx")
+
+
+def _check(model: PrunableModel) -> None:
     if model.device.type == "meta":
         raise HeadPruneError("the model is on the meta device and has no weights to export; expected loaded weights")
     if model.model.dtype != torch.float32:

@@ -1,6 +1,7 @@
 """The command `prune`: heads removed for good, proved, and written as asked: folder, zip, report, ONNX."""
 
 import json
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -35,23 +36,26 @@ from .asked import (
 from .criteria import find_criterion
 from .examples import overlap
 from .figures_record import record_figures
-from .folders import check_replaceable
+from .folders import check_replaceable, writing_file
 from .latency_words import latency_words
-from .mask_files import read_mask
+from .mask_files import LARGEST, read_mask
+from .onnx_export import check_exportable
 from .record import share
 from .surgery_words import surgery_document, surgery_words
 
 BATCH_SIZE = 32
 LEARNED = 4096  # examples to learn from at most; a longer recovery sees them again
-OUTPUTS = ("onnx", "report", "bundle")  # files that may be asked for
+OUTPUTS = ("onnx", "report", "bundle", "out")  # files that may be asked for
 
 
 def prune(options) -> tuple[dict[str, object], str]:
     """Remove heads for good, compare the smaller model with the masked one on held-out examples, and save it."""
     _check_places(options)
+    _check_numbers(options)
+    texts, told = evaluation_texts(options), progress_line(options)
+    learned = training_texts(options, min(options.recover * BATCH_SIZE, LEARNED)) if options.recover else None
     model, scores, mask, known = _chosen(options)
     pruned = prune_heads(model, mask, inside_groups=options.inside_groups)
-    texts, told = evaluation_texts(options), progress_line(options)
     known["measured_on"] = f"{len(texts)} examples of {options.text} ({options.evaluation_split})"
     shared = None if scores is None else overlap(calibration_texts(options), texts)
     with tempfile.TemporaryDirectory() as passing:
@@ -65,8 +69,7 @@ def prune(options) -> tuple[dict[str, object], str]:
     if options.latency:
         known["latency"] = measure_latency(pruned, compare=model, sequence_length=options.latency, progress=told)
     final = pruned
-    if options.recover:
-        learned = training_texts(options, min(options.recover * BATCH_SIZE, LEARNED))
+    if learned is not None:
         labelled = "label" in learned.column_names or model.task != "classification"
         objective = options.recover_from or ("labels" if labelled else "teacher")
         run = {"steps": options.recover, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
@@ -91,13 +94,30 @@ def training_texts(options, size: int):
 
 
 def _check_places(options) -> None:
-    """Before anything long is begun."""
+    """Where things are to be read and written; before anything long is begun."""
+    for name in ("mask", "out_folder", *OUTPUTS):
+        if getattr(options, name) == "":
+            raise HeadPruneError(f"--{name.replace('_', '-')} has no name; expected one, or leave the argument out")
     if options.out_folder:
         check_replaceable(Path(options.out_folder))
-    for name in OUTPUTS:
-        file = getattr(options, name)
-        if file and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
+    taken: dict[str, str] = {}
+    for name, file in ((name, getattr(options, name)) for name in OUTPUTS if getattr(options, name)):
+        place = os.path.realpath(os.path.expanduser(file))
+        if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
             raise HeadPruneError(f"--{name} is {file}, which cannot be written; expected a file in a folder that is there")
+        other = taken.setdefault(place, name)
+        if other != name:
+            raise HeadPruneError(f"--{name} and --{other} are both {file}; expected a file for each: rename one")
+    if options.onnx:
+        check_exportable(Path(options.onnx))
+
+
+def _check_numbers(options) -> None:
+    least = {"random": 0, "recover": 0, "latency": 1}
+    given = {"random": options.random, "recover": options.recover, "latency": min(options.latency or [1])}
+    for name, number in given.items():
+        if number < least[name]:
+            raise HeadPruneError(f"--{name} is {number}; expected at least {least[name]}")
 
 
 def _chosen(options):
@@ -106,13 +126,14 @@ def _chosen(options):
     asked = {"source": options.text, "split": options.evaluation_split, "size": options.evaluation_size}
     known["measured_with"] = asked | {name: value for name, value in columns(options).items() if value}
     if options.mask:
-        model, file = loaded_model(options), Path(options.mask).expanduser()
+        model, file = loaded_model(options), Path(os.path.expanduser(options.mask))
         try:
-            mask = read_mask(file.read_bytes(), file.name, model.grid)
-        except OSError as error:
-            raise HeadPruneError(
-                f"the mask {file} cannot be read ({error.strerror}); expected a mask.json or mask.csv"
-            ) from error
+            with file.open("rb") as opened:
+                data = opened.read(LARGEST + 1)
+        except (OSError, ValueError) as error:  # a null in its name
+            reason = getattr(error, "strerror", None) or error
+            raise HeadPruneError(f"the mask {file} cannot be read ({reason}); expected a mask.json or mask.csv") from error
+        mask = read_mask(data, file.name, model.grid)
         return model, None, mask, known | {"chosen": f"the mask in {file.name}", "sparsity": float((~mask).mean())}
     asked = find_criterion(options.criterion)
     if asked.made_by is not None:
@@ -142,7 +163,8 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
         command = shlex.join(["python", "-m", "headprune_core", *options.words])
         report = html_report(model, final, record, scores=scores, shared=shared, command=command)
         if options.report:
-            Path(options.report).write_text(report)
+            with writing_file(options.report) as new:
+                new.write_text(report, encoding="utf-8")
         if options.bundle:
             with tempfile.TemporaryDirectory() as passing:
                 folder = Path(passing) / "model"

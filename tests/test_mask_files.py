@@ -75,6 +75,8 @@ BAD_JSON = {
     "deep": (b"[" * 100_000, "is not JSON"),
     "a list": (b"[[true]]", "has no names; expected version, shape and kept"),
     "other names": (b'{"rows": 3, "mask": []}', "has the names rows, mask; expected version"),
+    "names on two lines": (b'{"a\\nb": 1, "\\ud800": 2}', r"has the names a\?b, \?; expected version"),
+    "a shape of half a letter": (json.dumps(document(shape="\ud800")).encode(), r"says that its shape is \? and holds"),
     "a name twice": (b'{"version": 1, "kept": [], "kept": []}', "a name comes twice in it"),
     "newer": (json.dumps(document(version=2)).encode(), "has version '2'; expected 1: update HeadPrune"),
     "no version": (json.dumps(document(version=True)).encode(), "has version 'True'; expected 1: export the mask again"),
@@ -98,7 +100,7 @@ BAD_JSON = {
         "removes every head; expected a mask that keeps",
     ),
     "letters": (b"\xff\xfe\x00", "is not text in UTF-8; expected a mask in JSON"),
-    "too large": (b" " * (LARGEST + 1), "has 4,194,305 bytes; expected a mask of at most 4,194,304"),
+    "too large": (b" " * (LARGEST + 1), "has more than 4,194,304 bytes; expected a mask"),
 }
 LINES = mask_csv(MASK).splitlines()
 BAD_CSV = {
@@ -107,6 +109,8 @@ BAD_CSV = {
         ["row,head,score", "0,0,1"],
         "has the columns row, head, score; expected the columns row, head and kept",
     ),
+    "columns on two lines": (['row,"he', 'ad",kept'], r"has the columns row, he\?ad, kept; expected"),
+    "a row on two lines": (["row,head,kept", '"0', '1",0,true'], r"names row 0\?1, head 0, which is not there"),
     "a head twice": ([*LINES, LINES[3]], "has row 0, head 2 twice; expected every head once"),
     "a head missing": (LINES[:-1], "has 11 of 12 heads, and row 2, head 3 is the first that is missing"),
     "another model's": ([*LINES, "3,0,true"], "names row 3, head 0, which is not there; expected 3 rows of 4 heads"),
@@ -125,6 +129,7 @@ def test_a_json_file_that_is_no_mask_of_the_model(case, grids):
         read_mask(data, "mask.json", grids["bert"])
     assert "\n" not in str(found.value)
     assert len(str(found.value)) < 400
+    assert str(found.value).isprintable()
 
 
 @pytest.mark.parametrize("case", BAD_CSV)

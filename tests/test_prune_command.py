@@ -88,6 +88,28 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--onnx", "model.zip"), "the file is to be called 'model.zip'; expected a name that ends in .onnx"),
+        (("--out", "nowhere/x.json"), "--out is nowhere/x.json, which cannot be written"),
+        (("--out", "tests"), "--out is tests, which cannot be written; expected a file in a folder that is there"),
+        (("--report", "x.html", "--out", "./x.html"), "--out and --report are both ./x.html; expected a file for each"),
+        (("--random", "-1"), "--random is -1; expected at least 0"),
+        (("--recover", "-3"), "--recover is -3; expected at least 0"),
+        (("--latency", "8", "0"), "--latency is 0; expected at least 1"),
+        (("--mask", ""), "--mask has no name; expected one, or leave the argument out"),
+        (("--out-folder", ""), "--out-folder has no name"),
+        (("--evaluation-size", "0"), "0 examples were asked for"),
+        (("--recover", "1", "--training-split", "nope"), "the embedded text has no split 'nope'"),
+        (("--out-folder", "."), "is the folder that this runs in"),
+    ],
+)
+def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsys, arguments, words):
+    assert main(["prune", "--model", "/there/is/no/such/model", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (("--criterion", "greedy_gnorm"), "criterion greedy_gnorm takes a run of its own"),
         (("--mask", "nothing.json"), "the mask nothing.json cannot be read"),
         (("--report", "nowhere/r.html"), "--report is nowhere/r.html, which cannot be written"),

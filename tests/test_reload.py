@@ -1,6 +1,7 @@
 """Pruned models in folders: what comes back is what went out, and no broken folder is left or read."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tiny import FAMILIES, GROUPED, REPRESENTATIVE, SMALL, examples_for, tiny, t
 
 import headprune_core as hp
 from headprune_core.encoding import encode
+from headprune_core.folders import writing
 from headprune_core.head_map import HEAD_MAP, HeadMap
 
 load = partial(hp.PrunableModel.from_pretrained, device="cpu")
@@ -144,6 +146,23 @@ def test_whole_weights_are_at_no_time_there(saved, monkeypatch):
     assert set(devices) == {"meta"}
 
 
+def test_a_tokenizer_without_its_words_is_none(embedded_model, tmp_path):
+    hp.prune_heads(embedded_model, np.arange(72).reshape(6, 12) % 2 == 0).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    back = load(tmp_path / "model")
+    assert back.tokenizer is None
+    with pytest.raises(hp.HeadPruneError, match="has no tokenizer; give one"):
+        hp.evaluate_masks(back, hp.load_examples(split="evaluation", size=2), np.ones((1, 6, 12), bool))
+
+
+def test_a_tokenizer_of_bytes_needs_no_words(tmp_path):
+    t.ByT5Tokenizer().save_pretrained(tmp_path / "bytes")
+    pruned_tiny("t5").save_pretrained(tmp_path / "model")
+    for file in (tmp_path / "bytes").iterdir():
+        file.rename(tmp_path / "model" / file.name)
+    assert load(tmp_path / "model").tokenizer("ab")["input_ids"] == [100, 101, 1]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_dtype(saved, dtype):
     assert load(saved, dtype=dtype).model.dtype == getattr(torch, dtype)
@@ -185,7 +204,50 @@ def smaller_heads(content):
             part["features"] = [[[4 * head, 4 * head + 4]] for head in range(4)]
 
 
+def of_first_row(**changes):
+    """A change of what the head map says of its first row."""
+    return lambda folder: edit(folder, lambda content: next(iter(content["rows"].values())).update(changes))
+
+
+def first_query_of(features):
+    """A change of the features of the first row's first query head."""
+
+    def change(content):
+        next(iter(content["rows"].values()))["projections"]["q"]["features"][0] = features
+
+    return lambda folder: edit(folder, change)
+
+
+def turned_round(content):
+    content["rows"] = dict(reversed(content["rows"].items()))
+
+
+def other_sizes(folder):
+    """A configuration with twice as many heads of half the size: every weight has the shape it had."""
+    file = folder / "config.json"
+    file.write_text(file.read_text().replace('"num_attention_heads": 4', '"num_attention_heads": 8'))
+
+
 BROKEN = {
+    "another task than the model's": (
+        lambda f: edit(f, lambda c: c.update(task="language")),
+        r"does not fit the model beside it \(BertForSequenceClassification does classification; expected language",
+    ),
+    "layers of no row": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 7])), r"layers \[0, 1, 7\] of 3 rows"),
+    "no layers": (lambda f: edit(f, lambda c: c.update(layers=[])), r"layers \[\] of 3 rows"),
+    "layers in another order": (
+        lambda f: edit(f, lambda c: c.update(layers=[1, 0, 2])),
+        r"does not attend as its grid of heads says \(call 0 is of another row\)",
+    ),
+    "a layer twice": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 1, 2])), "2 attention calls, not 3"),
+    "rows in another order": (lambda f: edit(f, turned_round), "call 0 is of another row"),
+    "a kind of row that there is not": (of_first_row(kind="sideways"), "is of the kind 'sideways'"),
+    "heads called gated that work": (of_first_row(kept=[], gated=[1, 2]), "are without effect, and the weights beside it"),
+    "features that are not there": (first_query_of([[0, 10**12]]), "features 0 to 1000000000000 of a layer that has 32"),
+    "features before the first": (first_query_of([[-8, 0]]), "features -8 to 0 of a layer that has 32"),
+    "a feature of two heads": (first_query_of([[8, 16]]), "gives a feature to two heads"),
+    "a configuration of smaller heads": (other_sizes, r"call 0 has . heads of 4, not 2 of 8"),
+    "no end of brackets": (lambda f: (f / HEAD_MAP).write_text("[" * 10**5), "is no head map .*recursion"),
     "a newer version": (lambda f: edit(f, lambda c: c.update(version=2)), "has version 2, written by a newer HeadPrune"),
     "no version": (lambda f: edit(f, lambda c: c.pop("version")), "is no head map"),
     "no rows": (lambda f: edit(f, lambda c: c.update(rows={})), "is no head map .*0 rows"),
@@ -275,9 +337,109 @@ def test_a_folder_with_other_files_is_left_alone(files, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(files)
 
 
+@pytest.mark.parametrize("mine", ["notes.txt", "figure.png", "draft.md", "data/rows.csv"])
+def test_what_somebody_put_beside_a_model_is_left_alone(mine, folder):
+    (folder / mine).parent.mkdir(exist_ok=True)
+    (folder / mine).write_text("mine")
+    with pytest.raises(hp.HeadPruneError, match="holds other files"):
+        pruned_tiny("bert").save_pretrained(folder)
+    assert (folder / mine).read_text() == "mine"
+
+
+def test_a_folder_of_another_kind_is_no_model_for_all_its_json(tmp_path):
+    for name in ("config.json", "package.json", "README.md"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(hp.HeadPruneError, match=r"holds other files \(README.md, config.json, package.json\)"):
+        pruned_tiny("bert").save_pretrained(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_model_with_sentencepiece_files_may_be_replaced(folder):
+    (folder / "source.spm").write_text("")  # as Marian's tokenizer calls them
+    pruned_tiny("bert").save_pretrained(folder)
+    assert not (folder / "source.spm").exists()
+
+
+def test_a_link_in_the_folders_place_is_left_alone(folder):
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    with pytest.raises(hp.HeadPruneError, match=f"link is a link to {folder}; expected a new or empty folder"):
+        pruned_tiny("bert").save_pretrained(link)
+    assert link.is_symlink()
+    assert load(link).grid.shape == (3, 4)
+
+
+@pytest.mark.parametrize("place", [".", "..", "../x/.."])
+def test_the_folder_that_this_runs_in_is_not_taken_away(place, tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    with pytest.raises(hp.HeadPruneError, match=r"is the folder that this runs in, or holds it; .* choose one below it"):
+        pruned_tiny("bert").save_pretrained(place)
+    assert [file.name for file in tmp_path.rglob("*")] == ["x"]
+
+
+@pytest.mark.parametrize("name", ["with spaces", "ä ç 漢字 'quoted\"", "n" * 255, "~nobody-of-that-name/x", "[a-z]*.json"])
+def test_folders_of_any_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pruned_tiny("bert").save_pretrained(name)
+    assert load(name).grid.shape == (3, 4)
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_a_name_that_no_folder_can_have(name, tmp_path):
+    with pytest.raises(hp.HeadPruneError, match=r"cannot be looked into .* expected a new or empty folder") as refusal:
+        pruned_tiny("bert").save_pretrained(tmp_path / name)
+    assert refusal.value.__cause__ is not None
+    with pytest.raises(hp.HeadPruneError, match="there is no folder"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_of_two_that_write_to_one_folder_at_once_the_last_stays(before, tmp_path, monkeypatch):
+    """The other one is done between the two renames, when the name is nobody's."""
+    rename, names = os.replace, ["theirs"]
+
+    def write(name):
+        with writing(tmp_path / "model") as part:
+            for file in ("config.json", "model.safetensors"):
+                (part / file).write_text(name)
+
+    def overtaken(source, target):
+        if Path(source).name == "new" and names:
+            write(names.pop())
+        rename(source, target)
+
+    if before:
+        write("earlier")
+    monkeypatch.setattr(os, "replace", overtaken)
+    write("mine")
+    assert names == []
+    assert {file.read_text() for file in (tmp_path / "model").iterdir()} == {"mine"}
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_an_earlier_model_comes_back_where_the_new_one_cannot_get_its_name(kind, folder, monkeypatch):
+    """Between the two renames the name is nobody's; that is when it is broken off here."""
+    rename = os.replace
+
+    def failing(source, target):
+        if Path(source).name == "new":
+            raise kind
+        rename(source, target)
+
+    pruned = pruned_tiny("albert")
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(KeyboardInterrupt if kind is KeyboardInterrupt else hp.HeadPruneError):
+        pruned.save_pretrained(folder)
+    assert load(folder).grid.shape == (3, 4)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_a_file_in_the_folders_place_is_left_alone(tmp_path):
     (tmp_path / "model").write_text("mine")
-    with pytest.raises(hp.HeadPruneError, match="model is no folder; expected a new or empty one"):
+    with pytest.raises(hp.HeadPruneError, match="model is no folder; expected a new or empty folder"):
         pruned_tiny("bert").save_pretrained(tmp_path / "model")
     assert (tmp_path / "model").read_text() == "mine"
 
@@ -291,7 +453,7 @@ def test_no_room_on_the_disk_leaves_nothing_broken(before, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(
-            hp.HeadPruneError, match=r"could not be written to .* make room there, or choose another"
+            hp.HeadPruneError, match=r"nothing could be written to .* make room there, or choose another"
         ) as refusal:
             pruned.save_pretrained(tmp_path / "model")
     finally:

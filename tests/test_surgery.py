@@ -312,6 +312,18 @@ def test_the_papers_parameters_on_the_meta_device(name):
     assert [sum(p.numel() for p in some.model.parameters()) for some in (model, pruned)] == [before, after]
 
 
+def test_without_weights_nothing_is_run_or_saved(tmp_path):
+    with torch.device("meta"):
+        model = hp.PrunableModel(FAMILIES["bert"].build())
+    pruned = hp.prune_heads(model, mask_of("random", (3, 4)))
+    for some in (model, pruned):
+        with pytest.raises(hp.HeadPruneError, match="the model is on the meta device and cannot be run; expected loaded"):
+            hp.evaluate_masks(some, examples_for("bert"), np.ones((1, 3, 4), bool))
+        with pytest.raises(hp.HeadPruneError, match="is on the meta device and has no weights to save; expected loaded"):
+            some.save_pretrained(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_embedded_model_on_real_tweets(embedded_model):
     texts = hp.load_examples("embedded", split="evaluation", size=24)
     mask = np.random.default_rng(0).random((6, 12)) < 0.5
