@@ -16,7 +16,7 @@ from .evaluation import MaskEvaluation
 from .flops import flops_before, flops_per_token
 from .latency_words import latency_words
 from .models import PrunableModel
-from .paired_tests import mcnemar, share_difference
+from .paired_tests import mcnemar, share_difference, verdict
 from .plain_sizes import built_whole
 from .record import PruningRecord, share
 from .recovery import Recovery
@@ -162,7 +162,7 @@ def _difference(before: MaskEvaluation, after: MaskEvaluation, words: str) -> st
     else:
         found, test = share_difference(a, b), "bootstrap over examples, which count alike however long they are"
     low, high = (f"{100 * value:+.1f}" for value in (found.low, found.high))
-    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test})."
+    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test}), {verdict(found)}."
 
 
 def _sizes(model: PrunableModel, weights: pd.DataFrame) -> str:

@@ -18,9 +18,9 @@ from .figures import (
 from .figures_pruned import head_map_figure, head_map_words, mark_removed, recovery_figure, recovery_words
 from .figures_recall import recall_figure, recall_words
 from .judgements import verdict_words
-from .paired_tests import McNemar
+from .paired_tests import McNemar, doubt, shown
 from .record import share
-from .report_facts import SCALED, Facts, agreement, by_class, change, points, same_texts, shown, signed
+from .report_facts import SCALED, Facts, agreement, by_class, change, points, same_texts, signed
 from .report_html import Block, Drawing, Heading, Points, Section, Table, Text, cite, for_plotly
 from .scores.agreement import orthogonality
 from .scores.hies import min_max
@@ -95,7 +95,7 @@ def _change_words(name: str, before: MaskEvaluation, after: MaskEvaluation) -> s
         told += " in the mean over texts, by a bootstrap in which each text counts alike"
     if shown(found):
         return f"{told}. That is more than chance gives."
-    return f"{told}. The interval holds 0, so a change is not shown; it does not show either that there is none."
+    return f"{told}. {doubt(found)}, so a change is not shown; it does not show either that there is none."
 
 
 def _counted(found) -> bool:
@@ -145,7 +145,7 @@ def _classes(facts: Facts) -> list[Block]:
             f"{points(worst.change)}. "
         )
         told += (
-            "That is more than chance gives" if shown(worst.change) else "The interval holds 0, so this loss is not shown"
+            "That is more than chance gives" if shown(worst.change) else f"{doubt(worst.change)}, so this loss is not shown"
         )
         blocks.append(Text(f"{told}; as the worst of {len(found)}, it would look large by chance as well."))
     return blocks
@@ -228,13 +228,10 @@ def _recovery(facts: Facts) -> list[Block]:
         return blocks if len(blocks) > 1 else []
     found = change(before, after)
     told = f"Accuracy of the pruned model is {share(before)} before it and {share(after)} after it, {points(found)}. "
-    told += (
-        "The gain is more than chance gives."
-        if found.low > 0
-        else "A gain is not shown."
-        if found.high >= 0
-        else "It is a loss."
-    )
+    if not shown(found):
+        told += f"{doubt(found)}, so a gain is not shown."
+    else:
+        told += "The gain is more than chance gives." if found.difference > 0 else "The loss is more than chance gives."
     proof = facts.record.proof
     if proof is not None and not same_texts(before, proof.pruned):
         told += " It was measured on other texts than the table above."
