@@ -134,7 +134,8 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
     if code.strip():
         blocks.append(Verbatim("In Python", code.strip("\n")))
     if command.strip():
-        blocks.append(Verbatim("On the command line", command.strip("\n")))
+        with_file = ", with mask.json out of the zip" if "--mask mask.json" in command else ""
+        blocks.append(Verbatim(f"On the command line{with_file}", command.strip("\n")))
     return blocks
 
 

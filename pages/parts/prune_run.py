@@ -75,8 +75,10 @@ class PruneResult:
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
+    learned: str | None = None  # the split that the recovery learned from
     said: SideBySide | None = None
     onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
+    zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `take_home.Zip`
 
     def __post_init__(self):
         weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
@@ -158,17 +160,18 @@ def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...]
 
 def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
     """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
-    judged = tested_texts(loaded, result.request.size)
+    judged, split = tested_texts(loaded, result.request.size), None
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
+        nonlocal split
         progress(0, request.steps, "Reading texts to learn from")
-        texts = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
+        texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
         options |= {"dtype": loaded.options.dtype}
         return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
 
     def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
-        result.recovered, result.recovery = found
+        (result.recovered, result.recovery), result.learned = found, split
         result.onnx.pop(True, None)
 
     start_heavy("Recovering", work, take, "The model could not be fine-tuned")
@@ -202,17 +205,18 @@ def tested_texts(loaded: Work, size: int):
 
 
 def training_texts(loaded: Work, size: int):
-    """Up to `size` texts to learn from: training rows where the text has them, else those that scores may be taken from."""
+    """Up to `size` texts to learn from, and their split: training rows where the text has them, else those that scores may
+    be taken from."""
     request = loaded.request
     source = request.table if request.table is not None else request.text
     options = {"size": size, "columns": request.columns, "subset": request.subset}
     if request.table is None:
         for split in ("training", "train"):
             try:
-                return read_examples(source, split=split, **options)[0]
+                return read_examples(source, split=split, **options)[0], split
             except HeadPruneError:
                 continue
-    return read_examples(source, split=request.splits[0], **options)[0]
+    return read_examples(source, split=request.splits[0], **options)[0], request.splits[0]
 
 
 def _part(progress, start: int, end: int, note: str):
