@@ -8,7 +8,7 @@ from headprune_core.figures_pruned import head_map_figure, head_map_words
 from headprune_core.surgery import plan_cut
 from pages.parts.panels import progress_panel
 from pages.parts.prune_downloads import take
-from pages.parts.prune_masks import choose
+from pages.parts.prune_masks import Choice, choose
 from pages.parts.prune_recovery import recovery
 from pages.parts.prune_result import size, what_is_left, your_text
 from pages.parts.prune_run import SEEDS, PruneRequest, pruned_result, start_pruning
@@ -21,8 +21,28 @@ INSIDE = {
     "keep": "Kept with its group",
     "remove": "Removed with its group",
 }
+
+
+def nothing_yet(choice: Choice | None, going: int) -> str:
+    """Why there is no smaller model, and what to click."""
+    gone = "pruned" in st.session_state  # of another model, text or way of scoring, else it would be shown
+    told = "What was pruned before was of another model, text or scores." if gone else "Nothing has been removed yet."
+    if choice is None:
+        return f"{told} Choose above which heads go, then click **Prune for good**."
+    if not going:
+        return f"{told} All heads stay so far: choose above which go, then click **Prune for good**."
+    return f"{told} Click **Prune for good**."
+
+
+def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
+    """Whether what is set now is not what was asked for."""
+    same_mask = np.array_equal(choice.mask, request.choice.mask)
+    return not same_mask or (request.inside_groups, request.size) != (inside, size)
+
+
 loaded = work()
 grid = loaded.model.grid
+there = int(grid.kept.sum())
 publish(*ALPHA)
 
 st.title("Take the smaller model home")
@@ -54,8 +74,9 @@ with st.container(border=True):
             figure = head_map_figure(choice.mask, labels=grid.row_labels)
             st.plotly_chart(figure, alt=told, key="chosen_map", config={"displaylogo": False})
             st.caption(told)
+    going = 0 if choice is None else int((grid.kept & ~choice.mask).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        off = runner().busy or choice is None
+        off = runner().busy or not going
         if st.button("Prune for good", type="primary", icon=":material/content_cut:", disabled=off):
             try:
                 plan_cut(grid, choice.mask, inside_groups=inside)
@@ -65,19 +86,21 @@ with st.container(border=True):
             start_pruning(loaded, PruneRequest(loaded.key, choice, inside, size_))
             st.rerun()
         if choice is not None:
-            st.caption(
-                f"{choice.words[0].upper()}{choice.words[1:]}: {int(choice.mask.sum())} of {choice.mask.size} heads stay, "
-                f"measured beside {SEEDS} random choices of as many. The loaded model is untouched."
-            )
+            told = f"{choice.words[0].upper()}{choice.words[1:]}: {there - going} of {there} heads stay"
+            told += f", measured beside {SEEDS} random choices of as many" if size_ and going else ""
+            st.caption(f"{told}. The loaded model is untouched.")
 if runner().busy:
     progress_panel("prune")
 result = pruned_result(loaded)
 if result is None:
     if not runner().busy:
-        st.info("Nothing has been removed yet. Click **Prune for good**.", icon=":material/ads_click:")
+        st.info(nothing_yet(choice, going), icon=":material/ads_click:")
     st.stop()
-if choice is not None and not np.array_equal(choice.mask, result.request.choice.mask):
-    st.caption(f"Shown below: {result.request.choice.words}. Click **Prune for good** to cut what is chosen above instead.")
+if choice is not None and is_other(result.request, choice, inside, size_):
+    st.caption(
+        f"Shown below: {result.request.choice.words}, as it was set then. Click **Prune for good** to cut what is set above "
+        "instead."
+    )
 what_is_left(loaded, result)
 your_text(loaded, result)
 size(result)
