@@ -226,6 +226,9 @@ def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask).encode(), "application/json")).run()
     assert f"The mask in mine.json, {(~mask).sum()} heads removed" in said(app.main.caption)
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
+    app.file_uploader(key="mask_file").set_value(("[a](b)*.csv", b"row,head\n", "text/csv")).run()
+    assert r"\[a\]\(b\)\*.csv has the columns row, head" in said(app.error)
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
     assert "mine.json has 5 rows of 12 heads; expected 6 rows of 12 heads" in said(app.error)
 
 

@@ -19,6 +19,7 @@ from headprune_core.mask_files import read_mask
 from .curve_run import CurveResult, curves
 from .greedy_run import greedy_results
 from .lab import lab
+from .panels import plain
 from .pins import pins, words
 from .work import Work
 
@@ -196,7 +197,7 @@ def _file(loaded: Work) -> Choice | None:
     try:
         mask = read_mask(file.getvalue(), file.name, loaded.model.grid)
     except HeadPruneError as error:
-        st.error(f"{error}.", icon=":material/error:")
+        st.error(f"{plain(str(error))}.", icon=":material/error:")
         return None
     return Choice(f"the mask in {file.name}, {int((~mask).sum())} heads removed", mask, None, None, float((~mask).mean()))
 

@@ -8,6 +8,7 @@ from headprune_core.paired_tests import verdict
 from headprune_core.record import share
 from headprune_core.report_facts import change, points
 
+from .panels import plain
 from .prune_run import PruneResult, start_comparing
 from .session import runner
 from .work import Work
@@ -21,7 +22,7 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
     proof, table, cut = result.proof, result.table, result.cut
     st.subheader("What is left")
     words = result.request.choice.words
-    st.caption(f"{words[0].upper()}{words[1:]}.")
+    st.caption(f"{plain(words[0].upper() + words[1:])}.")
     before, after = int(table.parameters.iloc[0]), int(table.parameters_after.iloc[0])
     columns = st.columns(2 if proof is None else 4)
     columns[0].metric("Heads", f"{int(cut.kept.sum())} of {cut.kept.size}")
@@ -91,9 +92,10 @@ def your_text(loaded: Work, result: PruneResult) -> None:
     decided = {form: answers[0] for form, answers in zip(said.forms, said.decided, strict=True)}
     same = len({decided[form] for form in said.forms[1:]}) == 1
     agree = "all three decide alike" if same else "they do not all decide alike"
+    whole, smaller = plain(decided["unpruned"]), plain(decided["pruned"])
     st.caption(
-        f"The whole model decides on “{decided['unpruned']}”, the smaller one on “{decided['pruned']}”. Switched off, cut "
-        f"out, and loaded again: {agree}, and no logit differs by more than {said.difference:.1e}."
+        f"The whole model decides on “{whole}”, the smaller one on “{smaller}”. Switched off, cut out, and loaded again: "
+        f"{agree}, and no logit differs by more than {said.difference:.1e}."
     )
 
 

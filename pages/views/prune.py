@@ -6,7 +6,7 @@ import streamlit as st
 from headprune_core import HeadPruneError
 from headprune_core.figures_pruned import head_map_figure, head_map_words
 from headprune_core.surgery import plan_cut
-from pages.parts.panels import progress_panel
+from pages.parts.panels import plain, progress_panel
 from pages.parts.prune_downloads import take
 from pages.parts.prune_masks import Choice, choose
 from pages.parts.prune_recovery import recovery
@@ -86,7 +86,7 @@ with st.container(border=True):
             start_pruning(loaded, PruneRequest(loaded.key, choice, inside, size_))
             st.rerun()
         if choice is not None:
-            told = f"{choice.words[0].upper()}{choice.words[1:]}: {there - going} of {there} heads stay"
+            told = f"{plain(choice.words[0].upper() + choice.words[1:])}: {there - going} of {there} heads stay"
             told += f", measured beside {SEEDS} random choices of as many" if size_ and going else ""
             st.caption(f"{told}. The loaded model is untouched.")
 if runner().busy:
@@ -98,8 +98,8 @@ if result is None:
     st.stop()
 if choice is not None and is_other(result.request, choice, inside, size_):
     st.caption(
-        f"Shown below: {result.request.choice.words}, as it was set then. Click **Prune for good** to cut what is set above "
-        "instead."
+        f"Shown below: {plain(result.request.choice.words)}, as it was set then. Click **Prune for good** to cut what is "
+        "set above instead."
     )
 what_is_left(loaded, result)
 your_text(loaded, result)
