@@ -22,6 +22,8 @@ from .record import PruningRecord, share
 from .recovery import Recovery
 
 PICTURE = "head_map.png"
+MANY = 12  # names of classes, at most
+CARRIED = "The original comes with HeadPrune: a MiniLM-L6 encoder, tuned for the sentiment of English tweets."
 TOKENS = 128  # of a text, for operations per token
 
 
@@ -33,9 +35,9 @@ def model_card(model: PrunableModel, record: PruningRecord | None = None) -> str
     """
     if model.grid.kept.all():
         raise HeadPruneError("the model has all its heads; expected one from which prune_heads removed some")
-    weights = parameter_table(built_whole(model.model), model)
+    weights, found = parameter_table(built_whole(model.model), model), final(record)
     parts = [
-        front_matter(model, record),
+        front_matter(model, record, None if found is None else share(found)),
         f"# {_name(model, record)}, pruned",
         _summary(model, record, weights),
         _heads(model),
@@ -63,12 +65,23 @@ def _summary(model: PrunableModel, record: PruningRecord | None, weights: pd.Dat
         f"This is {_name(model, record)} without {int((~kept).sum())} of its {kept.size} attention heads, which makes it "
         f"{1 - line.parameters_after / line.parameters:.1%} smaller"
     )
-    found = final(record)
+    found, recovery = final(record), None if record is None else record.recovery
+    told += "" if recovery is None else f", and with a short fine-tune of {recovery.steps} steps after that"
+    about = [CARRIED] if record is not None and record.source == "embedded" else []
+    about += [_classes(model)] if model.labels else []
     if found is None:
-        return f"{told}."
+        return " ".join([f"{told}.", *about])
     after, before = share(found), None if record.proof is None else share(record.proof.before)
     compared = "" if before is None or before.name == "agreement" else f" ({before.value:.1%} with all heads)"
-    return f"{told}; {_measure_words(after.name)} is {after.value:.1%}{compared} on {_texts(record, found)}."
+    measured = f"{_measure_words(after.name)} is {after.value:.1%}{compared} on {_texts(record, found)}"
+    return " ".join([f"{told}; {measured}.", *about])
+
+
+def _classes(model: PrunableModel) -> str:
+    names = [escaped(name) for name in model.labels]
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    of = f"one of {len(names)} classes" if len(names) > 1 else "one class"
+    return f"It answers with {of}: {', '.join(names[:MANY])}{more}."
 
 
 def _measure_words(name: str) -> str:
@@ -110,7 +123,8 @@ def _choice(record: PruningRecord) -> str:
 def _accuracy(record: PruningRecord) -> str | None:
     parts = [] if record.proof is None else _proof_words(record)
     if record.control is not None:
-        parts.append(f"Control: {record.control.words}")
+        when = "" if record.recovery is None else ", before the fine-tune"
+        parts.append(f"Control{when}: {record.control.words}")
     if record.recovery is not None:
         parts += _recovery_words(record.recovery)
     return "\n\n".join(["## What it gets right", *parts]) if parts else None
@@ -203,7 +217,11 @@ def _speed(record: PruningRecord | None) -> str | None:
 
 
 def _share() -> str:
-    return "\n\n".join(["## Share it", block("hf upload <user>/<name> pruned-model", "bash")])
+    told = (
+        "From beside this folder, here called `pruned-model`. Before that, name the original model's licence in the first "
+        "lines of this file (`license:`): it holds for this model too."
+    )
+    return "\n\n".join(["## Share it", told, block("hf upload <user>/<name> pruned-model", "bash")])
 
 
 def _limits(record: PruningRecord | None) -> str:
