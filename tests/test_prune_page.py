@@ -318,6 +318,32 @@ def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     assert result.proof.equal == 1
     assert result.control is None
     assert metrics(app)["Heads"] == "36 of 72"
+    assert "Measuring random choices was cancelled" in said(app.main.caption)
+
+
+def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
+    def places(app):
+        """Headings, and where a progress bar stands among them, in the order of the page."""
+        found = []
+        for block in walk(app.main):
+            if block.type in ("subheader", "progress"):
+                found.append("bar" if block.type == "progress" else block.value)
+        return found
+
+    for label, heading in (("Recover", "Can it recover?"), ("Time both models", "Is it faster?")):
+        pruned.session_state["recover_steps"] = 400
+        button(pruned.run(), label).click().run()
+        found = places(pruned)
+        assert found.count("bar") == 1
+        assert found[found.index("bar") - 1] == heading
+        pruned.button(key="cancel_prune").click().run()
+        finished(pruned)
+
+
+def walk(block):
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from walk(child)
 
 
 def noted(app) -> str:

@@ -50,6 +50,8 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
         told = control_words(result.control)
         chance.plotly_chart(control_figure(result.control), alt=told, key="control", config=PLAIN)
         chance.caption(result.control.words)
+    elif proof is not None:
+        st.caption("Measuring random choices was cancelled, so chance does not stand beside it. Prune again to have it.")
     if proof is not None:
         apart = "their answers are equal to the last bit"
         if proof.difference > 0:

@@ -37,6 +37,13 @@ from .work import BATCH_SIZE, Work
 
 SEEDS = 20  # random choices of as many heads
 PAIRS = 9  # of timed runs
+COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # what jobs on a pruned model are called
+    "Comparing logits",
+    "Timing both models",
+    "Recovering",
+    "Exporting to ONNX",
+    "Packing the zip",
+)
 LEARNED = 4096  # texts to learn from at most; a longer recovery sees them again
 
 
@@ -142,7 +149,7 @@ def start_comparing(loaded: Work, result: PruneResult, text: str) -> None:
     def take(found: SideBySide, whole: bool) -> None:
         result.said = found
 
-    start_heavy("Comparing logits", work, take, "The text could not be run")
+    start_heavy(COMPARING, work, take, "The text could not be run")
 
 
 def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
@@ -155,7 +162,7 @@ def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...]
     def take(frame: pd.DataFrame, whole: bool) -> None:
         result.speed = frame
 
-    start_heavy("Timing both models", work, take, "The models could not be timed")
+    start_heavy(TIMING, work, take, "The models could not be timed")
 
 
 def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
@@ -174,7 +181,7 @@ def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest)
         (result.recovered, result.recovery), result.learned = found, split
         result.onnx.pop(True, None)
 
-    start_heavy("Recovering", work, take, "The model could not be fine-tuned")
+    start_heavy(RECOVERING, work, take, "The model could not be fine-tuned")
 
 
 def start_onnx(result: PruneResult, recovered: bool) -> None:
@@ -187,7 +194,7 @@ def start_onnx(result: PruneResult, recovered: bool) -> None:
     def take(found: OnnxExport, whole: bool) -> None:
         result.onnx[recovered] = found
 
-    start_heavy("Exporting to ONNX", work, take, "The model could not be exported")
+    start_heavy(EXPORTING, work, take, "The model could not be exported")
 
 
 def pruned_result(loaded: Work) -> PruneResult | None:

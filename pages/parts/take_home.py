@@ -18,7 +18,7 @@ from .as_code import COLUMNS
 from .background import start_heavy
 from .curve_run import curves
 from .prune_code import Tuned, prune_command, prune_python
-from .prune_run import PruneResult, tested_texts
+from .prune_run import PACKING, PruneResult, tested_texts
 from .session import ALPHA, setting
 from .work import Work
 
@@ -181,7 +181,7 @@ def start_packing(home: TakeHome) -> None:
     def take(file: Path, whole: bool) -> None:
         home.result.zips[home.recovered] = Zip(file, home.alpha, parts)
 
-    start_heavy("Packing", home.bundle, take, "The zip could not be made")
+    start_heavy(PACKING, home.bundle, take, "The zip could not be made")
 
 
 def packed(home: TakeHome) -> Path | None:

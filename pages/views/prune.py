@@ -11,7 +11,17 @@ from pages.parts.prune_downloads import take
 from pages.parts.prune_masks import Choice, choose
 from pages.parts.prune_recovery import recovery
 from pages.parts.prune_result import size, what_is_left, your_text
-from pages.parts.prune_run import SEEDS, PruneRequest, pruned_result, start_pruning
+from pages.parts.prune_run import (
+    COMPARING,
+    EXPORTING,
+    PACKING,
+    RECOVERING,
+    SEEDS,
+    TIMING,
+    PruneRequest,
+    pruned_result,
+    start_pruning,
+)
 from pages.parts.prune_speed import speed
 from pages.parts.rules import grouped
 from pages.parts.session import ALPHA, publish, runner, work
@@ -32,6 +42,14 @@ def nothing_yet(choice: Choice | None, going: int) -> str:
     if not going:
         return f"{told} All heads stay so far: choose above which go, then click **Prune for good**."
     return f"{told} Click **Prune for good**."
+
+
+def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
+    """The running job's bar and Cancel, beside what started it: where it is one of `names`, or, without any, of no other
+    place."""
+    name = runner().job.name if runner().busy else None
+    if name is not None and (name in names if names else name not in instead_of):
+        progress_panel("prune")
 
 
 def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
@@ -67,7 +85,8 @@ with st.container(border=True):
     size_ = 0
     if loaded.evaluation is not None:
         most = len(loaded.evaluation)
-        size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size") if most > 1 else most
+        told = "Test texts, which had no part in the scores. The more there are, the surer is what is found."
+        size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size", help=told) if most > 1 else most
     if choice is not None:
         with st.expander("The heads that stay and go", icon=":material/grid_on:"):
             told = head_map_words(choice.mask, labels=grid.row_labels)
@@ -89,9 +108,11 @@ with st.container(border=True):
             told = f"{plain(choice.words[0].upper() + choice.words[1:])}: {there - going} of {there} heads stay"
             told += f", measured beside {SEEDS} random choices of as many" if size_ and going else ""
             st.caption(f"{told}. The loaded model is untouched.")
-if runner().busy:
-    progress_panel("prune")
 result = pruned_result(loaded)
+if result is None:
+    progress()
+else:
+    progress(instead_of=(COMPARING, TIMING, RECOVERING, EXPORTING, PACKING))
 if result is None:
     if not runner().busy:
         st.info(nothing_yet(choice, going), icon=":material/ads_click:")
@@ -103,7 +124,11 @@ if choice is not None and is_other(result.request, choice, inside, size_):
     )
 what_is_left(loaded, result)
 your_text(loaded, result)
+progress(COMPARING)
 size(result)
 speed(loaded, result)
+progress(TIMING)
 recovery(loaded, result)
+progress(RECOVERING)
 take(loaded, result)
+progress(EXPORTING, PACKING)
