@@ -126,7 +126,7 @@ def _accuracy(record: PruningRecord) -> str | None:
         when = "" if record.recovery is None else ", before the fine-tune"
         parts.append(f"Control{when}: {record.control.words}")
     if record.recovery is not None:
-        parts += _recovery_words(record.recovery)
+        parts += _recovery_words(record.recovery, record.learned_on)
     return "\n\n".join(["## What it gets right", *parts]) if parts else None
 
 
@@ -146,12 +146,13 @@ def _proof_words(record: PruningRecord) -> list[str]:
     return parts
 
 
-def _recovery_words(recovery: Recovery) -> list[str]:
+def _recovery_words(recovery: Recovery, learned_on: str | None) -> list[str]:
     teacher = "their labels" if recovery.objective == "labels" else "the unpruned model"
+    of = "" if learned_on is None else f" ({escaped(learned_on)})"
     parts = [
         "The weights in this folder are those after a short fine-tune of the pruned model (recovery): "
         f"{recovery.steps} of {recovery.planned} steps of {recovery.batch_size} examples, {recovery.examples} examples to "
-        f"learn from, taught by {teacher}, learning rate {recovery.rate:.1e} at most, {recovery.seconds:.0f} seconds."
+        f"learn from{of}, taught by {teacher}, learning rate {recovery.rate:.1e} at most, {recovery.seconds:.0f} seconds."
     ]
     if recovery.before is not None and recovery.after is not None:
         parts.append(_measures({"before recovery": recovery.before, "after recovery": recovery.after}))

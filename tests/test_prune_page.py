@@ -138,6 +138,9 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{final.accuracy[0]:.1%}" in card
+    learned = "the training texts of embedded tweets; no text that was measured on is among them"
+    assert (f"320 examples to learn from ({learned})" in card) is recovered
+    assert (f"The fine-tune learned from {learned}." in (tmp_path / "report.html").read_text()) is recovered
 
 
 def test_the_zip_is_made_with_progress_and_made_again_when_more_is_known(pruned):

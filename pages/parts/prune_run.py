@@ -26,7 +26,7 @@ from headprune_core import (
     recover,
     side_by_side,
 )
-from headprune_core.examples import as_examples, read_examples
+from headprune_core.examples import as_examples, overlap, read_examples
 from headprune_core.onnx_export import OnnxExport
 from headprune_core.surgery import Cut, plan_cut
 
@@ -65,6 +65,14 @@ class RecoverRequest:
     objective: str
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a recovery learned from: the split, and how many of its texts it is judged by too; None where by none."""
+
+    split: str
+    shared: int | None
+
+
 @dataclass(eq=False)
 class PruneResult:
     """The smaller model, saved in a folder that goes when the result does, and what has been found of it so far.
@@ -82,7 +90,7 @@ class PruneResult:
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
-    learned: str | None = None  # the split that the recovery learned from
+    learned: Learned | None = None  # likewise None without a recovery
     said: SideBySide | None = None
     onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
     zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `take_home.Zip`
@@ -167,18 +175,19 @@ def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...]
 
 def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
     """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
-    judged, split = tested_texts(loaded, result.request.size), None
+    judged, learned = tested_texts(loaded, result.request.size), None
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
-        nonlocal split
+        nonlocal learned
         progress(0, request.steps, "Reading texts to learn from")
         texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
+        learned = Learned(split, None if judged is None else overlap(texts, judged))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
         options |= {"dtype": loaded.options.dtype}
         return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
 
     def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
-        (result.recovered, result.recovery), result.learned = found, split
+        (result.recovered, result.recovery), result.learned = found, learned
         result.onnx.pop(True, None)
 
     start_heavy(RECOVERING, work, take, "The model could not be fine-tuned")

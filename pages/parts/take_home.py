@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from headprune_core import HeadPruneError, PrunableModel, PruningRecord, html_report, write_bundle
-from headprune_core.examples import overlap
+from headprune_core.examples import among_words, overlap
 from headprune_core.figures_record import record_figures
 
 from .as_code import COLUMNS
@@ -60,6 +60,7 @@ class TakeHome:
             measured_on=None
             if result.proof is None
             else f"the first {result.request.size} test texts of {loaded.text_name}",
+            learned_on=self._learned_on(),
             measured_with=self._measured_with(),
             settings=loaded.scores.settings | choice.settings,
             proof=result.proof,
@@ -67,6 +68,13 @@ class TakeHome:
             latency=result.speed,
             recovery=result.recovery if self.recovered else None,
         )
+
+    def _learned_on(self) -> str | None:
+        if not self.recovered:
+            return None
+        learned = self.result.learned
+        told = f"the {learned.split} texts of {self.loaded.text_name}"
+        return told if learned.shared is None else f"{told}; {among_words(learned.shared)}"
 
     def _measured_with(self) -> dict[str, object]:
         """The test texts as arguments of `load_examples`; empty where they are a user's own, which others lack."""
@@ -80,7 +88,7 @@ class TakeHome:
     @property
     def tuned(self) -> Tuned | None:
         """The fine-tune, where it is the model that is taken home."""
-        return Tuned(self.result.recovery, self.result.learned) if self.recovered else None
+        return Tuned(self.result.recovery, self.result.learned.split) if self.recovered else None
 
     @property
     def code(self) -> str:
