@@ -28,7 +28,7 @@ from .scores.run import HeadScores
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 STORED = (".safetensors",)
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
-FACTS = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on")
+FACTS = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on", "learned_on")
 _PART = re.compile(r"\w([\w .,()+=@-]{0,118}[\w)])?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file can be called so on Windows
 

@@ -16,12 +16,14 @@ from .evaluation import MaskEvaluation
 from .flops import flops_before, flops_per_token
 from .latency_words import latency_words
 from .models import PrunableModel
-from .paired_tests import mcnemar, share_difference
+from .paired_tests import mcnemar, share_difference, verdict
 from .plain_sizes import built_whole
 from .record import PruningRecord, share
 from .recovery import Recovery
 
 PICTURE = "head_map.png"
+MANY = 12  # names of classes, at most
+CARRIED = "The original comes with HeadPrune: a MiniLM-L6 encoder, tuned for the sentiment of English tweets."
 TOKENS = 128  # of a text, for operations per token
 
 
@@ -33,9 +35,9 @@ def model_card(model: PrunableModel, record: PruningRecord | None = None) -> str
     """
     if model.grid.kept.all():
         raise HeadPruneError("the model has all its heads; expected one from which prune_heads removed some")
-    weights = parameter_table(built_whole(model.model), model)
+    weights, found = parameter_table(built_whole(model.model), model), final(record)
     parts = [
-        front_matter(model, record),
+        front_matter(model, record, None if found is None else share(found)),
         f"# {_name(model, record)}, pruned",
         _summary(model, record, weights),
         _heads(model),
@@ -63,12 +65,23 @@ def _summary(model: PrunableModel, record: PruningRecord | None, weights: pd.Dat
         f"This is {_name(model, record)} without {int((~kept).sum())} of its {kept.size} attention heads, which makes it "
         f"{1 - line.parameters_after / line.parameters:.1%} smaller"
     )
-    found = final(record)
+    found, recovery = final(record), None if record is None else record.recovery
+    told += "" if recovery is None else f", and with a short fine-tune of {recovery.steps} steps after that"
+    about = [CARRIED] if record is not None and record.source == "embedded" else []
+    about += [_classes(model)] if model.labels else []
     if found is None:
-        return f"{told}."
+        return " ".join([f"{told}.", *about])
     after, before = share(found), None if record.proof is None else share(record.proof.before)
     compared = "" if before is None or before.name == "agreement" else f" ({before.value:.1%} with all heads)"
-    return f"{told}; {_measure_words(after.name)} is {after.value:.1%}{compared} on {_texts(record, found)}."
+    measured = f"{_measure_words(after.name)} is {after.value:.1%}{compared} on {_texts(record, found)}"
+    return " ".join([f"{told}; {measured}.", *about])
+
+
+def _classes(model: PrunableModel) -> str:
+    names = [escaped(name) for name in model.labels]
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    of = f"one of {len(names)} classes" if len(names) > 1 else "one class"
+    return f"It answers with {of}: {', '.join(names[:MANY])}{more}."
 
 
 def _measure_words(name: str) -> str:
@@ -110,9 +123,10 @@ def _choice(record: PruningRecord) -> str:
 def _accuracy(record: PruningRecord) -> str | None:
     parts = [] if record.proof is None else _proof_words(record)
     if record.control is not None:
-        parts.append(f"Control: {record.control.words}")
+        when = "" if record.recovery is None else ", before the fine-tune"
+        parts.append(f"Control{when}: {record.control.words}")
     if record.recovery is not None:
-        parts += _recovery_words(record.recovery)
+        parts += _recovery_words(record.recovery, record.learned_on)
     return "\n\n".join(["## What it gets right", *parts]) if parts else None
 
 
@@ -132,12 +146,13 @@ def _proof_words(record: PruningRecord) -> list[str]:
     return parts
 
 
-def _recovery_words(recovery: Recovery) -> list[str]:
+def _recovery_words(recovery: Recovery, learned_on: str | None) -> list[str]:
     teacher = "their labels" if recovery.objective == "labels" else "the unpruned model"
+    of = "" if learned_on is None else f" ({escaped(learned_on)})"
     parts = [
         "The weights in this folder are those after a short fine-tune of the pruned model (recovery): "
         f"{recovery.steps} of {recovery.planned} steps of {recovery.batch_size} examples, {recovery.examples} examples to "
-        f"learn from, taught by {teacher}, learning rate {recovery.rate:.1e} at most, {recovery.seconds:.0f} seconds."
+        f"learn from{of}, taught by {teacher}, learning rate {recovery.rate:.1e} at most, {recovery.seconds:.0f} seconds."
     ]
     if recovery.before is not None and recovery.after is not None:
         parts.append(_measures({"before recovery": recovery.before, "after recovery": recovery.after}))
@@ -162,7 +177,7 @@ def _difference(before: MaskEvaluation, after: MaskEvaluation, words: str) -> st
     else:
         found, test = share_difference(a, b), "bootstrap over examples, which count alike however long they are"
     low, high = (f"{100 * value:+.1f}" for value in (found.low, found.high))
-    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test})."
+    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test}), {verdict(found)}."
 
 
 def _sizes(model: PrunableModel, weights: pd.DataFrame) -> str:
@@ -203,7 +218,11 @@ def _speed(record: PruningRecord | None) -> str | None:
 
 
 def _share() -> str:
-    return "\n\n".join(["## Share it", block("hf upload <user>/<name> pruned-model", "bash")])
+    told = (
+        "From beside this folder, here called `pruned-model`. Before that, name the original model's licence in the first "
+        "lines of this file (`license:`): it holds for this model too."
+    )
+    return "\n\n".join(["## Share it", told, block("hf upload <user>/<name> pruned-model", "bash")])
 
 
 def _limits(record: PruningRecord | None) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from .literature import PAPERS
 from .loading import is_hub_id
 from .models import PrunableModel, display_name
-from .record import PruningRecord
+from .record import PruningRecord, Share
+from .tables import SUFFIXES
 
 PIPELINES = {"classification": "text-classification", "language": "text-generation", "translation": "translation"}
 TAGS = ("pruned", "attention-head-pruning", "headprune")
@@ -23,24 +24,55 @@ SOURCES = {  # by what a criterion's label has in it
 
 def escaped(words: object) -> str:
     """User text as one line of Markdown that says just that: no markup, HTML, table cells, formulas or line ends in it."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
-    line = re.sub(r"([\\`*_\[\]|~$#{}!])", r"\\\1", line)
+    line = re.sub(r"([\\`*_\[\]|~$#{}!])", r"\\\1", one_line(words))
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def one_line(words: object) -> str:
+    """User text without line ends and letters that cannot be seen."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
+
+
 def named(source: str) -> str:
+    """What to call a model, in Markdown."""
+    return escaped(plain_name(source))
+
+
+def plain_name(source: str) -> str:
     """What to call a model: a Hub id or a name as it is, of a folder its last part alone."""
     is_folder = re.match(r"[.~/\\]|[A-Za-z]:[/\\]", source) or Path(source).is_dir()
-    return escaped(re.split(r"[/\\]", source.rstrip("/\\"))[-1] or "a model" if is_folder else display_name(source))
+    return re.split(r"[/\\]", source.rstrip("/\\"))[-1] or "a model" if is_folder else display_name(source)
 
 
-def front_matter(model: PrunableModel, record: PruningRecord | None) -> str:
-    """The YAML between two lines of dashes that the Hub reads. It names no licence, which is the original model's."""
+def front_matter(model: PrunableModel, record: PruningRecord | None, found: Share | None = None) -> str:
+    """The YAML between two lines of dashes that the Hub reads. It names no licence, which is the original model's.
+
+    found: what was measured of the weights that are saved. Accuracy on a data set of the Hub goes into the model index.
+    """
     pipeline = "image-classification" if model.reads_images else PIPELINES[model.task]
     lines = ["---", "library_name: transformers", f"pipeline_tag: {pipeline}", "tags:", *(f"- {tag}" for tag in TAGS)]
     if record is not None and record.source not in NO_HUB and is_hub_id(record.source):
         lines.append(f"base_model: {json.dumps(record.source)}")
+    if found is not None and found.name == "accuracy":
+        lines += ["metrics:", "- accuracy", *_index(pipeline, record, found)]
     return "\n".join([*lines, "---"])
+
+
+def _index(pipeline: str, record: PruningRecord, found: Share) -> list[str]:
+    """The datasets and the model index of the front matter, where the texts measured on are for anybody to have."""
+    told = record.measured_with
+    data = str(told.get("source", ""))
+    if data in ("", *NO_HUB) or not is_hub_id(data) or Path(data).suffix.lower() in SUFFIXES:
+        return []
+    where = {"type": data, "name": data, "config": told.get("subset"), "split": told.get("split")}
+    result = {
+        "task": {"type": pipeline},
+        "dataset": {name: value for name, value in where.items() if value},
+        "metrics": [{"type": "accuracy", "value": round(found.value, 4), "name": f"Accuracy on {found.answers} answers"}],
+    }
+    index = [{"name": f"{one_line(plain_name(record.source))}, pruned", "results": [result]}]
+    # JSON is YAML, and quotes whatever needs it
+    return ["datasets:", f"- {json.dumps(data)}", f"model-index: {json.dumps(index, ensure_ascii=False)}"]
 
 
 def sources(criterion: str | None) -> list[str]:

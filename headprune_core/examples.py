@@ -91,6 +91,15 @@ def overlap(first: datasets.Dataset, second: datasets.Dataset) -> int:
     return sum(content in known for content in _contents(second))
 
 
+def among_words(shared: int) -> str:
+    """How many of the examples measured on are among those learned from, as the end of a sentence."""
+    if shared == 0:
+        return "no text that was measured on is among them"
+    if shared == 1:
+        return "1 text that was measured on is among them"
+    return f"{shared} texts that were measured on are among them"
+
+
 def _contents(examples: datasets.Dataset) -> list[str]:
     names = [n for n in ("text", "text_pair", "input_ids", "pixel_values", "image") if n in examples.column_names]
     return [repr([row[name] for name in names]) for row in examples]

@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers (Cividis for amounts, Okabe-Ito for me
 Backgrounds are left clear, so a page or a notebook gives its own. Rows and heads are numbered from 0, as everywhere.
 """
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -245,7 +246,7 @@ def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Fig
 def label_bars(counts: pd.Series) -> go.Figure:
     """How many examples each class has."""
     figure = go.Figure(
-        go.Bar(x=counts.to_numpy(), y=[str(name) for name in counts.index], orientation="h", text=counts.to_numpy())
+        go.Bar(x=counts.to_numpy(), y=[for_plotly(name) for name in counts.index], orientation="h", text=counts.to_numpy())
     )
     figure.update_traces(marker_color="#0072b2", hovertemplate="%{y}: %{x} examples<extra></extra>")
     figure.update_xaxes(title="examples")
@@ -262,6 +263,11 @@ def per_example_strip(values: np.ndarray, title: str, mean: float) -> go.Figure:
     figure.update_yaxes(title="examples")
     figure.update_layout(height=210, margin={**MARGIN, "t": 24}, bargap=0.08)
     return figure
+
+
+def for_plotly(text: str) -> str:
+    """A text as Plotly shows it letter by letter, though it reads some HTML: names of classes and methods are anybody's."""
+    return html.escape(str(text), quote=False)
 
 
 def label(method: str) -> str:
@@ -289,7 +295,7 @@ def tick(count: int) -> int:
 
 
 def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
-    colour, dash, symbol = style(method)
+    (colour, dash, symbol), name = style(method), for_plotly(label(method))
     spread = None
     if measure == "accuracy":
         up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
@@ -297,10 +303,10 @@ def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
     return go.Scatter(
         x=curve.sparsity,
         y=curve[measure],
-        name=label(method),
+        name=name,
         mode="lines+markers",
         error_y=spread,
         line={"color": colour, "dash": dash, "width": 2.5},
         marker={"symbol": symbol, "size": 9, "color": colour},
-        hovertemplate=f"{label(method)}: %{{y:.3f}}<extra></extra>",
+        hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures import GREY, MARGIN, label, style
+from .figures import GREY, MARGIN, for_plotly, label, style
 
 CLASS = "accuracy: "  # how columns of a class's recall begin
 MEASURES = {"correlation": "correlation of logits with the unpruned model's"}
@@ -43,15 +43,15 @@ def random_boxes(curves: pd.DataFrame, measure: str = "accuracy") -> go.Figure:
             hovertemplate="random order %{customdata}: %{y:.3f}<extra></extra>",
         )
     for method, curve in curves[curves.method != "random"].groupby("method", sort=False):
-        colour, _, symbol = style(method)
+        (colour, _, symbol), shown = style(method), for_plotly(label(method))
         curve = curve.sort_values("sparsity")
         figure.add_scatter(
             x=curve.sparsity,
             y=curve[measure],
             mode="markers",
-            name=label(method),
+            name=shown,
             marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 1, "color": GREY.format(1)}},
-            hovertemplate=f"{label(method)}: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{shown}: %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(title="heads removed", tickformat=".0%")
     figure.update_yaxes(title=MEASURES.get(measure, measure))
@@ -97,16 +97,16 @@ def class_curves(curves: pd.DataFrame, method: str) -> go.Figure:
     """Recall of every class (share of its texts answered right) against sparsity under a method, random orders averaged."""
     figure = go.Figure()
     for number, name in enumerate(class_names(curves)):
-        recall = _recall(curves, method, name)
+        recall, shown = _recall(curves, method, name), for_plotly(name)
         colour = _CLASS_COLOURS[number % len(_CLASS_COLOURS)]
         figure.add_scatter(
             x=recall.index,
             y=recall,
             mode="lines+markers",
-            name=name,
+            name=shown,
             line={"color": colour, "dash": _CLASS_DASHES[number % len(_CLASS_DASHES)], "width": 2.5},
             marker={"color": colour, "symbol": _CLASS_SYMBOLS[number % len(_CLASS_SYMBOLS)], "size": 9},
-            hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{shown}: %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(title="heads removed", tickformat=".0%")
     figure.update_yaxes(title="share of the class answered right", range=[-0.03, 1.03])

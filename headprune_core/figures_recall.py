@@ -9,14 +9,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .errors import HeadPruneError
-from .figures import GREY, MARGIN
+from .figures import GREY, MARGIN, for_plotly
 from .figures_pruned import LEGEND, RED
 
 
 def recall_figure(before, after, names: Sequence[str]) -> go.Figure:
     """The share of each class answered right, (C,) before and after, joined by a line; nan, for a class without texts, is
     left out."""
-    before, after, names = _recalls(before, after, names)
+    before, after, names = _recalls(before, after, [for_plotly(name) for name in names])
     figure = go.Figure()
     for y, one, other in zip(names, before, after, strict=True):
         line = {"color": GREY.format(0.7), "width": 2}

@@ -18,6 +18,7 @@ from .curves import wilson
 from .errors import HeadPruneError
 
 PAIRED = ["method", "difference", "low", "high", "b", "c", "p_value", "p_holm"]
+LEVEL = 0.05  # of the exact test
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,26 @@ def share_difference(share_a, share_b, *, draws: int = 2000, seed: int = 0) -> S
     drawn = [apart[generator.integers(0, len(apart), len(apart))].mean() for _ in range(draws)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return ShareDifference(float(apart.mean()), float(low), float(high))
+
+
+def shown(found: McNemar | ShareDifference) -> bool:
+    """Whether a difference is more than chance gives: its 95 % interval leaves 0 out, and the exact test, which is the
+    stricter of the two, agrees where there is one."""
+    return bool(found.low > 0 or found.high < 0) and (not isinstance(found, McNemar) or found.p_value < LEVEL)
+
+
+def doubt(found: McNemar | ShareDifference) -> str:
+    """Why a difference is not shown; empty where it is."""
+    if shown(found):
+        return ""
+    if found.low > 0 or found.high < 0:
+        return f"The interval just leaves 0 out, but the exact test does not reject (p = {found.p_value:.3f})"
+    return "The interval holds 0"
+
+
+def verdict(found: McNemar | ShareDifference) -> str:
+    """The end of a sentence on a difference: whether it is shown."""
+    return "more than chance gives" if shown(found) else "not shown to be more than chance gives"
 
 
 def paired(curves: pd.DataFrame, right, sparsity: float, against: str = "his") -> pd.DataFrame:

@@ -34,7 +34,7 @@ from .asked import (
     scored,
 )
 from .criteria import find_criterion
-from .examples import overlap
+from .examples import among_words, overlap
 from .figures_record import record_figures
 from .folders import check_replaceable, writing_file
 from .latency_words import latency_words
@@ -70,6 +70,8 @@ def prune(options) -> tuple[dict[str, object], str]:
         known["latency"] = measure_latency(pruned, compare=model, sequence_length=options.latency, progress=told)
     final = pruned
     if learned is not None:
+        where = f"examples of {options.text} ({training_split(options)})"
+        known["learned_on"] = f"{where}; {among_words(overlap(learned, texts))}"
         labelled = "label" in learned.column_names or model.task != "classification"
         objective = options.recover_from or ("labels" if labelled else "teacher")
         run = {"steps": options.recover, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
@@ -89,8 +91,12 @@ def prune(options) -> tuple[dict[str, object], str]:
 
 def training_texts(options, size: int):
     """What a recovery learns from: the split that is named, else the embedded training rows, else what scores are from."""
-    split = options.training_split or ("training" if options.text == "embedded" else options.split)
-    return load_examples(options.text, split=split, size=size, **columns(options))
+    return load_examples(options.text, split=training_split(options), size=size, **columns(options))
+
+
+def training_split(options) -> str:
+    """Whose examples a recovery learns from."""
+    return options.training_split or ("training" if options.text == "embedded" else options.split)
 
 
 def _check_places(options) -> None:

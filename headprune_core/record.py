@@ -21,11 +21,12 @@ class PruningRecord:
     """What is known of how a pruned model came about.
 
     source, revision: the model that heads were taken out of, as `PrunableModel.from_pretrained` takes it. chosen: how the
-    heads were chosen, in words. criterion: its label for people; alpha: of HIES; sparsity: the share that was asked for,
-    0 to 1. scored_on, measured_on: the examples, in words. measured_with: the arguments of `load_examples` that give those
-    measured on again, empty where none do. settings: of the scores (`HeadScores.settings`). proof: masked, pruned and
-    reloaded on the same examples. control: as many random heads. latency: `measure_latency` with the unpruned
-    model to compare. recovery: a fine-tune after surgery, of which the saved weights are the outcome.
+    heads were chosen, in words. criterion: its label for people; alpha: of HIES; sparsity: the share that was asked for, 0
+    to 1. scored_on, measured_on, learned_on: the examples, in words, the last those of a fine-tune. measured_with: the
+    arguments of `load_examples` that give those measured on again, empty where none do. settings: of the scores
+    (`HeadScores.settings`). proof: masked, pruned and reloaded on the same examples. control: as many random heads.
+    latency: `measure_latency` with the unpruned model to compare. recovery: a fine-tune after surgery, of which the saved
+    weights are the outcome.
     """
 
     source: str
@@ -36,6 +37,7 @@ class PruningRecord:
     sparsity: float | None = None
     scored_on: str | None = None
     measured_on: str | None = None
+    learned_on: str | None = None
     measured_with: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     proof: Proof | None = None

@@ -116,17 +116,18 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     where = f"on {platform.platform()} ({platform.machine()}), device {facts.model.device}"
     record = facts.record
-    names = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on")
+    names = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on", "learned_on")
     settings = {name: getattr(record, name) for name in names if getattr(record, name) is not None}
     of_scores = dict(record.settings) or (dict(facts.scores.settings) if facts.scores is not None else {})
     settings |= {"scores": of_scores} if of_scores else {}
     gone = [f"{facts.labels[row]}.{head}" for row, head in np.argwhere(~facts.kept)]
+    gated = "\N{WHITE DIAMOND} without effect, " if (facts.present & ~facts.kept).any() else ""
     blocks: list[Block] = [
         Text(f"Made with {listed}, {where}."),
         Verbatim("Settings", as_json(settings)),
         Verbatim(f"The {len(gone)} heads that are gone, as layer.head", ", ".join(gone) or "none"),
         Verbatim(
-            "The mask: layers down, heads across; \N{BLACK SQUARE} kept, \N{WHITE DIAMOND} without effect, · removed",
+            f"The mask: layers down, heads across; \N{BLACK SQUARE} kept, {gated}· removed",
             _grid(facts),
             wrapped=False,
         ),
@@ -134,7 +135,8 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
     if code.strip():
         blocks.append(Verbatim("In Python", code.strip("\n")))
     if command.strip():
-        blocks.append(Verbatim("On the command line", command.strip("\n")))
+        with_file = ", with mask.json out of the zip" if "--mask mask.json" in command else ""
+        blocks.append(Verbatim(f"On the command line{with_file}", command.strip("\n")))
     return blocks
 
 

@@ -121,11 +121,6 @@ def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDiff
     return mcnemar(after.right[0].astype(bool), before.right[0].astype(bool))
 
 
-def shown(found: McNemar | ShareDifference) -> bool:
-    """Whether the 95 % interval of the difference leaves 0 out."""
-    return found.low > 0 or found.high < 0
-
-
 def points(found: McNemar | ShareDifference) -> str:
     """A difference with its interval, in percentage points."""
     return f"{signed(found.difference)} points (95 % interval {signed(found.low)} to {signed(found.high)})"

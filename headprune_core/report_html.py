@@ -1,8 +1,9 @@
 """The page that a report is: numbered sections, figures, tables and references in one HTML file that asks no network.
 
-What goes in is plain text and figures; every text is escaped here, and nowhere else. Texts cite by `cite("michel")`; the
-numbers follow the order of first mention. Plotly's script is in the file once. Colours are those of the reader's light or
-dark setting, of the charts' letters too; paper is always white, and figures are drawn narrower for it.
+What goes in is plain text and figures; every text is escaped here, and in figures where they are drawn
+(`figures.for_plotly`). Texts cite by `cite("michel")`; the numbers follow the order of first mention. Plotly's script is in
+the file once. Colours are those of the reader's light or dark setting, of the charts' letters too; paper is always white,
+and figures are drawn narrower for it.
 """
 
 import datetime
@@ -59,7 +60,7 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A Plotly figure, whose texts are safe for Plotly (`for_plotly`), and the words that say what it shows."""
+    """A Plotly figure, and the words that say what it shows."""
 
     figure: go.Figure
     words: str
@@ -98,11 +99,6 @@ class Section:
 def cite(*keys: str) -> str:
     """A mark in a text that becomes the numbers of these references."""
     return "".join(f"\ue000{key}\ue001" for key in keys)
-
-
-def for_plotly(text: str) -> str:
-    """A text as Plotly shows it letter by letter, though it reads some HTML."""
-    return html.escape(str(text), quote=False)
 
 
 def page(title: str, date: datetime.date, abstract: str, sections: Sequence[Section], references: dict[str, str]) -> str:

@@ -100,11 +100,13 @@ def data(facts: Facts) -> Section:
         told.append(f"The heads were scored on {ended(record.scored_on)}")
     if record.measured_on:
         told.append(f"Results were measured on {ended(record.measured_on)}")
+    if record.recovery is not None and record.learned_on:
+        told.append(f"The fine-tune learned from {ended(record.learned_on)}")
     if proof is not None:
         examples, kind = proof.before.losses.shape[1], "images" if facts.model.reads_images else "texts"
         every = f"{examples:,} {kind if examples != 1 else kind[:-1]}"
         what = f", in which {proof.before.trials:,} tokens are predicted" if facts.tokens else ""
-        told.append(f"{'These are' if record.measured_on else 'Results were measured on'} {every}{what}.")
+        told.append(f"Results {'are those of' if record.measured_on else 'were measured on'} {every}{what}.")
     if facts.model.labels and told:
         names = facts.model.labels
         listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -18,10 +18,10 @@ from .figures import (
 from .figures_pruned import head_map_figure, head_map_words, mark_removed, recovery_figure, recovery_words
 from .figures_recall import recall_figure, recall_words
 from .judgements import verdict_words
-from .paired_tests import McNemar
+from .paired_tests import McNemar, doubt, shown
 from .record import share
-from .report_facts import SCALED, Facts, agreement, by_class, change, points, same_texts, shown, signed
-from .report_html import Block, Drawing, Heading, Points, Section, Table, Text, cite, for_plotly
+from .report_facts import SCALED, Facts, agreement, by_class, change, points, same_texts, signed
+from .report_html import Block, Drawing, Heading, Points, Section, Table, Text, cite
 from .scores.agreement import orthogonality
 from .scores.hies import min_max
 
@@ -45,7 +45,7 @@ def results(facts: Facts) -> Section:
 
 def _heads(facts: Facts) -> list[Block]:
     labels = facts.labels
-    figure = head_map_figure(facts.kept, facts.present, [for_plotly(label) for label in labels])
+    figure = head_map_figure(facts.kept, facts.present, labels)
     return [Heading("The heads that are left"), Drawing(figure, head_map_words(facts.kept, facts.present, labels))]
 
 
@@ -95,7 +95,7 @@ def _change_words(name: str, before: MaskEvaluation, after: MaskEvaluation) -> s
         told += " in the mean over texts, by a bootstrap in which each text counts alike"
     if shown(found):
         return f"{told}. That is more than chance gives."
-    return f"{told}. The interval holds 0, so a change is not shown; it does not show either that there is none."
+    return f"{told}. {doubt(found)}, so a change is not shown; it does not show either that there is none."
 
 
 def _counted(found) -> bool:
@@ -133,7 +133,7 @@ def _classes(facts: Facts) -> list[Block]:
     drawn = found if len(found) <= MANY else worst_first[:MANY]
     before, after = ([getattr(one, when) for one in drawn] for when in ("before", "after"))
     called_ = [one.name for one in drawn]
-    figure = recall_figure(before, after, [for_plotly(name) for name in called_])
+    figure = recall_figure(before, after, called_)
     words = recall_words(before, after, called_)
     words += " After is after the fine-tune." if len(names) > 2 else ""
     words += f" The {MANY} of {len(found)} classes that lose most are drawn." if len(found) > MANY else ""
@@ -145,7 +145,7 @@ def _classes(facts: Facts) -> list[Block]:
             f"{points(worst.change)}. "
         )
         told += (
-            "That is more than chance gives" if shown(worst.change) else "The interval holds 0, so this loss is not shown"
+            "That is more than chance gives" if shown(worst.change) else f"{doubt(worst.change)}, so this loss is not shown"
         )
         blocks.append(Text(f"{told}; as the worst of {len(found)}, it would look large by chance as well."))
     return blocks
@@ -164,7 +164,7 @@ def _scores(facts: Facts) -> list[Block]:
     blocks: list[Block] = []
     for name, found in values.items():
         metric = METRIC_LABELS[name].replace(" · ", ", ")
-        labels = [for_plotly(one) for one in facts.labels]
+        labels = facts.labels
         hover = [
             f"{called(labels[row])}, head {head}: {value:.4g}{'' if kept[row, head] else ', removed'}"
             for (row, head), value in np.ndenumerate(found)
@@ -199,10 +199,9 @@ def _curves(facts: Facts) -> list[Block]:
     curves = facts.curves
     if curves is None or curves.empty:
         return []
-    safe = curves.assign(method=curves.method.map(for_plotly))
     measure = main_measure(curves)
     chance = 1 / len(facts.model.labels) if facts.model.labels else None
-    figure = curves_figure(safe, measure, chance)
+    figure = curves_figure(curves, measure, chance)
     if facts.removed:
         _mark_sparsity(figure, facts.sparsity)
     words = f"{curves_words(curves, facts.sparsity)} Bars are 95 % intervals; the line marks the share removed here."
@@ -228,13 +227,10 @@ def _recovery(facts: Facts) -> list[Block]:
         return blocks if len(blocks) > 1 else []
     found = change(before, after)
     told = f"Accuracy of the pruned model is {share(before)} before it and {share(after)} after it, {points(found)}. "
-    told += (
-        "The gain is more than chance gives."
-        if found.low > 0
-        else "A gain is not shown."
-        if found.high >= 0
-        else "It is a loss."
-    )
+    if not shown(found):
+        told += f"{doubt(found)}, so a gain is not shown."
+    else:
+        told += "The gain is more than chance gives." if found.difference > 0 else "The loss is more than chance gives."
     proof = facts.record.proof
     if proof is not None and not same_texts(before, proof.pruned):
         told += " It was measured on other texts than the table above."

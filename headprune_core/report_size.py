@@ -28,7 +28,7 @@ def size_and_speed(facts: Facts) -> Section:
         Table(
             f"Parameters by module, in the form of Guo and Sheridan's tables {cite('greedy')}; a megabyte is 2^20 bytes, a "
             "parameter four.",
-            ("Module", "Parameters", "after", "Share after", "MB", "after"),
+            ("Module", "Parameters", "Parameters after", "Share after", "MB", "MB after"),
             [_module(line) for line in table.itertuples()],
         ),
         _operations(facts, _lengths(facts.model, latency)),

@@ -2,8 +2,9 @@
 
 from .curves import REGIMES
 from .figures_pruned import control_figure, control_words
+from .paired_tests import shown
 from .record import share
-from .report_facts import Facts, agreement, change, shown
+from .report_facts import Facts, agreement, change
 from .report_html import Block, Drawing, Points, Section, Text
 
 _REGIME_WORDS = {

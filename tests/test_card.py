@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from tiny import FAMILIES, examples_for, tiny, tiny_tokenizer
 
 import headprune_core as hp
@@ -143,7 +144,9 @@ def test_the_map_in_letters_is_the_mask(folder, pruned):
 def test_the_front_matter_is_the_hubs(folder, pruned, record):
     found = front(card_of(folder))
     tags = ["pruned", "attention-head-pruning", "headprune"]
-    assert found == {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": tags}
+    known = {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": tags}
+    assert found == known | {"metrics": ["accuracy"]}  # the embedded text is no data set of the Hub
+    assert front(model_card(pruned)) == known
     for source in ("google/bert_uncased_L-2_H-128_A-2", "gpt2", "1e3"):
         assert front(model_card(pruned, replace(record, source=source)))["base_model"] == source
     for source in ("/home/me/models/mine", "./mine", "smollm2", "my model", str(folder)):
@@ -151,6 +154,32 @@ def test_the_front_matter_is_the_hubs(folder, pruned, record):
         assert "base_model" not in front(card)
         assert "/home/me" not in card
         assert str(folder.parent) not in card
+
+
+def test_accuracy_on_a_data_set_of_the_hub_is_in_the_model_index_as_the_hubs_library_reads_it(pruned, record):
+    told = {"source": "stanfordnlp/sst2", "subset": "plain", "split": "validation", "size": SIZE}
+    card = ModelCard(model_card(pruned, replace(record, source="google/bert_uncased_L-2_H-128_A-2", measured_with=told)))
+    (result,) = card.data.eval_results
+    assert (result.task_type, result.metric_type) == ("text-classification", "accuracy")
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("stanfordnlp/sst2", "plain", "validation")
+    assert result.metric_value == pytest.approx(share(record.proof.pruned).value, abs=5e-5)
+    assert card.data.model_name == "google/bert_uncased_L-2_H-128_A-2, pruned"
+    assert card.data.datasets == ["stanfordnlp/sst2"]
+    for own in ({}, {"source": "secret.csv"}, {"source": "embedded"}, {"source": "/home/me/secret"}):
+        assert "model-index" not in front(model_card(pruned, replace(record, measured_with=own)))
+    evil = model_card(pruned, replace(record, source=EVIL, measured_with=told))
+    assert "javascript:1" in front(evil)["model-index"][0]["name"]
+
+
+def test_the_first_lines_tell_a_stranger_what_it_is(pruned, record):
+    summary = model_card(pruned, record).split("\n\n")[2]
+    assert "The original comes with HeadPrune: a MiniLM-L6 encoder, tuned for the sentiment of English tweets." in summary
+    assert summary.endswith("It answers with one of 3 classes: negative, neutral, positive.")
+    recovery = Recovery(40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.proof.pruned, record.proof.before)
+    tuned = model_card(pruned, replace(record, source="gpt2", recovery=recovery))
+    assert "smaller, and with a short fine-tune of 40 steps after that; accuracy is" in tuned
+    assert "comes with HeadPrune" not in tuned
+    assert f"Control, before the fine-tune: {record.control.words}" in tuned
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, overlap, read_examples
+from headprune_core.examples import CALIBRATION_POOL, LONGEST_CELL, among_words, as_examples, overlap, read_examples
 from headprune_core.tables import lines_table
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]
@@ -249,3 +249,16 @@ def test_texts_in_two_sets_are_counted_by_content(first, second, shared):
         datasets.Dataset.from_dict({"text": list(letters), "label": [0] * len(letters)}) for letters in (first, second)
     )
     assert overlap(one, other) == shared
+
+
+@pytest.mark.parametrize(
+    ("shared", "words"),
+    [
+        (0, "no text that was measured on is among them"),
+        (1, "1 text that was measured on is among them"),
+        (3, "3 texts that were measured on are among them"),
+    ],
+)
+def test_how_many_were_learned_from_too_is_told(shared, words):
+    learned, measured = (as_examples([f"text {i}" for i in range(*ends)]) for ends in ((0, 5), (5 - shared, 9)))
+    assert among_words(overlap(learned, measured)) == words

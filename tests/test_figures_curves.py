@@ -1,11 +1,14 @@
 """Figures behind the curves: what is drawn where, and what their words say, without a browser."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from headprune_core import figures
 from headprune_core import figures_curves as drawn
+from headprune_core.figures_recall import recall_figure
 
 
 @pytest.fixture
@@ -98,3 +101,35 @@ def test_curves_without_classes_have_an_empty_figure_and_say_so(curves):
         assert drawn.class_curves(bare, "his").data == ()
         assert drawn.class_words(bare, "his") == "There is no recall of classes under HIS in these curves."
     assert drawn.class_words(curves, "gnorm") == "There is no recall of classes under Gnorm in these curves."
+
+
+LINK = "<a href='https://example.org'><b>good</b></a> & bad"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda curves: drawn.class_curves(curves.rename(columns={"accuracy: good": f"accuracy: {LINK}"}), "his"),
+        lambda curves: drawn.random_boxes(curves.replace({"method": {"his": LINK}})),
+        lambda curves: figures.curves_figure(
+            curves.assign(accuracy_low=0, accuracy_high=1).replace({"method": {"his": LINK}})
+        ),
+        lambda curves: figures.label_bars(pd.Series([1, 2], [LINK, "other"])),
+        lambda curves: recall_figure([0.5, 0.6], [0.4, 0.6], [LINK, "other"]),
+    ],
+)
+def test_names_of_classes_and_methods_are_no_markup(draw, curves):
+    told = draw(curves).to_plotly_json()
+    strings = [text for text in walk(told) if "example.org" in text]
+    assert strings
+    assert all(html.escape(LINK, quote=False) in text for text in strings)
+    assert not [text for text in strings if "<a " in text or "<b>" in text]
+
+
+def walk(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for part in value.values() for text in walk(part))
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        yield from (text for part in value for text in walk(part))

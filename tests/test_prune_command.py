@@ -75,7 +75,10 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     assert {line["batch_size"] for line in printed["latency"]} == {1, 8, 32}
     assert printed["onnx"]["difference"] < 1e-4
     assert (tmp_path / "m.onnx").stat().st_size > 10**7
-    assert "36 of 72" in (tmp_path / "r.html").read_text()
+    report = (tmp_path / "r.html").read_text()
+    assert "36 of 72" in report
+    learned = "examples of embedded (training); no text that was measured on is among them"
+    assert f"The fine-tune learned from {learned}." in report
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         archive.extractall(tmp_path / "all")
     model = hp.PrunableModel.from_pretrained(tmp_path / "all" / "model", device="cpu")

@@ -1,6 +1,5 @@
 """The page that cuts heads out for good: from a mask to the proof, the sizes, and a zip that loads on its own."""
 
-import io
 import json
 import re
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from apptest import finished, opened
+from scipy.stats import binomtest
 
 import headprune_core as hp
 from headprune_core.examples import as_examples
@@ -24,13 +24,17 @@ def said(elements) -> str:
 
 
 def press(app, label):
-    next(button for button in app.button if button.label == label).click().run()
+    button(app, label).click().run()
     return finished(app)
 
 
 def choose(app, source):
     app.session_state["prune_source"] = source
     return app.run()
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
 
 
 def metrics(app):
@@ -59,6 +63,18 @@ def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
     assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
     assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
+    before = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    fell, rose = (before.right > found.right).sum(), (found.right > before.right).sum()
+    shown = binomtest(int(fell), int(fell + rose)).pvalue < 0.05
+    assert f"points (95 % interval {signed_low(before, found)}" in said(pruned.main.caption)
+    assert ("not shown to be more than chance gives." in said(pruned.main.caption)) is not shown
+
+
+def signed_low(before, after):
+    from headprune_core.paired_tests import mcnemar
+
+    low = mcnemar(after.right[0].astype(bool), before.right[0].astype(bool)).low
+    return f"{100 * low:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def test_chance_stands_beside_it(pruned):
@@ -107,7 +123,7 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
 
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     home = TakeHome(work, result, recovered, {"alpha": 0.8}, None)
-    with zipfile.ZipFile(io.BytesIO(home.bundle())) as archive:
+    with zipfile.ZipFile(home.bundle()) as archive:
         names = archive.namelist()
         assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
         archive.extractall(tmp_path)
@@ -125,6 +141,55 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{final.accuracy[0]:.1%}" in card
+    learned = "the training texts of embedded tweets; no text that was measured on is among them"
+    assert (f"320 examples to learn from ({learned})" in card) is recovered
+    assert (f"The fine-tune learned from {learned}." in (tmp_path / "report.html").read_text()) is recovered
+
+
+def test_the_zip_is_made_with_progress_and_made_again_when_more_is_known(pruned):
+    result = pruned.session_state["pruned"]
+    app = choose_taken(pruned, False)
+    app = press(app, "Everything (zip)")
+    assert zipfile.ZipFile(result.zips[False].file).testzip() is None
+    assert "Everything (zip)" not in [button.label for button in app.button]
+    assert "Save the zip" in " ".join(saved.proto.label for saved in app.get("download_button"))
+    app = press(app, "Time both models")
+    assert not button(app, "Everything (zip)").disabled
+
+
+def test_a_zip_that_cannot_be_written_is_told_in_a_sentence(pruned, tmp_path):
+    result = pruned.session_state["pruned"]
+    app = choose_taken(pruned, False)
+    place, result.place = result.place, tmp_path / "file"
+    result.place.write_text("where a folder should be")
+    try:
+        app = press(app, "Everything (zip)")
+    finally:
+        result.place = place
+    assert re.search(
+        r"The zip could not be made: .* cannot be written \(Not a directory\); .*: make some\.$", said(app.error)
+    )
+    assert not button(app, "Everything (zip)").disabled
+
+
+def choose_taken(app, recovered):
+    app.session_state["take_recovered"] = recovered
+    return app.run()
+
+
+def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
+    from pages.parts.take_home import TakeHome
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    home = TakeHome(work, result, True, {}, None)
+    run = subprocess.run([sys.executable, "-c", home.code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    made = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
+    found = hp.evaluate_masks(made, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    np.testing.assert_allclose(found.logits, result.recovery.after.logits, atol=1e-3)
+    assert np.abs(result.proof.pruned.logits - found.logits).max() > 1e-2  # else nothing was learned
+    assert home.command.endswith("--recover 10 --recover-from labels --training-split training")
+    assert "recover(" not in replace(home, recovered=False).code
 
 
 def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path):
@@ -159,13 +224,16 @@ def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
     assert set(SOURCES) == {"Alpha", "Pin", "A curve's point", "Greedy-Gnorm", "By hand", "A file"}
     choose(app, "By hand")
     assert "by hand, 0 heads removed" in said(app.main.caption).lower()
-    next(button for button in app.button if button.label == "Alpha's mask").click().run()
+    button(app, "Alpha's mask").click().run()
     assert "by hand, 36 heads removed" in said(app.main.caption).lower()
     choose(app, "A file")
     assert "Choose a file: mask.json or mask.csv" in said(app.info)
     mask = np.random.default_rng(0).random((6, 12)) < 0.7
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask).encode(), "application/json")).run()
     assert f"The mask in mine.json, {(~mask).sum()} heads removed" in said(app.main.caption)
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
+    app.file_uploader(key="mask_file").set_value(("[a](b)*.csv", b"row,head\n", "text/csv")).run()
+    assert r"\[a\]\(b\)\*.csv has the columns row, head" in said(app.error)
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
     assert "mine.json has 5 rows of 12 heads; expected 6 rows of 12 heads" in said(app.error)
 
@@ -181,8 +249,28 @@ def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
 def test_a_source_that_has_nothing_yet_says_where_to_get_it(source, words, page):
     app = choose(opened("prune"), source)
     assert words in said(app.main.markdown)
-    button = next(button for button in app.button if button.label == "Prune for good")
-    assert button.disabled
+    assert button(app, "Prune for good").disabled
+    assert "Choose above which heads go, then click **Prune for good**" in said(app.info)
+
+
+def test_a_mask_that_removes_nothing_is_told_before_it_is_cut():
+    app = opened("prune", sparsity="0")
+    assert "72 of 72 heads stay. The loaded model" in said(app.main.caption)
+    assert "All heads stay so far: choose above which go" in said(app.info)
+    assert button(app, "Prune for good").disabled
+
+
+def test_a_result_of_other_scores_is_gone_and_one_of_other_settings_is_marked():
+    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app.session_state["prune_size"] = 6
+    app = press(app.switch_page("pages/views/prune.py").run(), "Prune for good")
+    assert "Shown below" not in said(app.main.caption)
+    app.slider(key="prune_size").set_value(12).run()
+    assert "Shown below: alpha 0.8, 50% removed, as it was set then." in said(app.main.caption)
+    app.session_state["work"] = app.session_state["work"].reduced_by("token")
+    app.run()
+    assert metrics(app) == {}
+    assert "What was pruned before was of another model, text or scores. Click **Prune for good**" in said(app.info)
 
 
 def test_a_curves_point_is_cut_out():
@@ -209,7 +297,7 @@ def test_a_curves_point_is_cut_out():
 
 def test_a_mask_that_keeps_nothing_is_told():
     app = opened("prune", sparsity="1")
-    next(button for button in app.button if button.label == "Prune for good").click().run()
+    button(app, "Prune for good").click().run()
     assert "The heads could not be removed: no head of 72 would be left" in said(app.error)
 
 
@@ -217,14 +305,14 @@ def test_rules_that_give_no_mask_are_told():
     app = opened("prune", sparsity="0.9", least="10")
     assert not app.exception
     assert "The rules under Alpha give no mask" in said(app.warning)
-    assert next(button for button in app.button if button.label == "Prune for good").disabled
+    assert button(app, "Prune for good").disabled
 
 
 def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     app = opened("model_and_text", sparsity="0.5")
     app.session_state["prune_size"] = 960
     app.switch_page("pages/views/prune.py").run()
-    next(button for button in app.button if button.label == "Prune for good").click().run()
+    button(app, "Prune for good").click().run()
     deadline = time.monotonic() + 60
     while "Measuring 20 random choices" not in noted(app):
         assert time.monotonic() < deadline
@@ -236,6 +324,32 @@ def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     assert result.proof.equal == 1
     assert result.control is None
     assert metrics(app)["Heads"] == "36 of 72"
+    assert "Measuring random choices was cancelled" in said(app.main.caption)
+
+
+def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
+    def places(app):
+        """Headings, and where a progress bar stands among them, in the order of the page."""
+        found = []
+        for block in walk(app.main):
+            if block.type in ("subheader", "progress"):
+                found.append("bar" if block.type == "progress" else block.value)
+        return found
+
+    for label, heading in (("Recover", "Can it recover?"), ("Time both models", "Is it faster?")):
+        pruned.session_state["recover_steps"] = 400
+        button(pruned.run(), label).click().run()
+        found = places(pruned)
+        assert found.count("bar") == 1
+        assert found[found.index("bar") - 1] == heading
+        pruned.button(key="cancel_prune").click().run()
+        finished(pruned)
+
+
+def walk(block):
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from walk(child)
 
 
 def noted(app) -> str:

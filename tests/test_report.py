@@ -16,6 +16,7 @@ from tiny import examples_for, tiny
 import headprune_core as hp
 from headprune_core.control import RandomControl, random_control
 from headprune_core.evaluation import evaluate_masks
+from headprune_core.paired_tests import mcnemar
 from headprune_core.record import PruningRecord
 from headprune_core.recovery import Recovery
 from headprune_core.report import html_report
@@ -405,3 +406,22 @@ def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
     )
     gone = np.where(pruned.grid.kept, "", ", removed")
     assert texts == [f"layer {r}, head {h}: {cell:.4g}{gone[r, h]}" for (r, h), cell in np.ndenumerate(cells)]
+
+
+def test_a_change_is_shown_only_where_interval_and_exact_test_agree(half):
+    model, pruned, record, *_ = half
+    before, after = np.ones(90), np.ones(90)
+    before[60:70] = after[60:70] = 0  # wrong in both
+    before[:1], after[1:8] = 0, 0  # 1 right only after, 7 only before
+    worse = replace(record.proof.pruned, right=after[None])
+    proof = replace(record.proof, before=replace(record.proof.before, right=before[None]), pruned=worse)
+    text = Reader(html_report(model, pruned, replace(record, proof=proof))).text
+    found = mcnemar(after.astype(bool), before.astype(bool))
+    assert found.high < 0  # else the two would agree
+    assert found.p_value == binomtest(1, 8).pvalue > 0.05
+    assert "The interval just leaves 0 out, but the exact test does not reject (p = 0.070), so a change is not" in text
+    assert "No change of accuracy is shown;" in text
+    tuned = Recovery(4, 4, 32, 8, "labels", 1e-4, 1.0, np.ones(4), before=worse, after=proof.before)
+    text = Reader(html_report(model, pruned, replace(record, proof=proof, recovery=tuned))).text
+    assert "(p = 0.070), so a gain is not shown." in text
+    assert "more than chance gives" not in text.partition("The fine-tune")[2].partition("Size and speed")[0]

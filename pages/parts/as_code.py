@@ -43,19 +43,25 @@ def python(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str
 
 def loading_lines(request: Request, options: ScoreOptions, tested: int) -> list[str]:
     """Lines that load the model and the texts, `tested` of them to test on, and score: `model` to `scores`."""
-    source, reading = _source(request)
+    _, reading = _source(request)
     model = [repr(request.model)] + ([f"revision={request.revision!r}"] if request.revision else [])
-    columns = "".join(f", {name}={value!r}" for name, value in zip(COLUMNS, request.columns, strict=True) if value)
-    columns += f", subset={request.subset!r}" if request.subset else ""
     first, second = request.splits
     return [
         *reading,
         "",
         f"model = PrunableModel.from_pretrained({', '.join(model)})",
-        f"calibration = load_examples({source}, split={first!r}, size={request.size}{columns})",
-        f"held_out = load_examples({source}, split={second!r}, size={tested}{columns})",
+        f"calibration = {examples_call(request, first, request.size)}",
+        f"held_out = {examples_call(request, second, tested)}",
         f"scores = score_heads(model, calibration{_changed(options)})",
     ]
+
+
+def examples_call(request: Request, split: str, size: int) -> str:
+    """The call that reads `size` examples of a split; an upload is read before, as `loading_lines` does."""
+    source, _ = _source(request)
+    columns = "".join(f", {name}={value!r}" for name, value in zip(COLUMNS, request.columns, strict=True) if value)
+    columns += f", subset={request.subset!r}" if request.subset else ""
+    return f"load_examples({source}, split={split!r}, size={size}{columns})"
 
 
 def command(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str:

@@ -22,9 +22,9 @@ def sidebar() -> None:
         publish(*OPTIONS)
         rows, heads = loaded.model.grid.shape
         st.caption("Loaded")
-        st.markdown(f"**{_plain(loaded.model.name)}**  \n{rows * heads} heads, {rows} rows of {heads}")
+        st.markdown(f"**{plain(loaded.model.name)}**  \n{rows * heads} heads, {rows} rows of {heads}")
         st.markdown(
-            f"**{_plain(loaded.text_name)}**  \n"
+            f"**{plain(loaded.text_name)}**  \n"
             f"{len(loaded.calibration)} texts to score, {len(loaded.evaluation or ())} to test"
         )
         if words := in_words(loaded.options):
@@ -92,6 +92,6 @@ def duration(seconds: float) -> str:
     return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names of files and models as they are: nothing in them is markup."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)

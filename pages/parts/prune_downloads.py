@@ -4,10 +4,9 @@ import streamlit as st
 
 from headprune_core.onnx_export import INSTALL, has_onnx
 
-from .prune_code import prune_command, prune_python
 from .prune_run import PruneResult, start_onnx
 from .session import runner
-from .take_home import take_home
+from .take_home import TakeHome, packed, start_packing, take_home
 from .work import Work
 
 
@@ -26,17 +25,7 @@ def take(loaded: Work, result: PruneResult) -> None:
         )
     home = take_home(loaded, result, bool(recovered))
     with st.container(horizontal=True):
-        st.download_button(
-            "Everything (zip)",
-            home.bundle,
-            "pruned-model.zip",
-            "application/zip",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download_model",
-            type="primary",
-            help="Model with its card, mask, scores, curves, figures, settings and the report",
-        )
+        _everything(home)
         st.download_button(
             "Report (HTML)",
             home.report,
@@ -53,10 +42,39 @@ def take(loaded: Work, result: PruneResult) -> None:
     )
     st.code('import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("model")', "python")
     with st.expander("Copy as code", icon=":material/code:"):
-        st.caption("The same heads, cut out and measured again:")
-        st.code(prune_python(loaded, result.request), "python")
+        tuned = " and fine-tuned" if recovered else ""
+        st.caption(f"The same heads, cut out{tuned}, and measured again:")
+        st.code(home.code, "python")
         st.caption("Or on the command line, with the mask out of the zip:")
-        st.code(prune_command(loaded, result.request), "bash", wrap_lines=True)
+        st.code(home.command, "bash", wrap_lines=True)
+
+
+def _everything(home: TakeHome) -> None:
+    """The zip: made first, with progress and Cancel, since its model is written anew; then there to be saved."""
+    made = packed(home)
+    if made is not None:
+        st.download_button(
+            f"Save the zip ({made.stat().st_size / 2**20:.0f} MB)",
+            made.read_bytes,
+            "pruned-model.zip",
+            "application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download_model",
+            type="primary",
+        )
+        return
+    pressed = st.button(
+        "Everything (zip)",
+        icon=":material/folder_zip:",
+        key="make_zip",
+        type="primary",
+        disabled=runner().busy,
+        help="Model with its card, mask, scores, curves, figures, settings and the report",
+    )
+    if pressed:
+        start_packing(home)
+        st.rerun()
 
 
 def _onnx(result: PruneResult, recovered: bool) -> None:

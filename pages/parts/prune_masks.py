@@ -19,6 +19,7 @@ from headprune_core.mask_files import read_mask
 from .curve_run import CurveResult, curves
 from .greedy_run import greedy_results
 from .lab import lab
+from .panels import plain
 from .pins import pins, words
 from .work import Work
 
@@ -165,7 +166,7 @@ def _by_hand(loaded: Work) -> Choice | None:
         height="content" if len(table) <= 30 else 600,
     )
     mask = edited.to_numpy(bool)
-    return Choice(f"by hand, {int((~mask).sum())} heads removed", mask, None, None, float((~mask).mean()))
+    return Choice(f"by hand, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
 def _hand(loaded: Work) -> tuple[np.ndarray, int]:
@@ -196,9 +197,9 @@ def _file(loaded: Work) -> Choice | None:
     try:
         mask = read_mask(file.getvalue(), file.name, loaded.model.grid)
     except HeadPruneError as error:
-        st.error(f"{error}.", icon=":material/error:")
+        st.error(f"{plain(str(error))}.", icon=":material/error:")
         return None
-    return Choice(f"the mask in {file.name}, {int((~mask).sum())} heads removed", mask, None, None, float((~mask).mean()))
+    return Choice(f"the mask in {file.name}, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
 def choose(loaded: Work) -> Choice | None:
@@ -207,6 +208,11 @@ def choose(loaded: Work) -> Choice | None:
         "Which heads go", list(SOURCES), default=next(iter(SOURCES)), required=True, key="prune_source", wrap=True
     )
     return SOURCES.get(name, _alpha)(loaded)
+
+
+def _removed(mask: np.ndarray) -> str:
+    gone = int((~mask).sum())
+    return f"{gone} head{'s' * (gone != 1)} removed"
 
 
 def _missing(text: str, view: str, label: str, icon: str) -> None:

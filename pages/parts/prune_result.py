@@ -4,8 +4,11 @@ import streamlit as st
 
 from headprune_core.figures_masks import difference_words, mask_difference
 from headprune_core.figures_pruned import control_figure, control_words, head_map_figure, head_map_words
+from headprune_core.paired_tests import verdict
 from headprune_core.record import share
+from headprune_core.report_facts import change, points
 
+from .panels import plain
 from .prune_run import PruneResult, start_comparing
 from .session import runner
 from .work import Work
@@ -19,22 +22,25 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
     proof, table, cut = result.proof, result.table, result.cut
     st.subheader("What is left")
     words = result.request.choice.words
-    st.caption(f"{words[0].upper()}{words[1:]}.")
+    st.caption(f"{plain(words[0].upper() + words[1:])}.")
     before, after = int(table.parameters.iloc[0]), int(table.parameters_after.iloc[0])
     columns = st.columns(2 if proof is None else 4)
     columns[0].metric("Heads", f"{int(cut.kept.sum())} of {cut.kept.size}")
-    columns[1].metric("Parameters", f"{after / 1e6:.2f} M", f"{(after - before) / 1e6:.2f} M", delta_color="inverse")
+    columns[1].metric("Parameters", f"{after / 1e6:.2f} M", f"{after / before - 1:.1%}", delta_color="inverse")
     if proof is not None:
         now, whole = share(proof.pruned), share(proof.before)
-        change = round(100 * (now.value - whole.value), 1)
-        told = f"{change:+.1f} points" if change else "as before"
-        arrow = {} if change else {"delta_color": "off", "delta_arrow": "off"}
+        moved = round(100 * (now.value - whole.value), 1)
+        told = f"{moved:+.1f} points" if moved else "as before"
+        arrow = {} if moved else {"delta_color": "off", "delta_arrow": "off"}
         columns[2].metric(now.name.capitalize(), f"{now.value:.1%}", told, help=f"Before: {whole}", **arrow)
         columns[2].caption(f"95 % interval {now.low:.1%} to {now.high:.1%}, {result.request.size} texts")
         columns[3].metric(
             "Decided alike", f"{proof.equal:.1%}", help="Texts on which masked, pruned and reloaded decide the same"
         )
         columns[3].caption("masked, pruned and reloaded")
+        if now.name == "accuracy":
+            found = change(proof.before, proof.pruned)
+            st.caption(f"Accuracy changes by {points(found)}, {verdict(found)}.")
     map_, chance = st.columns(2, gap="large") if result.control is not None else (st.container(), None)
     labels = loaded.model.grid.row_labels
     told = head_map_words(cut.kept, cut.present, labels)
@@ -44,6 +50,8 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
         told = control_words(result.control)
         chance.plotly_chart(control_figure(result.control), alt=told, key="control", config=PLAIN)
         chance.caption(result.control.words)
+    elif proof is not None:
+        st.caption("Measuring random choices was cancelled, so chance does not stand beside it. Prune again to have it.")
     if proof is not None:
         apart = "their answers are equal to the last bit"
         if proof.difference > 0:
@@ -56,10 +64,9 @@ def what_is_left(loaded: Work, result: PruneResult) -> None:
         st.caption("Measuring was cancelled, so there is no proof on your texts. Prune again to have it.")
     if cut.rounded.any():
         asked, names = result.request.choice.mask, ("the mask", "the pruned model")
-        st.warning(
-            f"Whole groups had to go or stay: {difference_words(asked, cut.kept, names)}", icon=":material/group_work:"
-        )
-        st.plotly_chart(mask_difference(asked, cut.kept, names, labels), key="rounded", config=PLAIN)
+        told = difference_words(asked, cut.kept, names, labels)
+        st.warning(f"Whole groups had to go or stay: {told}", icon=":material/group_work:")
+        st.plotly_chart(mask_difference(asked, cut.kept, names, labels), alt=told, key="rounded", config=PLAIN)
 
 
 def your_text(loaded: Work, result: PruneResult) -> None:
@@ -87,9 +94,10 @@ def your_text(loaded: Work, result: PruneResult) -> None:
     decided = {form: answers[0] for form, answers in zip(said.forms, said.decided, strict=True)}
     same = len({decided[form] for form in said.forms[1:]}) == 1
     agree = "all three decide alike" if same else "they do not all decide alike"
+    whole, smaller = plain(decided["unpruned"]), plain(decided["pruned"])
     st.caption(
-        f"The whole model decides on “{decided['unpruned']}”, the smaller one on “{decided['pruned']}”. Switched off, cut "
-        f"out, and loaded again: {agree}, and no logit differs by more than {said.difference:.1e}."
+        f"The whole model decides on “{whole}”, the smaller one on “{smaller}”. Switched off, cut out, and loaded again: "
+        f"{agree}, and no logit differs by more than {said.difference:.1e}."
     )
 
 
@@ -105,7 +113,7 @@ def size(result: PruneResult) -> None:
         column_config={
             "module": st.column_config.TextColumn("Part", pinned=True),
             "parameters": number("Parameters", format="localized"),
-            "parameters_after": number("after", format="localized"),
+            "parameters_after": number("Parameters after", format="localized"),
             "share_after": number("Share after", format="%.1f %%"),
             "mb": number("MB", format="%.2f", help="4 bytes a parameter (float32), in units of 2^20 bytes."),
             "mb_after": number("MB after", format="%.2f"),

@@ -26,7 +26,7 @@ from headprune_core import (
     recover,
     side_by_side,
 )
-from headprune_core.examples import as_examples, read_examples
+from headprune_core.examples import as_examples, overlap, read_examples
 from headprune_core.onnx_export import OnnxExport
 from headprune_core.surgery import Cut, plan_cut
 
@@ -37,6 +37,13 @@ from .work import BATCH_SIZE, Work
 
 SEEDS = 20  # random choices of as many heads
 PAIRS = 9  # of timed runs
+COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # what jobs on a pruned model are called
+    "Comparing logits",
+    "Timing both models",
+    "Recovering",
+    "Exporting to ONNX",
+    "Packing the zip",
+)
 LEARNED = 4096  # texts to learn from at most; a longer recovery sees them again
 
 
@@ -58,6 +65,14 @@ class RecoverRequest:
     objective: str
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a recovery learned from: the split, and how many of its texts it is judged by too; None where by none."""
+
+    split: str
+    shared: int | None
+
+
 @dataclass(eq=False)
 class PruneResult:
     """The smaller model, saved in a folder that goes when the result does, and what has been found of it so far.
@@ -75,8 +90,10 @@ class PruneResult:
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
+    learned: Learned | None = None  # likewise None without a recovery
     said: SideBySide | None = None
     onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
+    zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `take_home.Zip`
 
     def __post_init__(self):
         weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
@@ -140,7 +157,7 @@ def start_comparing(loaded: Work, result: PruneResult, text: str) -> None:
     def take(found: SideBySide, whole: bool) -> None:
         result.said = found
 
-    start_heavy("Comparing logits", work, take, "The text could not be run")
+    start_heavy(COMPARING, work, take, "The text could not be run")
 
 
 def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
@@ -153,25 +170,27 @@ def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...]
     def take(frame: pd.DataFrame, whole: bool) -> None:
         result.speed = frame
 
-    start_heavy("Timing both models", work, take, "The models could not be timed")
+    start_heavy(TIMING, work, take, "The models could not be timed")
 
 
 def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
     """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
-    judged = tested_texts(loaded, result.request.size)
+    judged, learned = tested_texts(loaded, result.request.size), None
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
+        nonlocal learned
         progress(0, request.steps, "Reading texts to learn from")
-        texts = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
+        texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
+        learned = Learned(split, None if judged is None else overlap(texts, judged))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
         options |= {"dtype": loaded.options.dtype}
         return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
 
     def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
-        result.recovered, result.recovery = found
+        (result.recovered, result.recovery), result.learned = found, learned
         result.onnx.pop(True, None)
 
-    start_heavy("Recovering", work, take, "The model could not be fine-tuned")
+    start_heavy(RECOVERING, work, take, "The model could not be fine-tuned")
 
 
 def start_onnx(result: PruneResult, recovered: bool) -> None:
@@ -184,7 +203,7 @@ def start_onnx(result: PruneResult, recovered: bool) -> None:
     def take(found: OnnxExport, whole: bool) -> None:
         result.onnx[recovered] = found
 
-    start_heavy("Exporting to ONNX", work, take, "The model could not be exported")
+    start_heavy(EXPORTING, work, take, "The model could not be exported")
 
 
 def pruned_result(loaded: Work) -> PruneResult | None:
@@ -202,17 +221,18 @@ def tested_texts(loaded: Work, size: int):
 
 
 def training_texts(loaded: Work, size: int):
-    """Up to `size` texts to learn from: training rows where the text has them, else those that scores may be taken from."""
+    """Up to `size` texts to learn from, and their split: training rows where the text has them, else those that scores may
+    be taken from."""
     request = loaded.request
     source = request.table if request.table is not None else request.text
     options = {"size": size, "columns": request.columns, "subset": request.subset}
     if request.table is None:
         for split in ("training", "train"):
             try:
-                return read_examples(source, split=split, **options)[0]
+                return read_examples(source, split=split, **options)[0], split
             except HeadPruneError:
                 continue
-    return read_examples(source, split=request.splits[0], **options)[0]
+    return read_examples(source, split=request.splits[0], **options)[0], request.splits[0]
 
 
 def _part(progress, start: int, end: int, note: str):

@@ -11,7 +11,7 @@ from pages.parts.curve_exports import PICTURES, exports
 from pages.parts.curve_form import curve_form
 from pages.parts.curve_run import curves, start_curves
 from pages.parts.curve_tables import paired_table, summary_table
-from pages.parts.panels import progress_panel
+from pages.parts.panels import plain, progress_panel
 from pages.parts.session import publish, runner, work
 from pages.parts.work import Request
 
@@ -114,7 +114,7 @@ def drawn() -> None:
         about = f"{MEASURES[measure]} The band is the range over random orders."
     st.session_state["curve_shown"] = figure
     st.plotly_chart(figure, alt=words, key="curves_figure", config=PICTURES)
-    st.caption(f"{words} {about} {measured_on()}")
+    st.caption(f"{plain(words)} {about} {measured_on()}")
 
 
 def measured_on() -> str:

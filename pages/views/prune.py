@@ -6,12 +6,22 @@ import streamlit as st
 from headprune_core import HeadPruneError
 from headprune_core.figures_pruned import head_map_figure, head_map_words
 from headprune_core.surgery import plan_cut
-from pages.parts.panels import progress_panel
+from pages.parts.panels import plain, progress_panel
 from pages.parts.prune_downloads import take
-from pages.parts.prune_masks import choose
+from pages.parts.prune_masks import Choice, choose
 from pages.parts.prune_recovery import recovery
 from pages.parts.prune_result import size, what_is_left, your_text
-from pages.parts.prune_run import SEEDS, PruneRequest, pruned_result, start_pruning
+from pages.parts.prune_run import (
+    COMPARING,
+    EXPORTING,
+    PACKING,
+    RECOVERING,
+    SEEDS,
+    TIMING,
+    PruneRequest,
+    pruned_result,
+    start_pruning,
+)
 from pages.parts.prune_speed import speed
 from pages.parts.rules import grouped
 from pages.parts.session import ALPHA, publish, runner, work
@@ -21,8 +31,36 @@ INSIDE = {
     "keep": "Kept with its group",
     "remove": "Removed with its group",
 }
+
+
+def nothing_yet(choice: Choice | None, going: int) -> str:
+    """Why there is no smaller model, and what to click."""
+    gone = "pruned" in st.session_state  # of another model, text or way of scoring, else it would be shown
+    told = "What was pruned before was of another model, text or scores." if gone else "Nothing has been removed yet."
+    if choice is None:
+        return f"{told} Choose above which heads go, then click **Prune for good**."
+    if not going:
+        return f"{told} All heads stay so far: choose above which go, then click **Prune for good**."
+    return f"{told} Click **Prune for good**."
+
+
+def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
+    """The running job's bar and Cancel, beside what started it: where it is one of `names`, or, without any, of no other
+    place."""
+    name = runner().job.name if runner().busy else None
+    if name is not None and (name in names if names else name not in instead_of):
+        progress_panel("prune")
+
+
+def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
+    """Whether what is set now is not what was asked for."""
+    same_mask = np.array_equal(choice.mask, request.choice.mask)
+    return not same_mask or (request.inside_groups, request.size) != (inside, size)
+
+
 loaded = work()
 grid = loaded.model.grid
+there = int(grid.kept.sum())
 publish(*ALPHA)
 
 st.title("Take the smaller model home")
@@ -47,15 +85,17 @@ with st.container(border=True):
     size_ = 0
     if loaded.evaluation is not None:
         most = len(loaded.evaluation)
-        size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size") if most > 1 else most
+        told = "Test texts, which had no part in the scores. The more there are, the surer is what is found."
+        size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size", help=told) if most > 1 else most
     if choice is not None:
         with st.expander("The heads that stay and go", icon=":material/grid_on:"):
             told = head_map_words(choice.mask, labels=grid.row_labels)
             figure = head_map_figure(choice.mask, labels=grid.row_labels)
             st.plotly_chart(figure, alt=told, key="chosen_map", config={"displaylogo": False})
             st.caption(told)
+    going = 0 if choice is None else int((grid.kept & ~choice.mask).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        off = runner().busy or choice is None
+        off = runner().busy or not going
         if st.button("Prune for good", type="primary", icon=":material/content_cut:", disabled=off):
             try:
                 plan_cut(grid, choice.mask, inside_groups=inside)
@@ -65,22 +105,30 @@ with st.container(border=True):
             start_pruning(loaded, PruneRequest(loaded.key, choice, inside, size_))
             st.rerun()
         if choice is not None:
-            st.caption(
-                f"{choice.words[0].upper()}{choice.words[1:]}: {int(choice.mask.sum())} of {choice.mask.size} heads stay, "
-                f"measured beside {SEEDS} random choices of as many. The loaded model is untouched."
-            )
-if runner().busy:
-    progress_panel("prune")
+            told = f"{plain(choice.words[0].upper() + choice.words[1:])}: {there - going} of {there} heads stay"
+            told += f", measured beside {SEEDS} random choices of as many" if size_ and going else ""
+            st.caption(f"{told}. The loaded model is untouched.")
 result = pruned_result(loaded)
 if result is None:
+    progress()
+else:
+    progress(instead_of=(COMPARING, TIMING, RECOVERING, EXPORTING, PACKING))
+if result is None:
     if not runner().busy:
-        st.info("Nothing has been removed yet. Click **Prune for good**.", icon=":material/ads_click:")
+        st.info(nothing_yet(choice, going), icon=":material/ads_click:")
     st.stop()
-if choice is not None and not np.array_equal(choice.mask, result.request.choice.mask):
-    st.caption(f"Shown below: {result.request.choice.words}. Click **Prune for good** to cut what is chosen above instead.")
+if choice is not None and is_other(result.request, choice, inside, size_):
+    st.caption(
+        f"Shown below: {plain(result.request.choice.words)}, as it was set then. Click **Prune for good** to cut what is "
+        "set above instead."
+    )
 what_is_left(loaded, result)
 your_text(loaded, result)
+progress(COMPARING)
 size(result)
 speed(loaded, result)
+progress(TIMING)
 recovery(loaded, result)
+progress(RECOVERING)
 take(loaded, result)
+progress(EXPORTING, PACKING)

@@ -29,8 +29,9 @@ def taken(browser, server, tmp_path_factory):
         expect(tab.get_by_role("heading", name="What is left")).to_be_visible()
         expect(tab.get_by_test_id("stMain")).to_contain_text("decide alike on 100.0% of 240 texts")
         expect(tab.get_by_test_id("stMain")).to_contain_text("20 random choices of as many heads")
+        tab.get_by_role("button", name="Everything (zip)").click()
         with tab.expect_download(timeout=PATIENCE) as download:
-            tab.get_by_role("button", name="Everything (zip)").click()
+            tab.get_by_role("button", name="Save the zip").click()
         download.value.save_as(place / "pruned-model.zip")
     with zipfile.ZipFile(place / "pruned-model.zip") as archive:
         archive.extractall(place / "out")
