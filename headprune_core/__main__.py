@@ -7,7 +7,6 @@ import importlib
 import json
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from .asked import (
     asked_constraints,
     asked_rankings,
     calibration_texts,
+    check_file,
     evaluation_texts,
     loaded_model,
     progress_line,
@@ -39,6 +39,7 @@ from .asked import (
 )
 from .curves import main_measure
 from .examples import overlap
+from .folders import writing_file
 from .judgements import summary
 from .models import find_device
 from .prune_command import prune
@@ -49,19 +50,26 @@ CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "even
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 with one sentence on standard error where it could not be done."""
+    """Run one command; returns the exit status, 2 with one sentence on standard error where it could not be done, 130 where
+    it was interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(COMMANDS).parse_args(arguments)
     options.words = list(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
+        if options.out:
+            check_file("out", options.out)
         document, table = options.run(options)
+        text = json.dumps(document, indent=None if options.json else 1)
+        if options.out:
+            with writing_file(options.out) as file:
+                file.write_text(text + "\n")
     except HeadPruneError as error:
         print(f"headprune: {error}", file=sys.stderr)
         return 2
-    text = json.dumps(document, indent=None if options.json else 1)
-    if options.out:
-        Path(options.out).write_text(text + "\n")
+    except KeyboardInterrupt:
+        print("headprune: stopped; files that were finished stay, and none is half-written", file=sys.stderr)
+        return 130
     print(text if options.json else table)
     return 0
 

@@ -1,5 +1,6 @@
 """What the command line's arguments ask for: model, texts, scores, rankings and rules, and where to tell how far it is."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -7,7 +8,16 @@ import numpy as np
 
 from . import PrunableModel, Store, greedy_gnorm, leave_one_out, load_examples, score_heads
 from .constraints import heads_named
+from .errors import HeadPruneError
 from .rankings import read_ranking
+
+
+def check_file(name: str, file: str) -> str:
+    """Where `file`, which --`name` asks for, really is; HeadPruneError where none can be written."""
+    place = os.path.realpath(os.path.expanduser(file))
+    if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
+        raise HeadPruneError(f"--{name} is {file}, which cannot be written; expected a file in a folder that is there")
+    return place
 
 
 def loaded_model(options) -> PrunableModel:

@@ -26,6 +26,7 @@ from . import (
 from .asked import (
     asked_constraints,
     calibration_texts,
+    check_file,
     columns,
     evaluation_texts,
     loaded_model,
@@ -108,10 +109,7 @@ def _check_places(options) -> None:
         check_replaceable(Path(options.out_folder))
     taken: dict[str, str] = {}
     for name, file in ((name, getattr(options, name)) for name in OUTPUTS if getattr(options, name)):
-        place = os.path.realpath(os.path.expanduser(file))
-        if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
-            raise HeadPruneError(f"--{name} is {file}, which cannot be written; expected a file in a folder that is there")
-        other = taken.setdefault(place, name)
+        other = taken.setdefault(check_file(name, file), name)
         if other != name:
             raise HeadPruneError(f"--{name} and --{other} are both {file}; expected a file for each: rename one")
     if options.onnx:

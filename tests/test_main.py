@@ -1,6 +1,8 @@
 """The command line, as it is called: documents on standard output, one sentence and status 2 where it cannot be done."""
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -22,6 +24,23 @@ def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
         assert np.min(values) >= 0
     assert printed["evaluation"]["accuracy"] >= 0.86
     assert printed["evaluation"]["answers"] == 960
+
+
+def test_a_file_that_cannot_be_written_is_told_before_any_work(capsys):
+    assert main(["score", "--model", "no/such-model", "--out", "nowhere/scores.json"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "headprune: --out is nowhere/scores.json, which cannot be written; expected a file in a folder that is there\n"
+    )
+
+
+def test_ctrl_c_ends_it_in_a_sentence(capsys, tmp_path):
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    assert main(["greedy", "--no-cache", "--out", str(tmp_path / "found.json")]) == 130  # half a minute's work
+    assert capsys.readouterr().err.endswith("stopped; files that were finished stay, and none is half-written\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_alpha_prints_the_mask_and_the_path(capsys):
