@@ -52,6 +52,14 @@ def progress_panel(place: str) -> None:
         panel()
 
 
+def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
+    """The running job's bar and Cancel, beside what started it: where it is one of `names`, or, without any, of no other
+    place."""
+    name = runner().job.name if runner().busy else None
+    if name is not None and (name in names if names else name not in instead_of):
+        progress_panel("prune")
+
+
 def progress_words(snapshot: Snapshot) -> str:
     """What is being done and how long it has to go."""
     left = snapshot.seconds_left

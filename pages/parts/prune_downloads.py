@@ -4,7 +4,8 @@ import streamlit as st
 
 from headprune_core.onnx_export import INSTALL, has_onnx
 
-from .prune_run import PruneResult, start_onnx
+from .panels import progress
+from .prune_run import EXPORTING, PACKING, PruneResult, start_onnx
 from .session import runner
 from .take_home import TakeHome, packed, start_packing, take_home
 from .work import Work
@@ -36,6 +37,7 @@ def take(loaded: Work, result: PruneResult) -> None:
             key="download_report",
         )
         _onnx(result, bool(recovered))
+    progress(EXPORTING, PACKING)
     st.caption(
         "The folder **model** in the zip holds safetensors, configuration, tokenizer, the map of the heads that are left "
         "and a model card, which also tells how to load it without HeadPrune and how to share it. With HeadPrune:"

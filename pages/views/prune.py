@@ -6,7 +6,7 @@ import streamlit as st
 from headprune_core import HeadPruneError
 from headprune_core.figures_pruned import head_map_figure, head_map_words
 from headprune_core.surgery import plan_cut
-from pages.parts.panels import plain, progress_panel
+from pages.parts.panels import plain, progress
 from pages.parts.prune_downloads import take
 from pages.parts.prune_masks import Choice, choose
 from pages.parts.prune_recovery import recovery
@@ -42,14 +42,6 @@ def nothing_yet(choice: Choice | None, going: int) -> str:
     if not going:
         return f"{told} All heads stay so far: choose above which go, then click **Prune for good**."
     return f"{told} Click **Prune for good**."
-
-
-def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
-    """The running job's bar and Cancel, beside what started it: where it is one of `names`, or, without any, of no other
-    place."""
-    name = runner().job.name if runner().busy else None
-    if name is not None and (name in names if names else name not in instead_of):
-        progress_panel("prune")
 
 
 def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
@@ -131,4 +123,3 @@ progress(TIMING)
 recovery(loaded, result)
 progress(RECOVERING)
 take(loaded, result)
-progress(EXPORTING, PACKING)
