@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 
 import headprune_core as hp
 
-from .conftest import PATIENCE, ROOT, opened_tab, running_server
+from .conftest import ROOT, opened_tab, running_server
+from .hands import at_rest, box_of
 
-expect.set_options(timeout=PATIENCE)
 SHAPE = 6, 12
 
 
@@ -28,6 +28,7 @@ def open_grid(tab, grids, query=""):
     tab.goto(grids + query)
     expect(tab.locator(".known")).to_have_count(1)
     expect(tab.locator(".lab .status")).to_contain_text("heads removed")
+    at_rest(tab)
 
 
 def known(tab) -> dict:
@@ -167,17 +168,19 @@ def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_befor
     sent = []
     tab.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     open_grid(tab, grids, "?rows=32&heads=32")
-    box = slider(tab, "alpha").bounding_box()
+    box = box_of(slider(tab, "alpha"))
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
-    tab.wait_for_timeout(300)
     sent.clear()
-    runs = [slider(tab, "alpha").evaluate(DRAG) for _ in range(3)]
+    runs, rates = [], []
+    for _ in range(3):
+        idle = tab.evaluate(FRAMES)  # 60 a second on a machine that has nothing else to do
+        runs.append(slider(tab, "alpha").evaluate(DRAG))
+        rates.append(runs[-1]["draws"] / runs[-1]["seconds"] / idle)
     for run in runs:
         assert run["draws"] <= run["frames"] + 1  # however often the finger reports, a frame is drawn once
-        assert run["masks"] > 10
-    best = max(run["draws"] / run["seconds"] for run in runs)
-    assert best >= 30, runs
+    assert max(run["masks"] / run["draws"] for run in runs) > 0.3
+    assert max(rates) >= 0.5, runs
     tab.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
     assert sent == []
     tab.mouse.up()
@@ -185,6 +188,17 @@ def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_befor
     assert shown(tab) == known(tab)["mask"]
 
 
+# how many frames a second this browser draws at present, where nothing is to be drawn
+FRAMES = """() => new Promise(done => {
+    const start = performance.now();
+    let frames = 0;
+    const frame = () => {
+        frames++;
+        const seconds = (performance.now() - start) / 1000;
+        if (seconds < 1) requestAnimationFrame(frame); else done(frames / seconds);
+    };
+    requestAnimationFrame(frame);
+})"""
 # a second of a finger that reports every 4 ms, while the slider is held
 DRAG = """input => new Promise(done => {
     const lab = input.closest(".lab"), masks = new Set(), start = performance.now();
@@ -209,7 +223,7 @@ DRAG = """input => new Promise(done => {
 
 def test_a_mouse_drags_alpha_and_the_answer_of_the_server_changes_nothing(tab, grids):
     open_grid(tab, grids)
-    box = slider(tab, "alpha").bounding_box()
+    box = box_of(slider(tab, "alpha"))
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
     seen = set()
@@ -230,7 +244,9 @@ def test_a_hasty_hand_does_not_break_the_connection(tab, grids):
     """Settings that come back before their answers are here: once the cache of messages lost one, and all stood still."""
     open_grid(tab, grids)
     slider(tab, "alpha").evaluate(HASTE)
-    assert wait_until_told(tab, 100)["alpha"] == 0.5
+    slider(tab, "alpha").focus()
+    tab.keyboard.press("End")
+    expect(tab.locator(".known")).to_contain_text('"alpha": 1.0,')
     assert known(tab)["mask"] == shown(tab)
 
 
@@ -262,7 +278,7 @@ def test_the_strip_shows_every_interval_and_a_click_goes_there(tab, grids):
     widest = max(range(len(path)), key=lambda k: path[k].high - path[k].low)
     low, high = path[widest].low, path[widest].high
     fields = tab.locator(".fields")
-    box = fields.bounding_box()
+    box = box_of(fields)
     at = {"x": box["width"] * (0.8 * low + 0.2 * high), "y": 10}
     fields.hover(position=at)
     differ = int((path[widest].mask != path[-1].mask).sum())
@@ -295,7 +311,7 @@ def test_snapping_stops_once_at_every_mask(tab, grids):
 
 def test_while_sparsity_moves_the_strip_says_that_it_is_old(tab, grids):
     open_grid(tab, grids)
-    box = slider(tab, "sparsity").bounding_box()
+    box = box_of(slider(tab, "sparsity"))
     tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)
@@ -319,6 +335,7 @@ def test_heads_about_to_flip_are_marked_and_say_where(tab, grids):
     where = fine[masks[:, head] != here[head]]
     nearest = where[np.abs(where - 0.5).argmin()]
     cell(tab, *divmod(head, SHAPE[1])).hover()
+    expect(tab.locator(".lab .detail")).to_contain_text("It would be removed at alpha")
     told = tab.locator(".lab .detail").inner_text()
     assert "HIS~" in told
     assert "AE~" in told
@@ -355,7 +372,7 @@ def test_a_head_is_kept_removed_and_left_to_its_score_and_all_of_it_undone(tab, 
 
 def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab, grids):
     open_grid(tab, grids)
-    first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+    first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
     tab.keyboard.down("Shift")
     tab.mouse.move(first["x"] + 5, first["y"] + 5)
     tab.mouse.down()
@@ -372,6 +389,7 @@ def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab
     assert now["remove"] == [[5, head] for head in range(SHAPE[1])]
     assert now["mask"] == shown(tab)
     # between the cells a mouse may begin without Shift
+    first = box_of(cell(tab, 1, 2))
     tab.mouse.move(first["x"] - 2, first["y"] - 2)
     tab.mouse.down()
     tab.mouse.move(first["x"] + 5, first["y"] + 5, steps=3)
@@ -437,7 +455,7 @@ def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
         device = tab.context.new_cdp_session(tab)
         device.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         open_grid(tab, grids)
-        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+        first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
 
         def draw():
             for kind, at in (("touchStart", first), ("touchMove", last)):
@@ -450,7 +468,7 @@ def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
         expect(tab.locator(".chosen-count")).to_have_text("By hand:")
         button(tab, "Select by drawing").click()
         tab.locator(".lab .grid").scroll_into_view_if_needed()
-        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+        first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
         draw()
         expect(tab.locator(".chosen-count")).to_have_text("6 heads selected")
         assert known(tab)["told"] == 0
