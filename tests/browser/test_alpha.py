@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 import headprune_core as hp
+from pages.parts.alpha_grid import SCRIPT
 
 from .conftest import ROOT, opened_tab, running_server
 from .hands import at_rest, box_of
@@ -259,6 +260,36 @@ HASTE = """async input => {
         }
         await new Promise(done => setTimeout(done, 300));
     }
+}"""
+
+
+def test_answers_that_come_late_leave_what_was_set_since_then(tab, grids):
+    """Two settings in turn, back to the first, and on, while the answers to those before are still under way."""
+    open_grid(tab, grids)
+    shown_after = tab.evaluate(LATE, [SCRIPT, (ROOT / "pages/parts/alpha_grid/grid.html").read_text()])
+    assert shown_after == ["0.6", "0.8", "0.8", "0.8", "0.3"]
+
+
+LATE = """async ([script, html]) => {
+    const grid = (await import("data:text/javascript," + encodeURIComponent(script))).default;
+    const parentElement = Object.assign(document.createElement("div"), {innerHTML: html});
+    document.body.append(parentElement);
+    const input = parentElement.querySelector("input.alpha"), sent = [], shown = [];
+    const setStateValue = (_, state) => sent.push(state);
+    const given = {importance: [[0.1, 0.9]], entropy: [[0.5, 0.2]], labels: ["0"], sparsity: 0.5, keep: "low", path: null};
+    const say = (alpha, answers) => grid({parentElement, data: {...given, alpha, answers}, setStateValue});
+    const set = alpha => {
+        input.value = alpha;
+        for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind, {bubbles: true}));
+    };
+    const answer = place => { say(sent[place].alpha, sent[place].number); shown.push(input.value); };
+    say(0.5, 0);
+    for (const alpha of [0.6, 0.7, 0.6]) set(alpha);
+    answer(0);
+    set(0.8);
+    for (const place of [1, 2, 3]) answer(place);
+    say(0.3, sent[3].number); // Python has another mind
+    return [...shown, input.value];
 }"""
 
 
