@@ -29,12 +29,15 @@ def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
         expect(tab.get_by_test_id("stAlert")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "accuracy"])
-def test_pages_fit_a_phone(browser, server, path, scheme):
-    with opened_tab(browser, width=390, color_scheme=scheme) as tab:
+def test_pages_fit_a_phone_by_day_and_by_night(browser, server, path):
+    with opened_tab(browser, width=390) as tab:
         open_page(tab, server, path)
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 22, 28)")):
+            tab.emulate_media(color_scheme=scheme)
+            expect(tab.get_by_test_id("stApp")).to_have_css("background-color", background)
+            at_rest(tab)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, server):
