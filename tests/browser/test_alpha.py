@@ -173,15 +173,16 @@ def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_befor
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
     sent.clear()
-    runs, rates = [], []
-    for _ in range(3):
-        idle = tab.evaluate(FRAMES)  # 60 a second on a machine that has nothing else to do
+    idle, runs = [], []
+    for _ in range(3):  # in turn, for other work on this machine comes and goes
+        idle.append(tab.evaluate(FRAMES))
         runs.append(slider(tab, "alpha").evaluate(DRAG))
-        rates.append(runs[-1]["draws"] / runs[-1]["seconds"] / idle)
     for run in runs:
         assert run["draws"] <= run["frames"] + 1  # however often the finger reports, a frame is drawn once
-    assert max(run["masks"] / run["draws"] for run in runs) > 0.3
-    assert max(rates) >= 0.5, runs
+    best = max(run["draws"] / run["seconds"] for run in runs)
+    # half of the 60 frames a second of a browser that has nothing to draw; fewer only where that one too has fewer
+    assert best >= min(30, max(idle) / 2), (idle, runs)
+    assert max(run["masks"] for run in runs) > best / 3
     tab.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
     assert sent == []
     tab.mouse.up()

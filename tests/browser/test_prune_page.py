@@ -43,7 +43,7 @@ def test_a_mask_is_edited_by_hand(tab, server):
     tab.get_by_role("button", name="Alpha's mask").click()
     expect(main).to_contain_text("By hand, 36 heads removed: 36 of 72 heads stay")
     at_rest(tab)
-    box = box_of(main.locator(".stDataFrame canvas").first)
+    box = box_of(main.locator(".stDataFrame .dvn-scroller").first)  # over the canvas
     tab.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 50)  # layer 0, head 0, which alpha's mask removes
     expect(main).to_contain_text("By hand, 35 heads removed: 37 of 72 heads stay")
 
