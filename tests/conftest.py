@@ -1,5 +1,6 @@
 """What several test modules use: the real embedded model and text, loaded once."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -14,6 +15,13 @@ import headprune_core as hp
 
 settings.register_profile("tests", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not walk through PyTorch and Transformers again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

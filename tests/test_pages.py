@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from apptest import ROOT, finished, opened
+from apptest import PATIENCE, ROOT, finished, opened
 from streamlit.testing.v1 import AppTest
 from tiny import tiny, tiny_tokenizer
 
@@ -68,13 +68,7 @@ def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
     assert "Nothing has been left out yet" in app.info[-1].value
     app.slider(key="ablation_size").set_value(2).run()
     next(button for button in app.button if button.label == "Leave out each head").click().run()
-    deadline = time.monotonic() + 60
-    while "ablation" not in app.session_state:
-        assert time.monotonic() < deadline, "the heads were not left out within 60 s"
-        time.sleep(0.3)
-        app.run()
-    app.run()
-    assert not app.exception
+    app = finished(app)
     assert app.session_state["ablation"].found.per_example.shape == (2, 6, 12)
     assert any(text.value.startswith("Kendall with how much the loss moves") for text in app.main.markdown)
     app.segmented_control(key="ablation_measure").set_value("accuracy_drop").run()
@@ -108,7 +102,7 @@ def test_a_links_bad_value_is_told_and_replaced(name, bad):
 
 @pytest.mark.parametrize(("name", "bad"), [("reduction", "sum"), ("precision", "int8"), ("special", "")])
 def test_an_option_that_there_is_not_is_told_before_anything_is_scored(name, bad):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     app.query_params[name] = bad
     app.run()
     assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from apptest import finished, opened
+from apptest import PATIENCE, finished, opened
 from scipy.stats import binomtest
 
 import headprune_core as hp
@@ -192,7 +192,7 @@ def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
     assert "recover(" not in replace(home, recovered=False).code
 
 
-def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path):
+def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypatch, capsys):
     from pages.parts.prune_code import prune_command, prune_python
 
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
@@ -203,10 +203,10 @@ def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path):
     assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
     by_file = replace(result.request, choice=replace(result.request.choice, code=()))
     (tmp_path / "mask.json").write_text(mask_json(result.cut.kept))
-    run = subprocess.run(
-        [sys.executable, "-c", prune_python(work, by_file)], cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
-    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    monkeypatch.chdir(tmp_path)
+    exec(prune_python(work, by_file), {})
+    printed = capsys.readouterr().out
+    assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
     assert "--mask mask.json" in prune_command(work, result.request)
 
 
@@ -310,10 +310,10 @@ def test_rules_that_give_no_mask_are_told():
 
 def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     app = opened("model_and_text", sparsity="0.5")
-    app.session_state["prune_size"] = 960
+    app.session_state["prune_size"] = 240
     app.switch_page("pages/views/prune.py").run()
     button(app, "Prune for good").click().run()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while "Measuring 20 random choices" not in noted(app):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -1,14 +1,15 @@
 """A real server and a real Chromium. Where Chromium is missing the tests are skipped and say how to get it, unless
 HEADPRUNE_BROWSER_TESTS=required, as in CI, where that is a failure."""
 
+import http.client
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 120_000  # ms
+PATIENCE = 120_000  # ms; until a page is drawn
 
 
 @pytest.fixture(scope="session")
@@ -39,31 +40,39 @@ def browser():
 @contextmanager
 def running_server(script="app.py"):
     """`streamlit run app.py` (or another script) on a free port, as a user starts it; yields its address."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
     cache = tempfile.TemporaryDirectory(prefix="headprune-")  # what is measured once is looked up, so each has its own
     environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE / 1000
         while not _healthy(port):
             assert server.poll() is None, "the server ended before it answered"
-            assert time.monotonic() < deadline, "the server did not answer within 60 s"
-            time.sleep(0.2)
+            assert time.monotonic() < deadline, f"the server did not answer within {PATIENCE / 1000:g} s"
+            time.sleep(0.1)
         yield f"http://127.0.0.1:{port}/"
     finally:
-        server.terminate()
-        server.wait(10)
+        server.kill()  # asked to end, it would first finish what it computes
+        server.wait()
         cache.cleanup()
+
+
+def _free_port() -> int:
+    """Below those that systems lend to connections going out, so that none of the browser's takes it meanwhile."""
+    for port in random.sample(range(10_000, 30_000), 100):
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port between 10000 and 30000")
 
 
 def _healthy(port: int) -> bool:
     try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).status == 200
-    except (urllib.error.URLError, TimeoutError):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
+            return answer.status == 200
+    except (OSError, http.client.HTTPException):  # not there yet, or there for just half of the answer
         return False
 
 

@@ -11,10 +11,11 @@ import pytest
 from playwright.sync_api import expect
 
 import headprune_core as hp
+from pages.parts.alpha_grid import SCRIPT
 
-from .conftest import PATIENCE, ROOT, opened_tab, running_server
+from .conftest import ROOT, opened_tab, running_server
+from .hands import at_rest, box_of
 
-expect.set_options(timeout=PATIENCE)
 SHAPE = 6, 12
 
 
@@ -28,6 +29,7 @@ def open_grid(tab, grids, query=""):
     tab.goto(grids + query)
     expect(tab.locator(".known")).to_have_count(1)
     expect(tab.locator(".lab .status")).to_contain_text("heads removed")
+    at_rest(tab)
 
 
 def known(tab) -> dict:
@@ -167,17 +169,20 @@ def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_befor
     sent = []
     tab.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     open_grid(tab, grids, "?rows=32&heads=32")
-    box = slider(tab, "alpha").bounding_box()
+    box = box_of(slider(tab, "alpha"))
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
-    tab.wait_for_timeout(300)
     sent.clear()
-    runs = [slider(tab, "alpha").evaluate(DRAG) for _ in range(3)]
+    idle, runs = [], []
+    for _ in range(3):  # in turn, for other work on this machine comes and goes
+        idle.append(tab.evaluate(FRAMES))
+        runs.append(slider(tab, "alpha").evaluate(DRAG))
     for run in runs:
         assert run["draws"] <= run["frames"] + 1  # however often the finger reports, a frame is drawn once
-        assert run["masks"] > 10
     best = max(run["draws"] / run["seconds"] for run in runs)
-    assert best >= 30, runs
+    # half of the 60 frames a second of a browser that has nothing to draw; fewer only where that one too has fewer
+    assert best >= min(30, max(idle) / 2), (idle, runs)
+    assert max(run["masks"] for run in runs) > best / 3
     tab.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
     assert sent == []
     tab.mouse.up()
@@ -185,6 +190,17 @@ def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_befor
     assert shown(tab) == known(tab)["mask"]
 
 
+# how many frames a second this browser draws at present, where nothing is to be drawn
+FRAMES = """() => new Promise(done => {
+    const start = performance.now();
+    let frames = 0;
+    const frame = () => {
+        frames++;
+        const seconds = (performance.now() - start) / 1000;
+        if (seconds < 1) requestAnimationFrame(frame); else done(frames / seconds);
+    };
+    requestAnimationFrame(frame);
+})"""
 # a second of a finger that reports every 4 ms, while the slider is held
 DRAG = """input => new Promise(done => {
     const lab = input.closest(".lab"), masks = new Set(), start = performance.now();
@@ -209,7 +225,7 @@ DRAG = """input => new Promise(done => {
 
 def test_a_mouse_drags_alpha_and_the_answer_of_the_server_changes_nothing(tab, grids):
     open_grid(tab, grids)
-    box = slider(tab, "alpha").bounding_box()
+    box = box_of(slider(tab, "alpha"))
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
     seen = set()
@@ -248,6 +264,36 @@ HASTE = """async input => {
 }"""
 
 
+def test_answers_that_come_late_leave_what_was_set_since_then(tab, grids):
+    """Two settings in turn, back to the first, and on, while the answers to those before are still under way."""
+    open_grid(tab, grids)
+    shown_after = tab.evaluate(LATE, [SCRIPT, (ROOT / "pages/parts/alpha_grid/grid.html").read_text()])
+    assert shown_after == ["0.6", "0.8", "0.8", "0.8", "0.3"]
+
+
+LATE = """async ([script, html]) => {
+    const grid = (await import("data:text/javascript," + encodeURIComponent(script))).default;
+    const parentElement = Object.assign(document.createElement("div"), {innerHTML: html});
+    document.body.append(parentElement);
+    const input = parentElement.querySelector("input.alpha"), sent = [], shown = [];
+    const setStateValue = (_, state) => sent.push(state);
+    const given = {importance: [[0.1, 0.9]], entropy: [[0.5, 0.2]], labels: ["0"], sparsity: 0.5, keep: "low", path: null};
+    const say = (alpha, answers) => grid({parentElement, data: {...given, alpha, answers}, setStateValue});
+    const set = alpha => {
+        input.value = alpha;
+        for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind, {bubbles: true}));
+    };
+    const answer = place => { say(sent[place].alpha, sent[place].number); shown.push(input.value); };
+    say(0.5, 0);
+    for (const alpha of [0.6, 0.7, 0.6]) set(alpha);
+    answer(0);
+    set(0.8);
+    for (const place of [1, 2, 3]) answer(place);
+    say(0.3, sent[3].number); // Python has another mind
+    return [...shown, input.value];
+}"""
+
+
 # The path
 
 
@@ -264,7 +310,7 @@ def test_the_strip_shows_every_interval_and_a_click_goes_there(tab, grids):
     widest = max(range(len(path)), key=lambda k: path[k].high - path[k].low)
     low, high = path[widest].low, path[widest].high
     fields = tab.locator(".fields")
-    box = fields.bounding_box()
+    box = box_of(fields)
     at = {"x": box["width"] * (0.8 * low + 0.2 * high), "y": 10}
     fields.hover(position=at)
     differ = int((path[widest].mask != path[-1].mask).sum())
@@ -297,7 +343,7 @@ def test_snapping_stops_once_at_every_mask(tab, grids):
 
 def test_while_sparsity_moves_the_strip_says_that_it_is_old(tab, grids):
     open_grid(tab, grids)
-    box = slider(tab, "sparsity").bounding_box()
+    box = box_of(slider(tab, "sparsity"))
     tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)
@@ -321,6 +367,7 @@ def test_heads_about_to_flip_are_marked_and_say_where(tab, grids):
     where = fine[masks[:, head] != here[head]]
     nearest = where[np.abs(where - 0.5).argmin()]
     cell(tab, *divmod(head, SHAPE[1])).hover()
+    expect(tab.locator(".lab .detail")).to_contain_text("It would be removed at alpha")
     told = tab.locator(".lab .detail").inner_text()
     assert "HIS~" in told
     assert "AE~" in told
@@ -357,7 +404,7 @@ def test_a_head_is_kept_removed_and_left_to_its_score_and_all_of_it_undone(tab, 
 
 def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab, grids):
     open_grid(tab, grids)
-    first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+    first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
     tab.keyboard.down("Shift")
     tab.mouse.move(first["x"] + 5, first["y"] + 5)
     tab.mouse.down()
@@ -374,6 +421,7 @@ def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab
     assert now["remove"] == [[5, head] for head in range(SHAPE[1])]
     assert now["mask"] == shown(tab)
     # between the cells a mouse may begin without Shift
+    first = box_of(cell(tab, 1, 2))
     tab.mouse.move(first["x"] - 2, first["y"] - 2)
     tab.mouse.down()
     tab.mouse.move(first["x"] + 5, first["y"] + 5, steps=3)
@@ -439,7 +487,7 @@ def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
         device = tab.context.new_cdp_session(tab)
         device.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         open_grid(tab, grids)
-        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+        first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
 
         def draw():
             for kind, at in (("touchStart", first), ("touchMove", last)):
@@ -452,7 +500,7 @@ def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
         expect(tab.locator(".chosen-count")).to_have_text("By hand:")
         button(tab, "Select by drawing").click()
         tab.locator(".lab .grid").scroll_into_view_if_needed()
-        first, last = cell(tab, 1, 2).bounding_box(), cell(tab, 2, 4).bounding_box()
+        first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
         draw()
         expect(tab.locator(".chosen-count")).to_have_text("6 heads selected")
         assert known(tab)["told"] == 0

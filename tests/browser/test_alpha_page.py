@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from .test_app import open_page
+from .hands import at_rest, open_page
 
 FOCUSED = """() => {
     let at = document.activeElement;
@@ -14,7 +14,8 @@ FOCUSED = """() => {
 
 
 def tab_to(tab, name: str, key: str = "Tab") -> None:
-    """Press Tab until something of this name has the focus."""
+    """Press Tab until something of this name has the focus; at rest, for a redraw may take it away."""
+    at_rest(tab)
     for _ in range(120):
         tab.keyboard.press(key)
         if re.search(name, tab.evaluate(FOCUSED)):

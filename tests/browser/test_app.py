@@ -4,57 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import TimeoutError as NotYet
 from playwright.sync_api import expect
 
-from .conftest import PATIENCE, opened_tab, running_server
-
-PAGES = {
-    "": "Which heads matter?",
-    "scores": "What is every head worth?",
-    "orthogonality": "Do importance and entropy say different things?",
-    "confidence": "How sure are we?",
-    "alpha": "Which heads go, as alpha moves?",
-    "alpha_choice": "Which alpha is best?",
-    "greedy": "Remove the weakest head, score again",
-    "prune": "Take the smaller model home",
-    "accuracy": "How far can each criterion go?",
-}
-expect.set_options(timeout=PATIENCE)
-
-
-def open_page(tab, server, path):
-    tab.goto(server + path)
-    # by name: for a moment the heading of the page before is still there
-    expect(tab.get_by_role("heading", level=1, name=PAGES[path.partition("?")[0]])).to_be_visible()
-    # what is clicked while a page is still being drawn can be lost
-    expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-
-
-def expand(tab, title, inside):
-    """Open an expander; `inside` is what is then there. A page that is drawn once more may close it again."""
-    for _ in range(4):
-        tab.get_by_text(title).click()
-        try:
-            inside.wait_for(timeout=10_000)
-            return
-        except NotYet:
-            continue
-    inside.wait_for()
-
-
-def pick(tab, box, option):
-    """Choose an option of a select box. A page that is drawn once more closes the list again."""
-    expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    listed = tab.get_by_role("option", name=option)
-    for _ in range(4):
-        tab.get_by_role("combobox", name=box).press("ArrowDown")
-        try:
-            listed.click(timeout=10_000)
-            return
-        except NotYet:
-            continue
-    listed.click()
+from .conftest import opened_tab, running_server
+from .hands import LONG, PAGES, at_rest, box_of, cancel, expand, open_page, pick, slide
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -72,17 +25,19 @@ def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
         tab.get_by_role("button", name="Cancel").click()
         expect(tab.get_by_test_id("stAlert")).to_contain_text("was cancelled")
         tab.get_by_role("button", name="Load the embedded model again").click()
-        expect(tab.get_by_role("heading", level=1, name=PAGES[""])).to_be_visible()
+        expect(tab.get_by_role("heading", level=1, name=PAGES[""])).to_be_visible(timeout=LONG)
         expect(tab.get_by_test_id("stAlert")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "accuracy"])
-def test_pages_fit_a_phone(browser, server, path, scheme):
-    with opened_tab(browser, width=390, color_scheme=scheme) as tab:
+def test_pages_fit_a_phone_by_day_and_by_night(browser, server, path):
+    with opened_tab(browser, width=390) as tab:
         open_page(tab, server, path)
-        expect(tab.get_by_test_id("stMain")).to_be_visible()
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 22, 28)")):
+            tab.emulate_media(color_scheme=scheme)
+            expect(tab.get_by_test_id("stApp")).to_have_css("background-color", background)
+            at_rest(tab)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, server):
@@ -90,7 +45,7 @@ def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, serve
     slider = tab.get_by_role("slider", name=re.compile("^alpha"))
     lab = tab.locator(".lab")
     before = lab.get_attribute("data-mask")
-    box = slider.bounding_box()
+    box = box_of(slider)
     middle = box["y"] + box["height"] / 2
     tab.mouse.move(box["x"] + box["width"] / 2, middle)
     tab.mouse.down()
@@ -144,7 +99,7 @@ def test_a_link_restores_the_setting(tab, server):
 def test_a_click_on_a_cell_opens_the_inspector(tab, server):
     open_page(tab, server, "scores")
     plot = tab.locator(".st-key-heatmap_his .nsewdrag").first
-    box = plot.bounding_box()
+    box = box_of(plot)
     tab.mouse.click(box["x"] + box["width"] * 9.5 / 12, box["y"] + box["height"] * 5.5 / 6)
     inspector = tab.locator(".st-key-inspector")
     expect(inspector).to_contain_text("Layer 5, head 9")
@@ -161,16 +116,28 @@ def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, serv
     expect(tab.get_by_test_id("stMain")).to_contain_text("HIS: By token")
     pick(tab, "HIS of", "The model's own answer")
     tab.get_by_role("button", name="Score again").click()
-    expect(tab).to_have_url(re.compile("objective=prediction"))
+    expect(tab).to_have_url(re.compile("objective=prediction"), timeout=LONG)
     expect(tab.get_by_role("button", name="Score again")).to_be_disabled()
+    at_rest(tab)
     tab.get_by_role("link", name="Alpha").first.click()
     expect(tab.get_by_role("heading", level=1, name=PAGES["alpha"])).to_be_visible()
     expect(tab).to_have_url(re.compile("alpha\\?reduction=token&objective=prediction"))
 
 
+def first_look(tab):
+    """See the curves that the page draws by itself begin, and cancel them."""
+    main = tab.get_by_test_id("stMain")
+    expect(main.get_by_test_id("stProgress").or_(main.locator(".st-key-curves_figure")).first).to_be_visible()
+    cancel(tab)
+
+
 def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
+    first_look(tab)
+    slide(tab, tab.get_by_role("slider", name="Texts to test on"), 960)  # as many as are not done before Cancel is clicked
+    at_rest(tab)
+    tab.get_by_role("button", name="Draw the curves").click()
     expect(main.get_by_test_id("stProgress")).to_contain_text("Measuring accuracy")
     # the first points are drawn while the rest is measured
     expect(main.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
@@ -184,44 +151,41 @@ def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
 def test_a_short_curve_runs_to_its_end(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
-    main.get_by_role("button", name="Cancel").click()
-    draw = tab.get_by_role("button", name="Draw the curves")
-    expect(draw).to_be_enabled()
+    first_look(tab)
     for name in ("HIES", "AE", "Inverse Gnorm", "Gnorm"):
         tab.get_by_role("button", name=name, exact=True).click()
-    slider = tab.get_by_role("slider", name="Texts to test on")
-    slider.focus()
-    tab.keyboard.press("Home")
-    for _ in range(11):
-        tab.keyboard.press("ArrowRight")
+    slide(tab, tab.get_by_role("slider", name="Texts to test on"), 12)
     expect(main).to_contain_text("over 12 texts")
-    draw.click()
-    expect(main).to_contain_text("Better than random?")
+    at_rest(tab)
+    tab.get_by_role("button", name="Draw the curves").click()
+    expect(main).to_contain_text("Better than random?", timeout=LONG)
     expect(main).to_contain_text("12 texts to test")
 
 
 def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
     open_page(tab, server, "confidence")
     main = tab.get_by_test_id("stMain")
+    texts = tab.get_by_role("slider", name="Texts to answer")
     leave_out = tab.get_by_role("button", name="Leave out each head")
+    slide(tab, texts, 960)  # as many as are not done before Cancel is clicked
+    expect(main).to_contain_text("73 runs of the model over 960 texts")
     leave_out.click()
     expect(main.get_by_test_id("stProgress")).to_contain_text("Taking out one head at a time")
     main.get_by_role("button", name="Cancel").click()
     expect(main.get_by_test_id("stProgress")).to_have_count(0)
     expect(main).to_contain_text("Nothing has been left out yet")
-    slider = tab.get_by_role("slider", name="Texts to answer")
-    slider.focus()
-    tab.keyboard.press("Home")
-    tab.keyboard.press("ArrowRight")
+    slide(tab, texts, 2)
     expect(main).to_contain_text("73 runs of the model over 2 texts")
+    at_rest(tab)
     leave_out.click()
-    expect(main).to_contain_text("Kendall with how much the loss moves when each head alone goes")
+    expect(main).to_contain_text("Kendall with how much the loss moves when each head alone goes", timeout=LONG)
     expect(main).to_contain_text("over 2 texts that the scores have not seen")
 
 
 def upload(tab, path: Path):
     expand(tab, "Load another model or text", tab.get_by_role("radio", name="Upload"))
     tab.get_by_role("radio", name="Upload").click()
+    at_rest(tab)
     tab.locator("input[type=file]").set_input_files(path)
 
 
@@ -252,8 +216,8 @@ def test_labels_can_be_left_out(tab, server, tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("text,label\n" + "".join(f"remark number {i},sarcastic\n" for i in range(6)))
     upload(tab, table)
-    tab.get_by_role("combobox", name="Label column").click()
-    tab.get_by_role("option", name="none").click()
+    pick(tab, "Label column", "none")
+    at_rest(tab)
     tab.get_by_role("button", name="Load and score").click()
     expect(tab.get_by_test_id("stMain")).to_contain_text("The text has no labels")
 
@@ -262,6 +226,7 @@ def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     open_page(tab, server, "")
     expand(tab, "Load another model or text", tab.get_by_role("radio", name="Local folder"))
     tab.get_by_role("radio", name="Local folder").click()
+    at_rest(tab)
     tab.get_by_label("Folder on this computer").fill("/nowhere/at/all")
     tab.get_by_label("Folder on this computer").press("Enter")
     tab.get_by_role("button", name="Load and score").click()

@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 
 import headprune_core as hp
 
-from .conftest import PATIENCE, opened_tab
-from .test_app import open_page
+from .conftest import opened_tab
+from .hands import LONG, at_rest, box_of, downloaded, open_page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,15 +26,12 @@ def taken(browser, server, tmp_path_factory):
     with opened_tab(browser) as tab:
         open_page(tab, server, "prune?alpha=1&sparsity=0.5")
         tab.get_by_role("button", name="Prune for good").click()
-        expect(tab.get_by_role("heading", name="What is left")).to_be_visible()
+        expect(tab.get_by_role("heading", name="What is left")).to_be_visible(timeout=LONG)
         expect(tab.get_by_test_id("stMain")).to_contain_text("decide alike on 100.0% of 240 texts")
         expect(tab.get_by_test_id("stMain")).to_contain_text("20 random choices of as many heads")
         tab.get_by_role("button", name="Everything (zip)").click()
-        with tab.expect_download(timeout=PATIENCE) as download:
-            tab.get_by_role("button", name="Save the zip").click()
-        download.value.save_as(place / "pruned-model.zip")
-    with zipfile.ZipFile(place / "pruned-model.zip") as archive:
-        archive.extractall(place / "out")
+        with zipfile.ZipFile(downloaded(tab, tab.get_by_role("button", name="Save the zip"))) as archive:
+            archive.extractall(place / "out")
     return place / "out"
 
 
@@ -43,9 +40,11 @@ def test_a_mask_is_edited_by_hand(tab, server):
     main = tab.get_by_test_id("stMain")
     tab.get_by_text("By hand", exact=True).click()
     expect(main).to_contain_text("By hand, 0 heads removed: 72 of 72 heads stay")
+    at_rest(tab)
     tab.get_by_role("button", name="Alpha's mask").click()
     expect(main).to_contain_text("By hand, 36 heads removed: 36 of 72 heads stay")
-    box = main.locator(".stDataFrame canvas").first.bounding_box()
+    at_rest(tab)
+    box = box_of(main.locator(".stDataFrame .dvn-scroller").first)  # over the canvas
     tab.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 50)  # layer 0, head 0, which alpha's mask removes
     expect(main).to_contain_text("By hand, 35 heads removed: 37 of 72 heads stay")
 

@@ -96,6 +96,7 @@ def alpha_grid(
         "constraints": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in given.items()},
         "path": None if path is None else list(path),
         "edits": {name: [list(place) for place in places] for name, places in vars(edits).items()},
+        "answers": _number(st.session_state.get(key)),
     }
     _component(key=key, data=data, default={"setting": None}, on_setting_change=on_change)
 
@@ -124,6 +125,14 @@ def released(key: str) -> tuple[AlphaSetting | None, HandEdits | None]:
     """The setting and the edits that the browser last sent; None in place of one that is none."""
     sent = st.session_state[key]["setting"]
     return _as_setting(sent), _as_edits(sent, st.session_state.get(f"{key}_shape", (0, 0)))
+
+
+def _number(state) -> int:
+    """Of the state that the browser sent last, by which it tells a late answer from a new one; 0 before the first."""
+    try:
+        return int(state["setting"]["number"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _as_setting(sent) -> AlphaSetting | None:

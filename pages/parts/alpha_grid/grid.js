@@ -17,7 +17,7 @@ export default function (component) {
 
 class Lab {
   constructor(root) {
-    this.sent = []; // states that Python has not answered yet
+    this.number = 0; // of the state that was sent last
     const found = new Map();
     const find = (selector) => found.get(selector) ?? found.set(selector, root.querySelector(selector)).get(selector);
     this.find = find;
@@ -66,10 +66,8 @@ class Lab {
     theirs.adopt(data.edits, this.heads);
     const edits = theirs.lists(this.heads);
     const told = JSON.stringify([data.alpha, data.sparsity, data.keep, edits]);
-    const answered = this.sent.lastIndexOf(told);
-    if (answered >= 0) {
-      this.sent.splice(0, answered + 1); // an answer to what was sent; what was set since then stands
-    } else if (told !== this.told) {
+    const late = data.answers < this.number; // to what was sent before; what was set since then stands
+    if (!late && told !== this.told) {
       this.told = told;
       this.alpha = data.alpha;
       for (const name of ["alpha", "sparsity", "keep"]) this.inputs[name].value = data[name];
@@ -96,9 +94,8 @@ class Lab {
     const told = JSON.stringify([alpha, sparsity, keep, edits]);
     if (told === this.told) return;
     this.told = told;
-    this.sent.push(told);
     this.announce();
-    this.send({ alpha, sparsity, keep, edits });
+    this.send({ alpha, sparsity, keep, edits, number: ++this.number });
   }
 
   /** For a screen reader, once a setting is let go: while it moves, every frame would be too much. */
