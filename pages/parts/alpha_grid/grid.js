@@ -67,6 +67,7 @@ class Lab {
     const edits = theirs.lists(this.heads);
     const told = JSON.stringify([data.alpha, data.sparsity, data.keep, edits]);
     const late = data.answers < this.number; // to what was sent before; what was set since then stands
+    if (!late) this.number = data.answers; // a grid drawn anew counts on
     if (!late && told !== this.told) {
       this.told = told;
       this.alpha = data.alpha;
