@@ -295,6 +295,33 @@ def test_a_curves_point_is_cut_out():
     assert app.session_state["pruned"].request.choice.criterion == "HIS"
 
 
+def test_a_greedy_step_is_cut_out():
+    app = opened("model_and_text")
+    for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
+        app.session_state[name] = value
+    app = press(app.switch_page("pages/views/greedy.py").run(), "Run Greedy-Gnorm")
+    run = app.session_state["greedy"]["greedy_gnorm"].trajectory
+    app.slider(key="greedy_step").set_value(2).run()
+    app.session_state["prune_size"] = 6
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Greedy-Gnorm")
+    assert "after 2 steps, 22% removed: 56 of 72 heads stay" in said(app.main.caption)
+    app = press(app, "Prune for good")
+    pruned = app.session_state["pruned"].pruned
+    assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:16])
+
+
+def test_a_pin_is_cut_out_whatever_alpha_is_by_then():
+    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app.switch_page("pages/views/alpha.py").run()
+    app.button(key="pin_B").click().run()
+    app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 6
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Pin")
+    app = press(app, "Prune for good")
+    scores, kept = app.session_state["work"].scores, app.session_state["pruned"].pruned.grid.kept
+    np.testing.assert_array_equal(kept, hp.prune_mask(scores.hies(0.8), 0.5))
+    assert (kept != hp.prune_mask(scores.hies(0.1), 0.5)).any()
+
+
 def test_a_mask_that_keeps_nothing_is_told():
     app = opened("prune", sparsity="1")
     button(app, "Prune for good").click().run()
