@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from .alpha_choice import AlphaAccuracy
 from .alpha_surface import AlphaSurface
 from .curves import wilson
-from .figures import GREY, MARGIN, style
+from .figures_style import GREY, MARGIN, style
 from .recommendation import Recommendation, shown_inside
 
 _STEP, _CHOSEN = "#0072b2", "#d55e00"

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from .comparison import AgreementMatrix
 from .criteria import CRITERIA
-from .figures import GREY, MARGIN, label, style, tick
+from .figures_style import GREY, MARGIN, label, style, tick
 from .scores.stability import STEADY, RankStability
 
 SURE = 0.95  # share of draws from which on a head's fate is called sure

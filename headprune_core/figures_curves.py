@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures import GREY, MARGIN, for_plotly, label, style
+from .figures_style import GREY, MARGIN, for_plotly, label, style
 
 CLASS = "accuracy: "  # how columns of a class's recall begin
 MEASURES = {"correlation": "correlation of logits with the unpruned model's"}

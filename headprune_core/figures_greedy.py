@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .figures import GREY, MARGIN, called, named, style, tick
+from .figures import called, named
+from .figures_style import GREY, MARGIN, style, tick
 from .greedy import GreedyTrajectory
 
 BLUE, ORANGE = "#0072b2", "#d55e00"

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .errors import HeadPruneError
-from .figures import GREY, MARGIN, called, named, score_heatmap, tick
+from .figures import called, named, score_heatmap
+from .figures_style import GREY, MARGIN, tick
 
 _FATES = (  # kept by A, kept by B, what it is called, colour, symbol
     (True, True, "kept by both", "#0072b2", "circle"),

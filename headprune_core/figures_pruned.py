@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 
 from .control import RandomControl
 from .errors import HeadPruneError
-from .figures import GREY, MARGIN, called
+from .figures import called
 from .figures_masks import state_grid
+from .figures_style import GREY, MARGIN
 from .recovery import Recovery
 
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .errors import HeadPruneError
-from .figures import GREY, MARGIN, for_plotly
 from .figures_pruned import LEGEND, RED
+from .figures_style import GREY, MARGIN, for_plotly
 
 
 def recall_figure(before, after, names: Sequence[str]) -> go.Figure:

@@ -16,7 +16,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from .figures import GREY
+from .figures_style import GREY
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 _AXIS = {"automargin": True, "gridcolor": GREY.format(0.25), "zerolinecolor": GREY.format(0.4), "title": {"standoff": 10}}

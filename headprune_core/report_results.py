@@ -5,18 +5,10 @@ import plotly.graph_objects as go
 
 from .curves import main_measure
 from .evaluation import MaskEvaluation
-from .figures import (
-    METRIC_LABELS,
-    called,
-    curves_figure,
-    curves_words,
-    heatmap_words,
-    label,
-    orthogonality_scatter,
-    score_heatmap,
-)
+from .figures import METRIC_LABELS, called, curves_figure, curves_words, heatmap_words, orthogonality_scatter, score_heatmap
 from .figures_pruned import head_map_figure, head_map_words, mark_removed, recovery_figure, recovery_words
 from .figures_recall import recall_figure, recall_words
+from .figures_style import label
 from .judgements import verdict_words
 from .paired_tests import McNemar, doubt, shown
 from .record import share

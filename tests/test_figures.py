@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 import headprune_core as hp
-from headprune_core import figures
+from headprune_core import figures, figures_style
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_curves_are_told_in_words(curves):
 
 def test_every_criterion_has_a_style_of_its_own():
     named = [name for name in hp.CRITERIA if name != "random"]
-    styles = [figures._STYLE[name] for name in named]
+    styles = [figures_style._STYLE[name] for name in named]
     assert len(set(styles)) == len(named)
     assert len({symbol for *_, symbol in styles}) == len(named)
 

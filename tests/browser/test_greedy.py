@@ -48,4 +48,6 @@ def test_a_run_can_be_cancelled_and_keeps_its_steps(tab, server):
     tab.get_by_role("button", name="Run Greedy-Gnorm").click()
     tab.get_by_text("heads are gone").first.wait_for(timeout=LONG)
     tab.locator(".st-key-cancel_greedy button").click()
-    tab.get_by_text("The run was cut short. Run it again to go on from here.").wait_for()
+    expect(tab.get_by_text("The run was cut short. Run it again to go on from here.")).to_be_visible()
+    expect(tab.get_by_text("heads are gone").first).to_be_visible()
+    assert int(tab.locator(".st-key-greedy_step").get_by_role("slider").get_attribute("max")) > 0
