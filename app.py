@@ -46,9 +46,9 @@ page = st.navigation(
 
 with st.spinner("Starting PyTorch and Transformers (once for every server)…"):
     # imported here, below the navigation, so that a server that has just started shows it at once
-    from pages.parts.panels import progress_panel, sidebar
-    from pages.parts.session import runner, start_loading, work
-    from pages.parts.work import Request
+    from pages.parts.common.session import runner, start_loading, work
+    from pages.parts.common.shared_ui import progress_panel, sidebar
+    from pages.parts.common.workspace import Request
 
 if work() is None and runner().job is None and "failure" not in st.session_state:
     start_loading(Request())

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from headprune_core.probe import AttentionCall
+from headprune_core.model.attention_hooks import AttentionCall
 from headprune_core.scores.entropy import attention_entropy
 
 from . import machine

@@ -1,47 +1,49 @@
 """HeadPrune's engine: score the attention heads of a transformer, choose which to keep, measure what that costs."""
 
-from .accounting import parameter_table
-from .alpha import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
-from .alpha_choice import AlphaAccuracy, alpha_accuracy, random_masks
-from .alpha_surface import AlphaSurface, alpha_surface
-from .anatomy import AttentionRow, HeadGrid
-from .budget import AccuracyBudget, sparsity_within
-from .bundle import write_bundle
-from .card import model_card
-from .comparison import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
-from .control import RandomControl, random_control
-from .cost import Estimate, estimate_scoring
-from .criteria import CRITERIA, Criterion, criterion
-from .curves import Curves, measure_curves, sparsity_curves
-from .errors import Cancelled, HeadPruneError, HeadPruneWarning
-from .evaluation import MaskEvaluation, evaluate_masks
-from .examples import load_examples
-from .flops import flops_per_token
-from .gradient_shift import gradient_shift
-from .greedy import GreedyTrajectory, greedy_gnorm
-from .halving import Halving, successive_halving
-from .judgements import verdicts
-from .latency import measure_latency
-from .latency_words import latency_words
-from .masks import nested_masks, prune_mask
-from .models import PrunableModel
-from .onnx_export import OnnxExport, export_onnx
-from .proof import Proof, prove
-from .recommendation import Recommendation, recommend
-from .record import PruningRecord
-from .recovery import Recovery, recover
-from .recovery_cost import estimate_recovery
-from .report import html_report
-from .scores.ablation import LeaveOneOut, leave_one_out
-from .scores.agreement import Orthogonality, orthogonality
-from .scores.hies import hies
-from .scores.run import HeadScores, score_heads
-from .scores.stability import RankStability, rank_stability, split_half
-from .side_by_side import SideBySide, side_by_side
-from .store import Store
-from .surgery import Cut, plan_cut, prune_heads
+from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy, alpha_accuracy, random_masks
+from headprune_core.alpha_choice.alpha_surface import AlphaSurface, alpha_surface
+from headprune_core.alpha_choice.recommendation import Recommendation, recommend
+from headprune_core.alpha_choice.successive_halving import Halving, successive_halving
+from headprune_core.data.examples import load_examples
+from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
+from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
+from headprune_core.masks.criteria import CRITERIA, Criterion, criterion
+from headprune_core.masks.prune_mask import nested_masks, prune_mask
+from headprune_core.measure.ablation import LeaveOneOut, leave_one_out
+from headprune_core.measure.accuracy_budget import AccuracyBudget, sparsity_within
+from headprune_core.measure.curve_verdicts import verdicts
+from headprune_core.measure.curves import Curves, measure_curves, sparsity_curves
+from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
+from headprune_core.measure.gradient_shift import gradient_shift
+from headprune_core.measure.greedy import GreedyTrajectory, greedy_gnorm
+from headprune_core.measure.logit_comparison import SideBySide, side_by_side
+from headprune_core.measure.random_baseline import RandomControl, random_control
+from headprune_core.measure.ranking_agreement import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
+from headprune_core.model.forward_cost import Estimate
+from headprune_core.model.head_layout import AttentionRow, HeadGrid
+from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.prune.finetuning_cost import estimate_recovery
+from headprune_core.prune.flops import flops_per_token
+from headprune_core.prune.latency import measure_latency
+from headprune_core.prune.latency_text import latency_words
+from headprune_core.prune.onnx_export import OnnxExport, export_onnx
+from headprune_core.prune.parameter_table import parameter_table
+from headprune_core.prune.recovery import Recovery, recover
+from headprune_core.prune.structural_pruning import Cut, plan_cut, prune_heads
+from headprune_core.prune.verification import Proof, prove
+from headprune_core.report.bundle import write_bundle
+from headprune_core.report.card import card_files, model_card
+from headprune_core.report.pruning_record import PruningRecord
+from headprune_core.report.report import html_report
+from headprune_core.result_cache import Store
+from headprune_core.scores.head_scores import HeadScores, score_heads
+from headprune_core.scores.hies import hies
+from headprune_core.scores.orthogonality import Orthogonality, orthogonality
+from headprune_core.scores.scoring_cost import estimate_scoring
+from headprune_core.scores.stability import RankStability, rank_stability, split_half
+from headprune_core.version import __version__ as __version__
 
-__version__ = "0.1.0"
+PrunableModel.card_files = staticmethod(card_files)  # saving lies below the report room, so the card is handed in here
 
 __all__ = [
     "CRITERIA",

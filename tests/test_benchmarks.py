@@ -5,8 +5,8 @@ from itertools import pairwise
 import datasets
 import numpy as np
 import torch
-from reference_greedy import reference_greedy
-from tiny import random_examples, tiny, tiny_tokenizer
+from helpers.reference_greedy import reference_greedy
+from helpers.tiny_models import random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
 from benchmarks import alpha, curves, greedy, latency

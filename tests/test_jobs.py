@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import random_examples, tiny
+from helpers.tiny_models import random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.jobs import Job, Snapshot

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.alpha_words import halving_words, recommendation_words
-from headprune_core.figures_alpha import alpha_steps, alpha_steps_words, surface_words
-from headprune_core.halving import elimination, nested_order, pairs_run, schedule
+from headprune_core.alpha_choice.alpha_text import halving_words, recommendation_words
+from headprune_core.alpha_choice.successive_halving import elimination, nested_order, pairs_run, schedule
+from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_words
 
 HERE = Path(__file__).parent
 SPARSITIES = (0.3, 0.5)

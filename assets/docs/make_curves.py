@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.criteria import method_label
-from headprune_core.figures import curves_figure
-from headprune_core.judgements import failure_signatures, paired, stability_words, summary, verdict_words
+from headprune_core.figures.curves import curves_figure
+from headprune_core.masks.criteria import method_label
+from headprune_core.measure.curve_verdicts import failure_signatures, paired, stability_words, summary, verdict_words
 
 HERE = Path(__file__).parent
 METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]

@@ -15,8 +15,8 @@ import pandas as pd
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 import headprune_core as hp  # noqa: E402  (the script runs from any folder)
-from headprune_core.figures_style import label  # noqa: E402
-from headprune_core.scores.resampling import available  # noqa: E402
+from headprune_core.figures.style import label  # noqa: E402
+from headprune_core.scores.bootstrap import available  # noqa: E402
 
 SETS = {"same 192": ("calibration", 192), "other 960": ("evaluation", 960)}
 

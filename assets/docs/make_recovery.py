@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.curves import wilson
-from headprune_core.paired_tests import holm, mcnemar
-from headprune_core.recovery import RATE, recover
+from headprune_core.measure.curves import wilson
+from headprune_core.measure.paired_tests import holm, mcnemar
+from headprune_core.prune.recovery import RATE, recover
 
 HERE = Path(__file__).parent
 STEPS, BATCH, TRAINING, EVALUATION = 200, 32, 3888, 960  # 3 x 1296 tweets: as many of each class as there are of the rarest

@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
-from headprune_core import embedded  # noqa: E402  (the script runs from any folder)
+from headprune_core.model import builtin  # noqa: E402  (the script runs from any folder)
 
 SEED = 0
 PER_CLASS = {"calibration": 64, "evaluation": 320}
@@ -30,7 +30,7 @@ EPOCHS, BATCH, RATE = 3, 32, 1e-3
 
 def usable_rows():
     """Row numbers of the tweets that are clean enough to learn from."""
-    table = embedded.corpus()
+    table = builtin.corpus()
     clean = (table.confidence >= 0.99) & table.text.str.isascii() & ~table.text.str.startswith("RT ")
     return table.index[clean & (table.text.str.split().str.len() >= 4)].to_numpy()
 
@@ -42,7 +42,7 @@ def words(text):
 
 def one_per_near_duplicate_group(numbers, threshold=0.6):
     """The first row of every connected group of rows whose word sets overlap by `threshold` (Jaccard) or more."""
-    bags = [words(text) for text in embedded.corpus().text[numbers]]
+    bags = [words(text) for text in builtin.corpus().text[numbers]]
     vocabulary = {word: i for i, word in enumerate(sorted(set().union(*bags)))}
     row = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
     column = np.array([vocabulary[word] for bag in bags for word in sorted(bag)])
@@ -63,8 +63,8 @@ def make_splits():
     """Row numbers by split; the held-out splits take the classes in turn."""
     numbers = one_per_near_duplicate_group(usable_rows())
     numbers = np.random.default_rng(SEED).permutation(numbers)
-    sentiment = embedded.corpus().sentiment[numbers].to_numpy()
-    by_class = [numbers[sentiment == label] for label in embedded.LABELS]
+    sentiment = builtin.corpus().sentiment[numbers].to_numpy()
+    by_class = [numbers[sentiment == label] for label in builtin.LABELS]
     split, start = {}, 0
     for name, count in PER_CLASS.items():
         split[name] = np.stack([rows[start : start + count] for rows in by_class], axis=1).ravel().tolist()
@@ -79,7 +79,7 @@ def untuned_model():
     from transformers import AutoTokenizer, BertForSequenceClassification
 
     torch.manual_seed(SEED)
-    model = BertForSequenceClassification.from_pretrained(embedded.encoder_folder(), num_labels=len(embedded.LABELS))
+    model = BertForSequenceClassification.from_pretrained(builtin.encoder_folder(), num_labels=len(builtin.LABELS))
     adapter = LoraConfig(
         r=8,
         lora_alpha=16,
@@ -88,7 +88,7 @@ def untuned_model():
         modules_to_save=["pooler", "classifier"],
         task_type="SEQ_CLS",
     )
-    return get_peft_model(model, adapter), AutoTokenizer.from_pretrained(embedded.encoder_folder())
+    return get_peft_model(model, adapter), AutoTokenizer.from_pretrained(builtin.encoder_folder())
 
 
 def batches(tokenizer, table, generator=None):
@@ -105,7 +105,7 @@ def batches(tokenizer, table, generator=None):
 
 def tune(model, tokenizer, table):
     """Three epochs of AdamW under bf16 autocast, the rate falling linearly after a short warm-up."""
-    counts = np.bincount(table.label, minlength=len(embedded.LABELS))
+    counts = np.bincount(table.label, minlength=len(builtin.LABELS))
     weight = torch.tensor((counts.mean() / counts) ** 0.5, dtype=torch.float32)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.01)
     total = EPOCHS * -(-len(table) // BATCH)
@@ -140,22 +140,22 @@ def save_adapter(model):
 @torch.inference_mode()
 def confusion():
     """Counts by true and predicted class on the evaluation split, by the model as it loads from disk."""
-    model, tokenizer = embedded.load_model()
+    model, tokenizer = builtin.load_model()
     model.eval()
     table = np.zeros((3, 3), int)
-    for inputs, labels in batches(tokenizer, embedded.rows("evaluation")):
+    for inputs, labels in batches(tokenizer, builtin.rows("evaluation")):
         np.add.at(table, (labels.numpy(), model(**inputs).logits.argmax(-1).numpy()), 1)
     return table
 
 
 def write_card(table):
     """README.md beside the adapter: data, split, recipe, and the figures by class as just measured."""
-    sizes = {name: len(embedded.rows(name)) for name in embedded.SPLITS}
+    sizes = {name: len(builtin.rows(name)) for name in builtin.SPLITS}
     lines = [
         f"| {label} | {counts.sum()} | {counts[i] / counts.sum():.3f} | {counts[i] / table[:, i].sum():.3f} | "
         + " / ".join(map(str, counts))
         + " |"
-        for i, (label, counts) in enumerate(zip(embedded.LABELS, table, strict=True))
+        for i, (label, counts) in enumerate(zip(builtin.LABELS, table, strict=True))
     ]
     text = (HERE / "card.md").read_text()
     for name, size in sizes.items():
@@ -167,12 +167,12 @@ def write_card(table):
 
 def main():
     split = make_splits()
-    plan = {"corpus_sha256": embedded.corpus_digest(), "seed": SEED, "labels": embedded.LABELS, "rows": split}
+    plan = {"corpus_sha256": builtin.corpus_digest(), "seed": SEED, "labels": builtin.LABELS, "rows": split}
     (HERE / "splits.json").write_text(json.dumps(plan, separators=(",", ":")) + "\n")
     print({name: len(rows) for name, rows in split.items()}, flush=True)
     model, tokenizer = untuned_model()
     model.print_trainable_parameters()
-    tune(model, tokenizer, embedded.rows("training"))
+    tune(model, tokenizer, builtin.rows("training"))
     save_adapter(model)
     write_card(confusion())
 

@@ -1,1 +1,4 @@
-"""What every head is worth, by several criteria."""
+"""Scores of heads: importance (HIS), attention entropy (AE), HIES and Gnorm, with their bootstrap intervals and correlations.
+
+A score is one number per head. Turning scores into a pruning mask belongs to `masks`.
+"""

@@ -14,8 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..errors import HeadPruneError
-from ..probe import AttentionCall
+from headprune_core.errors import HeadPruneError
+from headprune_core.model.attention_hooks import AttentionCall
 
 KINDS = ("exact", "normalized", "A", "B", "C")
 EPSILON = 1e-8

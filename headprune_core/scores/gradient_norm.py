@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..anatomy import AttentionRow, HeadGrid
+from headprune_core.model.head_layout import AttentionRow, HeadGrid
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ that heads of high entropy go first; entropy_direction="high" reverses it (AE~ i
 
 import numpy as np
 
-from ..errors import HeadPruneError
+from headprune_core.errors import HeadPruneError
 
 
 def hies(his, ae, alpha: float, *, normalize: str = "layer", entropy_direction: str = "low") -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..anatomy import HeadGrid
-from ..errors import HeadPruneError
+from headprune_core.errors import HeadPruneError
+from headprune_core.model.head_layout import HeadGrid
 
 REDUCTIONS = ("example", "token", "batch")
 

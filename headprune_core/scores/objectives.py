@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ..batches import Batch
-from ..errors import HeadPruneError
+from headprune_core.data.batches import Batch
+from headprune_core.errors import HeadPruneError
 
 OBJECTIVES = ("loss", "prediction", "logit_norm")
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..errors import HeadPruneError
+from headprune_core.errors import HeadPruneError
+
 from .hies import min_max
 
 SCALINGS = {"raw": "Raw", "layer": "Per layer", "rank": "Rank"}

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..errors import HeadPruneError
+from headprune_core.errors import HeadPruneError
+
+from .bootstrap import drawn_scores, percentiles, shares
 from .correlation import kendall
-from .resampling import drawn_scores, percentiles, shares
-from .run import HeadScores
+from .head_scores import HeadScores
 
 SIZES = (8, 16, 32, 64, 128)
 STEADY = 0.9  # Kendall from which on two rankings are called the same: one pair of heads in twenty is swapped

@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from headprune_core.criteria import method_label
-from headprune_core.curves import main_measure
-from headprune_core.figures import curves_figure, curves_words
-from headprune_core.figures_curves import class_curves, class_names, class_words, random_boxes, random_boxes_words
-from headprune_core.judgements import failure_signatures, stability_words, verdict_words, verdicts
-from pages.parts.curve_exports import PICTURES, exports
-from pages.parts.curve_form import curve_form
-from pages.parts.curve_run import curves, start_curves
-from pages.parts.curve_tables import paired_table, summary_table
-from pages.parts.panels import plain, progress_panel
-from pages.parts.session import publish, runner, work
-from pages.parts.work import Request
+from headprune_core.figures.curve_details import class_curves, class_names, class_words, random_boxes, random_boxes_words
+from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.masks.criteria import method_label
+from headprune_core.measure.curve_verdicts import failure_signatures, stability_words, verdict_words, verdicts
+from headprune_core.measure.curves import main_measure
+from pages.parts.common.session import publish, runner, work
+from pages.parts.common.shared_ui import plain, progress_panel
+from pages.parts.common.workspace import Request
+from pages.parts.curves.curve_exports import PICTURES, exports
+from pages.parts.curves.curve_form import curve_form
+from pages.parts.curves.curve_run import curves, start_curves
+from pages.parts.curves.curve_tables import paired_table, summary_table
 
 MEASURES = {
     "accuracy": "Share of right answers; bars are 95 % intervals (Wilson).",

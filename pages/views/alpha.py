@@ -5,15 +5,15 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, survival
-from headprune_core.figures import named
-from headprune_core.figures_masks import survival_heatmap, survival_words
+from headprune_core.figures.heatmaps import named
+from headprune_core.figures.masks import survival_heatmap, survival_words
 from headprune_core.scores.hies import min_max
+from pages.parts.alpha.alpha_state import Lab, lab
+from pages.parts.alpha.mask_constraints import rules, rules_form
+from pages.parts.alpha.pinned_masks import pin_row, pins, table
 from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released, stops
-from pages.parts.lab import Lab, lab
-from pages.parts.panels import downloads
-from pages.parts.pins import pin_row, pins, table
-from pages.parts.rules import rules, rules_form
-from pages.parts.session import ALPHA, publish, remember, setting, work
+from pages.parts.common.session import ALPHA, publish, remember, setting, work
+from pages.parts.common.shared_ui import downloads
 
 KEY = "alpha_grid"
 loaded = work()

@@ -4,9 +4,11 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, recommend
-from headprune_core.alpha_words import halving_words, recommendation_words
-from headprune_core.figures_alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
-from pages.parts.alpha_run import (
+from headprune_core.alpha_choice.alpha_text import halving_words, recommendation_words
+from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
+from pages.parts.alpha.alpha_state import exact_path
+from pages.parts.alpha.mask_constraints import rules
+from pages.parts.alpha_choice.alpha_run import (
     SURFACE,
     AlphaRequest,
     AlphaResult,
@@ -15,10 +17,8 @@ from pages.parts.alpha_run import (
     start_search,
     start_surface,
 )
-from pages.parts.lab import exact_path
-from pages.parts.panels import downloads, progress_panel, records
-from pages.parts.rules import rules
-from pages.parts.session import ALPHA, publish, remember, runner, setting, work
+from pages.parts.common.session import ALPHA, publish, remember, runner, setting, work
+from pages.parts.common.shared_ui import downloads, progress_panel, records
 
 PLAIN = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 BY = {"accuracy": "Right answers", "agreement": "Agreement, no labels needed"}

@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from headprune_core.criteria import method_label
-from headprune_core.figures import curves_figure, curves_words
-from headprune_core.figures_greedy import (
+from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.figures.greedy import (
     accuracy_words,
     greedy_accuracy,
     greedy_map,
@@ -12,8 +11,11 @@ from headprune_core.figures_greedy import (
     shift_map,
     shift_words,
 )
-from headprune_core.judgements import verdict_words
-from pages.parts.greedy_run import (
+from headprune_core.masks.criteria import method_label
+from headprune_core.measure.curve_verdicts import verdict_words
+from pages.parts.common.session import runner, work
+from pages.parts.common.shared_ui import downloads, progress_panel
+from pages.parts.greedy.greedy_run import (
     GreedyRequest,
     GreedyResult,
     greedy_results,
@@ -22,8 +24,6 @@ from pages.parts.greedy_run import (
     start_greedy,
     start_shift,
 )
-from pages.parts.panels import downloads, progress_panel
-from pages.parts.session import runner, work
 
 PACE = 0.7  # seconds a step when playing
 PLAIN = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core.figures import METRIC_LABELS, called, heatmap_words, named, score_heatmap
+from headprune_core.figures.heatmaps import METRIC_LABELS, called, heatmap_words, named, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
-from pages.parts.head_card import inspector
-from pages.parts.panels import downloads
-from pages.parts.score_options import options_panel
-from pages.parts.session import publish, remember, setting, work
-from pages.parts.work import BATCH_SIZE
+from pages.parts.common.session import publish, remember, setting, work
+from pages.parts.common.shared_ui import downloads
+from pages.parts.common.workspace import BATCH_SIZE
+from pages.parts.scores.head_inspector import inspector
+from pages.parts.scores.score_options import options_panel
 
 loaded = work()
 scores = loaded.scores

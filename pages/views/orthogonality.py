@@ -5,10 +5,10 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import orthogonality
-from headprune_core.figures import orthogonality_scatter, per_row_correlation
+from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.scores.hies import min_max
-from pages.parts.panels import downloads
-from pages.parts.session import work
+from pages.parts.common.session import work
+from pages.parts.common.shared_ui import downloads
 
 loaded = work()
 scores = loaded.scores

@@ -4,14 +4,14 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError
-from headprune_core.figures_pruned import head_map_figure, head_map_words
-from headprune_core.surgery import plan_cut
-from pages.parts.panels import plain, progress
-from pages.parts.prune_downloads import take
-from pages.parts.prune_masks import Choice, choose
-from pages.parts.prune_recovery import recovery
-from pages.parts.prune_result import size, what_is_left, your_text
-from pages.parts.prune_run import (
+from headprune_core.figures.pruned import head_map_figure, head_map_words
+from headprune_core.prune.structural_pruning import plan_cut
+from pages.parts.alpha.mask_constraints import grouped
+from pages.parts.common.session import ALPHA, publish, runner, work
+from pages.parts.common.shared_ui import plain, progress
+from pages.parts.prune.export_ui import take
+from pages.parts.prune.mask_source import Choice, choose
+from pages.parts.prune.prune_run import (
     COMPARING,
     EXPORTING,
     PACKING,
@@ -22,9 +22,9 @@ from pages.parts.prune_run import (
     pruned_result,
     start_pruning,
 )
-from pages.parts.prune_speed import speed
-from pages.parts.rules import grouped
-from pages.parts.session import ALPHA, publish, runner, work
+from pages.parts.prune.recovery_section import recovery
+from pages.parts.prune.result_sections import size, what_is_left, your_text
+from pages.parts.prune.speed_section import speed
 
 INSIDE = {
     "gate": "Without effect, weights stay",

@@ -12,9 +12,8 @@ from playwright.sync_api import expect
 
 import headprune_core as hp
 from pages.parts.alpha_grid import SCRIPT
-
-from .conftest import ROOT, opened_tab, running_server
-from .hands import at_rest, box_of
+from tests.browser.conftest import ROOT, opened_tab, running_server
+from tests.browser.page_actions import at_rest, box_of
 
 SHAPE = 6, 12
 

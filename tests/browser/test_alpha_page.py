@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from .hands import at_rest, open_page
+from tests.browser.page_actions import at_rest, open_page
 
 FOCUSED = """() => {
     let at = document.activeElement;

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import opened_tab, running_server
-from .hands import LONG, PAGES, at_rest, box_of, cancel, expand, open_page, pick, slide
+from tests.browser.conftest import opened_tab, running_server
+from tests.browser.page_actions import LONG, PAGES, at_rest, box_of, cancel, expand, open_page, pick, slide
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .hands import LONG, at_rest, downloaded, open_page, pick, slide
+from tests.browser.page_actions import LONG, at_rest, downloaded, open_page, pick, slide
 
 
 @pytest.fixture

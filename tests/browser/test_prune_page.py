@@ -12,9 +12,8 @@ import pytest
 from playwright.sync_api import expect
 
 import headprune_core as hp
-
-from .conftest import opened_tab
-from .hands import LONG, at_rest, box_of, downloaded, open_page
+from tests.browser.conftest import opened_tab
+from tests.browser.page_actions import LONG, at_rest, box_of, downloaded, open_page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

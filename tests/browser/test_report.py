@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 import headprune_core as hp
-from headprune_core.control import random_control
-from headprune_core.record import PruningRecord, share
-from headprune_core.report import html_report
-
-from .conftest import opened_tab
+from headprune_core.measure.random_baseline import random_control
+from headprune_core.report.pruning_record import PruningRecord, share
+from headprune_core.report.report import html_report
+from tests.browser.conftest import opened_tab
 
 SHOTS = os.environ.get("HEADPRUNE_SCREENSHOTS")  # a folder to put pictures in, for eyes
 HOSTILE = "<img src=x onerror=alert(1)></script><script>document.title='hacked'</script>"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headprune_core import HeadPruneError
-from headprune_core.probe import AttentionCall
+from headprune_core.model.attention_hooks import AttentionCall
 from headprune_core.scores import entropy
 from headprune_core.scores.entropy import KINDS, attention_entropy
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from reference import reference_scores
-from tiny import FAMILIES, examples_for, tiny
+from helpers.reference import reference_scores
+from helpers.tiny_models import FAMILIES, examples_for, tiny
 
 import headprune_core as hp
 

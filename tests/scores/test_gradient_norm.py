@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from reference import reference_scores
-from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
+from helpers.reference import reference_scores
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.scores.gradient_norm import block_gradient_norms

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from reference import Double, inputs, token_products
-from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
+from helpers.reference import Double, inputs, token_products
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
-from headprune_core import batches
-from headprune_core.probe import Probe, probing
+from headprune_core.data import batches
+from headprune_core.model.attention_hooks import Probe, probing
 
 STEP = 1e-6  # so small that no ReLU and no choice of experts turns over on the way
 

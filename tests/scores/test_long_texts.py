@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from reference import Double, inputs, prepared
-from tiny import GROUPED, SMALL, T5, randomized
+from helpers.reference import Double, inputs, prepared
+from helpers.tiny_models import GROUPED, SMALL, T5, randomized
 
 import headprune_core as hp
-from headprune_core.probe import AttentionCall, Probe, probing
+from headprune_core.model.attention_hooks import AttentionCall, Probe, probing
 from headprune_core.scores.entropy import attention_entropy
 
 TOKENS = 2048

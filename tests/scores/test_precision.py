@@ -6,12 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 from scipy.stats import kendalltau
-from tiny import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 from transformers.pytorch_utils import Conv1D
 
 import headprune_core as hp
-from headprune_core.scores import run
+from headprune_core.scores import head_scores as run
 
 METRICS = ("his", "ae", "gnorm")
 

@@ -4,8 +4,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from reference import Double, inputs, prepared
-from tiny import FAMILIES, examples_for, tiny, tiny_tokenizer
+from helpers.reference import Double, inputs, prepared
+from helpers.tiny_models import FAMILIES, examples_for, tiny, tiny_tokenizer
 
 import headprune_core as hp
 

@@ -1,0 +1,125 @@
+"""How sure a report is: what the numbers of texts allow to be told, what chance does, and what is not shown."""
+
+from headprune_core.figures.pruned import control_figure, control_words
+from headprune_core.measure.curves import REGIMES
+from headprune_core.measure.paired_tests import shown
+
+from .data import Facts, agreement, change
+from .html import Block, Drawing, Points, Section, Text
+from .pruning_record import share
+
+_REGIME_WORDS = {
+    "redundancy": "Up to a tenth, heads are mostly redundant, and nearly any choice does well.",
+    "transition": "Between a tenth and three tenths, the choice begins to matter.",
+    "specialisation": "Between three and five tenths, heads that do something of their own begin to go.",
+    "collapse": "Beyond half, models tend to collapse, whatever the choice.",
+}
+
+
+def how_sure(facts: Facts) -> Section:
+    """Intervals, the control, multiple looks, the regime, and what was not measured."""
+    control, blocks = facts.record.control, []
+    told = _interval_words(facts)
+    blocks += [Text(told)] if told else []
+    if control is not None:
+        blocks += [Drawing(control_figure(control), control_words(control)), Text(_verdict(facts))]
+    return Section("How sure this is", [*blocks, *_looks(facts), Text(_regime(facts)), *_not_shown(facts)])
+
+
+def sure_words(facts: Facts) -> str:
+    """The same in one sentence, for the abstract."""
+    told, control = [], facts.record.control
+    if facts.labelled:
+        last = list(facts.forms.values())[-1]
+        is_shown = shown(change(facts.record.proof.before, last))
+        when = "after the fine-tune " if len(facts.forms) > 2 else ""
+        told.append(
+            f"{when}the change of accuracy is more than chance gives"
+            if is_shown
+            else f"{when}no change of accuracy is shown"
+        )
+    if control is None:
+        told.append("that this choice of heads is better than a random one was not tested")
+    else:
+        masks = len(control.random)
+        this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
+        many = f"{masks} random choices" if masks > 1 else "one random choice"
+        if control.beaten == masks:
+            few = "" if control.better_than_chance else ", too few to tell that from chance"
+            told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads{few}")
+        elif control.beaten == 0:
+            told.append(f"{this} no better than {many} of as many heads: no better than chance")
+        else:
+            told.append(
+                f"{this} better than {control.beaten} of {many} of as many heads, which does not show that it counts"
+            )
+    sentence = "; ".join(told)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _interval_words(facts: Facts) -> str:
+    proof = facts.record.proof
+    if proof is None:
+        return ""
+    its = share(proof.pruned) if facts.labelled else agreement(proof.masked)
+    reach = 50 * (its.high - its.low)
+    what = "tokens" if facts.tokens else "images" if facts.model.reads_images else "texts"
+    told = (
+        f"With {its.answers:,} {what} the 95 % interval of {its.name} reaches about {reach:.1f} points to either side, so "
+        "smaller differences between two models measured on different texts cannot be told from chance."
+    )
+    if facts.labelled:
+        told += " Two models on the same texts are compared text by text, which is sharper."
+    if facts.tokens:
+        told += (
+            " Tokens of one text depend on each other, so this interval is too narrow; the one of the change is over texts."
+        )
+    return told
+
+
+def _verdict(facts: Facts) -> str:
+    control = facts.record.control
+    words = f"{control.words[0].upper()}{control.words[1:]}"
+    if control.beaten == len(control.random):
+        return f"{words} One more random choice would lie above all others once in {len(control.random) + 1} times."
+    as_good = len(control.random) - control.beaten
+    return (
+        f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(control.random)} random "
+        "choices do as well or better on these texts, and would have made the model as small."
+    )
+
+
+def _looks(facts: Facts) -> list[Block]:
+    if facts.record.proof is None:
+        return []
+    return [
+        Text(
+            "The intervals hold for one look. Where criterion, mix or share were picked by their accuracy on these same "
+            "texts, the best of many tries flatters itself, and a test on texts that nobody has looked at is due before "
+            "it is relied on."
+        )
+    ]
+
+
+def _regime(facts: Facts) -> str:
+    rounding = 0.5 / facts.kept.size  # a share that was asked for is that of a whole number of heads
+    name = next((name for _, high, name in REGIMES if facts.sparsity <= high + rounding), REGIMES[-1][2])
+    return (
+        f"With {facts.sparsity:.0%} of all heads gone this model is in the regime called {name}. {_REGIME_WORDS[name]} "
+        "Where one regime ends depends on the model."
+    )
+
+
+def _not_shown(facts: Facts) -> list[Block]:
+    """What a reader may take for granted and was not measured."""
+    record = facts.record
+    missing = [
+        (record.proof is None, "what the pruned model answers: no text was run through it"),
+        (record.proof is not None and not facts.labelled, "whether its answers are right: the texts have no labels"),
+        (record.proof is not None and record.proof.reloaded is None, "whether the saved files give the same answers"),
+        (record.control is None, "whether as many heads drawn at random would do as well"),
+        (record.latency is None, "whether the pruned model is faster"),
+        (record.recovery is None, "what a fine-tune would bring back"),
+    ]
+    points = [f"Not measured: {what}." for is_missing, what in missing if is_missing]
+    return [Points(points)] if points else []

@@ -1,0 +1,45 @@
+"""Estimated time and memory of a scoring run, before it starts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from headprune_core.data.encoding import encode
+from headprune_core.model.forward_cost import Estimate, estimate, most_tokens
+from headprune_core.model.head_layout import linear_layers
+
+
+def estimate_scoring(
+    model,
+    examples,
+    *,
+    metrics: Sequence[str] = ("his", "ae", "gnorm"),
+    batch_size: int = 32,
+    objective: str = "loss",
+    gnorm_objective: str = "logit_norm",
+    dtype: str | None = None,
+) -> Estimate:
+    """What `score_heads` with these arguments will take: seconds and bytes are good within a factor of two."""
+
+    encoded = encode(model, examples)
+    lengths = np.array([len(row.get("input_ids", ())) for row in encoded.inputs])
+    targets = np.array([len(row.get("target_ids", ())) for row in encoded.inputs])
+    batches = [
+        (len(b), int(lengths[b].max()), int(targets[b].max()))
+        for b in encoded.packed(batch_size, most_tokens(model, dtype), model.device)
+    ]
+    objectives = {"his": objective, "gnorm": gnorm_objective}
+    said = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
+    return replace(said, bytes=said.bytes + _made_first(model, dtype))
+
+
+def _made_first(model, dtype: str | None) -> int:
+    """Bytes of what a first run makes and keeps: packed weights, and for bfloat16 a copy of the linear ones."""
+    weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
+    if dtype != "bfloat16" or model.model.dtype != torch.float32:
+        return model.packed.bytes_to_come(weights, model.model.dtype.itemsize)
+    if "_bfloat16" in vars(model):
+        return 0
+    return sum(2 * weight.numel() for weight in weights) + model.packed.bytes_to_come(weights, 2)

@@ -1,0 +1,67 @@
+"""Taking the curves away: table, figure, settings, and the code that makes them again."""
+
+import io
+import json
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from headprune_core.report.bundle import can_draw
+from pages.parts.common.as_code import command, python
+from pages.parts.common.workspace import Work
+
+from .curve_run import CurveResult
+
+PICTURES = {
+    "displaylogo": False,
+    "toImageButtonOptions": {"format": "svg", "filename": "curves"},
+}  # the camera in the corner
+
+
+def exports(loaded: Work, result: CurveResult, figure: go.Figure) -> None:
+    """Buttons for every form, and the code. `figure` is the one on screen."""
+    frame, light = result.curves.frame, on_paper(figure)
+    document = {
+        "model": loaded.model.name,
+        "text": loaded.text_name,
+        "measured_texts": result.measured,
+        "complete": result.complete,
+        "texts_of_the_scores_among_them": result.shared,
+        "same_decisions_as_in_float32": result.same_decisions,
+        "settings": result.request.settings(),
+        "scores": loaded.scores.settings,
+    }
+    files = [
+        ("CSV", "curves.csv", "text/csv", lambda: frame.to_csv(index=False)),
+        ("Parquet", "curves.parquet", "application/vnd.apache.parquet", lambda: parquet(frame)),
+        ("Settings", "curves.json", "application/json", lambda: json.dumps(document, indent=1)),
+        ("Figure as HTML", "curves.html", "text/html", lambda: light.to_html(include_plotlyjs=True)),
+    ]
+    drawable = can_draw()
+    if drawable:
+        files += [
+            ("SVG", "curves.svg", "image/svg+xml", lambda: light.to_image("svg", width=1000, height=560)),
+            ("PNG", "curves.png", "image/png", lambda: light.to_image("png", width=1000, height=560, scale=2)),
+        ]
+    with st.container(horizontal=True):
+        for name, file, kind, data in files:
+            key = f"export_{file.partition('.')[2]}"
+            st.download_button(name, data, file, kind, icon=":material/download:", on_click="ignore", key=key)
+    if not drawable:
+        st.caption("SVG: the camera above the figure. PNG, and SVG by a button: install kaleido and Chromium.")
+    with st.expander("Copy as code", icon=":material/code:"):
+        st.code(python(loaded.request, loaded.options, result.request), "python")
+        st.caption("Or on the command line:")
+        st.code(command(loaded.request, loaded.options, result.request), "bash", wrap_lines=True)
+
+
+def on_paper(figure: go.Figure) -> go.Figure:
+    """The figure on white, for files."""
+    return go.Figure(figure).update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    data = io.BytesIO()
+    frame.to_parquet(data, index=False)
+    return data.getvalue()

@@ -1,0 +1,67 @@
+"""What drawing the texts anew says about the loaded scores, computed once for each model, text and alpha."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from headprune_core import RankStability, against_ablation, criterion_rankings, rank_stability, split_half
+from headprune_core.measure.ranking_agreement import drawn_rankings, kendall_intervals
+from headprune_core.scores.bootstrap import available, drawn_scores, draws, percentiles, shares
+from pages.parts.common.workspace import Work, digest
+
+from .ablation_run import AblationResult
+
+RESAMPLES = 1000
+_memory = st.cache_data(max_entries=32, show_spinner="Drawing the texts anew…")
+
+
+def stability(loaded: Work, alpha: float) -> list[RankStability]:
+    """Rank stability by each metric that there is."""
+    return _stability(_key(loaded), loaded.scores, alpha)
+
+
+def intervals(loaded: Work, metric: str, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A metric's values and their 95 % interval: three arrays (R, H)."""
+    return _intervals(_key(loaded), loaded.scores, metric, alpha)
+
+
+def rankings(loaded: Work, alpha: float) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Every criterion's drawn rankings (B, R, H), and the intervals (low, high) of their Kendall in pairs."""
+    return _rankings(_key(loaded), loaded.scores, alpha)
+
+
+def against(loaded: Work, result: AblationResult, alpha: float) -> tuple[pd.DataFrame, dict[str, tuple]]:
+    """Every criterion's Kendall with the ablation, and how far two halves of its texts agree by each measure."""
+    return _against(_key(loaded), result.size, result.held_out, loaded.scores, result.found, alpha)
+
+
+def _key(loaded: Work) -> str:
+    return digest(loaded.key, loaded.scores.settings)
+
+
+@_memory
+def _stability(key, _scores, alpha):
+    return [rank_stability(_scores, metric, alpha=alpha) for metric in available(_scores)]
+
+
+@_memory
+def _intervals(key, _scores, metric, alpha):
+    count = len(next(iter(_scores.per_example.values())))
+    drawn = drawn_scores(_scores, metric, shares(draws(count, RESAMPLES), count), alpha=alpha)
+    values = drawn_scores(_scores, metric, np.full((1, count), 1.0 / count), alpha=alpha)[0]
+    return values, *percentiles(drawn)
+
+
+@_memory
+def _rankings(key, _scores, alpha):
+    drawn = drawn_rankings(_scores, alpha=alpha)
+    return drawn, kendall_intervals(criterion_rankings(_scores, alpha=alpha), drawn)
+
+
+@_memory
+def _against(key, size, held_out, _scores, _found, alpha):
+    table = against_ablation(_scores, _found, paired=not held_out, alpha=alpha)
+    halves = {}
+    if size > 1:
+        halves = {"loss_change": split_half(np.abs(_found.per_example)), "loss_increase": split_half(_found.per_example)}
+    return table, halves

@@ -1,0 +1,210 @@
+"""Which alpha: against brute force over alpha and plain loops, and verdicts on answers whose truth is known."""
+
+import numpy as np
+import pytest
+from helpers.tiny_models import examples_for, random_examples, tiny
+from scipy.stats import binomtest
+
+import headprune_core as hp
+from headprune_core.alpha_choice.cross_validation import stratified_folds
+from headprune_core.alpha_choice.recommendation import best_mask, shown_inside, widest_interval
+from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
+
+
+def made(right, path=None, agrees=None, labels=True):
+    """An AlphaAccuracy of M masks that each hold for as long, or of a path given as [(high, mask), ...]."""
+    right = np.asarray(right)
+    path = path or [((m + 1) / len(right), m) for m in range(len(right))]
+    masks = np.array([[[(m >> bit) & 1 for bit in range(8)]] for m in range(len(right))], bool)
+    which = np.array([m for _, m in path])
+    lows = [0.0, *(high for high, _ in path[:-1])]
+    parts = tuple(hp.AlphaInterval(low, high, masks[m]) for low, (high, m) in zip(lows, path, strict=True))
+    agrees = right if agrees is None else np.asarray(agrees)
+    accuracy = right.mean(1) if labels else np.full(len(right), np.nan)
+    low, high = np.zeros(len(right)), np.ones(len(right))
+    by_mask = [values[which] for values in (accuracy, low, high, accuracy, agrees.mean(1), right)]
+    agrees = agrees[which] if right.dtype == bool else None
+    classes, random = np.arange(right.shape[1]) % 3, np.array([0.5, 0.7])
+    return hp.AlphaAccuracy(parts, masks, which, *by_mask, agrees, classes, random, random, 0.9, right.shape[1])
+
+
+def answers(masks, texts, seed, better=None, gain=0.0, noise=0.1, share=0.7):
+    """Masks that answer nearly alike; one of them right more often."""
+    generator = np.random.default_rng(seed)
+    base = generator.random(texts) < share
+    right = base ^ ((generator.random((masks, texts)) < noise) & (generator.random((masks, texts)) < 0.5))
+    if better is not None:
+        right[better] |= generator.random(texts) < gain
+    return right
+
+
+def test_the_choice_is_that_of_brute_force_over_alpha():
+    model, examples = hp.PrunableModel(tiny("bert")), random_examples(count=30, seed=1)
+    scores = hp.score_heads(model, random_examples(), metrics=("his", "ae"))
+    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), seeds=1)
+    chosen = hp.recommend(found, folds=5)
+    grid = np.linspace(0.0005, 0.9995, 1000)
+    masks = [hp.prune_mask(scores.hies(alpha), 0.5) for alpha in grid]
+    accuracy = hp.evaluate_masks(model, examples, masks).accuracy
+    assert chosen.value == chosen.accuracy == accuracy.max() > accuracy.min()
+    names = np.array([mask.tobytes() for mask in masks])
+    good = {name: (names == name).sum() for name in set(names[accuracy == accuracy.max()])}
+    assert chosen.width == pytest.approx(max(good.values()) / 1000, abs=0.002)
+    assert hp.prune_mask(scores.hies(chosen.alpha), 0.5).tobytes() == max(good, key=good.get)
+    assert chosen.ties == len(good)
+    assert chosen.near == pytest.approx((accuracy >= accuracy.max() - 0.01).mean(), abs=0.002)
+    assert (chosen.his, chosen.ae) == (accuracy[-1], accuracy[0])
+
+
+def test_ties_pool_intervals_of_one_mask_and_take_the_widest_of_them():
+    right = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]], bool)
+    path = [(0.2, 0), (0.45, 1), (0.5, 2), (0.6, 0), (0.8, 2), (0.99, 1), (1.0, 2)]
+    found = made(right, path)
+    chosen = hp.recommend(found, folds=2)
+    assert chosen.ties == 2
+    assert (chosen.mask, chosen.interval) == (1, 1)  # 0.25 + 0.19 against 0.2 + 0.1
+    assert (chosen.low, chosen.high, chosen.alpha) == (0.2, 0.45, pytest.approx(0.325))
+    assert chosen.width == pytest.approx(0.44)
+    assert widest_interval(found, 0) == 0
+
+
+def test_best_of_equals_by_hand():
+    assert best_mask(np.array([0.5, 0.7, 0.7]), np.array([0.8, 0.05, 0.15])) == 2
+    assert best_mask(np.array([0.7, 0.7]), np.array([0.5, 0.5])) == 0
+    assert best_mask(np.array([0.7 - 1e-15, 0.7]), np.array([0.6, 0.4])) == 0  # rounding is no difference
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.2, 0.45, "0.33"), (0.0, 1.0, "0.50"), (0.12341, 0.12347, "0.12344"), (0.995, 1.0, "0.998"), (0.0, 0.004, "0.002")],
+)
+def test_alpha_is_shown_with_as_many_digits_as_it_needs(low, high, text):
+    assert shown_inside((low + high) / 2, low, high) == text
+
+
+def test_cross_validation_is_a_plain_loop():
+    right = answers(7, 60, 0)
+    found = made(right)
+    held = hp.recommend(found, folds=6, seed=3).cross_validated
+    folds, pooled, masks = stratified_folds(found.answers, 6, seed=3), [], []
+    for text in range(60):
+        others = np.flatnonzero(folds != folds[text])
+        counts = [int(right[m, others].sum()) for m in range(7)]
+        masks.append(counts.index(max(counts)))  # equal widths: the first
+        pooled.append(bool(right[masks[-1], text]))
+    assert held.value == held.accuracy == np.mean(pooled)
+    assert held.against_his == mcnemar(np.array(pooled), right[-1])
+    assert (held.folds, held.masks) == (6, len(set(masks)))
+    assert held.low < held.value < held.high
+
+
+def test_the_test_of_the_choice_is_corrected_for_all_masks():
+    right = answers(9, 120, 1, better=4, gain=0.5)
+    chosen = hp.recommend(made(right))
+    assert chosen.mask == 4
+    won, lost = (right[4] & ~right[-1]).sum(), (~right[4] & right[-1]).sum()
+    assert (chosen.against_his.b, chosen.against_his.c) == (won, lost)
+    assert chosen.against_his.p_value == binomtest(int(won), int(won + lost)).pvalue
+    assert chosen.p_corrected == pytest.approx(min(1.0, 8 * chosen.against_his.p_value))  # the smallest of eight
+
+
+def test_a_better_mask_is_found_and_said():
+    chosen = hp.recommend(made(answers(10, 400, 2, better=3, gain=0.4)))
+    assert chosen.verdict.startswith("Choose alpha 0.35: better than HIS alone (+")
+    assert chosen.cochran.p_corrected < 0.001
+
+
+def test_masks_that_differ_by_chance_alone_do_not_matter():
+    said = [hp.recommend(made(answers(12, 300, seed))).verdict for seed in range(100)]
+    assert sum(words.startswith("Alpha does not matter here: the diff") for words in said) >= 90
+    assert sum(words.startswith("Choose") for words in said) <= 3
+
+
+def test_his_may_be_the_best_or_as_good():
+    right = answers(6, 400, 5, noise=0.05)
+    worse = right.copy()
+    worse[:5] &= np.random.default_rng(0).random(400) < 0.8
+    assert hp.recommend(made(worse)).verdict == "Alpha matters here, and HIS alone (alpha 1) is the best choice."
+    some = right.copy()
+    some[:2] &= np.random.default_rng(0).random(400) < 0.8
+    some[3:5] = some[5]
+    some[3, np.flatnonzero(~some[5])[:2]] = True
+    chosen = hp.recommend(made(some))
+    assert chosen.mask != 5
+    assert chosen.verdict.startswith("HIS alone is as good: alpha matters, but choosing one gains nothing")
+
+
+def test_a_choice_by_agreement_that_makes_it_worse_is_said():
+    generator = np.random.default_rng(0)
+    right = np.repeat([generator.random(400) < 0.8], 4, axis=0)
+    right[0] = right[0] & (np.arange(400) % 2 == 0)
+    found = made(right, agrees=np.vstack([np.ones((1, 400), bool), right[1:]]))
+    assert "better than HIS alone" in hp.recommend(found, by="agreement").verdict  # by agreement it is
+    assert hp.recommend(found, by="agreement").accuracy == right[0].mean() < hp.recommend(found).accuracy
+
+
+def test_one_mask_alone_does_not_matter():
+    chosen = hp.recommend(made(answers(1, 30, 0)))
+    assert chosen.verdict == "Alpha does not matter here: every alpha gives the same mask."
+    assert (chosen.alpha, chosen.ties, chosen.cochran.p_value) == (0.5, 1, 1.0)
+    assert np.isnan(chosen.p_corrected)
+
+
+def test_without_labels_the_choice_is_by_agreement():
+    found = made(answers(5, 50, 0), labels=False)
+    chosen = hp.recommend(found)
+    assert chosen.by == "agreement"
+    assert chosen == chosen.__class__(**{**vars(chosen)})
+    assert np.isnan([chosen.accuracy, chosen.cross_validated.accuracy]).all()
+    assert chosen.value == found.agreement.max()
+    with pytest.raises(hp.HeadPruneError, match="accuracy is not known, as the texts have no labels"):
+        hp.recommend(found, by="accuracy")
+
+
+def test_label_free_the_accuracy_is_told_where_there_are_labels():
+    right, agrees = answers(5, 80, 0), answers(5, 80, 1, better=2, gain=0.6)
+    found = made(right, agrees=agrees)
+    chosen = hp.recommend(found, by="agreement")
+    assert (chosen.mask, chosen.value, chosen.accuracy) == (2, agrees[2].mean(), right[2].mean())
+    assert chosen.against_his == mcnemar(agrees[2], agrees[-1])
+    assert chosen.cross_validated.masks == 1
+    assert chosen.cross_validated.accuracy == pytest.approx(right[2].mean())
+
+
+def test_predicted_tokens_are_compared_by_bootstrap():
+    model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=8)
+    scores = hp.score_heads(model, examples_for("gpt2", seed=1), metrics=("his", "ae"))
+    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), seeds=1)
+    chosen = hp.recommend(found)
+    assert isinstance(chosen.against_his, ShareDifference)
+    assert isinstance(chosen.cross_validated.against_his, ShareDifference)
+    assert chosen.cross_validated.folds == 8
+    assert np.isnan(chosen.p_corrected)
+    by_agreement = hp.recommend(found, by="agreement")
+    assert by_agreement.cochran is by_agreement.cross_validated is by_agreement.against_his is None
+    assert by_agreement.verdict.endswith("no test says whether that is more than chance.")
+
+
+def test_shares_that_are_surely_higher():
+    generator = np.random.default_rng(0)
+    low, high = generator.random((2, 300)) * 0.5
+    found = hp.recommend(made(np.stack([low, high + 0.3, low])))
+    assert found.verdict.startswith("Choose alpha 0.50: better than HIS alone")
+    test = share_difference(high + 0.3, low)
+    assert test.difference == pytest.approx((high + 0.3 - low).mean())
+    reach = 1.96 * (high - low).std() / np.sqrt(300)
+    assert (test.low, test.high) == (
+        pytest.approx(test.difference - reach, abs=0.005),
+        pytest.approx(test.difference + reach, abs=0.005),
+    )
+    with pytest.raises(hp.HeadPruneError, match="expected two of one length"):
+        share_difference([0.5], [0.5, 0.5])
+
+
+def test_what_cannot_be_is_refused():
+    found = made(answers(3, 20, 0))
+    with pytest.raises(hp.HeadPruneError, match="by 'loss'; expected 'accuracy' or 'agreement'"):
+        hp.recommend(found, by="loss")
+    with pytest.raises(hp.HeadPruneError, match="1 folds were asked for"):
+        hp.recommend(found, folds=1)
+    assert isinstance(hp.recommend(found, folds=99).against_his, McNemar)

@@ -1,0 +1,133 @@
+"""What a hand does on a page, in a way that a redraw at the wrong moment cannot spoil.
+
+Streamlit draws a page anew after every change, and a machine under load draws it late: a list closes again, a chart is not
+there yet, a box moves, a download's address is exchanged. So a hand waits until the page is at rest, looks at what is there
+before it does anything, and looks again afterwards. Nothing is done twice that has had its effect.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from playwright.sync_api import TimeoutError as NotYet
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PATIENCE
+
+PAGES = {
+    "": "Which heads matter?",
+    "scores": "What is every head worth?",
+    "orthogonality": "Do importance and entropy say different things?",
+    "confidence": "How sure are we?",
+    "alpha": "Which heads go, as alpha moves?",
+    "alpha_choice": "Which alpha is best?",
+    "greedy": "Remove the weakest head, score again",
+    "prune": "Take the smaller model home",
+    "accuracy": "How far can each criterion go?",
+}
+LONG = 5 * PATIENCE  # ms; until the model has done what it was asked
+SOON = 10_000  # ms; until what was clicked shows, unless a redraw has swallowed the click
+expect.set_options(timeout=PATIENCE)
+
+# True once it has been so for three frames. A script that has ended is not enough: Streamlit fetches the code of charts,
+# lists and sliders when it first needs it and holds their places with skeletons; what is opened or clicked then is lost.
+AT_REST = """() => {
+    const seen = (selector) => [...document.querySelectorAll(selector)].filter((part) => part.checkVisibility());
+    const idle = document.querySelector("[data-testid='stApp'][data-test-script-state='notRunning']");
+    const missing = seen("[data-testid='stSkeleton'], [data-stale='true']").length;
+    // it listens when it is drawn
+    const listens = (chart) => Boolean(chart.querySelector(".js-plotly-plot")?._ev?._events?.plotly_selected);
+    const drawn = seen("[data-testid='stPlotlyChart']").every(listens);
+    window.framesAtRest = idle && !missing && drawn ? (window.framesAtRest ?? 0) + 1 : 0;
+    return window.framesAtRest > 3;
+}"""
+
+
+def at_rest(tab) -> None:
+    """Wait until the page is drawn, charts included; while a job reports progress, until a moment between two reports."""
+    tab.evaluate("window.framesAtRest = 0")
+    tab.wait_for_function(AT_REST)
+
+
+def open_page(tab, server, path) -> None:
+    tab.goto(server + path)
+    # by name: for a moment the heading of the page before is still there
+    expect(tab.get_by_role("heading", level=1, name=PAGES[path.partition("?")[0]])).to_be_visible(timeout=LONG)
+    at_rest(tab)  # what is clicked while a page is still being drawn can be lost
+
+
+def box_of(place) -> dict[str, float]:
+    """Where something is, once it is in view, has stopped moving and nothing lies over it."""
+    place.hover(trial=True)
+    return place.bounding_box()
+
+
+def until(done, do) -> None:
+    """`do()` until the locator `done` is there; not where it is there already. For what may well be done twice."""
+    for _ in range(6):
+        if done.is_visible():
+            return
+        do()
+        try:
+            done.wait_for(timeout=SOON)
+            return
+        except NotYet:
+            continue
+    done.wait_for()
+
+
+def expand(tab, title: str, inside) -> None:
+    """Open the expander of this title; `inside` is something that is then there."""
+    expander = tab.get_by_test_id("stExpander").filter(has_text=title).locator("details").first
+
+    def open_it():
+        at_rest(tab)
+        if expander.get_attribute("open") is None:  # a click would close it
+            expander.locator("summary").click()
+
+    until(inside, open_it)
+
+
+def pick(tab, box: str, option: str) -> None:
+    """Choose an option of the select box of this name."""
+    listed = tab.get_by_role("option", name=option, exact=True)
+    for _ in range(6):
+        until(listed, lambda: tab.get_by_role("combobox", name=box).press("ArrowDown"))
+        try:
+            listed.click(timeout=SOON)
+            return
+        except NotYet:  # the list was closed in between
+            continue
+    listed.click()
+
+
+def slide(tab, slider, to: int) -> None:
+    """Move a slider of Streamlit to a whole number by its keys, seeing every step arrive."""
+    at_rest(tab)
+    low, high, value = int(slider.get_attribute("min")), int(slider.get_attribute("max")), int(slider.input_value())
+    for key, end in (("Home", low), ("End", high)):
+        if abs(to - end) < abs(to - value):
+            slider.press(key)
+            expect(slider).to_have_value(str(end))
+    while (value := int(slider.input_value())) != to:
+        slider.press("ArrowRight" if value < to else "ArrowLeft")
+        expect(slider).not_to_have_value(str(value))
+
+
+def cancel(tab) -> None:
+    """End what runs, unless it ends by itself before."""
+    main, idle = tab.get_by_test_id("stMain"), tab.get_by_test_id("stSidebar").get_by_text("nothing", exact=True)
+    button = main.get_by_role("button", name="Cancel")
+    expect(button.or_(idle).first).to_be_visible()
+    if not idle.is_visible():
+        with suppress(NotYet):
+            button.click(timeout=SOON)
+    expect(idle).to_be_visible(timeout=LONG)
+    at_rest(tab)
+
+
+def downloaded(tab, button) -> Path:
+    """The file that a click on a download button gives. Every redraw gives a button a new address, so at rest."""
+    at_rest(tab)
+    with tab.expect_download(timeout=LONG) as download:
+        button.click()
+    return Path(download.value.path())

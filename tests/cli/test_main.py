@@ -1,0 +1,187 @@
+"""The command line, as it is called: documents on standard output, one sentence and status 2 where it cannot be done."""
+
+import json
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from headprune_core.cli.main import COMMANDS, main
+from headprune_core.cli.parser import parser
+
+
+def document(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
+    printed = document(capsys, "score", "--evaluate")
+    assert set(printed["scores"]) == {"his", "ae", "gnorm"}
+    for values in printed["scores"].values():
+        assert np.shape(values) == (6, 12)
+        assert np.min(values) >= 0
+    assert printed["evaluation"]["accuracy"] >= 0.86
+    assert printed["evaluation"]["answers"] == 960
+
+
+def test_a_file_that_cannot_be_written_is_told_before_any_work(capsys):
+    assert main(["score", "--model", "no/such-model", "--out", "nowhere/scores.json"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "headprune: --out is nowhere/scores.json, which cannot be written; expected a file in a folder that is there\n"
+    )
+
+
+def test_ctrl_c_ends_it_in_a_sentence(capsys, tmp_path):
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    assert main(["greedy", "--no-cache", "--out", str(tmp_path / "found.json")]) == 130  # half a minute's work
+    assert capsys.readouterr().err.endswith("stopped; files that were finished stay, and none is half-written\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_alpha_prints_the_mask_and_the_path(capsys):
+    printed = document(capsys, "alpha", "--alpha", "0.7", "--sparsity", "0.5")
+    assert np.sum(printed["mask"]) == 36
+    path = printed["path"]
+    assert path[0]["low"] == 0.0
+    assert path[-1]["high"] == 1.0
+    there = next(part for part in path if part["low"] < 0.7 <= part["high"])
+    assert there["mask"] == printed["mask"]
+
+
+def test_alpha_under_constraints(capsys):
+    named = ("--protect", "0.3", "5", "--remove", "1.2", "--min-heads-per-layer", "4", "--sparsity", "0.5")
+    printed = document(capsys, "alpha", *named)
+    mask, share = np.array(printed["mask"]), np.array(printed["survival"])
+    assert mask.sum() == 36
+    assert mask.sum(1).min() >= 4
+    assert mask[0, 3]
+    assert mask[5].all()
+    assert not mask[1, 2]
+    assert (share[5] == 1).all()
+    assert share[1, 2] == 0
+    assert printed["constraints"]["protect"] == ["0.3", "5"]
+    for part in printed["path"]:
+        assert np.array(part["mask"])[5].all()
+
+
+def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
+    even = document(capsys, "alpha", "--even", "--whole-groups", "--sparsity", "0.5")
+    assert np.sum(even["mask"], axis=1).tolist() == [6] * 6
+    half = document(capsys, "alpha", "--budget", "parameters", "--sparsity", "0.5")
+    assert np.sum(half["mask"]) == 36  # the heads of this model are all of one size
+
+
+def test_alpha_measures_every_mask_and_chooses(capsys):
+    printed = document(capsys, "alpha", "--sparsity", "0.5", "--measure", "--evaluation-size", "12", "--keep", "high")
+    assert len(printed["measured"]) == len(printed["path"])
+    chosen = printed["recommendation"]
+    assert chosen["value"] == pytest.approx(max(line["accuracy"] for line in printed["measured"]))
+    assert 0 <= chosen["low"] < chosen["alpha"] < chosen["high"] <= 1
+    assert chosen["verdict"]
+
+
+def test_curves_prints_points_and_verdicts(capsys, tmp_path):
+    out = tmp_path / "curves.json"
+    short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--seeds", "2", "--evaluation-size", "9")
+    printed = document(capsys, "curves", *short, "--out", str(out))
+    assert len(printed["curves"]) == 2 * 3
+    assert [line["method"] for line in printed["verdicts"]] == ["his"]
+    assert json.loads(out.read_text()) == printed
+
+
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path / "cache"))
+
+
+def test_greedy_prints_the_order_and_every_step(capsys):
+    printed = document(capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--size", "4", "--evaluation-size", "9")
+    assert len(printed["order"]) == 6
+    assert len(printed["accuracy"]) == len(printed["agreement"]) == 4
+    assert np.shape(printed["scores"]) == (3, 6, 12)
+    assert printed["agreement"][0] == 1
+
+
+def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, tmp_path):
+    order = np.random.default_rng(0).permutation(72)
+    rows = "\n".join(f"{place // 12},{place % 12},{score}" for place, score in enumerate(order))
+    (tmp_path / "mine.csv").write_text(f"row,head,score\n{rows}\n")
+    few = ("--size", "2", "--evaluation-size", "6", "--sparsities", "0.5")
+    methods = ("inverse_greedy_gnorm", "leave_one_out", "own", "hies@0.2")
+    printed = document(capsys, "curves", "--methods", *methods, "--ranking", str(tmp_path / "mine.csv"), *few)
+    assert [line["method"] for line in printed["curves"]] == list(methods)
+    assert {line["heads_pruned"] for line in printed["curves"]} == {36}
+    assert printed["scored and measured on the same texts"] == 0
+
+
+def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
+    few = ("greedy", "--steps", "1", "--size", "2", "--evaluation-size", "3")
+    document(capsys, *few, "--no-cache")
+    assert not (tmp_path / "cache").exists()
+    document(capsys, *few)
+    assert list((tmp_path / "cache").iterdir())
+
+
+def test_a_table_for_people_is_the_default(capsys):
+    assert main(["score", "--size", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "HIS" in shown
+    assert shown.count("layer ") == 3
+
+
+def test_a_users_own_text_is_taken(capsys, tmp_path):
+    table = tmp_path / "mine.jsonl"
+    table.write_text("\n".join(json.dumps({"text": f"text number {i}"}) for i in range(6)))
+    printed = document(capsys, "score", "--text", str(table), "--size", "2")
+    assert printed["settings"]["objective"] == "prediction"
+    assert printed["settings"]["examples"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("alpha", "--alpha", "1.5"), "alpha is 1.5; expected a number from 0"),
+        (("alpha", "--sparsity", "-0.1"), "the sparsity is -0.1; expected a number from 0"),
+        (("alpha", "--protect", "9.1", "--size", "3"), "there is no head '9.1'; expected row.head"),
+        (("alpha", "--protect", "0.1", "--remove", "0.1", "--size", "3"), "head 1 of row 0 cannot be protected and removed"),
+        (("alpha", "--even", "--budget", "parameters", "--size", "3"), "even rows and a budget of parameters"),
+        (("score", "--text", "nothing.csv"), "there is no file nothing.csv"),
+        (("score", "--model", "./nothing"), "there is no folder './nothing'"),
+        (("score", "--size", "0"), "0 examples were asked for"),
+        (("curves", "--seeds", "0", "--size", "3"), "0 random seeds were asked for"),
+        (("curves", "--methods", "own", "--size", "3"), "the ranking of 'own' was not given"),
+        (("greedy", "--heads-per-step", "73", "--size", "3"), "73 heads are to go at each step; expected 1 to 72"),
+        (("score", "--split", "holdout"), "no split 'holdout'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
+    assert main([*arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
+    usual = parser(COMMANDS).parse_args(["curves"]).methods
+    assert {"his", "hies_high", "random"} <= set(usual)
+    assert not {"greedy_gnorm", "leave_one_out", "own"} & set(usual)
+    assert parser(COMMANDS).parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("magic", "there is no criterion 'magic'"),
+        ("hies@7", "'hies@7' has alpha '7'"),
+    ],
+)
+def test_a_method_that_there_is_not_is_refused(capsys, method, words):
+    with pytest.raises(SystemExit):
+        parser(COMMANDS).parse_args(["curves", "--methods", method])
+    assert words in capsys.readouterr().err

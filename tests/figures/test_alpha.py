@@ -1,0 +1,172 @@
+"""Figures of what alpha is worth: what is drawn where, and what their words say, without a browser."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import headprune_core as hp
+from headprune_core.alpha_choice import alpha_text as alpha_words
+from headprune_core.alpha_choice.successive_halving import Halving, Round
+from headprune_core.figures import alpha as drawn
+from headprune_core.measure.curves import wilson
+
+ENDS, VALUES = [0.0, 0.2, 0.21, 0.61, 1.0], [0.6, 0.7, 0.9, 0.85]
+
+
+@pytest.fixture
+def found():
+    """Four masks of 100 texts; the third answers most right, the last is HIS alone; agreement is another story."""
+    masks = np.array([[[1, 1, 0, 0]], [[1, 0, 1, 0]], [[1, 0, 0, 1]], [[0, 1, 0, 1]]], bool)
+    path = tuple(hp.AlphaInterval(*ends, mask) for *ends, mask in zip(ENDS, ENDS[1:], masks, strict=False))
+    right = np.arange(100) < 100 * np.array(VALUES)[:, None]
+    agrees = np.arange(100) >= np.array([50, 5, 20, 10])[:, None]
+    low, high = wilson(right.sum(1), 100)
+    accuracy, agreement = right.mean(1), agrees.mean(1)
+    random = np.array([0.7, 0.72]), np.array([0.5, 0.6])
+    classes = np.arange(100) % 2
+    measures = accuracy, low, high, -np.log(accuracy), agreement
+    return hp.AlphaAccuracy(path, masks, np.arange(4), *measures, right, agrees, classes, *random, 0.95, 100)
+
+
+@pytest.fixture
+def surface(found):
+    parts = [found.frame.assign(sparsity=0.5), found.frame.assign(sparsity=0.125, accuracy=[0.8, 0.95, 0.8, 0.8])]
+    return hp.AlphaSurface(pd.concat(parts, ignore_index=True))
+
+
+def trace(figure, name):
+    (one,) = (trace for trace in figure.data if trace.name == name)
+    return one
+
+
+def test_steps_are_drawn_where_they_are(found):
+    figure = drawn.alpha_steps(found)
+    line = trace(figure, "HIES, 95 % interval")
+    np.testing.assert_allclose(line.x, [0, 0.2, 0.2, 0.21, 0.21, 0.61, 0.61, 1])
+    np.testing.assert_allclose(line.y, np.repeat(VALUES, 2))
+    band = trace(figure, "95 % interval")
+    assert len(band.x) == len(band.y) == 16
+    np.testing.assert_allclose(band.y[:8], np.repeat(found.accuracy_high, 2))
+    np.testing.assert_allclose(band.y[8:], np.repeat(found.accuracy_low, 2)[::-1])
+    np.testing.assert_allclose(band.x[8:], line.x[::-1])
+    assert list(trace(figure, "random, mean of 2").y) == pytest.approx([0.71, 0.71])
+    ends = [trace(figure, name) for name in ("AE alone", "HIS alone")]
+    assert [(end.x[0], end.y[0]) for end in ends] == [(0.0, 0.6), (1.0, 0.85)]
+    assert ends[0].marker.symbol != ends[1].marker.symbol
+    assert figure.layout.shapes == ()
+
+
+def test_the_choice_is_marked(found):
+    chosen = hp.recommend(found)
+    figure = drawn.alpha_steps(found, chosen)
+    (box,) = figure.layout.shapes
+    assert (box.x0, box.x1) == (0.21, 0.61)
+    star = trace(figure, "recommended: 0.41")
+    assert (star.x[0], star.y[0]) == (pytest.approx(0.41), 0.9)
+    held = trace(figure, "on other texts")
+    assert held.y[0] == chosen.cross_validated.value
+    assert held.y[0] + held.error_y.array[0] == pytest.approx(chosen.cross_validated.high)
+
+
+def test_a_choice_by_agreement_is_drawn_on_agreement(found):
+    figure = drawn.alpha_steps(found, hp.recommend(found, by="agreement"))
+    assert figure.layout.yaxis.title.text == "agreement with the unpruned model"
+    np.testing.assert_allclose(trace(figure, "HIES, 95 % interval").y, np.repeat([0.5, 0.95, 0.8, 0.9], 2))
+    assert trace(figure, "random, mean of 2").y[0] == pytest.approx(0.55)
+    assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (0.2, 0.21)
+
+
+def test_without_random_masks_and_without_tests(found):
+    empty = np.empty(0)
+    bare = replace(found, random_accuracy=empty, random_agreement=empty, agrees=None)
+    chosen = hp.recommend(bare, by="agreement")
+    names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
+    assert not [name for name in names if "random" in name or "other texts" in name]
+    assert "random" not in drawn.alpha_steps_words(bare, chosen)
+    assert alpha_words.recommendation_words(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
+
+
+def test_steps_in_words(found):
+    low, high = wilson(90, 100)
+    assert drawn.alpha_steps_words(found, hp.recommend(found)) == (
+        "From alpha 0 to 1 there are 4 intervals with 4 masks: accuracy goes from 60.0% to 90.0%; HIS alone 85.0%, entropy "
+        f"alone 60.0%, random masks 71.0% on average. Best is alpha 0.41, with 90.0% ({low:.1%} to {high:.1%})."
+    )
+    right = found.right[[0, 2, 2, 3]]
+    tied = replace(found, right=right, accuracy=right.mean(1))
+    assert drawn.alpha_steps_words(tied, hp.recommend(tied)).endswith("(2 masks are as good; this one is the widest).")
+
+
+def test_one_mask_in_words(found):
+    parts = {name: getattr(found, name)[:1] for name in ("accuracy", "agreement", "right", "agrees", "masks", "which")}
+    one = replace(found, path=(hp.AlphaInterval(0.0, 1.0, found.masks[0]),), **parts)
+    chosen = hp.recommend(one)
+    expected = "From alpha 0 to 1 there is one mask: accuracy 60.0%, random masks 71.0% on average."
+    assert drawn.alpha_steps_words(one, chosen) == expected
+    assert alpha_words.recommendation_words(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
+
+
+def test_a_recommendation_in_words(found):
+    chosen = hp.recommend(found)
+    verdict, matters, held, against, near, tested = alpha_words.recommendation_words(chosen)
+    assert verdict == chosen.verdict
+    assert "less than once in 1,000 times (Cochran's Q" in matters
+    assert matters.endswith("alpha matters.")
+    assert held.startswith("On texts that had no part in the choice, accuracy is 90.0% (")
+    assert against.startswith("Choosing so, against HIS alone: +5.0 points (95 % interval ")
+    assert against.endswith("5 texts won and 0 lost.")
+    assert near == "Over 40% of alpha, accuracy is within one point of the best."
+    assert tested.startswith("If HIS alone were as good as the mask of alpha 0.41, chance would set them as far apart ")
+    label_free = alpha_words.recommendation_words(hp.recommend(found, by="agreement"))
+    assert label_free[1] == "The labels, which had no part in it, give this choice an accuracy of 70.0%."
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        (0.0004, "less than once in 1,000 times"),
+        (0.034, "34 times in 1,000"),
+        (0.26, "26% of the time"),
+        (1.0, "nearly every time"),
+    ],
+)
+def test_chance_in_words(p, words):
+    assert alpha_words._chance(p) == words
+
+
+def test_a_search_in_words():
+    rounds = (Round(np.arange(8), 10, np.ones(8), 4), Round(np.arange(4), 20, np.ones(4), 1))
+    search = Halving("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
+    said = "The quick search found alpha 0.30 for 75% of the work of the full search: masks 8 on 10 texts, 4 on 20 texts."
+    assert alpha_words.halving_words(search) == said
+    assert alpha_words.halving_words(search, 0.0) == f"{said} It is as good as the full search's choice."
+    assert alpha_words.halving_words(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
+
+
+def test_the_surface_is_the_step_function_at_every_sparsity(surface):
+    figure = drawn.surface_heatmap(surface)
+    heat, best = figure.data
+    assert heat.type == "heatmap"
+    np.testing.assert_allclose(heat.x, ENDS)  # both paths change at the same alphas
+    np.testing.assert_allclose(heat.z, [[0.8, 0.95, 0.8, 0.8], VALUES])
+    np.testing.assert_allclose(heat.customdata[0][1], [0.2, 0.21])
+    assert list(figure.layout.yaxis.ticktext) == ["12.5%", "50%"]
+    np.testing.assert_allclose(best.x, [0.205, 0.41])
+
+
+def test_paths_that_change_at_other_alphas_share_the_picture(surface):
+    other = pd.DataFrame({"sparsity": 0.9, "low": [0.0, 0.4], "high": [0.4, 1.0], "mask": [0, 1], "accuracy": [0.3, 0.4]})
+    heat = drawn.surface_heatmap(hp.AlphaSurface(pd.concat([surface.frame, other.assign(agreement=0.5)]))).data[0]
+    np.testing.assert_allclose(heat.x, [0, 0.2, 0.21, 0.4, 0.61, 1])
+    np.testing.assert_allclose(heat.z[2], [0.3, 0.3, 0.3, 0.4, 0.4])
+    np.testing.assert_allclose(heat.z[1], [0.6, 0.7, 0.9, 0.9, 0.85])
+
+
+def test_the_surface_in_words(surface):
+    assert drawn.surface_words(surface) == (
+        "Best accuracy by share of heads removed. 12.5%: alpha 0.205 with 95.0% (HIS alone 80.0%); 50%: alpha 0.41 with "
+        "90.0% (HIS alone 85.0%). Alpha makes most difference with 50% removed: 30.0 points between its best and its worst "
+        "mask."
+    )

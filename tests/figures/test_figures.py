@@ -1,0 +1,137 @@
+"""Figures as functions of results: what is drawn where, without a browser."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import headprune_core as hp
+from headprune_core.figures import style as figures_style
+from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.figures.data import length_histogram
+from headprune_core.figures.heatmaps import heatmap_words, score_heatmap
+from headprune_core.figures.orthogonality import orthogonality_scatter
+from headprune_core.figures.style import label, style
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return np.random.default_rng(0).random((3, 5))
+
+
+@pytest.fixture(scope="module")
+def curves():
+    lines = []
+    for sparsity in (0.0, 0.5):
+        for method, seed, accuracy in (("his", None, 0.8), ("random", 0, 0.6), ("random", 1, 0.7)):
+            value = accuracy - sparsity / 10
+            lines.append((method, sparsity, int(15 * sparsity), seed, value, value - 0.1, value + 0.1, 1.0, 0.9, 0.9))
+    shares = ["accuracy", "accuracy_low", "accuracy_high", "loss", "agreement", "correlation"]
+    names = ["method", "sparsity", "heads_pruned", "seed", *shares]
+    return pd.DataFrame(lines, columns=names).astype({"seed": "Int64"})
+
+
+def test_every_cell_of_a_heatmap_can_be_clicked(scores):
+    figure = score_heatmap(scores, "HIS", [""] * scores.size)
+    picture, targets = figure.data
+    np.testing.assert_array_equal(picture.z, scores)
+    assert [tuple(place) for place in targets.customdata] == list(np.ndindex(scores.shape))
+    assert [(y, x) for x, y in zip(targets.x, targets.y, strict=True)] == list(np.ndindex(scores.shape))
+
+
+def test_the_first_layer_is_on_top_and_the_chosen_head_is_framed(scores):
+    figure = score_heatmap(scores, "HIS", [""] * scores.size, selected=(2, 1))
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
+    frame = figure.layout.shapes[-1]
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 1.5, 2.5)
+
+
+def test_a_heatmap_is_told_in_words():
+    values = np.zeros((2, 3))
+    values[1, 2], values[0, 1] = 5.0, -1.0
+    words = heatmap_words(values, "HIS")
+    assert "highest at layer 1, head 2" in words
+    assert "lowest at layer 0, head 1" in words
+
+
+def test_the_scatter_has_a_point_for_every_head(scores):
+    check = hp.orthogonality(scores, scores[:, ::-1])
+    points, line = orthogonality_scatter(scores, scores[:, ::-1], check).data
+    assert len(points.x) == scores.size
+    assert line.name == f"r = {check.pearson:.2f}"
+
+
+def test_constant_scores_have_no_line(scores):
+    flat = np.zeros_like(scores)
+    assert len(orthogonality_scatter(flat, scores, hp.orthogonality(flat, scores)).data) == 1
+
+
+def test_curves_lie_over_the_random_envelope(curves):
+    envelope, mean, his = curves_figure(curves).data
+    assert envelope.fill == "toself"
+    np.testing.assert_allclose(sorted(envelope.y), [0.55, 0.6, 0.65, 0.7])
+    np.testing.assert_allclose(mean.y, [0.65, 0.6])
+    assert his.name == "HIS"
+    np.testing.assert_allclose(his.error_y.array, 0.1)
+
+
+def test_the_regimes_and_the_unpruned_model_are_marked(curves):
+    figure = curves_figure(curves, chance=1 / 3)
+    assert [note.text for note in figure.layout.annotations] == [
+        "redundancy", "transition", "specialisation", "unpruned", "guessing",
+    ]  # fmt: skip
+
+
+def test_curves_are_told_in_words(curves):
+    assert curves_words(curves) == "Accuracy with 50% of the heads removed: HIS 75.0%, random 55.0% to 65.0%."
+
+
+def test_every_criterion_has_a_style_of_its_own():
+    named = [name for name in hp.CRITERIA if name != "random"]
+    styles = [figures_style._STYLE[name] for name in named]
+    assert len(set(styles)) == len(named)
+    assert len({symbol for *_, symbol in styles}) == len(named)
+
+
+def test_hies_at_any_alpha_has_a_style_of_its_own():
+    names = [f"{base}@{alpha / 20:g}" for base in ("hies", "hies_high") for alpha in range(21)]
+    styles = [style(name) for name in [*names, *(name for name in hp.CRITERIA if name != "random")]]
+    assert len(set(styles)) == len(styles)
+    assert len({style(name)[0] for name in names}) == len(names)
+    assert len({style(name)[1:] for name in names[:21]}) == 21
+    for colour, dash, symbol in styles:
+        go.Scatter(line={"color": colour, "dash": dash}, marker={"symbol": f"{symbol}-open"})
+
+
+def test_what_is_no_criterion_is_drawn_and_called_by_its_name():
+    assert style("Mine") == style("hies at home")
+    assert label("Mine") == "Mine"
+    assert label("hies@0.3") == "HIES \N{GREEK SMALL LETTER ALPHA} 0.3"
+
+
+def test_the_end_of_the_models_positions_is_shown_when_it_is_near():
+    assert len(length_histogram([400, 500], 512).layout.shapes) == 1
+    assert len(length_histogram([10, 20], 512).layout.shapes) == 0
+
+
+def test_rows_of_an_encoder_decoder_are_called_by_their_labels(scores):
+    labels = ["encoder 0", "decoder 0", "cross 0"]
+    figure = score_heatmap(scores, "HIS", [""] * scores.size, labels=labels)
+    assert list(figure.layout.yaxis.ticktext) == labels
+    assert list(figure.layout.yaxis.tickvals) == [0, 1, 2]
+    top = np.unravel_index(scores.argmax(), scores.shape)
+    assert f"highest at {labels[top[0]]}, head {top[1]}" in heatmap_words(scores, "HIS", labels)
+
+
+def test_numbered_rows_stay_as_they_are(scores):
+    numbers = ["0", "1", "2"]
+    plain, labelled = (score_heatmap(scores, "HIS", [""] * scores.size, labels=names) for names in (None, numbers))
+    assert plain == labelled
+    assert heatmap_words(scores, "HIS") == heatmap_words(scores, "HIS", numbers)
+
+
+def test_many_layers_fit_a_screen_and_no_click_target_covers_two_cells():
+    values = np.random.default_rng(0).random((30, 9))
+    figure = score_heatmap(values, "HIS", [""] * values.size)
+    assert figure.layout.height < 600
+    assert figure.data[1].marker.size <= (figure.layout.height - 92) / 30

@@ -1,0 +1,164 @@
+"""Figures of a pruned model: what is drawn where, told apart by more than colour, and what their words say."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import headprune_core as hp
+from headprune_core.figures import pruned as drawn
+from headprune_core.figures.heatmaps import score_heatmap
+from headprune_core.figures.per_class import recall_figure, recall_words
+from headprune_core.measure.random_baseline import RandomControl
+from headprune_core.prune.recovery import Recovery
+
+KEPT = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
+PRESENT = KEPT | np.array([[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
+
+
+def latencies(**columns):
+    line = {"sequence_length": 64, "batch_size": 8, "speedup": 1.2, "speedup_low": 1.1, "speedup_high": 1.25}
+    return pd.DataFrame([line | {"flops_ratio": 1.3}, line | {"batch_size": 1, "flops_ratio": 1.4}]).assign(**columns)
+
+
+def test_every_head_is_in_one_state_with_a_symbol_of_its_own():
+    figure = drawn.head_map_figure(KEPT, PRESENT)
+    places = {trace.name: sorted(zip(trace.y, trace.x, strict=True)) for trace in figure.data}
+    assert places == {
+        "kept (5)": [(0, 0), (0, 1), (0, 3), (2, 1), (2, 3)],
+        "without effect, weights stay (1)": [(0, 2)],
+        "removed (6)": [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 2)],
+    }
+    assert len({trace.marker.symbol for trace in figure.data}) == len({trace.marker.color for trace in figure.data}) == 3
+    assert figure.data[1].text == ("layer 0, head 2: without effect, weights stay",)
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # layer 0 on top
+    assert [trace.name for trace in drawn.head_map_figure(KEPT).data] == ["kept (5)", "removed (7)"]
+    assert list(drawn.head_map_figure(KEPT, labels=["a 0", "a 1", "b 0"]).layout.yaxis.ticktext) == ["a 0", "a 1", "b 0"]
+
+
+def test_the_head_map_in_words():
+    assert drawn.head_map_words(KEPT, PRESENT) == (
+        "Of 12 heads 5 are left and 7 removed, of which 1 keeps weights that other heads need; layer 1 loses most "
+        "(4 of 4), layer 0 least (1). No head is left in layer 1."
+    )
+    assert drawn.head_map_words(KEPT[:, :1] | True) == "Of 3 heads 3 are left and 0 removed; every layer loses 0 of 1."
+    assert "No head is left in cross 1" in drawn.head_map_words(KEPT, labels=["cross 0", "cross 1", "cross 2"])
+
+
+def test_masks_of_two_shapes_are_refused():
+    with pytest.raises(hp.HeadPruneError, match=r"shapes \(3, 4\) and \(4, 3\); expected one \(R, H\)"):
+        drawn.head_map_figure(KEPT, KEPT.T)
+
+
+def test_crosses_lie_on_the_removed_heads():
+    figure = drawn.mark_removed(score_heatmap(KEPT.astype(float), "", [""] * 12), KEPT)
+    for trace in figure.data[-2:]:
+        assert sorted(zip(trace.y, trace.x, strict=True)) == [tuple(place) for place in np.argwhere(~KEPT)]
+
+
+def test_every_random_mask_is_drawn_apart_at_its_value():
+    control = RandomControl("accuracy", 0.7, np.array([0.5, 0.6, 0.5, 0.65, 0.5]))
+    random, mean, mine = drawn.control_figure(control).data
+    np.testing.assert_array_equal(random.x, control.random)
+    assert len(set(zip(random.x, random.y, strict=True))) == 5  # equal ones are stacked, not hidden
+    assert mean.x == (pytest.approx(0.55),)
+    assert mine.x == (0.7,)
+    assert len({trace.marker.symbol for trace in (random, mean, mine)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "random", "words"),
+    [
+        (0.7, [0.5, 0.6], "lies at 70.0%, above all 2."),
+        (0.55, [0.5, 0.6], "lies at 55.0%, above 1 of 2."),
+        (0.5, [0.5, 0.5], "lies at 50.0%, above none."),
+        (0.6, [0.5], "of 1 random mask that remove as many heads: 50.0% to 50.0%"),
+    ],
+)
+def test_the_control_in_words(value, random, words):
+    assert words in drawn.control_words(RandomControl("agreement", value, np.array(random)))
+
+
+def recovery(loss, planned=None, objective="labels"):
+    loss = np.asarray(loss, float)
+    return Recovery(len(loss), planned or len(loss), 64, 8, objective, 1e-4, 3.0, loss)
+
+
+def test_the_loss_of_every_update_and_its_running_mean():
+    loss = np.random.default_rng(0).random(60)
+    points, line = drawn.recovery_figure(recovery(loss)).data
+    np.testing.assert_array_equal(points.y, loss)
+    assert list(points.x[[0, -1]]) == [1, 60]
+    np.testing.assert_allclose(line.y, [loss[i - 2 : i + 1].mean() for i in range(2, 60)])
+    assert line.x[0] == 3
+    assert line.name == "mean of 3 updates"
+
+
+def test_a_fine_tune_in_words():
+    assert drawn.recovery_words(recovery(np.linspace(2, 1, 20))) == (
+        "Loss against the labels over 20 updates: it falls from 1.974 in the first tenth of them to 1.026 in the last."
+    )
+    words = drawn.recovery_words(recovery([1.0, 1.5], planned=9, objective="teacher"))
+    assert words.startswith(
+        "Loss against the unpruned model's answers over 2 of 9 planned updates: it does not fall: from 1.0"
+    )
+    assert drawn.recovery_words(recovery([])) == "No update was made."
+    assert len(drawn.recovery_figure(recovery([])).data) == 1
+
+
+def test_the_speed_up_beside_the_arithmetic():
+    promised, measured = drawn.latency_figure(latencies()).data
+    assert list(promised.x) == [1.3, 1.4]
+    assert list(measured.x) == [1.2, 1.2]
+    assert list(measured.y) == ["batch 8, 64 tokens", "batch 1, 64 tokens"]
+    assert measured.error_x.array[0] == pytest.approx(0.05)
+    assert measured.error_x.arrayminus[0] == pytest.approx(0.1)
+    assert promised.marker.symbol != measured.marker.symbol
+    words = drawn.latency_figure_words(latencies())
+    assert "1.20 (1.10 to 1.25; by arithmetic 1.40) with batches of 1 and 64 tokens" in words
+
+
+@pytest.mark.parametrize("work", [drawn.latency_figure, drawn.latency_figure_words])
+def test_latencies_of_one_model_alone_are_refused(work):
+    with pytest.raises(hp.HeadPruneError, match=r"hold no speed-up; expected those of measure_latency\(pruned, compare"):
+        work(latencies().drop(columns="speedup"))
+
+
+BEFORE, AFTER = np.array([0.8, 0.6, np.nan, 0.5]), np.array([0.7, 0.65, np.nan, 0.2])
+
+
+def test_classes_before_and_after():
+    figure = recall_figure(BEFORE, AFTER, list("abcd"))
+    before, after = figure.data[-2:]
+    assert list(before.y) == list(after.y) == ["a", "b", "d"]
+    np.testing.assert_array_equal(before.x, [0.8, 0.6, 0.5])
+    np.testing.assert_array_equal(after.x, [0.7, 0.65, 0.2])
+    assert before.marker.symbol != after.marker.symbol
+    assert recall_words(BEFORE, AFTER, list("abcd")) == (
+        "Share answered right by class, before to after: a 80.0% to 70.0%, b 60.0% to 65.0%, d 50.0% to 20.0%. The worst "
+        "loss is that of d, 30.0 points."
+    )
+    assert recall_words(AFTER[:2], AFTER[:2], list("ab")).endswith("No class loses.")
+    assert recall_words(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has a text."
+    many = recall_words(np.full(9, 0.5), np.r_[np.full(6, 0.5), 0.4, 0.6, 0.1], [f"c{i}" for i in range(9)])
+    assert "to after: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The worst loss is that of c8, 40.0" in many
+
+
+def test_recall_of_other_classes_is_refused():
+    with pytest.raises(hp.HeadPruneError, match=r"recall has shapes \(4,\) and \(4,\); expected \(2,\), one a class"):
+        recall_figure(BEFORE, AFTER, ["a", "b"])
+
+
+def test_backgrounds_are_left_clear():
+    control = RandomControl("accuracy", 0.7, np.array([0.5]))
+    figures = (
+        drawn.head_map_figure(KEPT),
+        drawn.control_figure(control),
+        drawn.recovery_figure(recovery([1.0])),
+        drawn.latency_figure(latencies()),
+        recall_figure(BEFORE, AFTER, list("abcd")),
+    )
+    for figure in figures:
+        assert isinstance(figure, go.Figure)
+        assert figure.layout.paper_bgcolor is None
+        assert figure.layout.plot_bgcolor is None

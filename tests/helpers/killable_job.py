@@ -1,0 +1,53 @@
+"""Work that takes long enough to be killed in the middle: python tests/long_work.py KIND FOLDER OUT PAUSE
+
+KIND is "curves" or "greedy", FOLDER the store's, OUT where the result and the number of runs of the model are pickled, PAUSE
+seconds before each run of the model, so that it is slow on any machine.
+"""
+
+import pickle
+import sys
+import time
+
+import numpy as np
+from helpers.tiny_models import SMALL, random_examples, randomized
+from transformers import BertConfig, BertForSequenceClassification
+
+import headprune_core as hp
+
+
+def work(kind, store):
+    """The frame of a curve (40 masks, 40 texts), or (order, scores, accuracy) of 8 greedy steps."""
+    size = SMALL | {"hidden_size": 64, "num_hidden_layers": 4}
+    model = hp.PrunableModel(randomized(lambda: BertForSequenceClassification(BertConfig(**size, num_labels=3))))
+    if kind == "curves":
+        return hp.sparsity_curves(
+            model,
+            random_examples(count=40, longest=40, seed=1),
+            hp.HeadScores(model.grid, {}),
+            methods=["random"],
+            sparsities=np.linspace(0, 0.9, 8),
+            seeds=5,
+            batch_size=8,
+            store=store,
+        )
+    evaluation = random_examples(count=16, seed=2)
+    found = hp.greedy_gnorm(model, random_examples(count=16), evaluation=evaluation, steps=8, batch_size=4, store=store)
+    return found.order, found.scores, found.accuracy
+
+
+def main(kind, folder, out, pause):
+    runs, logits = [], hp.PrunableModel.logits
+
+    def slowly(self, *arguments, **options):
+        runs.append(1)
+        time.sleep(float(pause))
+        return logits(self, *arguments, **options)
+
+    hp.PrunableModel.logits = slowly
+    result = work(kind, hp.Store(folder))
+    with open(out, "wb") as file:
+        pickle.dump((result, len(runs)), file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

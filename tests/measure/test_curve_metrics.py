@@ -1,0 +1,221 @@
+"""The shape of curves in numbers, against curves worked out by hand, SciPy, and steps whose fall is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import trapezoid
+from scipy.interpolate import interp1d
+
+from headprune_core.measure.curve_metrics import SUMMARY, knee, method_curve, regime_of, sharp_drop, summary, unpruned
+from headprune_core.measure.curve_verdicts import inflection
+from headprune_core.measure.curves import REGIMES, wilson
+
+STEPS = [0.0, 0.1, 0.3, 0.5, 0.9]
+
+
+def curves(steps=STEPS, heads=None, **methods):
+    """Only the oldest columns, lines in no order; lists of lists are random orders. heads: how many there are."""
+    lines = []
+    for method, values in methods.items():
+        many = values if isinstance(values[0], list) else [values]
+        for seed, shares in enumerate(many):
+            for sparsity, share in zip(steps, shares, strict=True):
+                lines.append((method, sparsity, seed if method == "random" else None, share, share / 2, share**2))
+    frame = pd.DataFrame(lines, columns=["method", "sparsity", "seed", "accuracy", "agreement", "correlation"])
+    if heads:
+        frame["heads_pruned"] = (heads * frame.sparsity).round().astype(int)
+    return frame.sample(frac=1, random_state=1)
+
+
+def test_a_summary_by_hand():
+    frame = curves(
+        his=[0.9, 0.9, 0.885, 0.86, 0.3], ae=[0.9, 0.8, 0.89, 0.6, 0.1], random=[[0.9] * 5, [0.9, 0.7, 0.7, 0.5, 0.3]]
+    )
+    found = summary(frame).set_index("method")
+    assert list(summary(frame).columns) == SUMMARY
+    assert SUMMARY[-7:] == ["within_1", "within_2", "within_5", "knee", "at_10", "at_30", "at_50"]
+    his = found.loc["his"]
+    assert his.area == pytest.approx((0.1 * 0.9 + 0.2 * 0.8925 + 0.2 * 0.8725 + 0.4 * 0.58) / 0.9)
+    assert his[["within_1", "within_2", "within_5"]].tolist() == [0.1, 0.3, 0.5]
+    assert his.agreement == pytest.approx((0.9 + 0.885 + 0.86 + 0.3) / 8)
+    assert his.stability == pytest.approx((0.9**2 + 0.885**2 + 0.86**2 + 0.3**2) / 4)
+    assert (his.stability_ratio, his.knee) == (1.0, 0.5)
+    ae = found.loc["ae"]  # it comes back after a loss at 10 %, which does not count
+    assert ae[["within_1", "within_2", "within_5"]].tolist() == [0.0, 0.0, 0.0]
+    assert ae.stability_ratio == pytest.approx((0.8**2 + 0.89**2 + 0.6**2 + 0.1**2) / (4 * his.stability))
+    random = found.loc["random"]
+    assert random[["at_10", "at_30", "at_50"]].tolist() == pytest.approx([0.8, 0.8, 0.7])
+    assert random.area == pytest.approx((0.1 * 0.85 + 0.2 * 0.8 + 0.2 * 0.75 + 0.4 * 0.65) / 0.9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_areas_and_values_between_are_scipys(seed):
+    generator = np.random.default_rng(seed)
+    steps, values = np.sort(generator.choice(99, 7, replace=False)) / 100, generator.random(7)
+    found = summary(curves(steps=steps, his=values.tolist())).iloc[0]
+    assert found.area == pytest.approx(trapezoid(values, steps) / (steps[-1] - steps[0]))
+    expected = interp1d(steps, values, bounds_error=False)([0.1, 0.3, 0.5])
+    np.testing.assert_allclose(found[["at_10", "at_30", "at_50"]].astype(float), expected)
+
+
+def test_points_are_not_lost_to_rounding():
+    found = summary(curves(his=[0.9, 0.89, 0.88, 0.85, 0.849])).iloc[0]
+    assert found[["within_1", "within_2", "within_5"]].tolist() == [0.1, 0.3, 0.5]
+
+
+def test_one_sparsity_has_no_area_and_no_knee():
+    found = summary(curves(steps=[0.3], his=[0.8], random=[[0.7], [0.6]])).set_index("method")
+    assert found.at_30.to_dict() == pytest.approx({"his": 0.8, "random": 0.65})
+    assert found[["area", "knee", "within_5", "at_10", "at_50"]].isna().all(axis=None)
+    assert sharp_drop(curves(steps=[0.3], his=[0.8]), "his") is None
+
+
+def test_a_constant_curve_goes_all_the_way():
+    found = summary(curves(his=[1.0] * 5)).iloc[0]
+    assert found.tolist()[1:] == pytest.approx([1.0, 1.0, 0.5, 1.0, 0.9, 0.9, 0.9, np.nan, 1.0, 1.0, 1.0], nan_ok=True)
+    assert sharp_drop(curves(his=[1.0] * 5), "his") is None
+
+
+def test_without_labels_it_is_agreement_and_the_whole_model_agrees_with_itself():
+    frame = curves(steps=[0.1, 0.3], his=[0.9, 0.5]).assign(accuracy=np.nan)
+    frame["agreement"] *= 2
+    assert unpruned(frame) == 1.0
+    found = summary(frame).iloc[0]
+    assert (found.area, found.within_5) == (pytest.approx(0.7), 0.0)
+    assert np.isnan(unpruned(curves(steps=[0.1], his=[0.9])))
+
+
+def test_without_his_there_is_no_ratio_and_without_measures_there_is_nothing():
+    assert np.isnan(summary(curves(ae=[0.9] * 5)).stability_ratio[0])
+    nothing = summary(curves(his=[np.nan] * 5)).iloc[0]
+    assert nothing.drop("method").isna().all()
+    assert np.isnan(summary(curves(his=[0.9] * 5).drop(columns=["correlation", "agreement"])).stability[0])
+
+
+def test_the_whole_model_is_where_no_head_is_gone():
+    frame = curves(steps=[0.001, 0.5], heads=72, his=[0.9, 0.5])
+    assert unpruned(frame) == 0.9
+
+
+def test_kneedles_own_knee():
+    # Satopää et al. (2011), Figure 2: ten points of -1 / (x + 0.1) + 5 have their knee at 0.22; mirrored, as curves fall
+    x = np.linspace(0.0, 1.0, 10)
+    frame = curves(steps=1 - x, his=(-1 / (x + 0.1) + 5).tolist())
+    assert round(1 - knee(method_curve(frame, "his")), 2) == 0.22
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.9, 0.9, 0.9, 0.3, 0.3], 0.3),
+        ([0.9, 0.9, 0.9, 0.9, 0.3], 0.5),
+        ([0.9, 0.3, 0.3, 0.3, 0.3], None),  # below the straight line all along
+        ([0.9, 0.8, 0.6, 0.4, 0.0], None),  # the straight line itself
+        ([0.5, 0.9, 0.9, 0.9, 0.9], None),  # no fall
+        ([0.9, 0.9, 0.9, 0.9, 0.9], None),
+    ],
+)
+def test_knees_by_hand(values, expected):
+    found = knee(method_curve(curves(his=values), "his"))
+    assert np.isnan(found) if expected is None else found == expected
+
+
+def test_a_fall_within_the_noise_has_no_knee():
+    frame = curves(his=[0.9, 0.9, 0.89, 0.88, 0.85])
+    for trials, clear in ((50, False), (5000, True)):
+        low, high = wilson(frame.accuracy * trials, trials)
+        found = knee(method_curve(frame.assign(accuracy_low=low, accuracy_high=high), "his"))
+        assert np.isfinite(found) == clear
+
+
+def test_intervals_of_agreement_come_from_the_number_of_answers():
+    frame = curves(his=[0.9, 0.8, 0.7, 0.6, 0.5]).assign(accuracy=np.nan)
+    assert method_curve(frame, "his").low.isna().all()
+    for column in ("trials", "examples"):
+        found = method_curve(frame.assign(**{column: 40}), "his")
+        np.testing.assert_allclose((found.low, found.high), wilson(40 * found.value, 40))
+    assert method_curve(frame.assign(trials=0), "his").low.isna().all()
+
+
+def test_the_sharpest_drop_is_for_each_head():
+    frame = curves(heads=100, his=[0.9, 0.8, 0.75, 0.55, 0.1])
+    drop = sharp_drop(frame, "his")  # 0.010, 0.0025, 0.010 and 0.01125 for each head
+    assert (drop.start, drop.end, drop.heads, drop.regime, drop.clear) == (0.5, 0.9, 40, "collapse", True)
+    assert drop.fall == pytest.approx(0.45)
+    few = sharp_drop(curves(heads=4, steps=[0, 0.1, 0.3, 0.6, 1], his=[0.9, 0.9, 0.8, 0.6, 0.5]), "his")
+    assert (few.start, few.end, few.heads) == (0.3, 0.6, 1)  # 0 and 10 % are the same heads
+    bare = sharp_drop(curves(his=[0.9, 0.7, 0.65, 0.6, 0.5]), "his")
+    assert (bare.start, bare.end, bare.heads, bare.regime) == (0.0, 0.1, None, "redundancy")
+    assert sharp_drop(frame, "magic") is None
+
+
+@pytest.mark.parametrize(("trials", "clear"), [(40, False), (4000, True)])
+def test_whether_a_drop_may_be_chance(trials, clear):
+    frame = curves(his=[0.9, 0.9, 0.8, 0.8, 0.8])
+    low, high = wilson(frame.accuracy * trials, trials)
+    assert sharp_drop(frame.assign(accuracy_low=low, accuracy_high=high), "his").clear == clear
+
+
+def test_every_sparsity_has_a_regime():
+    assert [regime_of(at) for at in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.51, 1.0)] == [
+        "redundancy", "redundancy", "transition", "transition", "specialisation", "specialisation", "collapse", "collapse",
+    ]  # fmt: skip
+    assert regime_of(0.1 + 0.2) == REGIMES[1][2]
+
+
+FLAT, FALL, TAIL = [0.9] * 11, np.linspace(0.9, 0.33, 11)[1:].tolist(), np.linspace(0.33, 0.3, 50).tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (FLAT + FALL, 10),
+        (FLAT + FALL + TAIL, 10),  # what comes after the fall does not move it
+        (FLAT + FALL[:3], 10),  # nor what has not come yet
+        ([0.9] * 10 + [0.5] * 10, 9),  # a sudden change
+        ([0.9] * 10 + [0.5], 9),
+        ([0.9, 0.9, 0.5], 1),
+        (np.r_[np.linspace(0.9, 0.65, 51), np.linspace(0.65, 0.35, 7)[1:]], 50),  # a slow fall before
+        (np.r_[np.linspace(0.7, 0.9, 21), np.linspace(0.9, 0.3, 13)[1:]], 20),  # better at first
+        ([0.9] * 5 + [0.3] + [0.9] * 10 + [0.3] * 5, 15),  # a dip that does not last
+        ([0.9] * 20, None),
+        (np.linspace(0.9, 0.3, 20), None),  # falls all along
+        ([0.9, 0.4, 0.4, 0.4, 0.4], None),
+        (np.linspace(0.3, 0.9, 20), None),
+        ([0.9] * 5 + [0.3] + [0.9] * 10, None),
+        ([0.9, 0.5], None),
+        ([], None),
+        ([np.nan] * 9, None),
+    ],
+)
+def test_inflections_by_hand(values, expected):
+    assert inflection(values) == expected
+    assert inflection(values, trials=1000) == expected
+
+
+def test_a_fall_that_so_few_answers_cannot_show_is_none():
+    values = [0.9] * 10 + [0.8, 0.7]
+    assert inflection(values, trials=200) == 9
+    assert inflection(values, trials=20) is None
+
+
+@pytest.mark.parametrize("trials", [120, 960])
+def test_a_known_inflection_is_found_again_in_the_noise_and_none_where_there_is_none(trials):
+    generator = np.random.default_rng(0)
+    truth = np.r_[np.linspace(0.9, 0.8, 41), np.linspace(0.8, 0.4, 21)[1:], np.linspace(0.4, 0.33, 40)]
+    found = [inflection(generator.binomial(trials, truth) / trials, trials) for _ in range(60)]
+    assert np.abs(np.array(found, float) - 40).max() <= {120: 8, 960: 3}[trials]
+    level = np.full(72, 0.88)
+    assert [inflection(generator.binomial(trials, level) / trials, trials) for _ in range(60)] == [None] * 60
+
+
+def test_the_break_is_the_one_that_a_search_over_all_pairs_of_lines_finds():
+    generator = np.random.default_rng(5)
+    values = np.r_[np.full(12, 0.9), np.linspace(0.9, 0.5, 9)[1:]] + generator.normal(0, 0.01, 20)
+    end = 1 + int(np.flatnonzero(values >= values[0] - np.ptp(np.r_[values[0], values.min()]) / 2)[-1]) + 1
+    errors = []
+    for at in range(1, end - 1):
+        basis = np.array([[1.0, min(n, at), max(n - at, 0)] for n in range(end)])  # level, steps before, steps after
+        weights = np.linalg.solve(basis.T @ basis, basis.T @ values[:end])
+        errors.append((np.square(basis @ weights - values[:end]).sum(), at))
+    assert inflection(values) == min(errors)[1]

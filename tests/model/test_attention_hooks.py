@@ -1,0 +1,189 @@
+"""The probe: one shared model, many callers, nothing left behind."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from helpers.reference import plain_logits
+from helpers.tiny_models import FAMILIES, SMALL, columns, examples_for, random_examples, tiny
+from transformers import BertConfig, BertForMaskedLM
+
+import headprune_core as hp
+from headprune_core.data.encoding import encode
+from headprune_core.model.attention_hooks import Probe, probing
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return hp.PrunableModel(tiny("bert"))
+
+
+def answer(model, family="bert"):
+    examples = examples_for(family, count=3).select([2])
+    (batch,) = encode(model, examples).batches(1, model.device)
+    with torch.no_grad():
+        return model.logits(batch.inputs)
+
+
+def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switching):
+    texts = [random_examples(count=6 + number, seed=number) for number in range(8)]
+
+    def task(number):
+        generator, examples = np.random.default_rng(number), texts[number]
+        reduction = ("example", "token")[number % 2]
+        scores = hp.score_heads(shared, examples, batch_size=1 + number, his_reduction=reduction)
+        masks = generator.random((3, *shared.grid.shape)) < 0.6
+        logits = hp.evaluate_masks(shared, examples, masks, batch_size=2 + number).logits
+        return [*scores.per_example.values(), logits]
+
+    alone = [task(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = [result for _ in range(3) for result in pool.map(task, range(8))]
+    for number, results in enumerate(together):
+        for result, expected in zip(results, alone[number % 8], strict=True):
+            np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_probe_logits_are_the_librarys_own(family):
+    model, examples = tiny(family), examples_for(family)
+    expected = plain_logits(model, examples)
+    wrapped = hp.PrunableModel(model)
+    for batch in encode(wrapped, examples).batches(4, wrapped.device):
+        with torch.no_grad():
+            logits = wrapped.logits(batch.inputs)
+        read = batch.real if batch.decoder_real is None else batch.decoder_real
+        for n, i in enumerate(batch.index):
+            found = logits[n] if wrapped.task == "classification" else logits[n][read[n]]
+            np.testing.assert_allclose(found, expected[i], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gate_scales_what_the_output_projection_reads(family):
+    model = tiny(family)
+    scaled, factors = copy.deepcopy(model), torch.rand(len(FAMILIES[family].projections(model)), 4) * 2
+    with torch.no_grad():
+        for (*_, out), factor in zip(FAMILIES[family].projections(scaled), factors, strict=True):
+            weight = columns(out)
+            weight *= factor.repeat_interleave(weight.shape[1] // 4)
+    wrapped = hp.PrunableModel(model)
+    before = answer(wrapped, family)
+    with probing(Probe(gates={r.module: f[:, None] for r, f in zip(wrapped.grid.rows, factors, strict=True)})):
+        gated = answer(wrapped, family)
+    torch.testing.assert_close(gated, answer(hp.PrunableModel(scaled), family), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(gated, before, rtol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_call_tells_what_its_module_was_asked_and_what_it_answered(family):
+    """The output is what the softmax of the call's own fields gives, and what the output projection then reads."""
+    wrapped, calls, read = hp.PrunableModel(tiny(family)), [], []
+    hooks = [
+        out.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        for *_, out in FAMILIES[family].projections(wrapped.model)
+    ]
+    with probing(Probe(on_attention=calls.append)):
+        answer(wrapped, family)
+    for hook in hooks:
+        hook.remove()
+    assert [call.module for call in calls] == [wrapped.grid.rows[row].module for row in wrapped.grid.layers]
+    for call, x in zip(calls, read, strict=True):
+        torch.testing.assert_close(call.output.flatten(2), x, rtol=0, atol=0)
+        torch.testing.assert_close(call.attend(), call.output, rtol=1e-5, atol=1e-5)
+        probabilities, seen = call.probabilities()
+        assert (probabilities[~seen.expand_as(probabilities)] == 0).all()
+        sums = probabilities.sum(-1)
+        assert (sums < 1).all() if family == "gpt-oss" else torch.allclose(sums, torch.ones(()))
+        assert (call.softcap is not None) == (family == "gemma2")
+        assert (call.sinks is not None) == (family == "gpt-oss")
+        assert call.plain == (family not in ("gemma2", "gpt-oss"))
+        start = call.probabilities(2, 4)
+        torch.testing.assert_close(start[0], probabilities[:, :, 2:4])
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_the_trial_run_leaves_no_hook_but_on_q_k_and_v(family):
+    wrapped = hp.PrunableModel(tiny(family))
+    hooked = {module for module in wrapped.model.modules() if module._forward_hooks}
+    assert hooked == {part for row in FAMILIES[family].projections(wrapped.model) for part in row[:3]}
+
+
+def test_a_refused_model_keeps_no_hook():
+    model = BertForMaskedLM(BertConfig(**SMALL))
+    with pytest.raises(hp.HeadPruneError):
+        hp.PrunableModel(model)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_another_thread_does_not_see_the_probe(shared):
+    gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
+    with ThreadPoolExecutor(1) as pool, probing(Probe(gates=gates)):
+        here, there = answer(shared), pool.submit(answer, shared).result()
+    assert torch.equal(there, answer(shared))
+    assert not torch.allclose(here, there)
+
+
+def test_an_inner_probe_gives_way_to_the_outer_one(shared):
+    outer, inner = [], []
+    with probing(Probe(on_attention=outer.append)):
+        with probing(Probe(on_attention=inner.append)):
+            answer(shared)
+        answer(shared)
+    assert (len(outer), len(inner)) == (3, 3)
+
+
+def test_an_error_leaves_nothing_behind(shared):
+    def fail(_call):
+        raise ZeroDivisionError
+
+    before, seen = answer(shared), []
+    gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
+    with pytest.raises(ZeroDivisionError), probing(Probe(gates=gates, on_attention=fail)):
+        answer(shared)
+    assert torch.equal(answer(shared), before)
+    with probing(Probe(on_attention=seen.append)):
+        answer(shared)
+    assert len(seen) == 3
+
+
+def test_wrapping_twice_shows_each_projection_once():
+    model, seen = tiny("bert"), []
+    hp.PrunableModel(model)
+    twice = hp.PrunableModel(model)
+    with probing(Probe(on_projection=lambda projection, x, y: seen.append(projection) or y)):
+        answer(twice)
+    assert len(seen) == len(set(seen)) == 3 * 3
+
+
+def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
+    values = {row.v.module for row in shared.grid.rows}
+    nothing = Probe(on_projection=lambda projection, x, y: y * 0 if projection in values else y)
+    gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
+    with probing(nothing):
+        without_values = answer(shared)
+    with probing(Probe(gates=gates)):
+        without_heads = answer(shared)
+    torch.testing.assert_close(without_values, without_heads)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_call_says_which_keys_a_query_may_see(family):
+    """All of the keys, or those up to itself, and in a window no further back than it reaches; none after."""
+    wrapped, calls = hp.PrunableModel(tiny(family)), []
+    with probing(Probe(on_attention=calls.append)):
+        answer(wrapped, family)
+    for number, (call, layer) in enumerate(zip(calls, wrapped.grid.layers, strict=True)):
+        _, seen = call.probabilities()
+        queries, keys = seen.shape[-2:]
+        distance = torch.arange(queries)[:, None] - torch.arange(keys)
+        expected = torch.ones(queries, keys, dtype=torch.bool)
+        kind = wrapped.grid.rows[layer].kind
+        if kind == "decoder" or wrapped.task == "language" or family in ("llama-classifier", "gpt2-classifier"):
+            expected &= distance >= 0
+        types = getattr(wrapped.model.config, "layer_types", None) or [None] * len(calls)
+        if family == "mistral" or types[number] == "sliding_attention":
+            expected &= distance.abs() < (5 if family == "modernbert" else 6)
+        assert torch.equal(seen[0, 0], expected)
+        assert torch.equal(seen.expand(1, 4, -1, -1)[0, 3], expected)

@@ -1,0 +1,309 @@
+"""Where the heads are, for every family; and which models are refused, with what words."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+import transformers as t
+from helpers.tiny_models import BART, FAMILIES, GROUPED, SMALL, T5, columns, tiny
+
+import headprune_core as hp
+
+MASKED = {**SMALL, "num_hidden_layers": 1}
+GROUPS = ("llama", "llama-classifier", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3", "gpt-oss")
+TWO_STREAMS = ("t5", "t5-classifier", "mt5", "bart", "bart-classifier")
+WIDE = ("qwen3", "gemma2", "gemma3", "gpt-oss", "t5", "t5-classifier", "mt5")  # heads of 12, whatever the hidden size
+FUSED = ("modernbert", "phi3", "gpt-neox", "gpt2", "gpt2-classifier")
+# Whose own code looks at numbers, so that nothing can be tried out without them.
+NEEDS_NUMBERS = ("gpt2", "gpt2-classifier", "gpt-oss", "t5-classifier", "bart", "bart-classifier")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def wrapped(family):
+    return hp.PrunableModel(tiny(family))
+
+
+def weights_of_heads(model, family):
+    """Numbers in all q, k and v projections, biases included, and in the output projections without theirs."""
+    projections = FAMILIES[family].projections(model)
+    inward = {part for row in projections for part in row[:3]}
+    return sum(p.numel() for part in inward for p in part.parameters()) + sum(out.weight.numel() for *_, out in projections)
+
+
+def test_grid_of_every_family(family, wrapped):
+    grid = wrapped.grid
+    rows = 1 if family == "albert" else 6 if family in TWO_STREAMS else 3
+    assert grid.shape == (rows, 4)
+    assert grid.layers == ((0, 0, 0) if family == "albert" else tuple(range(rows)))
+    for row, (q, k, v, out) in zip(grid.rows, FAMILIES[family].projections(wrapped.model), strict=True):
+        assert (row.q.module, row.k.module, row.v.module, row.out.module) == (q, k, v, out)
+        assert wrapped.model.get_submodule(row.name) is row.module
+        assert row.head_size == (12 if family in WIDE else 8)
+
+
+def test_heads_have_the_very_blocks_of_the_weights_that_are_theirs(family, wrapped):
+    """Against the layouts that tests/tiny.py writes down by family; no two rows of random weights are equal."""
+    groups = 2 if family in GROUPS else 4
+    for row, modules in zip(wrapped.grid.rows, FAMILIES[family].projections(wrapped.model), strict=True):
+        for part, (name, module) in enumerate(zip("qkv", modules[:3], strict=True)):
+            expected = FAMILIES[family].blocks(module.weight, part, 4, groups)
+            found = getattr(row, name).blocks(outputs=True)
+            assert len(expected.flatten(0, 1).unique(dim=0)) == len(expected.flatten(0, 1))
+            assert len(found) == len(expected)
+            for block, values in zip(found, expected, strict=True):
+                assert torch.equal(block.T if "gpt2" in family else block, values)
+        expected = columns(modules[3]).unflatten(1, (4, -1)).unbind(1)
+        for block, values in zip(row.out.blocks(outputs=False), expected, strict=True):
+            assert torch.equal(block.T if "gpt2" in family else block, values)
+
+
+def test_no_two_heads_have_a_feature_in_common(family, wrapped):
+    for row in wrapped.grid.rows:
+        taken = [(p.module, f) for p in (row.q, row.k, row.v) for f in p.features.ravel()]
+        assert len(set(taken)) == len(taken)
+        assert sorted(row.out.features.ravel()) == list(range(4 * row.head_size))
+
+
+def test_task_of_every_family(family, wrapped):
+    name = type(wrapped.model).__name__
+    expected = "classification" if name.endswith("Classification") else "language"
+    assert wrapped.task == ("translation" if family in ("t5", "mt5", "bart") else expected)
+    assert wrapped.reads_images == (family in ("vit", "deit"))
+
+
+def test_rows_say_what_they_attend_to(family, wrapped):
+    if family in TWO_STREAMS:
+        kinds = ["encoder", "encoder", "decoder", "cross", "decoder", "cross"]
+        labels = ("encoder 0", "encoder 1", "decoder 0", "cross 0", "decoder 1", "cross 1")
+    else:
+        kinds = ["self"] * len(wrapped.grid.rows)
+        labels = tuple(str(row) for row in range(len(kinds)))
+    assert [row.kind for row in wrapped.grid.rows] == kinds
+    assert wrapped.grid.row_labels == labels
+
+
+def test_row_names_are_module_paths_in_order():
+    names = hp.PrunableModel(tiny("bert")).grid.row_names
+    assert names == tuple(f"bert.encoder.layer.{i}.attention.self" for i in range(3))
+
+
+def test_parameters_per_head_add_up_to_the_weights_that_are_there(family, wrapped):
+    per_head = wrapped.grid.parameters_per_head
+    assert per_head.sum() == weights_of_heads(wrapped.model, family)
+    assert np.ptp(per_head, axis=1).max() == 0
+
+
+def test_which_key_value_head_a_query_head_reads(family, wrapped):
+    expected = [0, 0, 1, 1] if family in GROUPS else [0, 1, 2, 3]
+    assert wrapped.grid.kv_group.tolist() == [expected] * len(wrapped.grid.rows)
+    assert {row.kv_heads for row in wrapped.grid.rows} == {max(expected) + 1}
+
+
+def test_wrapping_again_finds_the_same(family, wrapped):
+    again = hp.PrunableModel(wrapped.model).grid
+    assert (again.row_names, again.layers, again.row_labels) == (
+        wrapped.grid.row_names,
+        wrapped.grid.layers,
+        wrapped.grid.row_labels,
+    )
+    for row, other in zip(again.rows, wrapped.grid.rows, strict=True):
+        assert row.q.module is other.q.module
+        np.testing.assert_array_equal(row.v.features, other.v.features)
+
+
+@pytest.mark.parametrize("groups", [4, 2, 1])
+def test_a_norm_over_all_heads_hides_no_head(groups):
+    """OLMo 2 divides all of q by one norm, so every feature touches every head; the blocks are those side by side."""
+    torch.manual_seed(0)
+    model = hp.PrunableModel(t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED | {"num_key_value_heads": groups})))
+    assert model.task == "language"
+    assert model.grid.shape == (3, 4)
+    for row in model.grid.rows:
+        for part, heads in ((row.q, 4), (row.k, groups), (row.v, groups), (row.out, 4)):
+            np.testing.assert_array_equal(part.features, np.arange(8 * heads).reshape(heads, 8))
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "shape", "parameters"),
+    [  # by hand: 64 rows of q, k and v with their biases, and 64 output columns, of width 768 or 1024
+        (t.BertConfig(), t.BertForSequenceClassification, (12, 12), 64 * (3 * 769 + 768)),
+        (t.RobertaConfig(), t.RobertaForSequenceClassification, (12, 12), 64 * (3 * 769 + 768)),
+        (t.AlbertConfig(hidden_size=768, num_attention_heads=12), t.AlbertForSequenceClassification, (1, 12), 64 * 3075),
+        (
+            t.BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16),
+            t.BertForSequenceClassification,
+            (24, 16),
+            64 * (3 * 1025 + 1024),
+        ),
+    ],
+)
+def test_full_size_models_without_weights(config, kind, shape, parameters):
+    with torch.device("meta"):
+        grid = hp.PrunableModel(kind(config)).grid
+    assert grid.shape == shape
+    assert (grid.parameters_per_head == parameters).all()
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in FUSED + NEEDS_NUMBERS])
+def test_families_with_separate_projections_on_the_meta_device(family):
+    with torch.device("meta"):
+        wrapped = hp.PrunableModel(FAMILIES[family].build())
+    assert wrapped.device.type == "meta"
+    real = hp.PrunableModel(tiny(family))
+    assert (wrapped.grid.row_names, wrapped.grid.row_labels) == (real.grid.row_names, real.grid.row_labels)
+    assert wrapped.task == real.task
+    for row, other in zip(wrapped.grid.rows, real.grid.rows, strict=True):
+        for part in ("q", "k", "v", "out"):
+            np.testing.assert_array_equal(getattr(row, part).features, getattr(other, part).features)
+
+
+@pytest.mark.parametrize("family", [name for name in FUSED if name not in NEEDS_NUMBERS])
+def test_a_fused_layout_shows_only_with_weights(family):
+    with torch.device("meta"):
+        model = FAMILIES[family].build()
+    with pytest.raises(hp.HeadPruneError, match="whose layout shows only with weights; load them") as refusal:
+        hp.PrunableModel(model)
+    assert type(model).__name__ in str(refusal.value)
+
+
+@pytest.mark.parametrize("family", NEEDS_NUMBERS)
+def test_what_cannot_be_tried_without_numbers_is_refused_by_name(family):
+    with torch.device("meta"):
+        model = FAMILIES[family].build()
+    with pytest.raises(hp.HeadPruneError, match=f"{type(model).__name__} does not run"):
+        hp.PrunableModel(model)
+
+
+def encoder_decoder(kind, **more):
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    return kind(d_model=32, encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=90, **layers, **special, **more)
+
+
+def latent_attention():
+    sizes = {"kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "qk_nope_head_dim": 8}
+    experts = {"moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+    small = GROUPED | {"num_key_value_heads": 4, "num_hidden_layers": 1}
+    return t.DeepseekV3ForCausalLM(t.DeepseekV3Config(**small, **sizes, **experts, first_k_dense_replace=1))
+
+
+REFUSED = {
+    "own attention, DeBERTa": (lambda: t.DebertaV2ForSequenceClassification(t.DebertaV2Config(**MASKED)), "its own way"),
+    "own attention, MPNet": (lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**MASKED)), "its own way"),
+    "own attention, GPT-Neo": (
+        lambda: t.GPTNeoForCausalLM(
+            t.GPTNeoConfig(
+                hidden_size=32,
+                num_layers=1,
+                num_heads=4,
+                vocab_size=90,
+                attention_types=[[["global"], 1]],
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        ),
+        "its own way",
+    ),
+    "own attention, Falcon": (
+        lambda: t.FalconForCausalLM(
+            t.FalconConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, vocab_size=90)
+        ),
+        "its own way",
+    ),
+    "latent attention, DeepSeek": (
+        latent_attention,
+        r"model\.layers\.0\.self_attn makes its k from 2 linear layers; expected one linear layer for each of q, k and v",
+    ),
+    "no attention, Mamba": (
+        lambda: t.MambaForCausalLM(t.MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=90, state_size=4)),
+        "ran without calling its attention",
+    ),
+    "sound": (lambda: t.WhisperForConditionalGeneration(encoder_decoder(t.WhisperConfig)), "reads input_features, not text"),
+    "token classification": (lambda: t.BertForTokenClassification(t.BertConfig(**MASKED)), r"shape \(1, 6, 2\)"),
+    "regression": (
+        lambda: t.BertForSequenceClassification(t.BertConfig(**MASKED | {"num_labels": 1})),
+        "expected \\(1, two or more classes\\)",
+    ),
+    "no logits": (lambda: t.BertModel(t.BertConfig(**MASKED)), "gives no logits"),
+    "no logits, encoder-decoder": (lambda: t.BartModel(t.BartConfig(**BART)), "gives no logits"),
+    "no logits, encoder of two": (lambda: t.T5EncoderModel(t.T5Config(**T5)), "gives no logits"),
+    "question answering": (lambda: t.BertForQuestionAnswering(t.BertConfig(**MASKED)), "gives no logits"),
+    "masked language model": (lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)), "looks only backwards"),
+    "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "does not run on a text alone"),
+}
+
+
+@pytest.mark.parametrize(("build", "words"), REFUSED.values(), ids=REFUSED)
+def test_models_that_cannot_be_pruned_are_refused_by_name(build, words):
+    model = build().eval()
+    with pytest.raises(hp.HeadPruneError, match=words) as refusal:
+        hp.PrunableModel(model)
+    assert type(model).__name__ in str(refusal.value)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "bart-classifier", "vit"])
+@pytest.mark.parametrize("strange", ["sharper", "weaker", "centred"])
+def test_attention_that_is_not_softmax_attention_is_refused_by_name(family, strange, monkeypatch):
+    """The trial run holds our logits against those of the model's own attention, here one with a way of its own."""
+    model = tiny(family)
+    module = sys.modules[type(model).__module__]
+    plain = module.eager_attention_forward
+
+    def own(module, query, key, value, mask, **options):
+        if strange == "sharper":
+            query = 2 * query
+        if strange == "centred":
+            value = value - value.mean(2, keepdim=True)
+        out, weights = plain(module, query, key, value, mask, **options)
+        return (0.9 * out if strange == "weaker" else out), weights
+
+    monkeypatch.setattr(module, "eager_attention_forward", own)
+    with pytest.raises(hp.HeadPruneError, match="attention that differs from softmax attention") as refusal:
+        hp.PrunableModel(model)
+    assert type(model).__name__ in str(refusal.value)
+    monkeypatch.undo()
+    assert hp.PrunableModel(tiny(family)).grid.shape[1] == 4
+
+
+@pytest.mark.parametrize(("extra", "words"), [("sinks", "attention sinks of its own kind"), ("indices", "sparse attention")])
+def test_what_attention_is_asked_for_beyond_softmax_is_refused(extra, words, monkeypatch):
+    model = tiny("llama")
+    attention = type(model.model.layers[1].self_attn)
+    forward = attention.forward
+    monkeypatch.setattr(attention, "forward", lambda self, *a, **more: forward(self, *a, **more | {extra: torch.ones(4)}))
+    with pytest.raises(hp.HeadPruneError, match=f"LlamaAttention uses {words}, which HeadPrune cannot score exactly"):
+        hp.PrunableModel(model)
+
+
+@pytest.mark.parametrize("part", ["q", "k", "v"])
+def test_a_head_made_by_two_layers_is_refused(part):
+    class Sum(torch.nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            self.first, self.second = first, second
+
+        def forward(self, x):
+            return self.first(x) + self.second(x)
+
+    model = tiny("llama")
+    attention = model.model.layers[1].self_attn
+    layer = getattr(attention, f"{part}_proj")
+    setattr(attention, f"{part}_proj", Sum(layer, torch.nn.Linear(layer.in_features, layer.out_features, bias=False)))
+    with pytest.raises(
+        hp.HeadPruneError, match=rf"LlamaForCausalLM: model\.layers\.1\.self_attn makes its {part} from 2 linear layers"
+    ):
+        hp.PrunableModel(model)
+
+
+def test_an_output_projection_that_mixes_heads_first_is_refused():
+    model = tiny("llama")
+    projection = model.model.layers[0].self_attn.o_proj
+    model.model.layers[0].self_attn.o_proj = torch.nn.Sequential(torch.nn.LayerNorm(32), projection)
+    with pytest.raises(hp.HeadPruneError, match=r"layers\.0\.self_attn mixes its heads before the output projection"):
+        hp.PrunableModel(model)

@@ -1,0 +1,224 @@
+"""Pruned models by Hub id, with the real client: from a cache offline, and from a server that speaks like the Hub."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from helpers.tiny_models import tiny, tiny_tokenizer
+
+import headprune_core as hp
+from headprune_core.model.head_map import HEAD_MAP
+from headprune_core.model.loading import is_hub_id
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LOAD = """
+import json, sys
+import headprune_core as hp
+
+def found(source, revision):
+    try:
+        model = hp.PrunableModel.from_pretrained(source, revision=revision, device="cpu")
+    except hp.HeadPruneError as error:
+        return str(error)
+    numbers = {"kept": model.grid.kept.tolist(), "parameters": sum(p.numel() for p in model.model.parameters())}
+    return numbers | {"name": model.name, "words": model.tokenizer("w7 w8")["input_ids"]}
+
+print(json.dumps([found(*source) for source in json.loads(sys.argv[1])]))
+"""
+
+
+def mask():
+    kept = np.ones((3, 4), bool)
+    kept[0, :2], kept[1] = False, False
+    return kept
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A pruned model's folder, with what does not belong there: it must stay out of anybody's cache."""
+    place = tmp_path_factory.mktemp("pruned") / "model"
+    hp.prune_heads(hp.PrunableModel(tiny("bert"), tokenizer=tiny_tokenizer()), mask()).save_pretrained(place)
+    (place / "pytorch_model.bin").write_bytes(b"pickle")
+    (place / "modeling.py").write_text("raise SystemExit('run')")
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole") / "model"
+    hp.PrunableModel(tiny("bert"), tokenizer=tiny_tokenizer()).save_pretrained(place)
+    return place
+
+
+def cached(home, source, folder, leave_out=()):
+    """A cache as the Hub's client keeps it: files by their content, and names that point to them."""
+    place = home / "hub" / f"models--{source.replace('/', '--')}"
+    snapshot = place / "snapshots" / COMMIT
+    for part in (snapshot, place / "blobs", place / "refs"):
+        part.mkdir(parents=True)
+    for file in folder.iterdir():
+        if file.name not in leave_out and file.suffix not in (".bin", ".py"):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            (place / "blobs" / digest).write_bytes(file.read_bytes())
+            (snapshot / file.name).symlink_to(f"../../blobs/{digest}")
+    (place / "refs" / "main").write_text(COMMIT)
+    (place / "refs" / "v2").write_text(COMMIT)
+    return snapshot
+
+
+def load(home, *sources, endpoint=None):
+    """What a new process gets for Hub ids (and revisions), with that cache: offline, or from the server at `endpoint`.
+
+    Each a dict of what the model is, or the sentence that says why there is none.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE"))}
+    own = {"HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+    own |= {"HF_HUB_OFFLINE": "1"} if endpoint is None else {"HF_ENDPOINT": endpoint, "NO_PROXY": "*", "no_proxy": "*"}
+    asked = json.dumps([source if isinstance(source, tuple) else (source, None) for source in sources])
+    command = [sys.executable, "-c", LOAD, asked]
+    done = subprocess.run(command, cwd=ROOT, env=kept | own, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(found, source, folder):
+    assert isinstance(found, dict), found
+    assert found["name"] == source
+    assert found["kept"] == mask().tolist()
+    assert found["words"] == [2, 7, 8, 3]
+    here = hp.PrunableModel.from_pretrained(folder, device="cpu")
+    assert found["parameters"] == sum(p.numel() for p in here.model.parameters())
+
+
+def test_models_in_the_cache_come_back_offline_under_their_ids(folder, whole_folder, tmp_path):
+    cached(tmp_path, "user/pruned", folder)
+    cached(tmp_path, "user/whole", whole_folder)
+    cached(tmp_path, "user/part", folder, leave_out=("model.safetensors",))
+    revisions = [("user/pruned", revision) for revision in (None, "v2", COMMIT)]
+    *pruned, whole, other, unknown, part = load(
+        tmp_path, *revisions, "user/whole", "user/other", ("user/pruned", "v3"), "user/part"
+    )
+    for found in pruned:
+        check(found, "user/pruned", folder)
+    assert np.array(whole["kept"]).all()
+    assert whole["name"] == "user/whole"
+    for error, source in ((other, "user/other"), (unknown, "user/pruned")):
+        assert error.startswith(f"the Hub could not be reached to look for {source}; check the network")
+    assert "part" in part
+    assert "safetensors" in part
+    assert "\n" not in part
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The part of the Hub's protocol that a download takes: where a file is, what is in it, and what else there is."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body: bool):
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked.append((self.command, path))
+        for source, folder in self.server.models.items():
+            if path.startswith(f"/{source}/resolve/"):
+                name = path.split("/", 5)[5]
+                file = folder / name
+                if not file.is_file():
+                    return self.say(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, body)
+                content = file.read_bytes()
+                etag = f'"{hashlib.sha256(content).hexdigest()}"'
+                return self.say(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT}, body)
+            if path.startswith(f"/api/models/{source}/tree"):
+                files = [
+                    {
+                        "type": "file",
+                        "path": f.name,
+                        "size": f.stat().st_size,
+                        "oid": hashlib.sha1(f.read_bytes()).hexdigest(),
+                    }
+                    for f in sorted(folder.iterdir())
+                ]
+                return self.say(200, json.dumps(files).encode(), {"Content-Type": "application/json"}, body)
+            if path.startswith(f"/api/models/{source}"):
+                about = {"id": source, "sha": COMMIT, "siblings": [{"rfilename": f.name} for f in folder.iterdir()]}
+                return self.say(200, json.dumps(about).encode(), {"Content-Type": "application/json"}, body)
+        return self.say(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
+
+    def say(self, status: int, content: bytes, headers: dict, body: bool):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving(handler, **known):
+    """A server on this machine, and its address."""
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    vars(hub).update(known, asked=[])
+    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub, f"http://127.0.0.1:{hub.server_port}"
+    finally:
+        hub.shutdown()
+        thread.join()
+        hub.server_close()
+
+
+def test_a_pruned_model_is_downloaded_and_nothing_that_is_code(folder, whole_folder, tmp_path):
+    with serving(Hub, models={"user/pruned": folder, "user/whole": whole_folder}) as (hub, endpoint):
+        pruned, whole, nobody = load(tmp_path, "user/pruned", "user/whole", "user/nobody", endpoint=endpoint)
+        asked = list(hub.asked)
+    check(pruned, "user/pruned", folder)
+    assert np.array(whole["kept"]).all()
+    assert nobody.startswith("the Hub has no model user/nobody that can be read without signing in")
+    assert sum(path.startswith("/user/whole/") and path.endswith(HEAD_MAP) for _, path in asked) == 1
+    snapshot = tmp_path / "hub" / "models--user--pruned" / "snapshots" / COMMIT
+    names = {file.name for file in snapshot.iterdir()}
+    assert {"config.json", HEAD_MAP, "model.safetensors", "tokenizer.json"} <= names
+    assert not names & {"pytorch_model.bin", "modeling.py"}
+    check(*load(tmp_path, "user/pruned"), "user/pruned", folder)  # what was downloaded is there offline
+
+
+class Dead(Hub):
+    """A Hub that notes what is wanted and hangs up."""
+
+    def answer(self, body: bool):
+        self.server.asked.append((self.command, urlsplit(self.path).path))
+        self.close_connection = True
+
+
+def test_a_hub_that_cannot_be_reached_is_waited_for_once(whole_folder, tmp_path):
+    """The ordinary loading would ask again, and wait again, to come to the same answer."""
+    with serving(Dead) as (hub, endpoint):
+        (error,) = load(tmp_path, "user/pruned", endpoint=endpoint)
+        asked = {path for _, path in hub.asked}
+    assert error.startswith("the Hub could not be reached to look for user/pruned; check the network")
+    assert asked == {f"/user/pruned/resolve/main/{HEAD_MAP}"}
+
+
+def test_what_is_a_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "bert").mkdir(parents=True)
+    ids = ("user/model", "gpt2", "a-b/c.d_e")
+    no_ids = ("models/bert", "models", "./user/model", "~/model", "/user/model", "a/b/c", "", "two words", "https://host/a")
+    assert [is_hub_id(source) for source in (*ids, *no_ids)] == [True] * len(ids) + [False] * len(no_ids)

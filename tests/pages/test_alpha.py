@@ -1,0 +1,173 @@
+"""The pages of alpha: what it changes, rules, two pins side by side, and which alpha to take, from form to verdict."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.apptest import finished, opened
+
+import headprune_core as hp
+from pages.parts.alpha_grid import HandEdits
+
+
+def said(elements) -> str:
+    return " ".join(element.value for element in elements)
+
+
+def press(app, label):
+    next(button for button in app.button if button.label == label).click().run()
+    return finished(app)
+
+
+def scores_of(app):
+    return app.session_state["work"].scores
+
+
+@pytest.fixture(scope="module")
+def choice():
+    """Which alpha, on a few texts, every mask measured."""
+    app = opened("model_and_text", sparsity="0.5")
+    for name, value in {"choice_size": 24, "choice_seeds": 3}.items():
+        app.session_state[name] = value
+    app.switch_page("pages/views/alpha_choice.py").run()
+    assert "Click **Measure every mask**" in said(app.info)
+    return press(app, "Measure every mask")
+
+
+def test_both_ends_are_told_apart_from_the_mix():
+    app = opened("alpha", alpha="0.5", sparsity="0.3")
+    scores = scores_of(app)
+    mask, his, ae = (hp.prune_mask(scores.hies(alpha), 0.3) for alpha in (0.5, 1.0, 0.0))
+    for end in (his, ae):
+        kept = ", ".join(f"{row}.{head}" for row, head in np.argwhere(mask & ~end))
+        assert f"alone would remove them (layer.head): {kept}" in said(app.main.markdown)
+    path = hp.alpha_path(scores.his, scores.ae, 0.3)
+    masks = len(hp.distinct_masks(path)[0])
+    assert f"{len(path)} intervals with {masks} different masks" in said(app.main.caption)
+    assert f"{int((hp.survival(path) == 1).sum())} stay at every alpha" in said(app.main.caption)
+
+
+def test_rules_are_restored_by_a_link_and_obeyed():
+    app = opened("alpha", sparsity="0.4", least="8", scale="global", hand="k0.0,r5.11")
+    scores = scores_of(app)
+    protect, remove = HandEdits.parse("k0.0,r5.11").arrays(scores.grid.shape)
+    hies = scores.hies(0.5, normalize="global")
+    assert "29 heads are to be removed but only" in said(app.error)
+    app = opened("alpha", sparsity="0.3", least="8", scale="global", hand="k0.0,r5.11")
+    mask = hp.prune_mask(hies, 0.3, min_heads_per_layer=8, protect=protect, remove=remove)
+    removed = ~mask
+    assert removed.sum(1).max() == 4
+    assert f"It removes {removed.sum()} heads" in said(app.main.caption)
+    assert "Scaled over the whole model, at least 8 heads in every layer, 1 heads kept by hand" in said(app.main.caption)
+
+
+def test_rules_are_set_by_widgets_and_kept_in_the_link():
+    app = opened("alpha")
+    app.slider(key="rule_least").set_value(3).run()
+    app.toggle(key="rule_even").set_value(True).run()
+    assert not app.exception
+    assert app.query_params["least"] == "3"
+    assert app.query_params["even"] == "yes"
+    assert "as many from every layer" in said(app.main.caption)
+
+
+@pytest.mark.parametrize(("name", "bad"), [("least", "-1"), ("even", "maybe"), ("hand", "k0.x"), ("hand", "k0.1,r0.1")])
+def test_a_links_bad_rule_is_told_and_replaced(name, bad):
+    app = opened("alpha", **{name: bad})
+    assert not app.exception
+    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+
+
+def test_heads_that_are_not_there_are_left_out_of_the_edits():
+    app = opened("alpha", hand="k40.3,r0.0")
+    assert not app.exception
+    assert "1 removed by hand" in said(app.main.caption)
+    assert "kept by hand" not in said(app.main.caption)
+
+
+def test_two_pins_side_by_side():
+    app = opened("alpha", alpha="0.9", sparsity="0.5")
+    app.button(key="pin_A").click().run()
+    assert "pin it as B" in said(app.main.caption)
+    app.session_state["set_alpha"] = 0.1
+    app.run()
+    app.button(key="pin_B").click().run()
+    scores = scores_of(app)
+    a, b = (hp.prune_mask(scores.hies(alpha), 0.5) for alpha in (0.9, 0.1))
+    jaccard = (~a & ~b).sum() / (~a | ~b).sum()
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Overlap of what goes"] == f"{jaccard:.2f}"
+    assert metrics["A"] == "not measured"
+    app = press(app, "Measure both")
+    found = hp.evaluate_masks(
+        app.session_state["work"].model, app.session_state["work"].evaluation.select(range(240)), [a, b]
+    )
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert [metrics["A"], metrics["B"]] == [f"{value:.1%}" for value in found.accuracy]
+    only_a, only_b = (int((found.right[i] > found.right[1 - i]).sum()) for i in (0, 1))
+    assert f"A is right alone on {only_a} and B alone on {only_b}" in said(app.main.markdown)
+
+
+def test_every_mask_is_measured_and_a_verdict_given(choice):
+    found = choice.session_state["alpha_result"].found
+    scores = scores_of(choice)
+    assert len(found.path) == len(hp.alpha_path(scores.his, scores.ae, 0.5))
+    chosen = hp.recommend(found)
+    assert chosen.verdict in [heading.value for heading in choice.subheader]
+    assert "Measured on 24 of 24 texts" in said(choice.main.caption)
+    choice.button(key="take_alpha").click().run()
+    assert choice.session_state["set_alpha"] == chosen.alpha
+    choice.segmented_control(key="choice_by").set_value("agreement").run()
+    assert hp.recommend(found, by="agreement").verdict in [heading.value for heading in choice.subheader]
+
+
+def test_the_quick_search_says_what_it_cost(choice):
+    app = press(choice, "Quick search")
+    found = app.session_state["alpha_search"][1]
+    assert f"for {found.share:.0%} of the work" in said(app.main.markdown)
+
+
+def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
+    choice.slider(key="budget_points").set_value(10.0).run()
+    app = press(choice, "Find how far")
+    found = app.session_state["accuracy_budget"][2]
+    assert f"**{found.heads_removed} of 72 heads** can go for at most 10 points" in said(app.main.markdown)
+    app.button(key="take_sparsity").click().run()
+    assert app.session_state["set_sparsity"] == found.sparsity
+    assert "Nothing has been measured at this sparsity" in said(app.info)
+
+
+def test_without_texts_to_test_on_nothing_is_measured():
+    app = opened("model_and_text")
+    app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
+    app.switch_page("pages/views/alpha_choice.py").run()
+    assert not app.exception
+    assert "There are no texts left to test on" in said(app.warning)
+
+
+@pytest.mark.parametrize("sparsity", ["0", "1"])
+def test_all_or_nothing_leaves_alpha_no_say(sparsity):
+    app = opened("alpha", sparsity=sparsity)
+    assert "at this sparsity the mask stays the same" in said(app.main.caption)
+    for name, value in {"choice_size": 6, "choice_seeds": 0}.items():
+        app.session_state[name] = value
+    app.switch_page("pages/views/alpha_choice.py").run()
+    app = press(app, "Measure every mask")
+    assert "Alpha does not matter here: every alpha gives the same mask." in [heading.value for heading in app.subheader]
+
+
+def test_more_heads_to_keep_than_there_are_is_all_of_them():
+    app = opened("alpha", least="500")
+    assert not app.exception
+    assert "at least 12 kept in every row" in said(app.error)
+
+
+def test_rules_that_cannot_be_met_are_told():
+    app = opened("alpha_choice", sparsity="0.9", least="10")
+    assert not app.exception
+    assert "are to be removed but only 12 of 72 may be" in said(app.error)
+
+
+@pytest.mark.parametrize("edits", [HandEdits(), HandEdits(((0, 1), (5, 11)), ((3, 3),))])
+def test_edits_survive_a_link(edits):
+    assert HandEdits.parse(str(edits)) == edits

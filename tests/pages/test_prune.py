@@ -1,0 +1,400 @@
+"""The page that cuts heads out for good: from a mask to the proof, the sizes, and a zip that loads on its own."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.apptest import PATIENCE, finished, opened
+from scipy.stats import binomtest
+
+import headprune_core as hp
+from headprune_core.data.examples import as_examples
+from headprune_core.masks.mask_files import mask_json
+
+
+def said(elements) -> str:
+    return " ".join(element.value for element in elements)
+
+
+def press(app, label):
+    button(app, label).click().run()
+    return finished(app)
+
+
+def choose(app, source):
+    app.session_state["prune_source"] = source
+    return app.run()
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
+
+
+def metrics(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app.session_state["prune_size"] = 24
+    app.switch_page("pages/views/prune.py").run()
+    assert "Nothing has been removed yet" in said(app.info)
+    return press(app, "Prune for good")
+
+
+def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    mask = hp.prune_mask(work.scores.hies(0.8), 0.5)
+    np.testing.assert_array_equal(result.pruned.grid.kept, mask)
+    np.testing.assert_array_equal(work.model.grid.kept, True)
+    found = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), [mask])
+    assert metrics(pruned)["Heads"] == "36 of 72"
+    assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
+    assert metrics(pruned)["Decided alike"] == "100.0%"
+    assert result.proof.difference < 1e-5
+    assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
+    after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
+    assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
+    before = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    fell, rose = (before.right > found.right).sum(), (found.right > before.right).sum()
+    shown = binomtest(int(fell), int(fell + rose)).pvalue < 0.05
+    assert f"points (95 % interval {signed_low(before, found)}" in said(pruned.main.caption)
+    assert ("not shown to be more than chance gives." in said(pruned.main.caption)) is not shown
+
+
+def signed_low(before, after):
+    from headprune_core.measure.paired_tests import mcnemar
+
+    low = mcnemar(after.right[0].astype(bool), before.right[0].astype(bool)).low
+    return f"{100 * low:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def test_chance_stands_beside_it(pruned):
+    control = pruned.session_state["pruned"].control
+    assert len(control.random) == 20
+    assert control.words in said(pruned.main.caption)
+
+
+def test_a_text_of_ones_own_is_answered_by_every_form(pruned):
+    pruned.text_input(key="prune_text").set_value("I love flying with you")
+    app = press(pruned, "Compare")
+    found = app.session_state["pruned"].said
+    assert found.forms == ("unpruned", "masked", "pruned", "reloaded")
+    assert found.difference < 1e-5
+    model = app.session_state["work"].model
+    text = as_examples(["I love flying with you"])
+    expected = hp.evaluate_masks(model, text, [np.ones((6, 12), bool), app.session_state["pruned"].pruned.grid.kept]).logits
+    np.testing.assert_allclose(found.logits[[0, 1]], expected, atol=1e-4)
+    assert "all three decide alike" in said(app.main.caption)
+
+
+def test_both_models_are_timed_in_turn(pruned):
+    pruned.session_state["time_batches"], pruned.session_state["time_lengths"] = [1, 8], [16]
+    app = press(pruned.run(), "Time both models")
+    frame = app.session_state["pruned"].speed
+    assert list(frame.batch_size) == [1, 8]
+    assert "Batches of 8 with 16 tokens each" in said(app.main.markdown)
+
+
+def test_a_short_recovery_is_judged_on_the_same_texts(pruned):
+    expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
+    told = next(caption.value for caption in pruned.caption if "200 steps will take about" in caption.value)
+    assert f"{expected.bytes / 2**20:,.0f} MB" in told
+    pruned.session_state["recover_steps"] = 10
+    app = press(pruned.run(), "Recover")
+    result = app.session_state["pruned"]
+    assert result.recovery.steps == 10
+    assert result.recovery.before.accuracy[0] == result.proof.pruned.accuracy[0]
+    assert metrics(app)["Accuracy after recovery"] == f"{result.recovery.after.accuracy[0]:.1%}"
+    np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
+
+
+@pytest.mark.parametrize("recovered", [False, True])
+def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_path, recovered):
+    from pages.parts.prune.export_bundle import TakeHome
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    home = TakeHome(work, result, recovered, {"alpha": 0.8}, None)
+    with zipfile.ZipFile(home.bundle()) as archive:
+        names = archive.namelist()
+        assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+        archive.extractall(tmp_path)
+    kept = result.pruned.grid.kept
+    assert json.loads((tmp_path / "mask.json").read_text())["kept"] == kept.tolist()
+    assert pd.read_csv(tmp_path / "mask.csv").kept.tolist() == kept.ravel().tolist()
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    np.testing.assert_allclose(scores.his, work.scores.his.ravel(), rtol=1e-6)
+    assert json.loads((tmp_path / "settings.json").read_text())["alpha_page"] == {"alpha": 0.8}
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert {"figures/head_map.html", "figures/random_control.html", "figures/latency.html"} <= set(names)
+    final = result.recovery.after if recovered else result.proof.pruned
+    model, texts = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), work.evaluation.select(range(24))
+    found = hp.evaluate_masks(model, texts, np.ones((1, 6, 12), bool))
+    np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{final.accuracy[0]:.1%}" in card
+    learned = "the training texts of embedded tweets; no text that was measured on is among them"
+    assert (f"320 examples to learn from ({learned})" in card) is recovered
+    assert (f"The fine-tune learned from {learned}." in (tmp_path / "report.html").read_text()) is recovered
+
+
+def test_the_zip_is_made_with_progress_and_made_again_when_more_is_known(pruned):
+    result = pruned.session_state["pruned"]
+    app = choose_taken(pruned, False)
+    app = press(app, "Everything (zip)")
+    assert zipfile.ZipFile(result.zips[False].file).testzip() is None
+    assert "Everything (zip)" not in [button.label for button in app.button]
+    assert "Save the zip" in " ".join(saved.proto.label for saved in app.get("download_button"))
+    app = press(app, "Time both models")
+    assert not button(app, "Everything (zip)").disabled
+
+
+def test_a_zip_that_cannot_be_written_is_told_in_a_sentence(pruned, tmp_path):
+    result = pruned.session_state["pruned"]
+    app = choose_taken(pruned, False)
+    place, result.place = result.place, tmp_path / "file"
+    result.place.write_text("where a folder should be")
+    try:
+        app = press(app, "Everything (zip)")
+    finally:
+        result.place = place
+    assert re.search(
+        r"The zip could not be made: .* cannot be written \(Not a directory\); .*: make some\.$", said(app.error)
+    )
+    assert not button(app, "Everything (zip)").disabled
+
+
+def choose_taken(app, recovered):
+    app.session_state["take_recovered"] = recovered
+    return app.run()
+
+
+def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
+    from pages.parts.prune.export_bundle import TakeHome
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    home = TakeHome(work, result, True, {}, None)
+    run = subprocess.run([sys.executable, "-c", home.code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    made = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
+    found = hp.evaluate_masks(made, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    np.testing.assert_allclose(found.logits, result.recovery.after.logits, atol=1e-3)
+    assert np.abs(result.proof.pruned.logits - found.logits).max() > 1e-2  # else nothing was learned
+    assert home.command.endswith("--recover 10 --recover-from labels --training-split training")
+    assert "recover(" not in replace(home, recovered=False).code
+
+
+def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypatch, capsys):
+    from pages.parts.prune.prune_code import prune_command, prune_python
+
+    work, result = pruned.session_state["work"], pruned.session_state["pruned"]
+    code = prune_python(work, result.request)
+    assert "read_mask" not in code
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    by_file = replace(result.request, choice=replace(result.request.choice, code=()))
+    (tmp_path / "mask.json").write_text(mask_json(result.cut.kept))
+    monkeypatch.chdir(tmp_path)
+    exec(prune_python(work, by_file), {})
+    printed = capsys.readouterr().out
+    assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    assert "--mask mask.json" in prune_command(work, result.request)
+
+
+def environment():
+    import os
+    from pathlib import Path
+
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
+    from pages.parts.prune.mask_source import SOURCES
+
+    app = opened("prune", sparsity="0.5", alpha="1")
+    assert set(SOURCES) == {"Alpha", "Pin", "A curve's point", "Greedy-Gnorm", "By hand", "A file"}
+    choose(app, "By hand")
+    assert "by hand, 0 heads removed" in said(app.main.caption).lower()
+    button(app, "Alpha's mask").click().run()
+    assert "by hand, 36 heads removed" in said(app.main.caption).lower()
+    choose(app, "A file")
+    assert "Choose a file: mask.json or mask.csv" in said(app.info)
+    mask = np.random.default_rng(0).random((6, 12)) < 0.7
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask).encode(), "application/json")).run()
+    assert f"The mask in mine.json, {(~mask).sum()} heads removed" in said(app.main.caption)
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
+    app.file_uploader(key="mask_file").set_value(("[a](b)*.csv", b"row,head\n", "text/csv")).run()
+    assert r"\[a\]\(b\)\*.csv has the columns row, head" in said(app.error)
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
+    assert "mine.json has 5 rows of 12 heads; expected 6 rows of 12 heads" in said(app.error)
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "page"),
+    [
+        ("Pin", "No setting is pinned yet", "Alpha"),
+        ("A curve's point", "No curve has been measured yet", "Accuracy vs sparsity"),
+        ("Greedy-Gnorm", "Greedy-Gnorm has not been run yet", "Greedy-Gnorm"),
+    ],
+)
+def test_a_source_that_has_nothing_yet_says_where_to_get_it(source, words, page):
+    app = choose(opened("prune"), source)
+    assert words in said(app.main.markdown)
+    assert button(app, "Prune for good").disabled
+    assert "Choose above which heads go, then click **Prune for good**" in said(app.info)
+
+
+def test_a_mask_that_removes_nothing_is_told_before_it_is_cut():
+    app = opened("prune", sparsity="0")
+    assert "72 of 72 heads stay. The loaded model" in said(app.main.caption)
+    assert "All heads stay so far: choose above which go" in said(app.info)
+    assert button(app, "Prune for good").disabled
+
+
+def test_a_result_of_other_scores_is_gone_and_one_of_other_settings_is_marked():
+    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app.session_state["prune_size"] = 6
+    app = press(app.switch_page("pages/views/prune.py").run(), "Prune for good")
+    assert "Shown below" not in said(app.main.caption)
+    app.slider(key="prune_size").set_value(12).run()
+    assert "Shown below: alpha 0.8, 50% removed, as it was set then." in said(app.main.caption)
+    app.session_state["work"] = app.session_state["work"].reduced_by("token")
+    app.run()
+    assert metrics(app) == {}
+    assert "What was pruned before was of another model, text or scores. Click **Prune for good**" in said(app.info)
+
+
+def test_a_curves_point_is_cut_out():
+    app = opened("model_and_text")
+    for name, value in {
+        "methods": ["his", "random"],
+        "step": "20",
+        "most": 40,
+        "seeds": 2,
+        "evaluation_size_960": 6,
+    }.items():
+        app.session_state[name] = value
+    app = finished(app.switch_page("pages/views/accuracy.py").run())
+    app = press(app, "Draw the curves")
+    app.session_state["prune_size"] = 6
+    app.switch_page("pages/views/prune.py").run()
+    choose(app, "A curve's point")
+    scores = app.session_state["work"].scores
+    app = press(app, "Prune for good")
+    kept = app.session_state["pruned"].pruned.grid.kept
+    np.testing.assert_array_equal(kept, hp.prune_mask(scores.his, float((~kept).mean())))
+    assert app.session_state["pruned"].request.choice.criterion == "HIS"
+
+
+def test_a_greedy_step_is_cut_out():
+    app = opened("model_and_text")
+    for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
+        app.session_state[name] = value
+    app = press(app.switch_page("pages/views/greedy.py").run(), "Run Greedy-Gnorm")
+    run = app.session_state["greedy"]["greedy_gnorm"].trajectory
+    app.slider(key="greedy_step").set_value(2).run()
+    app.session_state["prune_size"] = 6
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Greedy-Gnorm")
+    assert "after 2 steps, 22% removed: 56 of 72 heads stay" in said(app.main.caption)
+    app = press(app, "Prune for good")
+    pruned = app.session_state["pruned"].pruned
+    assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:16])
+
+
+def test_a_pin_is_cut_out_whatever_alpha_is_by_then():
+    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app.switch_page("pages/views/alpha.py").run()
+    app.button(key="pin_B").click().run()
+    app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 6
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Pin")
+    app = press(app, "Prune for good")
+    scores, kept = app.session_state["work"].scores, app.session_state["pruned"].pruned.grid.kept
+    np.testing.assert_array_equal(kept, hp.prune_mask(scores.hies(0.8), 0.5))
+    assert (kept != hp.prune_mask(scores.hies(0.1), 0.5)).any()
+
+
+def test_a_mask_that_keeps_nothing_is_told():
+    app = opened("prune", sparsity="1")
+    button(app, "Prune for good").click().run()
+    assert "The heads could not be removed: no head of 72 would be left" in said(app.error)
+
+
+def test_rules_that_give_no_mask_are_told():
+    app = opened("prune", sparsity="0.9", least="10")
+    assert not app.exception
+    assert "The rules under Alpha give no mask" in said(app.warning)
+    assert button(app, "Prune for good").disabled
+
+
+def test_cancelled_while_it_measures_the_smaller_model_is_kept():
+    app = opened("model_and_text", sparsity="0.5")
+    app.session_state["prune_size"] = 240
+    app.switch_page("pages/views/prune.py").run()
+    button(app, "Prune for good").click().run()
+    deadline = time.monotonic() + PATIENCE
+    while "Measuring 20 random choices" not in noted(app):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        app.run()
+    app.button(key="cancel_prune").click().run()
+    app = finished(app)
+    result = app.session_state["pruned"]
+    assert result.proof.equal == 1
+    assert result.control is None
+    assert metrics(app)["Heads"] == "36 of 72"
+    assert "Measuring random choices was cancelled" in said(app.main.caption)
+
+
+def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
+    def places(app):
+        """Headings, and where a progress bar stands among them, in the order of the page."""
+        found = []
+        for block in walk(app.main):
+            if block.type in ("subheader", "progress", "code"):
+                found.append("bar" if block.type == "progress" else block.value)
+        return found
+
+    from pages.parts.common.server_cache import shared
+
+    ways = ("Recover", "Can it recover?"), ("Time both models", "Is it faster?"), ("Everything (zip)", "Take it with you")
+    choose_taken(pruned, False)
+    pruned.session_state["pruned"].zips.clear()
+    with shared().heavy:  # as if another session computed: jobs wait, so none has ended before it is looked at
+        for label, heading in ways:
+            button(pruned.run(), label).click().run()
+            found = places(pruned)
+            assert found.count("bar") == 1
+            assert found[found.index("bar") - 1] == heading
+            pruned.button(key="cancel_prune").click().run()
+            finished(pruned)
+
+
+def walk(block):
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from walk(child)
+
+
+def noted(app) -> str:
+    """What the progress bars say."""
+    return " ".join(bar.proto.text for bar in app.get("progress"))
+
+
+def test_without_texts_to_compare_on_the_model_is_still_cut():
+    app = opened("model_and_text", sparsity="0.5")
+    app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
+    app.switch_page("pages/views/prune.py").run()
+    app = press(app, "Prune for good")
+    result = app.session_state["pruned"]
+    assert result.proof is None
+    assert result.control is None
+    assert (result.folder / "model.safetensors").exists()

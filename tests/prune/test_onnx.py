@@ -1,0 +1,315 @@
+"""ONNX files of pruned models, run by ONNX Runtime here, against plain models and PyTorch; and what is refused."""
+
+import importlib.util
+import re
+import resource
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import psutil
+import pytest
+import torch
+import transformers as t
+from helpers.tiny_models import FAMILIES, GROUPED, SMALL, columns, examples_for, randomized, tiny, tiny_tokenizer
+
+import headprune_core as hp
+from headprune_core.data.encoding import encode
+from headprune_core.model.model_io import writing_file
+from headprune_core.prune import onnx_export, onnx_graph
+from headprune_core.prune.onnx_export import INSTALL, OnnxExport, export_onnx, has_onnx
+from headprune_core.prune.onnx_graph import graph_inputs, write_graph
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ("input_ids", "attention_mask")
+PAIRS = (*WORDS, "token_type_ids")
+READS = dict.fromkeys(FAMILIES, WORDS)  # of every family, what its graph reads; none is refused
+READS |= dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert"), PAIRS)
+READS |= dict.fromkeys(("t5", "mt5", "bart"), (*WORDS, "decoder_input_ids"))
+READS |= dict.fromkeys(("vit", "deit"), ("pixel_values",))
+
+
+def with_an_empty_row(shape):
+    mask = np.random.default_rng(1).random(shape) < 0.5
+    mask[-1], mask[0, 1] = False, True
+    return mask
+
+
+def opened(file):
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def asked(session, inputs):
+    """The logits of an ONNX Runtime session."""
+    names = [one.name for one in session.get_inputs()]
+    return torch.from_numpy(session.run(["logits"], {name: inputs[name].numpy() for name in names})[0])
+
+
+def real(logits, batch):
+    """Those at real positions; a padding token may have nothing to look at, and then each attention has its own way."""
+    places = batch.real if batch.decoder_real is None else batch.decoder_real
+    return logits[places] if logits.dim() == 3 else logits
+
+
+@torch.no_grad()
+def plain(family, mask, batch):
+    """Logits of the plain model, the output columns of removed heads set to zero: nothing of ours is in it."""
+    model = tiny(family)
+    for row, (*_, out) in zip(mask, FAMILIES[family].projections(model), strict=True):
+        columns(out).unflatten(1, (mask.shape[1], -1))[:, ~row] = 0
+    return model(**batch.inputs).logits
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own, which users never see: it has a process of its own there
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
+    """Loaded from a folder, as it is traced for users, and with a row that has no head."""
+    model = hp.PrunableModel(tiny(family))
+    mask = with_an_empty_row(model.grid.shape)
+    encoded = encode(model, examples_for(family, count=3, longest=29))
+    hp.prune_heads(model, mask).save_pretrained(tmp_path / "pruned")
+    pruned = hp.PrunableModel.from_pretrained(tmp_path / "pruned", device="cpu")
+    write_graph(pruned, tmp_path / "model.onnx")
+    assert onnx_export._checked(pruned, tmp_path / "model.onnx", lambda: None) < 5e-5
+    session = opened(tmp_path / "model.onnx")
+    assert tuple(one.name for one in session.get_inputs()) == READS[family]
+    assert {one.shape[0] for one in (*session.get_inputs(), *session.get_outputs())} == {"examples"}
+    for examples in ([0, 1, 2], [2], [0]):
+        batch = encoded.batch(np.array(examples), model.device)
+        if "token_type_ids" in READS[family]:
+            batch.inputs["token_type_ids"] = (batch.inputs["input_ids"] > 40).long()
+        expected = plain(family, mask, batch)
+        found = asked(session, batch.inputs)
+        torch.testing.assert_close(real(found, batch), real(expected, batch), rtol=0, atol=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_too_large_for_one_file_lie_beside_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
+    model = hp.PrunableModel(tiny("bert"))
+    with writing_file(tmp_path / "model.onnx") as new:
+        write_graph(model, new)
+        (new.parent / "notes.txt").write_text("not to be kept")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    batch = encode(model, examples_for("bert", count=3)).batch(np.arange(3), model.device)
+    batch.inputs["token_type_ids"] = torch.zeros_like(batch.inputs["input_ids"])
+    expected = plain("bert", np.ones((3, 4), bool), batch)
+    torch.testing.assert_close(asked(opened(tmp_path / "model.onnx"), batch.inputs), expected, rtol=0, atol=5e-5)
+
+
+@pytest.fixture(scope="module")
+def half(embedded_model, embedded_scores):
+    """The embedded model without the half of its heads of least HIS, and without any in one row."""
+    mask = hp.prune_mask(embedded_scores.his, 0.5)
+    mask[2] = False
+    return hp.prune_heads(embedded_model, mask)
+
+
+@pytest.fixture(scope="module")
+def exported(half, tmp_path_factory):
+    """Its file, and what progress said and saw while it was written."""
+    inputs = encode(half, hp.load_examples("embedded", size=3)).batch(np.arange(3), half.device).inputs
+    notes, answers = [], []
+
+    def progress(done, total, note):
+        with torch.no_grad():
+            answers.append(half.logits(inputs))
+        notes.append((done, total, note))
+
+    found = export_onnx(half, tmp_path_factory.mktemp("onnx") / "new" / "half.onnx", progress=progress)
+    return found, notes, answers
+
+
+def test_the_embedded_model_on_real_tweets(half, exported):
+    texts = hp.load_examples("embedded", split="evaluation", size=64)
+    encoded, session = encode(half, texts), opened(exported[0].file)
+    found, expected = [], []
+    for start in range(0, 64, 16):
+        batch = encoded.batch(np.arange(start, start + 16), half.device)
+        assert not batch.real.all()
+        found.append(asked(session, batch.inputs))
+        with torch.no_grad():
+            expected.append(half.model(**batch.inputs).logits)
+    found, expected = torch.cat(found), torch.cat(expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+    assert len(set(found.argmax(-1).tolist())) == 3
+
+
+def test_what_is_told_of_the_file(half, exported):
+    found = exported[0]
+    assert isinstance(found, OnnxExport)
+    assert [file.name for file in found.file.parent.iterdir()] == ["half.onnx"]
+    assert found.size == found.file.stat().st_size
+    weights = sum(4 * p.numel() for p in half.model.parameters())
+    assert weights < found.size < 1.02 * weights
+    assert (found.inputs, found.outputs, found.opset) == (PAIRS, ("logits",), 18)
+    assert 0 < found.difference < 1e-4
+    graph = onnx.load(found.file)
+    assert [(one.domain, one.version) for one in graph.opset_import] == [("", 18)]
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_nothing_of_this_machine_is_in_the_file(exported):
+    content = exported[0].file.read_bytes()
+    for word in (str(ROOT), str(Path(t.__file__).parent), str(exported[0].file.parent), "stack_trace"):
+        assert word.encode() not in content
+
+
+def test_a_shared_model_answers_the_same_while_it_is_exported(exported):
+    _, notes, answers = exported
+    assert list(dict.fromkeys(notes)) == [
+        (0, 3, "Writing the weights"),
+        (1, 3, "Tracing the model"),
+        (2, 3, "Comparing ONNX Runtime with PyTorch"),
+        (3, 3, "Exported"),
+    ]
+    assert notes.count((1, 3, "Tracing the model")) > 3
+    assert all(torch.equal(one, answers[0]) for one in answers)
+
+
+def test_a_pruned_model_that_came_from_a_folder(tmp_path):
+    """In a process of its own, which does the same for every family; their graphs are above."""
+    model = hp.PrunableModel(tiny("vit"))
+    hp.prune_heads(model, with_an_empty_row(model.grid.shape)).save_pretrained(tmp_path / "model")
+    pruned = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu")
+    found = export_onnx(pruned, str(tmp_path / "some.onnx"))
+    assert found.inputs == READS["vit"]
+    batch = encode(pruned, examples_for("vit", count=4)).batch(np.arange(4), pruned.device)
+    with torch.no_grad():
+        expected = real(pruned.logits(batch.inputs), batch)
+    torch.testing.assert_close(real(asked(opened(found.file), batch.inputs), batch), expected, rtol=0, atol=5e-5)
+
+
+def test_what_a_tokenizer_does_not_give_is_not_asked_for():
+    for names in (WORDS, PAIRS):
+        tokenizer = tiny_tokenizer(model_input_names=list(names))
+        assert graph_inputs(hp.PrunableModel(tiny("bert"), tokenizer)) == names
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_with_a_size_that_is_not_free_is_refused(monkeypatch, tmp_path):
+    model = hp.PrunableModel(tiny("bert"))
+    monkeypatch.setattr(onnx_graph, "_free", lambda name: {1: "tokens"})
+    write_graph(model, tmp_path / "model.onnx")
+    with pytest.raises(hp.HeadPruneError, match=r"does not run on inputs of 1 x 5 \(.*so no file was written"):
+        onnx_export._checked(model, tmp_path / "model.onnx", lambda: None)
+
+
+class Louder(t.BertForSequenceClassification):
+    """Answers otherwise than the library's class, which is all that a saved model remembers."""
+
+    def forward(self, *args, **kwargs):
+        said = super().forward(*args, **kwargs)
+        said.logits = said.logits * 1.01
+        return said
+
+
+Louder.__name__ = "BertForSequenceClassification"
+
+
+def test_a_file_that_answers_otherwise_is_refused_and_the_earlier_one_stays(tmp_path):
+    (tmp_path / "model.onnx").write_text("earlier")
+    model = hp.PrunableModel(randomized(lambda: Louder(t.BertConfig(**SMALL, num_labels=3))))
+    with pytest.raises(hp.HeadPruneError, match=r"ONNX Runtime's logits differ from the model's by 0\.\d+ of .*"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_makes_much_of_rounding_is_not_refused_for_it(tmp_path):
+    """Features that differ in their last digits alone, of which the first norm makes all."""
+    model = tiny("bert")
+    with torch.no_grad():
+        for table in ("word", "position", "token_type"):
+            getattr(model.bert.embeddings, f"{table}_embeddings").weight.mul_(1e-2).add_(1)
+    model = hp.PrunableModel(model)
+    write_graph(model, tmp_path / "model.onnx")
+    assert onnx_export._checked(model, tmp_path / "model.onnx", lambda: None) > 2e-4
+
+
+def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}  # goes by the longest position that it meets
+    model = hp.PrunableModel(randomized(lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, rope_parameters=rope))))
+    with pytest.raises(hp.HeadPruneError, match=r"LlamaForCausalLM cannot be traced as an ONNX graph \(.*data") as refusal:
+        export_onnx(model, tmp_path / "model.onnx")
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cancel_ends_the_tracing_process_and_leaves_nothing(tmp_path):
+    running, before = [], set(psutil.Process().children())  # other tests' servers among them
+
+    def progress(done, total, note):
+        started = set(psutil.Process().children()) - before
+        if done == 1 and started:
+            running.extend(started)
+            raise hp.Cancelled("stop")
+
+    with pytest.raises(hp.Cancelled):
+        export_onnx(hp.PrunableModel(tiny("bert")), tmp_path / "model.onnx", progress=progress)
+    assert len(running) == 1
+    assert not running[0].is_running()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spare", [-10_000, 10_000])  # the weights do not fit; they do, and the graph does not
+def test_no_room_on_the_disk_leaves_nothing(spare, tmp_path, tmp_path_factory):
+    """While this process, and those that it starts, may write no longer file, as a full disk would let them."""
+    model, limits = hp.PrunableModel(tiny("bert")), resource.getrlimit(resource.RLIMIT_FSIZE)
+    saved = tmp_path_factory.mktemp("saved")
+    model.save_pretrained(saved)
+    weights = (saved / "model.safetensors").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (weights + spare, limits[1]))
+    try:
+        with pytest.raises(hp.HeadPruneError, match=r"to .*/model.onnx \(.*[Tt]oo large.*\); make room there") as refusal:
+            export_onnx(model, tmp_path / "model.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path / "model.onnx") in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def on_meta():
+    with torch.device("meta"):
+        return hp.PrunableModel(FAMILIES["bert"].build())
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "words"),
+    [
+        (on_meta, "model.onnx", "on the meta device and has no weights"),
+        (
+            lambda: hp.PrunableModel(tiny("bert").to(torch.bfloat16)),
+            "model.onnx",
+            "is in bfloat16, .* expected float32",
+        ),
+        (lambda: hp.PrunableModel(tiny("bert").double()), "model.onnx", "is in float64"),
+        (lambda: hp.PrunableModel(tiny("bert")), "thesis.tex", r"'thesis.tex'; expected a name that ends in \.onnx"),
+        (lambda: hp.PrunableModel(tiny("bert")), "folder.onnx", "folder.onnx is a folder; expected the name of a file"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(build, name, words, tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(hp.HeadPruneError, match=words):
+        export_onnx(build(), tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.onnx"]
+
+
+@pytest.mark.parametrize("missing", onnx_export.PACKAGES)
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, missing, tmp_path):
+    assert has_onnx()
+    find, model = importlib.util.find_spec, hp.PrunableModel(tiny("bert"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    assert not has_onnx()
+    with pytest.raises(hp.HeadPruneError, match=f"needs {missing}, which is not installed; run: {re.escape(INSTALL)}"):
+        export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_the_install_line_names_a_file_of_exact_pins_that_tests_install():
+    file = INSTALL.split()[-1]
+    pins = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith("#")]
+    assert {pin.split("==")[0] for pin in pins} == set(onnx_export.PACKAGES)
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
+    assert f"-r {file}" in (ROOT / "requirements-dev.txt").read_text().splitlines()

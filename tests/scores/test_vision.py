@@ -1,0 +1,48 @@
+"""A real vision model, trained on real digits: scored exactly, and its important heads are the ones that it needs."""
+
+import numpy as np
+import pytest
+from helpers.reference import reference_scores
+from helpers.vision import digits, train
+
+import headprune_core as hp
+
+
+@pytest.fixture(scope="module")
+def model():
+    return hp.PrunableModel(train())
+
+
+@pytest.fixture(scope="module")
+def texts():
+    training, held_out = digits()
+    return training.select(range(96)), held_out
+
+
+@pytest.fixture(scope="module")
+def scores(model, texts):
+    return hp.score_heads(model, texts[0])
+
+
+def accuracy(model, examples, masks):
+    return hp.evaluate_masks(model, examples, np.array(masks)).accuracy
+
+
+def test_it_reads_digits_that_it_has_not_seen(model, texts):
+    assert accuracy(model, texts[1], [np.ones(model.grid.shape, bool)])[0] > 0.85
+
+
+def test_scores_equal_the_plain_reference(model, texts, scores):
+    few = texts[0].select(range(12))
+    his, ae, gnorm = reference_scores(model.model, "vit", few)
+    found = hp.score_heads(model, few)
+    np.testing.assert_allclose(found.his, his.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(found.ae, ae.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(found.gnorm, gnorm.mean(0).prod(0), rtol=1e-4)
+
+
+def test_heads_that_matter_least_can_go_and_those_that_matter_most_cannot(model, texts, scores):
+    least, most = hp.prune_mask(scores.his, 0.25), hp.prune_mask(-scores.his, 0.25)
+    whole, without_least, without_most = accuracy(model, texts[1], [np.ones_like(least), least, most])
+    assert whole - without_least < 0.5 * (whole - without_most)
+    assert without_most < whole - 0.05
