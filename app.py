@@ -9,7 +9,7 @@ import streamlit as st
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported, below
 
 PAGES = [
-    ("model_and_text", "Model & text", ":material/description:", "What is loaded, and loading something else", "model"),
+    ("model_and_data", "Model & data", ":material/description:", "What is loaded, and loading something else", "model"),
     ("head_scores", "Head scores", ":material/grid_on:", "What every head is worth, by four criteria", "scores"),
     (
         "orthogonality",
@@ -19,11 +19,11 @@ PAGES = [
         "orthogonality",
     ),
     (
-        "confidence",
+        "uncertainty",
         "How sure?",
         ":material/rule:",
         "How far can scores and rankings be believed?",
-        "confidence",
+        "uncertainty",
     ),
     ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
     ("alpha_choice", "Which alpha?", ":material/balance:", "Measure every mask along alpha, and choose", "alpha_choice"),
@@ -46,18 +46,18 @@ page = st.navigation(
 
 with st.spinner("Starting PyTorch and Transformers (once for every server)…"):
     # imported here, below the navigation, so that a server that has just started shows it at once
-    from pages.parts.common.session import runner, start_loading, work
+    from pages.parts.common.session import current_workspace, runner, start_loading
     from pages.parts.common.shared_ui import progress_panel, sidebar
     from pages.parts.common.workspace import Request
 
-if work() is None and runner().job is None and "failure" not in st.session_state:
+if current_workspace() is None and runner().job is None and "failure" not in st.session_state:
     start_loading(Request())
     runner().job.wait(0.3)  # where another session has loaded it already, there is nothing to wait for
 runner().collect()
 sidebar()
 if failure := st.session_state.get("failure"):
     st.error(failure, icon=":material/error:")
-if work() is not None:
+if current_workspace() is not None:
     page.run()
 elif runner().busy:
     st.title(page.title)

@@ -30,7 +30,7 @@ def run(device: torch.device, shape=(ROWS, HEADS), sample=SAMPLE, repeats=REPEAT
             progress(number, len(cases), f"the alpha path, {label}")
         paths = []
         work = lambda paths=paths, some=some: paths.append(alpha_path(his, ae, SPARSITY, **some))  # noqa: E731
-        times = machine.in_turn({"path": work}, repeats, device)["path"]
+        times = machine.hold_lock({"path": work}, repeats, device)["path"]
         path, starts = paths[-1], []
         crossing = machine.seconds(lambda starts=starts, some=some: starts.append(every_crossing(his, ae, **some)), device)
         middles = (starts[0][1:] + starts[0][:-1]) / 2.0
@@ -84,7 +84,7 @@ def constraints(shape: tuple[int, int], generator: np.random.Generator) -> dict[
         "a third kept in every row": least,
         "5 % protected, 5 % removed by hand": by_hand,
         "groups of four": {"groups": np.broadcast_to(np.arange(shape[1]) // 4, shape)},
-        "even rows": {"even": True},
+        "even rows": {"uniform": True},
         "a budget of parameters": {"parameters": generator.integers(1000, 5000, shape)},
         "parameters, third kept, by hand": least | by_hand | {"parameters": generator.integers(1000, 5000, shape)},
     }

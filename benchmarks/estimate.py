@@ -71,7 +71,7 @@ def _one(case: str, device: torch.device) -> dict:
     before = _now(device)
     start = time.perf_counter()
     seconds = work() or time.perf_counter() - start
-    return {"seconds said": said.seconds, "seconds": seconds, "bytes said": said.bytes, "bytes": _peak(device) - before}
+    return {"seconds said": said.seconds, "seconds": seconds, "bytes said": said.peak_bytes, "bytes": _peak(device) - before}
 
 
 def _scoring(case: str, device: torch.device):

@@ -9,7 +9,7 @@ import torch
 
 from headprune_core import (
     PrunableModel,
-    latency_words,
+    describe_latency,
     load_examples,
     measure_latency,
     parameter_table,
@@ -42,10 +42,10 @@ def run(device: torch.device, sparsities=SPARSITIES, batches=BATCHES, tokens=TOK
         )
         sizes = parameter_table(model, pruned).iloc[0]
         models[f"{sparsity:g}"] = {
-            "mb": float(sizes.mb_after),
+            "size_mib": float(sizes.size_mib_after),
             "parameters": int(sizes.parameters_after),
             "latency": frame.to_dict(orient="records"),
-            "words": latency_words(frame),
+            "words": describe_latency(frame),
         }
     return {"machine": machine.name(device), "models": models}
 
@@ -58,14 +58,14 @@ def table(result: dict) -> str:
         "before ms": "compare_seconds",
         "after ms": "seconds",
         "texts/s": "examples_per_second",
-        "memory MB": "memory_mb",
+        "memory MB": "memory_mib",
         "faster": "speedup",
         "low": "speedup_low",
         "high": "speedup_high",
         "by FLOPs": "flops_ratio",
     }
     parts = [
-        pd.DataFrame(values["latency"]).assign(gone=f"{float(sparsity):.0%}", MB=values["mb"])
+        pd.DataFrame(values["latency"]).assign(gone=f"{float(sparsity):.0%}", MB=values["size_mib"])
         for sparsity, values in result["models"].items()
     ]
     frame = pd.concat(parts)

@@ -45,7 +45,7 @@ def run(device: torch.device, repeats: int = 3, progress=None) -> dict:
         "ours, bf16": lambda: score_heads(model, examples, dtype="bfloat16"),
         "plain": lambda: plain.scores(*tensors),
     }
-    times = machine.in_turn(works, repeats, device)
+    times = machine.hold_lock(works, repeats, device)
     best = {label: min(values) for label, values in times.items()}
     middle = {label: machine.median(values) for label, values in times.items()}
     arithmetic = machine.flops(works["ours"])

@@ -2,40 +2,45 @@
 
 from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy, alpha_accuracy, random_masks
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface, alpha_surface
-from headprune_core.alpha_choice.recommendation import Recommendation, recommend
-from headprune_core.alpha_choice.successive_halving import Halving, successive_halving
+from headprune_core.alpha_choice.recommendation import AlphaRecommendation, recommend_alpha
+from headprune_core.alpha_choice.successive_halving import HalvingResult, successive_halving
 from headprune_core.data.examples import load_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
-from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, survival
+from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
 from headprune_core.measure.ablation import LeaveOneOut, leave_one_out
-from headprune_core.measure.accuracy_budget import AccuracyBudget, sparsity_within
-from headprune_core.measure.curve_verdicts import verdicts
+from headprune_core.measure.accuracy_budget import AccuracyBudget, max_sparsity
+from headprune_core.measure.curve_verdicts import compare_with_random
 from headprune_core.measure.curves import Curves, measure_curves, sparsity_curves
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.measure.gradient_shift import gradient_shift
 from headprune_core.measure.greedy import GreedyTrajectory, greedy_gnorm
-from headprune_core.measure.logit_comparison import SideBySide, side_by_side
-from headprune_core.measure.random_baseline import RandomControl, random_control
-from headprune_core.measure.ranking_agreement import AgreementMatrix, against_ablation, agreement_matrix, criterion_rankings
-from headprune_core.model.forward_cost import Estimate
+from headprune_core.measure.logit_comparison import LogitComparison, compare_logits
+from headprune_core.measure.random_baseline import RandomBaseline, random_baseline
+from headprune_core.measure.ranking_agreement import (
+    AgreementMatrix,
+    agreement_matrix,
+    compare_with_ablation,
+    criterion_rankings,
+)
+from headprune_core.model.forward_cost import CostEstimate
 from headprune_core.model.head_layout import AttentionRow, HeadGrid
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.finetuning_cost import estimate_recovery
 from headprune_core.prune.flops import flops_per_token
 from headprune_core.prune.latency import measure_latency
-from headprune_core.prune.latency_text import latency_words
+from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.onnx_export import OnnxExport, export_onnx
 from headprune_core.prune.parameter_table import parameter_table
 from headprune_core.prune.recovery import Recovery, recover
-from headprune_core.prune.structural_pruning import Cut, plan_cut, prune_heads
-from headprune_core.prune.verification import Proof, prove
+from headprune_core.prune.structural_pruning import PruningPlan, plan_pruning, prune_heads
+from headprune_core.prune.verification import PruningVerification, verify_pruning
 from headprune_core.report.bundle import write_bundle
 from headprune_core.report.card import card_files, model_card
 from headprune_core.report.pruning_record import PruningRecord
 from headprune_core.report.report import html_report
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import HeadScores, score_heads
 from headprune_core.scores.hies import hies
 from headprune_core.scores.orthogonality import Orthogonality, orthogonality
@@ -56,10 +61,10 @@ __all__ = [
     "Cancelled",
     "Criterion",
     "Curves",
-    "Cut",
-    "Estimate",
+    "PruningPlan",
+    "CostEstimate",
     "GreedyTrajectory",
-    "Halving",
+    "HalvingResult",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -68,16 +73,16 @@ __all__ = [
     "MaskEvaluation",
     "OnnxExport",
     "Orthogonality",
-    "Proof",
+    "PruningVerification",
     "PrunableModel",
     "PruningRecord",
-    "RandomControl",
+    "RandomBaseline",
     "RankStability",
-    "Recommendation",
+    "AlphaRecommendation",
     "Recovery",
-    "SideBySide",
-    "Store",
-    "against_ablation",
+    "LogitComparison",
+    "ResultCache",
+    "compare_with_ablation",
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
@@ -95,7 +100,7 @@ __all__ = [
     "hies",
     "html_report",
     "interval_at",
-    "latency_words",
+    "describe_latency",
     "leave_one_out",
     "load_examples",
     "measure_curves",
@@ -104,22 +109,22 @@ __all__ = [
     "nested_masks",
     "orthogonality",
     "parameter_table",
-    "plan_cut",
-    "prove",
+    "plan_pruning",
+    "verify_pruning",
     "prune_heads",
     "prune_mask",
-    "random_control",
+    "random_baseline",
     "random_masks",
     "rank_stability",
-    "recommend",
+    "recommend_alpha",
     "recover",
     "score_heads",
-    "side_by_side",
+    "compare_logits",
     "sparsity_curves",
-    "sparsity_within",
+    "max_sparsity",
     "split_half",
     "successive_halving",
-    "survival",
-    "verdicts",
+    "keep_fraction",
+    "compare_with_random",
     "write_bundle",
 ]

@@ -1,6 +1,6 @@
 """The papers that cards and reports cite, by a short name."""
 
-PAPERS = {
+REFERENCES = {
     "michel": "P. Michel, O. Levy and G. Neubig: Are Sixteen Heads Really Better than One? NeurIPS 2019. arXiv 1905.10650.",
     "hies": "Entropy Meets Importance: A Unified Head Importance-Entropy Score for Stable and Efficient Transformer "
     "Pruning. 2025. arXiv 2510.13832.",

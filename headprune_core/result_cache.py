@@ -27,7 +27,7 @@ EVERY = 0.5  # seconds between commits while results come in
 _SCHEMA = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, shape TEXT, data BLOB, crc INTEGER) WITHOUT ROWID"
 
 
-class Store:
+class ResultCache:
     """Arrays of float64 by key, in a folder. Many threads and processes may use one at once."""
 
     def __init__(self, folder: str | Path):
@@ -39,7 +39,7 @@ class Store:
         self._written = time.monotonic()
 
     @classmethod
-    def default(cls) -> "Store":
+    def default(cls) -> "ResultCache":
         """The user's own: $HEADPRUNE_CACHE, or headprune in the folder for caches."""
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(os.environ.get("HEADPRUNE_CACHE") or Path(caches) / "headprune")
@@ -56,14 +56,14 @@ class Store:
         return found
 
     def put(self, key: str, value: np.ndarray) -> None:
-        """Keep a value; it is on disk within half a second of more coming in, and after `writing`."""
+        """Keep a value; it is on disk within half a second of more coming in, and after `atomic_folder`."""
         with self._lock:
             self._pending[key] = np.ascontiguousarray(value, np.float64)
             if time.monotonic() - self._written > EVERY:
                 self._flush()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def atomic_folder(self) -> Iterator[None]:
         """What is put in this block is on disk after it, however it ends."""
         try:
             yield

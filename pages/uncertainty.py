@@ -1,4 +1,4 @@
-"""The link /confidence on a server that has just started: Streamlit looks for this file once, and the router answers."""
+"""The link /uncertainty on a server that has just started: Streamlit looks for this file once, and the router answers."""
 
 import runpy
 from pathlib import Path

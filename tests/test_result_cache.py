@@ -20,20 +20,20 @@ TEXTS = random_examples(count=8, seed=1)
 NESTED = np.cumsum(np.arange(12).reshape(1, 3, 4) == np.arange(12)[:, None, None], 0) == 0
 
 
-def evaluate(model, store, examples=TEXTS, masks=NESTED[::3], **options):
-    return hp.evaluate_masks(model, examples, masks, store=store, batch_size=4, **options)
+def evaluate(model, cache, examples=TEXTS, masks=NESTED[::3], **options):
+    return hp.evaluate_masks(model, examples, masks, cache=cache, batch_size=4, **options)
 
 
-def curves(model, store, examples=TEXTS, **options):
+def curves(model, cache, examples=TEXTS, **options):
     """By random orders, and by a ranking that is given: neither takes a run of its own."""
     scores = hp.HeadScores(model.grid, {"ae": np.random.default_rng(0).random((4, 3, 4))})
-    options = {"methods": ["ae", "random"], "sparsities": [0.0, 0.25, 0.5], "seeds": 2, "batch_size": 4} | options
-    return hp.sparsity_curves(model, examples, scores, store=store, **options)
+    options = {"methods": ["ae", "random"], "sparsities": [0.0, 0.25, 0.5], "n_random": 2, "batch_size": 4} | options
+    return hp.sparsity_curves(model, examples, scores, cache=cache, **options)
 
 
-def greedy(model, store, examples=TEXTS, **options):
+def greedy(model, cache, examples=TEXTS, **options):
     options = {"evaluation": random_examples(count=5, seed=2), "steps": 3, "batch_size": 4} | options
-    return hp.greedy_gnorm(model, examples, store=store, **options)
+    return hp.greedy_gnorm(model, examples, cache=cache, **options)
 
 
 JOBS = {"evaluate_masks": evaluate, "sparsity_curves": curves, "greedy_gnorm": greedy}
@@ -54,7 +54,7 @@ def filled(model, tmp_path_factory):
     """A folder that holds the results of every job."""
     folder = tmp_path_factory.mktemp("filled")
     for job in JOBS.values():
-        job(model, hp.Store(folder))
+        job(model, hp.ResultCache(folder))
     return folder
 
 
@@ -77,13 +77,13 @@ def files(folder):
 def test_what_was_done_is_not_done_again(model, job, tmp_path, runs):
     alone = job(model, None)
     once = len(runs)
-    store = hp.Store(tmp_path)
-    first = job(model, store)
+    cache = hp.ResultCache(tmp_path)
+    first = job(model, cache)
     assert once <= len(runs) <= 2 * once
     runs.clear()
-    assert same(job(model, store), first)
-    assert same(job(model, hp.Store(tmp_path)), first)  # after a restart
-    assert same(job(hp.PrunableModel(tiny("bert")), hp.Store(tmp_path)), first)  # the same weights, loaded anew
+    assert same(job(model, cache), first)
+    assert same(job(model, hp.ResultCache(tmp_path)), first)  # after a restart
+    assert same(job(hp.PrunableModel(tiny("bert")), hp.ResultCache(tmp_path)), first)  # the same weights, loaded anew
     assert len(runs) == 0
     assert same(first, alone)
 
@@ -94,18 +94,18 @@ def test_models_of_other_kinds(family, tmp_path, runs):
     masks = np.random.default_rng(0).random((3, *model.grid.shape)) < 0.5
     for job, options in ((evaluate, {"masks": masks}), (greedy, {"evaluation": None, "steps": 2})):
         alone = job(model, None, examples, **options)
-        assert same(job(model, hp.Store(tmp_path), examples, **options), alone)
+        assert same(job(model, hp.ResultCache(tmp_path), examples, **options), alone)
         runs.clear()
-        assert same(job(model, hp.Store(tmp_path), examples, **options), alone)
+        assert same(job(model, hp.ResultCache(tmp_path), examples, **options), alone)
         assert len(runs) == 0
 
 
 def test_masks_that_are_there_are_not_run_with_those_that_are_not(model, tmp_path, runs):
     alone = evaluate(model, None, masks=NESTED[:7])
     all_seven = len(runs)
-    evaluate(model, hp.Store(tmp_path), masks=NESTED[:4])
+    evaluate(model, hp.ResultCache(tmp_path), masks=NESTED[:4])
     runs.clear()
-    assert same(evaluate(model, hp.Store(tmp_path), masks=NESTED[:7]), alone)
+    assert same(evaluate(model, hp.ResultCache(tmp_path), masks=NESTED[:7]), alone)
     assert 0 < len(runs) < all_seven
 
 
@@ -156,7 +156,7 @@ def test_what_is_not_the_same_is_never_found(model, job, copied, other):
     another, options = OTHERS[other]()
     another = another or model
     alone = job(another, None, **options)
-    assert same(job(another, hp.Store(copied), **options), alone)
+    assert same(job(another, hp.ResultCache(copied), **options), alone)
     if other not in ("labels", "no labels", "another order"):
         assert not same(alone, job(model, None))
 
@@ -166,7 +166,7 @@ def test_another_window_is_another_model(tmp_path):
         more = {"num_key_value_heads": 2, "pad_token_id": 0, "num_labels": 3, "sliding_window": width}
         return hp.PrunableModel(randomized(lambda: MistralForSequenceClassification(MistralConfig(**SMALL, **more))))
 
-    wide, narrow = (evaluate(windowed(width), hp.Store(tmp_path)) for width in (6, 3))
+    wide, narrow = (evaluate(windowed(width), hp.ResultCache(tmp_path)) for width in (6, 3))
     assert not same(wide, narrow)
     assert same(narrow, evaluate(windowed(3), None))
 
@@ -175,7 +175,7 @@ def test_other_masks_are_never_found(model, copied, runs):
     masks = np.random.default_rng(5).random((3, 3, 4)) < 0.7
     alone = evaluate(model, None, masks=masks)
     runs.clear()
-    assert same(evaluate(model, hp.Store(copied), masks=masks), alone)
+    assert same(evaluate(model, hp.ResultCache(copied), masks=masks), alone)
     assert len(runs) > 0
 
 
@@ -194,14 +194,14 @@ def test_other_masks_are_never_found(model, copied, runs):
     ids=str,
 )
 def test_another_greedy_run_is_another(model, copied, options):
-    assert same(greedy(model, hp.Store(copied), **options), greedy(model, None, **options))
+    assert same(greedy(model, hp.ResultCache(copied), **options), greedy(model, None, **options))
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"methods": ["inverse_ae"]},
-        {"seeds": 3},
+        {"n_random": 3},
         {"sparsities": [0.1, 0.9]},
         {"sparsities": [0.5, 0.25]},
         {"dtype": "bfloat16"},
@@ -209,7 +209,7 @@ def test_another_greedy_run_is_another(model, copied, options):
     ids=str,
 )
 def test_other_curves_are_others(model, copied, options):
-    assert same(curves(model, hp.Store(copied), **options), curves(model, None, **options))
+    assert same(curves(model, hp.ResultCache(copied), **options), curves(model, None, **options))
 
 
 def noise(path, start, end):
@@ -242,10 +242,10 @@ def rebuilt(model, folder, runs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hp.HeadPruneWarning)  # it may be said, and need not be
         for job in JOBS.values():
-            assert same(job(model, hp.Store(folder)), job(model, None))
+            assert same(job(model, hp.ResultCache(folder)), job(model, None))
     runs.clear()
     for job in JOBS.values():
-        job(model, hp.Store(folder))
+        job(model, hp.ResultCache(folder))
     assert len(runs) == 0
 
 
@@ -272,17 +272,17 @@ def test_one_changed_byte_changes_no_result(model, copied, place):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hp.HeadPruneWarning)
         for job in JOBS.values():
-            assert same(job(model, hp.Store(copied)), job(model, None))
+            assert same(job(model, hp.ResultCache(copied)), job(model, None))
 
 
 def test_bytes_changed_while_it_is_open(model, copied):
-    store = hp.Store(copied)
-    evaluate(model, store)
+    cache = hp.ResultCache(copied)
+    evaluate(model, cache)
     for path in files(copied):
         noise(path, 0.3, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hp.HeadPruneWarning)
-        assert same(evaluate(model, store), evaluate(model, None))
+        assert same(evaluate(model, cache), evaluate(model, None))
 
 
 class Failing(sqlite3.Connection):
@@ -325,7 +325,7 @@ def said(job, model, folder):
     """(result, what was warned of) of a job with a new store in `folder`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = job(model, hp.Store(folder))
+        result = job(model, hp.ResultCache(folder))
     assert {warning.category for warning in caught} <= {hp.HeadPruneWarning}
     return result, [str(warning.message) for warning in caught]
 
@@ -369,13 +369,13 @@ def test_a_folder_that_cannot_be_made(model, job, tmp_path):
 def test_what_is_there_is_found_on_a_disk_that_takes_no_more(model, copied, runs, full_disk):
     alone = evaluate(model, None)
     runs.clear()
-    assert same(evaluate(model, hp.Store(copied)), alone)
+    assert same(evaluate(model, hp.ResultCache(copied)), alone)
     assert len(runs) == 0
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one store", "two stores"])
 def test_two_threads_at_once(model, tmp_path, shared, eager_switching):
-    store, results, errors = hp.Store(tmp_path), {}, []
+    cache, results, errors = hp.ResultCache(tmp_path), {}, []
     masks = {0: NESTED[:8], 1: NESTED[4:]}
     ready = threading.Barrier(2)
 
@@ -383,7 +383,7 @@ def test_two_threads_at_once(model, tmp_path, shared, eager_switching):
         try:
             ready.wait(30)
             results[number] = [
-                evaluate(model, store if shared else hp.Store(tmp_path), masks=masks[number]) for _ in range(3)
+                evaluate(model, cache if shared else hp.ResultCache(tmp_path), masks=masks[number]) for _ in range(3)
             ]
         except Exception as error:
             errors.append(error)
@@ -409,14 +409,14 @@ def test_cancelled_curves_are_taken_up_where_they_were(model, tmp_path, runs):
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled):
-        curves(model, hp.Store(tmp_path), progress=stop)
+        curves(model, hp.ResultCache(tmp_path), progress=stop)
     runs.clear()
-    assert same(curves(model, hp.Store(tmp_path)), alone)
+    assert same(curves(model, hp.ResultCache(tmp_path)), alone)
     assert 0 < len(runs) < once
 
 
 def test_a_store_need_not_have_its_folder_yet(model, tmp_path):
-    evaluate(model, hp.Store(tmp_path / "not" / "yet"))
+    evaluate(model, hp.ResultCache(tmp_path / "not" / "yet"))
     assert files(tmp_path / "not" / "yet")
 
 

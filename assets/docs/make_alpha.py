@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.alpha_choice.alpha_text import halving_words, recommendation_words
+from headprune_core.alpha_choice.alpha_text import describe_recommendation, halving_words
 from headprune_core.alpha_choice.successive_halving import elimination, nested_order, pairs_run, schedule
 from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_words
 
@@ -27,7 +27,7 @@ CALIBRATION, EVALUATION, ORDERS = 32, 960, 200
 
 
 def main(folder: str | None = None) -> None:
-    store = None if folder is None else hp.Store(folder)
+    cache = None if folder is None else hp.ResultCache(folder)
     model = hp.PrunableModel.from_pretrained(device="cpu")
     few, many = hp.load_examples(size=CALIBRATION), hp.load_examples(split="evaluation", size=EVALUATION)
     scores = hp.score_heads(model, few)
@@ -35,40 +35,40 @@ def main(folder: str | None = None) -> None:
     for scaling, sparsity in product(SCALINGS, SPARSITIES):
         path = hp.alpha_path(scores.his, scores.ae, sparsity, normalize=scaling)
         print(f"\n## {sparsity:.0%} of the heads removed, {scaling} scaling\n")
-        found = measured(model, many, path, store)
+        found = measured(model, many, path, cache)
         frames.append(found.frame.assign(sparsity=sparsity, scaling=scaling))
         if scaling == "layer":
-            figures[f"alpha_{100 * sparsity:.0f}"] = alpha_steps(found, hp.recommend(found))
+            figures[f"alpha_{100 * sparsity:.0f}"] = alpha_steps(found, hp.recommend_alpha(found))
     frame = pd.concat(frames, ignore_index=True)
     first = ["scaling", "sparsity"]
     frame[[*first, *frame.columns.drop(first)]].to_csv(HERE / "alpha_path.csv", index=False, float_format="%.6g")
     draw(figures)
-    surface = hp.alpha_surface(model, many, scores, SURFACE, store=store)
+    surface = hp.alpha_surface(model, many, scores, SURFACE, cache=cache)
     print("\n## Alpha against sparsity, layer scaling\n")
     print(surface_words(surface), "\n")
     print(surface.best.round(4).to_string(index=False))
     for sparsity in SURFACE:
         path = hp.alpha_path(scores.his, scores.ae, sparsity)
-        chosen = hp.recommend(hp.alpha_accuracy(model, many, path, seeds=0, store=store))
+        chosen = hp.recommend_alpha(hp.alpha_accuracy(model, many, path, n_random=0, cache=cache))
         held = chosen.cross_validated
         print(f"{sparsity:.0%}: {chosen.verdict} Held out {held.value:.4f}, p {held.against_his.p_value:.4f}, ", end="")
         print(f"corrected p {chosen.p_corrected:.4f}, Cochran's {chosen.cochran.p_corrected:.4f}, near {chosen.near:.3f}")
     print(f"\nprocessor time of this run: {time.process_time() / 60:.1f} min")
 
 
-def measured(model: hp.PrunableModel, examples, path: list, store: hp.Store | None) -> hp.AlphaAccuracy:
+def measured(model: hp.PrunableModel, examples, path: list, cache: hp.ResultCache | None) -> hp.AlphaAccuracy:
     """A path measured, recommended from and searched; all of it is printed."""
     start = time.process_time()
-    hp.alpha_accuracy(model, examples, path, seeds=0, store=store)
+    hp.alpha_accuracy(model, examples, path, n_random=0, cache=cache)
     full = time.process_time() - start
-    found = hp.alpha_accuracy(model, examples, path, store=store)
-    by_accuracy = hp.recommend(found)
+    found = hp.alpha_accuracy(model, examples, path, cache=cache)
+    by_accuracy = hp.recommend_alpha(found)
     print(alpha_steps_words(found, by_accuracy), "\n")
-    for chosen in (by_accuracy, hp.recommend(found, by="agreement")):
+    for chosen in (by_accuracy, hp.recommend_alpha(found, by="agreement")):
         print(f"By {chosen.by}: alpha {chosen.alpha_shown} ({chosen.low:.4f} to {chosen.high:.4f}), {chosen.ties} as good\n")
-        print(*(f"- {sentence}\n" for sentence in recommendation_words(chosen)), sep="")
+        print(*(f"- {sentence}\n" for sentence in describe_recommendation(chosen)), sep="")
     start = time.process_time()
-    search = hp.successive_halving(model, examples, path, store=store)
+    search = hp.successive_halving(model, examples, path, cache=cache)
     quick = time.process_time() - start
     print(halving_words(search, search.gap(found)), "\n")
     print(search.frame.round(4).to_string(index=False), "\n")

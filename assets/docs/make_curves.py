@@ -16,32 +16,32 @@ import pandas as pd
 import headprune_core as hp
 from headprune_core.figures.curves import curves_figure
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import failure_signatures, paired, stability_words, summary, verdict_words
+from headprune_core.measure.curve_verdicts import describe_verdict, failure_signatures, paired, stability_words, summary
 
 HERE = Path(__file__).parent
-METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]
+METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_keep_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]
 METHODS += ["leave_one_out", "inverse_gnorm", "inverse_greedy_gnorm"]
 FIGURES = {
     "curves": ["his", "hies", "hies@0.75", "gnorm", "greedy_gnorm", "ae", "inverse_ae", "leave_one_out"],
     "greedy": ["gnorm", "greedy_gnorm", "inverse_gnorm", "inverse_greedy_gnorm"],
 }
-SEEDS, CALIBRATION, EVALUATION = 20, 32, 960
+N_RANDOM, CALIBRATION, EVALUATION = 20, 32, 960
 
 
 def main(folder: str | None = None) -> None:
-    store = None if folder is None else hp.Store(folder)
+    cache = None if folder is None else hp.ResultCache(folder)
     model = hp.PrunableModel.from_pretrained(device="cpu")
     few, many = hp.load_examples(size=CALIBRATION), hp.load_examples(split="evaluation", size=EVALUATION)
     scores = hp.score_heads(model, few)
-    greedy = hp.greedy_gnorm(model, few, evaluation=many, store=store)
-    inverse = hp.greedy_gnorm(model, few, evaluation=many, inverse=True, store=store)
+    greedy = hp.greedy_gnorm(model, few, evaluation=many, cache=cache)
+    inverse = hp.greedy_gnorm(model, few, evaluation=many, inverse=True, cache=cache)
     rankings = {"greedy_gnorm": greedy.ranking, "inverse_greedy_gnorm": inverse.ranking}
-    rankings["leave_one_out"] = hp.leave_one_out(model, few).loss_increase
+    rankings["leave_one_out"] = hp.leave_one_out(model, few).loss_change
     heads = int(np.prod(model.grid.shape))
     fine = [k / heads for k in range(round(0.9 * heads) + 1)]
     coarse = [round(0.05 * k, 2) for k in range(19)]
-    found = hp.measure_curves(model, many, scores, methods=METHODS, sparsities=fine, rankings=rankings, store=store)
-    random = hp.measure_curves(model, many, scores, methods=["random"], sparsities=coarse, seeds=SEEDS, store=store)
+    found = hp.measure_curves(model, many, scores, methods=METHODS, sparsities=fine, rankings=rankings, cache=cache)
+    random = hp.measure_curves(model, many, scores, methods=["random"], sparsities=coarse, n_random=N_RANDOM, cache=cache)
     minutes = time.process_time() / 60
     frame = pd.concat([found.frame, random.frame], ignore_index=True)
     frame.to_csv(HERE / "curves.csv", index=False, float_format="%.6g")
@@ -49,7 +49,7 @@ def main(folder: str | None = None) -> None:
     draw(frame, 1 / len(model.labels))
     print(table(frame), "\n")
     print(summary(frame).round(3).to_string(index=False), "\n")
-    for method, words in verdict_words(frame).items():
+    for method, words in describe_verdict(frame).items():
         print(f"- **{method_label(method)}**: {words}")
     print(stability_words(frame), "\n", *[f"- {s.sentence}\n" for s in failure_signatures(frame)])
     print(paired(found.frame, found.right, fine[heads // 2]).round(4).to_string())

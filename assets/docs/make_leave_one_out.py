@@ -29,7 +29,7 @@ def agreement_table(scores: hp.HeadScores, ablations: dict[str, hp.LeaveOneOut])
     """Kendall of each criterion with both measures on both sets, and of the sets' halves with each other."""
     lines = {}
     for name, found in ablations.items():
-        table = hp.against_ablation(scores, found, paired=name == "same 192", resamples=1000)
+        table = hp.compare_with_ablation(scores, found, paired=name == "same 192", resamples=1000)
         for line in table[table.criterion != "inverse_gnorm"].itertuples(index=False):
             pair = told(*line[1:4]), told(*line[4:7])
             lines.setdefault(label(line.criterion), []).extend(pair)
@@ -70,8 +70,8 @@ def main() -> None:
     print(stability_table(scores), "\n")
     for name, found in ablations.items():
         low, high = found.bootstrap()
-        print(f"{name}: loss {found.loss:.4f}; alone, a head moves the mean loss by {found.loss_increase.min():.4f} to")
-        print(f"{found.loss_increase.max():.4f} nats and accuracy by up to {np.abs(found.accuracy_drop).max():.2%};")
+        print(f"{name}: loss {found.loss:.4f}; alone, a head moves the mean loss by {found.abs_loss_change.min():.4f} to")
+        print(f"{found.abs_loss_change.max():.4f} nats and accuracy by up to {np.abs(found.accuracy_drop).max():.2%};")
         print(f"{(low > 0).sum()} heads make it surely rise, {(high < 0).sum()} surely fall, of {low.size}")
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import headprune_core as hp
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.paired_tests import holm, mcnemar
-from headprune_core.prune.recovery import RATE, recover
+from headprune_core.prune.recovery import LEARNING_RATE, recover
 
 HERE = Path(__file__).parent
 STEPS, BATCH, TRAINING, EVALUATION = 200, 32, 3888, 960  # 3 x 1296 tweets: as many of each class as there are of the rarest
@@ -59,9 +59,9 @@ def main(folder: str | None = None) -> None:
     few, many = hp.load_examples(size=32), hp.load_examples(split="evaluation", size=EVALUATION)
     rows = hp.load_examples(split="training", size=TRAINING)
     scores = hp.score_heads(model, few, metrics=("his", "ae"))
-    store = None if kept is None else hp.Store(kept)
+    cache = None if kept is None else hp.ResultCache(kept)
     masks = [mask_of(run, scores, model.grid.shape) for run in RUNS]
-    before = hp.evaluate_masks(model, many, np.array(masks), store=store)
+    before = hp.evaluate_masks(model, many, np.array(masks), cache=cache)
     found = []
     for run, mask in zip(RUNS, masks, strict=True):
         file = None if kept is None else kept / f"{run.name}.npz"
@@ -101,7 +101,7 @@ def judged(before: hp.MaskEvaluation, found: list[dict]) -> pd.DataFrame:
     expected = before.logits[0].argmax(-1)
     for number, (run, result) in enumerate(zip(RUNS, found, strict=True)):
         line = {"choice": run.choice, "sparsity": run.sparsity, "objective": run.objective, "mask_seed": run.mask_seed}
-        line |= {"seed": run.seed, "steps": STEPS, "batch_size": BATCH, "rate": RATE}
+        line |= {"seed": run.seed, "steps": STEPS, "batch_size": BATCH, "rate": LEARNING_RATE}
         line |= {name: float(result[name]) for name in ("seconds", "processor_seconds")}
         line |= {"first_losses": result["loss"][:20].mean(), "last_losses": result["loss"][-20:].mean()}
         was, now = before.right[number] > 0, result["right"]

@@ -19,9 +19,9 @@ from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 
-SEEDS = 20
+N_RANDOM = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +96,18 @@ def alpha_accuracy(
     examples: datasets.Dataset,
     path: Sequence[AlphaInterval],
     *,
-    seeds: int = SEEDS,
+    n_random: int = N_RANDOM,
     random=None,
     batch_size: int = 32,
     dtype: str | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    on_part: Callable[[AlphaAccuracy], None] | None = None,
+    on_partial: Callable[[AlphaAccuracy], None] | None = None,
 ) -> AlphaAccuracy:
     """Measure every distinct mask of `path` (from `alpha_path`) once on `examples`, which the scores have not seen.
 
     seeds: how many random masks are measured beside them; they remove as many heads as HIS alone does. random: masks
-    (S, R, H) in their place, as where constraints hold (`random_masks`). dtype and store as in `evaluate_masks`. on_part is
+    (S, R, H) in their place, as where constraints hold (`random_masks`). dtype and store as in `evaluate_masks`. on_partial is
     given the result on the texts done so far, after every batch; when `progress` raises Cancelled, the exception carries
     the last of these as `.partial`. Raises HeadPruneError for an empty path and masks of another shape.
     """
@@ -116,7 +116,7 @@ def alpha_accuracy(
         raise HeadPruneError("the path has no interval; expected what alpha_path gives")
     masks, which = distinct_masks(path)
     if random is None:
-        random = random_masks(masks.shape[1:], float((~path[-1].mask).mean()), seeds=seeds)
+        random = random_masks(masks.shape[1:], float((~path[-1].mask).mean()), n_random=n_random)
     random = np.asarray(random, bool)
     if random.ndim != 3 or random.shape[1:] != masks.shape[1:]:
         raise HeadPruneError(f"random masks have shape {random.shape}; expected (S, {masks.shape[1]}, {masks.shape[2]})")
@@ -125,10 +125,10 @@ def alpha_accuracy(
 
     def part(result: MaskEvaluation) -> None:
         last[:] = [_found(path, masks, which, result)]
-        if on_part is not None:
-            on_part(last[0])
+        if on_partial is not None:
+            on_partial(last[0])
 
-    options = {"batch_size": batch_size, "dtype": dtype, "store": store, "progress": progress, "on_part": part}
+    options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress, "on_partial": part}
     try:
         result = evaluate_masks(model, examples, np.concatenate([masks, random, whole]), **options)
     except Cancelled as stop:
@@ -137,9 +137,9 @@ def alpha_accuracy(
     return _found(path, masks, which, result)
 
 
-def random_masks(shape: tuple[int, int], sparsity: float, *, seeds: int = SEEDS, **constraints) -> np.ndarray:
+def random_masks(shape: tuple[int, int], sparsity: float, *, n_random: int = N_RANDOM, **constraints) -> np.ndarray:
     """(S, R, H) masks of random orders, the same for the same seeds; constraints as in `prune_mask`."""
-    orders = [np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape) for seed in range(seeds)]
+    orders = [np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape) for seed in range(n_random)]
     masks = [prune_mask(order, sparsity, **constraints) for order in orders]
     return np.stack(masks) if masks else np.ones((0, *shape), bool)
 

@@ -15,7 +15,7 @@ from headprune_core.masks.alpha_path import alpha_path, distinct_masks
 from headprune_core.measure.curves import main_measure, wilson
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import HeadScores
 
 from .recommendation import best_mask
@@ -37,7 +37,7 @@ class AlphaSurface:
     def best(self) -> pd.DataFrame:
         """One line per sparsity: sparsity, masks (how many), low, high and alpha (their middle) of the best mask's widest
         interval, value of the main measure there, his and ae: its value at alpha = 1 and at alpha = 0, spread: its best less
-        its worst value. The best is chosen as in `recommend`, on the texts measured: no value here is free of that."""
+        its worst value. The best is chosen as in `recommend_alpha`, on the texts measured: no value here is free of that."""
         lines = []
         for sparsity, part in self.frame.groupby("sparsity", sort=True):
             value, width = part[self.measure].to_numpy(float), (part.high - part.low).to_numpy()
@@ -60,14 +60,14 @@ def alpha_surface(
     *,
     batch_size: int = 32,
     dtype: str | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    on_part: Callable[[AlphaSurface], None] | None = None,
+    on_partial: Callable[[AlphaSurface], None] | None = None,
     **options,
 ) -> AlphaSurface:
     """Measure every mask along alpha at each sparsity (0 to 1) on `examples`, which the scores have not seen.
 
-    options: those of `alpha_path` (normalize, entropy_direction, constraints). dtype, store, progress and on_part as in
+    options: those of `alpha_path` (normalize, entropy_direction, constraints). dtype, store, progress and on_partial as in
     `evaluate_masks`; when `progress` raises Cancelled, the exception carries the surface on the texts done as `.partial`.
     """
     if len(sparsities) == 0:
@@ -80,12 +80,12 @@ def alpha_surface(
 
     def part(result: MaskEvaluation) -> None:
         last[:] = [_surface(lines, masks, numbers, result)]
-        if on_part is not None:
-            on_part(last[0])
+        if on_partial is not None:
+            on_partial(last[0])
 
-    how = {"batch_size": batch_size, "dtype": dtype, "store": store, "progress": progress}
+    how = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress}
     try:
-        return _surface(lines, masks, numbers, evaluate_masks(model, examples, masks, on_part=part, **how))
+        return _surface(lines, masks, numbers, evaluate_masks(model, examples, masks, on_partial=part, **how))
     except Cancelled as stop:
         stop.partial = last[0] if last else None
         raise

@@ -4,11 +4,11 @@ import numpy as np
 
 from headprune_core.measure.paired_tests import McNemar
 
-from .recommendation import SURE, Recommendation, shown_inside, sure
-from .successive_halving import Halving
+from .recommendation import SURE, AlphaRecommendation, shown_inside, sure
+from .successive_halving import HalvingResult
 
 
-def recommendation_words(chosen: Recommendation) -> list[str]:
+def describe_recommendation(chosen: AlphaRecommendation) -> list[str]:
     """The verdict, and what it rests on, a sentence each."""
     told = [chosen.verdict]
     if chosen.by == "agreement" and np.isfinite(chosen.accuracy):
@@ -37,8 +37,8 @@ def recommendation_words(chosen: Recommendation) -> list[str]:
     return told
 
 
-def halving_words(search: Halving, gap: float | None = None) -> str:
-    """What a `Halving` cost and found; gap: how far it stays behind the full search (`Halving.gap`)."""
+def halving_words(search: HalvingResult, gap: float | None = None) -> str:
+    """What a `HalvingResult` cost and found; gap: how far it stays behind the full search (`HalvingResult.gap`)."""
     rounds = ", ".join(f"{len(r.masks)} on {r.texts} texts" for r in search.rounds)
     where = shown_inside(search.alpha, search.low, search.high)
     told = f"The quick search found alpha {where} for {search.share:.0%} of the work of the full search: masks {rounds}."

@@ -50,7 +50,7 @@ class CrossValidated:
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class AlphaRecommendation:
     """The alpha to take, and how far that can be believed.
 
     by: "accuracy" or "agreement". alpha: the middle of (low, high), the widest interval of the chosen mask; mask: its number
@@ -93,7 +93,9 @@ class Recommendation:
         return shown_inside(self.alpha, self.low, self.high)
 
 
-def recommend(found: AlphaAccuracy, *, by: str | None = None, folds: int = FOLDS, seed: int = 0) -> Recommendation:
+def recommend_alpha(
+    found: AlphaAccuracy, *, by: str | None = None, folds: int = FOLDS, seed: int = 0
+) -> AlphaRecommendation:
     """The alpha to take by "accuracy" or, label-free, by "agreement" (None: accuracy where there are labels).
 
     folds: of the cross-validation, spread evenly over the unpruned model's answers, drawn by `seed`; as many as texts where
@@ -136,7 +138,7 @@ def recommend(found: AlphaAccuracy, *, by: str | None = None, folds: int = FOLDS
         "random": float(random.mean()) if len(random) else np.nan,
     }
     verdict = _verdict(by, shown_inside(parts["alpha"], low, high), len(found.masks), mask == found.which[-1], tested)
-    return Recommendation(**parts, **tested, verdict=verdict)
+    return AlphaRecommendation(**parts, **tested, verdict=verdict)
 
 
 def best_mask(values: np.ndarray, widths: np.ndarray) -> int:

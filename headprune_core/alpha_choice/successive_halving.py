@@ -18,7 +18,7 @@ from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
 from headprune_core.measure.evaluation import evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 
 from .alpha_accuracy import AlphaAccuracy, per_text
 from .recommendation import best_mask
@@ -39,7 +39,7 @@ class Round:
 
 
 @dataclass(frozen=True, eq=False)
-class Halving:
+class HalvingResult:
     """What a search found.
 
     by: "accuracy" or "agreement". mask: the number of the one chosen, in the order in which masks first come along the path.
@@ -87,9 +87,9 @@ def successive_halving(
     seed: int = 0,
     batch_size: int = 32,
     dtype: str | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-) -> Halving:
+) -> HalvingResult:
     """Search `path` (from `alpha_path`) for the best mask on `examples`, which the scores have not seen.
 
     by: "accuracy" or "agreement" (None: accuracy where there are labels). last: as soon as no more masks are left they are
@@ -116,18 +116,18 @@ def successive_halving(
             if progress is not None:
                 progress(done + new * at // of, total, note)
 
-        options = {"batch_size": batch_size, "dtype": dtype, "store": store, "progress": report}
+        options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": report}
         asked = np.concatenate([masks[alive], whole])
         right, agrees, _ = per_text(evaluate_masks(model, examples.select(order[start:stop]), asked, **options))
         return (right if by == "accuracy" else agrees)[:-1]
 
-    def found() -> Halving:
+    def found() -> HalvingResult:
         won = rounds[-1]
         best = best_mask(won.values, widths[won.masks])
         mask = int(won.masks[best])
         part = max((part for part, m in zip(path, which, strict=True) if m == mask), key=lambda part: part.high - part.low)
         middle, pairs = (part.low + part.high) / 2.0, pairs_run(plan[: len(rounds)])
-        return Halving(
+        return HalvingResult(
             by, mask, middle, part.low, part.high, float(won.values[best]), tuple(rounds), pairs, len(masks) * len(order)
         )
 

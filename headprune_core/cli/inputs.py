@@ -8,12 +8,12 @@ import numpy as np
 
 from headprune_core.data.examples import load_examples
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.constraints import heads_named
+from headprune_core.masks.constraints import parse_heads
 from headprune_core.masks.rankings import read_ranking
 from headprune_core.measure.ablation import leave_one_out
 from headprune_core.measure.greedy import greedy_gnorm
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import score_heads
 
 
@@ -25,29 +25,29 @@ def check_file(name: str, file: str) -> str:
     return place
 
 
-def loaded_model(options) -> PrunableModel:
+def load_model_option(options) -> PrunableModel:
     """The model that --model names."""
     return PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
 
 
-def asked_constraints(options, grid) -> dict[str, object]:
+def build_constraints(options, grid) -> dict[str, object]:
     """What the command line asks for, as arguments of `prune_mask`."""
     return {
         "min_heads_per_layer": options.min_heads_per_layer,
-        "protect": heads_named(options.protect, grid),
-        "remove": heads_named(options.remove, grid),
+        "protect": parse_heads(options.protect, grid),
+        "remove": parse_heads(options.remove, grid),
         "groups": grid.kv_group if options.whole_groups else None,
-        "even": options.even,
-        "parameters": grid.parameters_per_head if options.budget == "parameters" else None,
+        "uniform": options.uniform,
+        "parameters": grid.parameters_per_head if options.sparsity_unit == "parameters" else None,
     }
 
 
 def calibration_texts(options):
     """The texts to score on."""
-    return load_examples(options.text, split=options.split, size=options.size, **columns(options))
+    return load_examples(options.dataset, split=options.calibration_split, size=options.calibration_size, **columns(options))
 
 
-def asked_rankings(options, model: PrunableModel, store: Store | None) -> dict[str, np.ndarray]:
+def build_rankings(options, model: PrunableModel, cache: ResultCache | None) -> dict[str, np.ndarray]:
     """Those rankings of the chosen methods that scores do not hold."""
     run = {"dtype": options.dtype, "progress": progress_line(options)}
     rankings = {}
@@ -55,24 +55,24 @@ def asked_rankings(options, model: PrunableModel, store: Store | None) -> dict[s
         if name in ("greedy_gnorm", "inverse_greedy_gnorm"):
             inverse, objective = name.startswith("inverse"), options.gnorm_objective
             trajectory = greedy_gnorm(
-                model, calibration_texts(options), inverse=inverse, objective=objective, store=store, **run
+                model, calibration_texts(options), inverse=inverse, objective=objective, cache=cache, **run
             )
             rankings[name] = trajectory.ranking
         elif name == "leave_one_out":
-            rankings[name] = leave_one_out(model, calibration_texts(options), **run).loss_increase
-        elif name == "own" and options.ranking:
+            rankings[name] = leave_one_out(model, calibration_texts(options), **run).loss_change
+        elif name == "custom" and options.ranking:
             rankings[name] = read_ranking(options.ranking, model.grid)
     return rankings
 
 
-def results_store(options) -> Store | None:
+def open_cache(options) -> ResultCache | None:
     """Where results are kept, unless --no-cache."""
-    return None if options.no_cache else Store.default()
+    return None if options.no_cache else ResultCache.default()
 
 
 def scored(options, **more):
     """(model, its scores) by the options of scoring; `more` goes to `score_heads`."""
-    model, examples = loaded_model(options), calibration_texts(options)
+    model, examples = load_model_option(options), calibration_texts(options)
     labelled = "label" in examples.column_names or model.task != "classification"
     scores = score_heads(
         model,
@@ -91,7 +91,7 @@ def scored(options, **more):
 
 def evaluation_texts(options):
     """The texts to measure on."""
-    return load_examples(options.text, split=options.evaluation_split, size=options.evaluation_size, **columns(options))
+    return load_examples(options.dataset, split=options.evaluation_split, size=options.evaluation_size, **columns(options))
 
 
 def columns(options) -> dict[str, str | None]:

@@ -11,28 +11,28 @@ import warnings
 import numpy as np
 
 from headprune_core.alpha_choice.alpha_accuracy import alpha_accuracy, random_masks
-from headprune_core.alpha_choice.alpha_text import recommendation_words
-from headprune_core.alpha_choice.recommendation import recommend
+from headprune_core.alpha_choice.alpha_text import describe_recommendation
+from headprune_core.alpha_choice.recommendation import recommend_alpha
 from headprune_core.data.examples import overlap
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.alpha_path import alpha_path, distinct_masks, survival
+from headprune_core.masks.alpha_path import alpha_path, distinct_masks, keep_fraction
 from headprune_core.masks.prune_mask import prune_mask
-from headprune_core.measure.curve_verdicts import summary, verdicts
+from headprune_core.measure.curve_verdicts import compare_with_random, summary
 from headprune_core.measure.curves import main_measure, sparsity_curves
 from headprune_core.measure.evaluation import evaluate_masks
 from headprune_core.measure.greedy import greedy_gnorm
-from headprune_core.model.model_io import writing_file
+from headprune_core.model.model_io import atomic_file
 from headprune_core.model.prunable_model import find_device
 
 from .inputs import (
-    asked_constraints,
-    asked_rankings,
+    build_constraints,
+    build_rankings,
     calibration_texts,
     check_file,
     evaluation_texts,
-    loaded_model,
+    load_model_option,
+    open_cache,
     progress_line,
-    results_store,
     scored,
 )
 from .parser import parser
@@ -40,7 +40,7 @@ from .prune import prune
 
 Document = dict[str, object]
 RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
-CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "even", "budget")
+CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "uniform", "sparsity_unit")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         document, table = options.run(options)
         text = json.dumps(document, indent=None if options.json else 1)
         if options.out:
-            with writing_file(options.out) as file:
+            with atomic_file(options.out) as file:
                 file.write_text(text + "\n")
     except HeadPruneError as error:
         print(f"headprune: {error}", file=sys.stderr)
@@ -73,7 +73,7 @@ def score(options) -> tuple[Document, str]:
     model, scores = scored(options)
     document = {
         "model": options.model,
-        "text": options.text,
+        "dataset": options.dataset,
         "settings": scores.settings,
         "scores": {metric: getattr(scores, metric).tolist() for metric in scores.per_example},
     }
@@ -87,7 +87,7 @@ def score(options) -> tuple[Document, str]:
         document["evaluation"] = {
             "accuracy": float(result.accuracy[0]),
             "loss": float(result.loss[0]),
-            "answers": result.trials,
+            "n_predictions": result.trials,
         }
         lines.append(f"accuracy {result.accuracy[0]:.4f} of {result.trials} answers")
     return document, "\n".join(lines)
@@ -97,8 +97,8 @@ def alpha(options) -> tuple[Document, str]:
     """The mask at one alpha and sparsity, and every interval of alpha with a mask of its own; which alpha to take."""
     model, scores = scored(options, metrics=("his", "ae"))
     constraints, scaling = (
-        asked_constraints(options, model.grid),
-        {"normalize": options.scale, "entropy_direction": options.keep},
+        build_constraints(options, model.grid),
+        {"normalize": options.normalize, "entropy_direction": options.entropy_direction},
     )
     mask = prune_mask(scores.hies(options.alpha, **scaling), options.sparsity, **constraints)
     path = alpha_path(scores.his, scores.ae, options.sparsity, **scaling, **constraints)
@@ -106,11 +106,11 @@ def alpha(options) -> tuple[Document, str]:
         "model": options.model,
         "alpha": options.alpha,
         "sparsity": options.sparsity,
-        "scale": options.scale,
-        "keep": options.keep,
+        "normalize": options.normalize,
+        "entropy_direction": options.entropy_direction,
         "constraints": {name: getattr(options, name) for name in CONSTRAINTS},
         "mask": mask.tolist(),
-        "survival": survival(path).tolist(),
+        "keep_fraction": keep_fraction(path).tolist(),
         "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in path],
     }
     rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
@@ -118,11 +118,11 @@ def alpha(options) -> tuple[Document, str]:
     told = []
     if options.measure:
         random = random_masks(model.grid.shape, options.sparsity, **constraints)
-        texts, run = evaluation_texts(options), {"store": results_store(options), "progress": progress_line(options)}
+        texts, run = evaluation_texts(options), {"cache": open_cache(options), "progress": progress_line(options)}
         found = alpha_accuracy(model, texts, path, random=random, dtype=options.dtype, **run)
-        chosen = recommend(found)
+        chosen = recommend_alpha(found)
         lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
-        told = ["", f"{chosen.by} beside each, on {len(texts)} texts", *recommendation_words(chosen)]
+        told = ["", f"{chosen.by} beside each, on {len(texts)} texts", *describe_recommendation(chosen)]
         document["measured"] = json.loads(found.frame.to_json(orient="records"))
         document["recommendation"] = {name: getattr(chosen, name) for name in RECOMMENDED}
     masks = len(distinct_masks(path)[0])
@@ -141,7 +141,7 @@ def alpha(options) -> tuple[Document, str]:
 def curves(options) -> tuple[Document, str]:
     """Accuracy against sparsity for several criteria, beside random removal."""
     model, scores = scored(options)
-    evaluation, store = evaluation_texts(options), results_store(options)
+    evaluation, cache = evaluation_texts(options), open_cache(options)
     frame = sparsity_curves(
         model,
         evaluation,
@@ -149,19 +149,19 @@ def curves(options) -> tuple[Document, str]:
         methods=options.methods,
         sparsities=options.sparsities,
         alpha=options.alpha,
-        seeds=options.seeds,
+        n_random=options.n_random,
         dtype=options.dtype,
-        rankings=asked_rankings(options, model, store),
-        store=store,
+        rankings=build_rankings(options, model, cache),
+        cache=cache,
         progress=progress_line(options),
     )
-    verdict, measure = verdicts(frame), main_measure(frame)
+    verdict, measure = compare_with_random(frame), main_measure(frame)
     table = frame.assign(method=frame.method.where(frame.method != "random", "random, mean"))
     table = table.pivot_table(index="sparsity", columns="method", values=measure, sort=False).round(3)
     document = {
         "model": options.model,
         "alpha": options.alpha,
-        "scored and measured on the same texts": overlap(calibration_texts(options), evaluation),
+        "calibration_evaluation_overlap": overlap(calibration_texts(options), evaluation),
         "curves": json.loads(frame.to_json(orient="records")),
         "summary": json.loads(summary(frame).to_json(orient="records")),
         "verdicts": json.loads(verdict.to_json(orient="records")),
@@ -172,7 +172,7 @@ def curves(options) -> tuple[Document, str]:
 
 def greedy(options) -> tuple[Document, str]:
     """Greedy-Gnorm: remove the head of lowest Gnorm, score again, and so on; accuracy at every step."""
-    model = loaded_model(options)
+    model = load_model_option(options)
     run = greedy_gnorm(
         model,
         calibration_texts(options),
@@ -184,7 +184,7 @@ def greedy(options) -> tuple[Document, str]:
         dtype=options.dtype,
         accuracy_floor=options.accuracy_floor,
         stop_at_inflection=options.stop_at_inflection,
-        store=results_store(options),
+        cache=open_cache(options),
         progress=progress_line(options),
     )
     document = {

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.criteria import CRITERIA, find_criterion
-from headprune_core.prune.structural_pruning import INSIDE_GROUPS
+from headprune_core.masks.criteria import CRITERIA, get_criterion
+from headprune_core.prune.structural_pruning import PARTIAL_GROUPS
 from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.objectives import OBJECTIVES
@@ -40,8 +40,8 @@ def _alpha(add) -> None:
     _mix(add)
     _rules(add)
     add("--measure", action="store_true", help="measure every mask along alpha on held-out texts, and choose one")
-    add("--keep", choices=["low", "high"], default="low", help="which entropy is worth keeping (default low)")
-    add("--scale", choices=["layer", "global"], default="layer", help="what scores are scaled within (default layer)")
+    add("--entropy-direction", choices=["low", "high"], default="low", help="which entropy is worth keeping (default low)")
+    add("--normalize", choices=["layer", "global"], default="layer", help="what scores are scaled within (default layer)")
 
 
 def _rules(add) -> None:
@@ -52,17 +52,22 @@ def _rules(add) -> None:
     add("--protect", nargs="+", default=[], metavar="HEAD", help=f"heads that stay in any case: {heads}")
     add("--remove", nargs="+", default=[], metavar="HEAD", help=f"heads that go in any case: {heads}")
     add("--whole-groups", action="store_true", help="heads that share keys and values go or stay together")
-    add("--even", action="store_true", help="every layer loses the same number of heads")
-    add("--budget", choices=["heads", "parameters"], default="heads", help="what --sparsity is a share of (default heads)")
+    add("--uniform", action="store_true", help="every layer loses the same number of heads")
+    add(
+        "--sparsity-unit",
+        choices=["heads", "parameters"],
+        default="heads",
+        help="what --sparsity is a share of (default heads)",
+    )
 
 
 def _curves(add) -> None:
     _mix(add)
-    standard = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
+    standard = [name for name, criterion in CRITERIA.items() if criterion.produced_by is None]
     words = f"of {', '.join(CRITERIA)}; hies@0.25 for another alpha (default those that need no run of their own)"
     add("--methods", nargs="+", default=standard, type=_method, metavar="METHOD", help=words)
     add("--sparsities", nargs="+", type=float, default=[0.0, 0.1, 0.2, 0.3, 0.5, 0.7], metavar="SHARE")
-    add("--seeds", type=int, default=5, help="random orders (default 5)")
+    add("--n-random", type=int, default=5, help="random orders (default 5)")
     add("--ranking", help="a CSV file with the ranking of method own: row, head, score")
 
 
@@ -77,22 +82,22 @@ def _greedy(add) -> None:
 def _prune(add) -> None:
     _mix(add)
     _rules(add)
-    ready = [name for name, criterion in CRITERIA.items() if criterion.made_by is None]
+    ready = [name for name, criterion in CRITERIA.items() if criterion.produced_by is None]
     words = f"of {', '.join(ready)}; hies@0.25 for another alpha (default hies)"
     add("--criterion", default="hies", type=_method, metavar="NAME", help=words)
     add("--seed", type=int, default=0, help="for criterion random (default 0)")
     add("--mask", metavar="FILE", help="a mask.json or mask.csv, in place of a criterion")
     add(
-        "--inside-groups",
-        choices=INSIDE_GROUPS,
-        default="gate",
+        "--partial-groups",
+        choices=PARTIAL_GROUPS,
+        default="zero",
         help="where heads share keys and values and only some go: these lose their effect alone, all stay, or all go",
     )
-    add("--random", type=int, default=20, metavar="N", help="random choices of as many heads beside it (default 20)")
-    add("--latency", type=int, nargs="+", metavar="TOKENS", help="time both models in turn at these lengths")
-    add("--recover", type=int, default=0, metavar="STEPS", help="fine-tune it for so many steps of 32 examples")
+    add("--n-random", type=int, default=20, metavar="N", help="random choices of as many heads beside it (default 20)")
+    add("--latency-lengths", type=int, nargs="+", metavar="TOKENS", help="time both models in turn at these lengths")
+    add("--finetune-steps", type=int, default=0, metavar="STEPS", help="fine-tune it for so many steps of 32 examples")
     words = "what it learns from: labels, or the unpruned model's answers (default labels, where there are any)"
-    add("--recover-from", choices=["labels", "teacher"], help=words)
+    add("--finetune-objective", choices=["labels", "teacher"], help=words)
     add("--training-split", help="whose examples it learns from (default training, where the text is the embedded one)")
     add("--out-folder", help="where the pruned model goes: a new or empty folder (default: it is only tried out)")
     add("--bundle", metavar="FILE", help="a zip with model, card, mask, scores, figures and report")
@@ -116,10 +121,15 @@ def _common(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", default="embedded", help="'embedded', a Hub id or a local folder")
     add("--revision", help="a Hub revision to pin")
-    add("--text", default="embedded", help="'embedded', a file (csv, tsv, jsonl, json, parquet, txt) or a Hub data set id")
-    add("--split", default="calibration", help="the split to score on")
+    add(
+        "--dataset",
+        "--text",
+        default="embedded",
+        help="'embedded', a file (csv, tsv, jsonl, json, parquet, txt) or a Hub data set id",
+    )
+    add("--calibration-split", default="calibration", help="the split to score on")
     add("--evaluation-split", default="evaluation", help="the split to measure accuracy on")
-    add("--size", type=int, default=32, help="examples to score on (default 32)")
+    add("--calibration-size", type=int, default=32, help="examples to score on (default 32)")
     add("--evaluation-size", type=int, default=960, help="examples to measure accuracy on, at most (default 960)")
     for name in ("text-column", "text-pair-column", "label-column", "subset"):
         add(f"--{name}", help="where the data do not make it plain")
@@ -138,6 +148,6 @@ def _common(command: argparse.ArgumentParser) -> None:
 
 def _method(name: str) -> str:
     try:
-        return find_criterion(name).name
+        return get_criterion(name).name
     except HeadPruneError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

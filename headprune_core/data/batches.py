@@ -13,7 +13,7 @@ from torch import Tensor
 from headprune_core.errors import HeadPruneError
 
 BATCH_COST = {"cpu": 32}  # what one more batch costs, in padding tokens that would cost as much
-LAUNCHES = 2048  # the same on a GPU, which small batches leave idle
+GPU_BATCH_COST_TOKENS = 2048  # the same on a GPU, which small batches leave idle
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Encoded:
 
     def packed(self, batch_size: int, most_tokens: int | None, device: torch.device) -> list[np.ndarray]:
         """Which examples make which batch."""
-        return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, LAUNCHES))
+        return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, GPU_BATCH_COST_TOKENS))
 
     def batch(self, index: np.ndarray, device: torch.device) -> Batch:
         """The examples of those numbers as one batch."""

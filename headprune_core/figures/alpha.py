@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface
-from headprune_core.alpha_choice.recommendation import Recommendation, shown_inside
+from headprune_core.alpha_choice.recommendation import AlphaRecommendation, shown_inside
 from headprune_core.measure.curves import wilson
 
 from .style import GREY, MARGIN, style
@@ -19,7 +19,7 @@ _NAMES = {"accuracy": "accuracy", "agreement": "agreement with the unpruned mode
 _ALPHA = "alpha (0: entropy alone, 1: importance alone)"
 
 
-def alpha_steps(found: AlphaAccuracy, chosen: Recommendation | None = None) -> go.Figure:
+def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None) -> go.Figure:
     """The measure over alpha, a step an interval, with its 95 % band, the two ends, the random mean and the choice."""
     by = chosen.by if chosen is not None else found.measure
     value = getattr(found, by)
@@ -78,7 +78,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: Recommendation | None = None) -> g
     )
 
 
-def alpha_steps_words(found: AlphaAccuracy, chosen: Recommendation) -> str:
+def alpha_steps_words(found: AlphaAccuracy, chosen: AlphaRecommendation) -> str:
     """What the steps show: how many there are, their range, both ends, the choice and what it is worth."""
     values = getattr(found, chosen.by)
     random = f", random masks {chosen.random:.1%} on average" if np.isfinite(chosen.random) else ""
@@ -149,7 +149,7 @@ def surface_words(surface: AlphaSurface) -> str:
     )
 
 
-def _mark(figure: go.Figure, chosen: Recommendation) -> None:
+def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
     """The recommended interval, its alpha, and what choosing is worth on texts that had no part in it."""
     line = {"color": _CHOSEN, "width": 1}
     figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(213, 94, 0, 0.15)", line=line, layer="below")

@@ -28,7 +28,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     if len(random):
         x = np.r_[random.sparsity, random.sparsity[::-1]]
         y = np.r_[random["max"], random["min"][::-1]]
-        seeds = curves.seed.nunique()
+        n_random = curves.seed.nunique()
         figure.add_scatter(
             x=x,
             y=y,
@@ -37,7 +37,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             line_width=0,
             hoverinfo="skip",
             mode="lines",
-            name=f"random, {seeds} seeds",
+            name=f"random, {n_random} seeds",
         )
         figure.add_scatter(
             x=random.sparsity,
@@ -75,7 +75,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     return figure
 
 
-def curves_words(curves: pd.DataFrame, at: float = 0.5) -> str:
+def describe_curves(curves: pd.DataFrame, at: float = 0.5) -> str:
     """The figure in a sentence: every method and random removal at the sparsity nearest to `at`."""
     measure = main_measure(curves)
     at = min(curves.sparsity.unique(), key=lambda sparsity: abs(sparsity - at))

@@ -33,7 +33,7 @@ def label_bars(counts: pd.Series) -> go.Figure:
     return figure
 
 
-def per_example_strip(values: np.ndarray, title: str, mean: float) -> go.Figure:
+def per_example_histogram(values: np.ndarray, title: str, mean: float) -> go.Figure:
     """One head's value on every example, and their mean."""
     figure = go.Figure(go.Histogram(x=values, nbinsx=20, marker_color="#0072b2"))
     figure.add_vline(x=mean, line={"color": "#d55e00", "width": 3}, annotation_text="mean")

@@ -67,7 +67,7 @@ def called(label: str) -> str:
     return f"layer {label}" if label.isdigit() else label
 
 
-def heatmap_words(values: np.ndarray, name: str, labels: Sequence[str] | None = None) -> str:
+def describe_heatmap(values: np.ndarray, name: str, labels: Sequence[str] | None = None) -> str:
     """What a heatmap shows: where its highest and lowest heads are and which row stands out."""
     rows = [called(label) for label in labels or map(str, range(len(values)))]
     top, low = (np.unravel_index(pick(values), values.shape) for pick in (np.argmax, np.argmin))

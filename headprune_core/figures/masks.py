@@ -21,30 +21,28 @@ _FATES = (  # kept by A, kept by B, what it is called, colour, symbol
 )
 
 
-def survival_heatmap(survival: np.ndarray, labels: Sequence[str] | None = None) -> go.Figure:
+def survival_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> go.Figure:
     """The share of alpha over which each head stays, (R, H), 0: goes at every alpha, 1: stays at every alpha."""
-    rows = [called(label) for label in labels or map(str, range(len(survival)))]
+    rows = [called(label) for label in labels or map(str, range(len(keep_fraction)))]
     hover = [
         f"<b>{rows[row]}, head {head}</b><br>stays over {share:.1%} of alpha"
-        for (row, head), share in np.ndenumerate(survival)
+        for (row, head), share in np.ndenumerate(keep_fraction)
     ]
-    figure = score_heatmap(survival, "", hover, labels=labels)
+    figure = score_heatmap(keep_fraction, "", hover, labels=labels)
     figure.update_traces(zmin=0, zmax=1, colorbar={"tickformat": ".0%", "title": ""}, selector={"type": "heatmap"})
     return figure.update_layout(margin={**MARGIN, "t": 16})
 
 
-def survival_words(survival: np.ndarray, labels: Sequence[str] | None = None) -> str:
+def survival_words(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> str:
     """How many heads stay at every alpha, go at every alpha, and depend on it; and the head that depends on it most."""
-    stays, goes = int((survival >= 1.0 - 1e-12).sum()), int((survival <= 1e-12).sum())
-    depends = survival.size - stays - goes
-    told = (
-        f"Of {survival.size} heads {stays} stay at every alpha and {goes} go at every alpha; alpha decides over {depends}."
-    )
+    stays, goes = int((keep_fraction >= 1.0 - 1e-12).sum()), int((keep_fraction <= 1e-12).sum())
+    depends = keep_fraction.size - stays - goes
+    told = f"Of {keep_fraction.size} heads {stays} stay at every alpha and {goes} go at every alpha; alpha decides over {depends}."
     if not depends:
         return told
-    row, head = np.unravel_index(np.abs(survival - 0.5).argmin(), survival.shape)
+    row, head = np.unravel_index(np.abs(keep_fraction - 0.5).argmin(), keep_fraction.shape)
     where = called(labels[row] if labels else str(row))
-    return f"{told} Most evenly split is {where}, head {head}, which stays over {survival[row, head]:.0%} of alpha."
+    return f"{told} Most evenly split is {where}, head {head}, which stays over {keep_fraction[row, head]:.0%} of alpha."
 
 
 def mask_difference(
@@ -87,7 +85,7 @@ def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequen
     return figure.update_layout(height=max(240, 140 + cell * rows), margin=MARGIN, legend=legend, dragmode=False)
 
 
-def difference_words(
+def describe_difference(
     a: np.ndarray, b: np.ndarray, names: tuple[str, str] = ("A", "B"), labels: Sequence[str] | None = None
 ) -> str:
     """Where two masks (R, H) differ, head by head, and the Jaccard overlap of what they remove."""

@@ -39,7 +39,7 @@ def recall_figure(before, after, names: Sequence[str]) -> go.Figure:
     return figure.update_layout(height=max(220, 130 + 34 * len(names)), margin=MARGIN, legend=LEGEND)
 
 
-def recall_words(before, after, names: Sequence[str]) -> str:
+def describe_recall(before, after, names: Sequence[str]) -> str:
     """Every class before and after, or of many the three that change most; and the worst loss by name."""
     before, after, names = _recalls(before, after, names)
     if not names:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
-from headprune_core.measure.random_baseline import RandomControl
+from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 
 from .heatmaps import called
@@ -29,12 +29,12 @@ _STACKS = 60  # of the dots of a strip, over its range
 
 
 def head_map_figure(kept, present=None, labels: Sequence[str] | None = None) -> go.Figure:
-    """What became of every head: kept, present (R, H) bool as in `Cut`, in original numbers, each state with its symbol."""
+    """What became of every head: kept, present (R, H) bool as in `PruningPlan`, in original numbers, each state with its symbol."""
     _, states = _states(kept, present)
     return state_grid({name: (which, *_STATES[name]) for name, which in states.items() if which.any()}, labels)
 
 
-def head_map_words(kept, present=None, labels: Sequence[str] | None = None) -> str:
+def describe_head_map(kept, present=None, labels: Sequence[str] | None = None) -> str:
     """How many heads are left, which rows lose most and least, and which have none."""
     kept, states = _states(kept, present)
     rows = [called(label) for label in labels or map(str, range(len(kept)))]
@@ -61,9 +61,9 @@ def mark_removed(figure: go.Figure, kept) -> go.Figure:
     return figure
 
 
-def control_figure(control: RandomControl) -> go.Figure:
+def baseline_figure(control: RandomBaseline) -> go.Figure:
     """Each random mask a circle where its measure lies, equal ones stacked; their mean; the chosen mask a diamond."""
-    values = np.asarray(control.random, float)
+    values = np.asarray(control.random_values, float)
     place = np.round((values - values.min()) / (np.ptp(values) or 1.0) * _STACKS).astype(int)
     height = np.array([(place[:i] == p).sum() for i, p in enumerate(place)])
     figure = go.Figure()
@@ -96,14 +96,14 @@ def control_figure(control: RandomControl) -> go.Figure:
     return figure.update_layout(height=230, margin=MARGIN, legend=LEGEND)
 
 
-def control_words(control: RandomControl) -> str:
+def describe_baseline(control: RandomBaseline) -> str:
     """Where the chosen mask lies among the random ones."""
-    masks = len(control.random)
-    many = "the one" if masks == 1 else f"all {masks}" if control.beaten == masks else f"{control.beaten} of {masks}"
-    where = "none" if control.beaten == 0 else many
+    masks = len(control.random_values)
+    many = "the one" if masks == 1 else f"all {masks}" if control.n_beaten == masks else f"{control.n_beaten} of {masks}"
+    where = "none" if control.n_beaten == 0 else many
     return (
         f"{control.measure.capitalize()} of {masks} random {'mask' if masks == 1 else 'masks'} that remove as many heads: "
-        f"{control.random.min():.1%} to {control.random.max():.1%}, a circle each, with their mean as a triangle. The "
+        f"{control.random_values.min():.1%} to {control.random_values.max():.1%}, a circle each, with their mean as a triangle. The "
         f"chosen mask, the diamond, lies at {control.value:.1%}, above {where}."
     )
 
@@ -138,7 +138,7 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
     return figure.update_layout(height=300, margin=MARGIN, legend=LEGEND)
 
 
-def recovery_words(recovery: Recovery) -> str:
+def describe_recovery(recovery: Recovery) -> str:
     """How the loss of a fine-tune went from its first tenth of updates to its last."""
     loss = np.asarray(recovery.loss, float)
     if not len(loss):
@@ -183,7 +183,7 @@ def latency_figure(frame: pd.DataFrame) -> go.Figure:
     return figure.update_layout(height=max(220, 130 + 40 * len(frame)), margin=MARGIN, legend=LEGEND)
 
 
-def latency_figure_words(frame: pd.DataFrame) -> str:
+def describe_latency_figure(frame: pd.DataFrame) -> str:
     """The speed-up of every setting in one sentence, beside what the arithmetic alone would give."""
     _check_compared(frame)
     told = [

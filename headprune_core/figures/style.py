@@ -2,7 +2,7 @@
 
 import html
 
-from headprune_core.masks.criteria import method_label, own_alpha
+from headprune_core.masks.criteria import method_label, parse_alpha
 
 _STYLE = {  # method -> colour, dash, symbol
     "his": ("#0072b2", "solid", "circle"),
@@ -11,11 +11,11 @@ _STYLE = {  # method -> colour, dash, symbol
     "ae": ("#cc79a7", "dash", "triangle-up"),
     "inverse_ae": ("#e69f00", "dash", "triangle-down"),
     "inverse_gnorm": ("#56b4e9", "dot", "x"),
-    "hies_high": ("#d55e00", "dot", "hexagon"),
+    "hies_keep_high": ("#d55e00", "dot", "hexagon"),
     "greedy_gnorm": ("#882255", "solid", "pentagon"),
     "inverse_greedy_gnorm": ("#56b4e9", "dashdot", "cross"),
     "leave_one_out": ("#999933", "longdash", "triangle-left"),
-    "own": ("#aa4499", "longdashdot", "hourglass"),
+    "custom": ("#aa4499", "longdashdot", "hourglass"),
 }
 _ALPHA_ENDS = ((122, 49, 0), (240, 150, 90))  # HIES at an alpha of its own: dark for entropy alone, light for importance
 _ALPHA_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px,2px,2px,2px,2px")
@@ -37,7 +37,7 @@ def label(method: str) -> str:
 
 def style(method: str) -> tuple[str, str, str]:
     """The colour, dash and symbol by which every figure draws a method."""
-    alpha = own_alpha(method)
+    alpha = parse_alpha(method)
     return _STYLE.get(method, _OTHER) if alpha is None else _alpha_style(method.partition("@")[0], alpha)
 
 

@@ -148,10 +148,10 @@ def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".").replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
 
 
-def agreement_words(matrix: AgreementMatrix) -> str:
+def describe_reductions(matrix: AgreementMatrix) -> str:
     """The pairs of criteria that agree most and least; orders turned round and what is no criterion are left out."""
     pairs = matrix.to_frame()
-    turned = ("inverse_", "hies_high")
+    turned = ("inverse_", "hies_keep_high")
     criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith(turned)]
     pairs = pairs[pairs["first"].isin(criteria) & pairs["second"].isin(criteria)].dropna(subset="kendall")
     if pairs.empty:
@@ -168,7 +168,7 @@ def agreement_words(matrix: AgreementMatrix) -> str:
 
 def ablation_heatmap(values: np.ndarray, measure: str) -> go.Figure:
     """What happens when each head alone goes, (R, H), by layer and head; losses that fall are on the other side of 0."""
-    scale = {"colorscale": "PuOr", "zmid": 0} if measure != "loss_change" else {"colorscale": "Cividis"}
+    scale = {"colorscale": "PuOr", "zmid": 0} if measure != "abs_loss_change" else {"colorscale": "Cividis"}
     figure = go.Figure(go.Heatmap(z=values, xgap=2, ygap=2, colorbar={"thickness": 10}, **scale))
     figure.update_traces(hovertemplate="layer %{y}, head %{x}: %{z:.4g}<extra></extra>")
     rows, heads = values.shape
@@ -181,7 +181,7 @@ def ablation_heatmap(values: np.ndarray, measure: str) -> go.Figure:
 
 def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> go.Figure:
     """Kendall of each criterion with the ablation, with intervals, beside how well two halves of the texts agree."""
-    columns = ["kendall", "low", "high"] if measure == "loss_change" else ["increase", "increase_low", "increase_high"]
+    columns = ["kendall", "low", "high"] if measure == "abs_loss_change" else ["increase", "increase_low", "increase_high"]
     middle, low, high = (table[column] for column in columns)
     names = [label(name) for name in table.criterion]
     figure = go.Figure()
@@ -211,14 +211,14 @@ def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float
 
 def ablation_words(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> str:
     """Each criterion's Kendall with the ablation in a sentence, and how far two halves of the texts agree."""
-    columns = ("kendall", "low", "high") if measure == "loss_change" else ("increase", "increase_low", "increase_high")
+    columns = ("kendall", "low", "high") if measure == "abs_loss_change" else ("increase", "increase_low", "increase_high")
     lines = table[~table.criterion.str.startswith("inverse_")]
     told = [
         f"{label(line.criterion)} {getattr(line, columns[0]):.2f} ({getattr(line, columns[1]):.2f} to "
         f"{getattr(line, columns[2]):.2f})"
         for line in lines.itertuples()
     ]
-    what = "how much the loss moves" if measure == "loss_change" else "how much the loss rises"
+    what = "how much the loss moves" if measure == "abs_loss_change" else "how much the loss rises"
     return (
         f"Kendall with {what} when each head alone goes, with 95 % intervals: {', '.join(told)}. "
         f"Leaving out on one half of the texts agrees to {half[0]:.2f} with leaving out on the other half"

@@ -66,7 +66,7 @@ def alpha_path(
     return [*path, AlphaInterval(low, 1.0, rules.mask(now.gone))]
 
 
-def survival(path: Sequence[AlphaInterval]) -> np.ndarray:
+def keep_fraction(path: Sequence[AlphaInterval]) -> np.ndarray:
     """(R, H) the share of alpha in [0, 1] over which each head stays."""
     masks = np.stack([part.mask for part in path])
     widths = np.array([part.high - part.low for part in path])
@@ -97,7 +97,7 @@ class _Crossings:
     def __init__(self, high: np.ndarray, low: np.ndarray, rules: Constraints):
         first, second = np.triu_indices(len(rules.free), 1)
         first, second = rules.free[first], rules.free[second]
-        if rules.even:  # rows have nothing to do with one another
+        if rules.uniform:  # rows have nothing to do with one another
             same = rules.row[first] == rules.row[second]
             first, second = first[same], second[same]
         gap_at_0, gap_at_1 = low[first] - low[second], high[first] - high[second]

@@ -31,7 +31,7 @@ class Constraints:
     protected: np.ndarray
     removed: np.ndarray
     least: int
-    even: bool
+    uniform: bool
     by_parameters: bool
     lane: np.ndarray
     free: np.ndarray
@@ -55,14 +55,14 @@ def constrain(
     protect=None,
     remove=None,
     groups=None,
-    even=False,
+    uniform=False,
     parameters=None,
 ) -> Constraints:
     """The constraints of `prune_mask` on R x H heads; raises HeadPruneError where they contradict one another."""
     rows, heads = shape
     if not (0 <= min_heads_per_layer <= heads and min_heads_per_layer == int(min_heads_per_layer)):
         raise HeadPruneError(f"min_heads_per_layer is {min_heads_per_layer}; expected 0 to {heads}, a whole number")
-    if even and parameters is not None:
+    if uniform and parameters is not None:
         raise HeadPruneError("even rows and a budget of parameters were asked for together; expected one of the two")
     unit = _unit_of_each_head(shape, groups)
     size = np.bincount(unit)
@@ -85,8 +85,8 @@ def constrain(
             f"{min_heads_per_layer} that every row is to keep; remove fewer or lower min_heads_per_layer"
         )
     weight = size.astype(float) if parameters is None else np.bincount(unit, weights=_parameters(parameters, shape))
-    lane = row if even else np.zeros(len(size), int)
-    spent = np.bincount(lane[removed], weights=weight[removed], minlength=rows if even else 1)
+    lane = row if uniform else np.zeros(len(size), int)
+    spent = np.bincount(lane[removed], weights=weight[removed], minlength=rows if uniform else 1)
     return Constraints(
         shape=(rows, heads),
         unit=unit,
@@ -96,7 +96,7 @@ def constrain(
         protected=protected,
         removed=removed,
         least=int(min_heads_per_layer),
-        even=bool(even),
+        uniform=bool(uniform),
         by_parameters=parameters is not None,
         lane=lane,
         free=np.flatnonzero(~protected & ~removed),
@@ -106,7 +106,7 @@ def constrain(
     )
 
 
-def heads_named(names: Iterable[str], grid) -> np.ndarray:
+def parse_heads(names: Iterable[str], grid) -> np.ndarray:
     """bool (R, H): the heads that people name, "3.5" for head 5 of row 3 and "3" for the whole row; rows also by label.
 
     grid: the HeadGrid of the model. Raises HeadPruneError for a head that is not there.

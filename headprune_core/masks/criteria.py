@@ -3,7 +3,7 @@
     @criterion("name", label, needs, note)
     def name(scores, alpha, generator): return (R, H)
 
-A criterion whose ranking takes a run of its own, or comes from a user, is registered by `given(name, label, note, made_by)`:
+A criterion whose ranking takes a run of its own, or comes from a user, is registered by `given(name, label, note, produced_by)`:
 it has its name, label and place in figures like the others, but its ranking must be handed over. Everything that lists
 criteria (pages, command line, curves) lists this registry. HIES at an alpha of its own has a name too: "hies@0.25".
 """
@@ -16,7 +16,7 @@ import numpy as np
 from headprune_core.errors import HeadPruneError
 from headprune_core.scores.head_scores import HeadScores
 
-WITH_ALPHA = ("hies", "hies_high")  # those that may be had at an alpha of their own
+WITH_ALPHA = ("hies", "hies_keep_high")  # those that may be had at an alpha of their own
 Ranking = Callable[[HeadScores, float, np.random.Generator], np.ndarray]
 
 
@@ -24,7 +24,7 @@ Ranking = Callable[[HeadScores, float, np.random.Generator], np.ndarray]
 class Criterion:
     """A pruning criterion: its name in code, what people call it, the metrics it needs and what it removes first.
 
-    made_by: for a criterion that scores alone do not give, what makes its ranking; else None.
+    produced_by: for a criterion that scores alone do not give, what makes its ranking; else None.
     alpha: its own, where it has one.
     """
 
@@ -33,7 +33,7 @@ class Criterion:
     needs: tuple[str, ...]
     note: str
     rank: Ranking
-    made_by: str | None = None
+    produced_by: str | None = None
     alpha: float | None = None
 
     @property
@@ -54,19 +54,19 @@ def criterion(name: str, label: str, needs: tuple[str, ...], note: str) -> Calla
     return register
 
 
-def given(name: str, label: str, note: str, made_by: str) -> Criterion:
-    """Register a criterion whose ranking is handed over; asked for it, it says what makes one (`made_by`)."""
+def given(name: str, label: str, note: str, produced_by: str) -> Criterion:
+    """Register a criterion whose ranking is handed over; asked for it, it says what makes one (`produced_by`)."""
 
     def rank(scores, alpha, generator):
         raise HeadPruneError(
-            f"the ranking of {name!r} was not given; expected rankings={{{name!r}: ...}}, made by {made_by}"
+            f"the ranking of {name!r} was not given; expected rankings={{{name!r}: ...}}, made by {produced_by}"
         )
 
-    CRITERIA[name] = Criterion(name, label, (), note, rank, made_by)
+    CRITERIA[name] = Criterion(name, label, (), note, rank, produced_by)
     return CRITERIA[name]
 
 
-def find_criterion(name: str) -> Criterion:
+def get_criterion(name: str) -> Criterion:
     """The registered criterion, or HIES at an alpha of its own ("hies@0.25"); a HeadPruneError where there is none."""
     if name in CRITERIA:
         return CRITERIA[name]
@@ -97,7 +97,7 @@ def method_label(name: str) -> str:
     return name if found is None else found.label
 
 
-def own_alpha(name: str) -> float | None:
+def parse_alpha(name: str) -> float | None:
     """The alpha in a method's name, as in "hies@0.25"; None where there is none."""
     found = _found(name)
     return None if found is None else found.alpha
@@ -105,7 +105,7 @@ def own_alpha(name: str) -> float | None:
 
 def _found(name: str) -> Criterion | None:
     try:
-        return find_criterion(name)
+        return get_criterion(name)
     except HeadPruneError:
         return None
 
@@ -121,7 +121,7 @@ def _hies(scores, alpha, generator):
 
 
 @criterion(
-    "hies_high", "HIES high", ("his", "ae"), "HIES turned round: removes unimportant and focused heads, mixed by alpha"
+    "hies_keep_high", "HIES high", ("his", "ae"), "HIES turned round: removes unimportant and focused heads, mixed by alpha"
 )
 def _hies_high(scores, alpha, generator):
     return scores.hies(alpha, entropy_direction="high")
@@ -163,9 +163,9 @@ given(
     "leave_one_out",
     "Leave one out",
     "removes heads whose absence alone raises the loss least",
-    "leave_one_out(model, examples).loss_increase",
+    "leave_one_out(model, examples).loss_change",
 )
-given("own", "Your own", "removes heads in an order of your own", "read_ranking(file, model.grid)")
+given("custom", "Your own", "removes heads in an order of your own", "read_ranking(file, model.grid)")
 
 
 @criterion("random", "Random", (), "a control: removes heads in a random order, several times")

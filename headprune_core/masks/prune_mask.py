@@ -23,7 +23,7 @@ def prune_mask(
     protect=None,
     remove=None,
     groups=None,
-    even: bool = False,
+    uniform: bool = False,
     parameters=None,
 ) -> np.ndarray:
     """Remove round(sparsity * R * H) heads, lowest score first, ties by (row, head); returns bool (R, H), True = kept.
@@ -44,7 +44,7 @@ def prune_mask(
         protect=protect,
         remove=remove,
         groups=groups,
-        even=even,
+        uniform=uniform,
         parameters=parameters,
     )
     return rules.mask(walk(scores, budget(sparsity, rules), rules).gone)
@@ -60,7 +60,7 @@ def nested_masks(scores, **constraints) -> tuple[np.ndarray, np.ndarray]:
     rules = constrain(scores.shape, **constraints)
     limits = [float(limit) for limit in range(scores.shape[1] + 1)]
     whole = limits[-1]
-    if not rules.even:
+    if not rules.uniform:
         limits = rules.spent[0] + np.r_[0.0, np.cumsum(rules.weight[_walked(scores, rules)[0]])]
         whole = rules.weight.sum()
     sparsities, masks = [], []
@@ -84,7 +84,7 @@ def heads_to_remove(sparsity: float, heads: int) -> int:
 
 def budget(sparsity: float, rules: Constraints) -> float:
     """What a sparsity from 0 to 1 allows to remove: heads of all, of each row where rules are even, or parameters."""
-    count = heads_to_remove(sparsity, rules.shape[1] if rules.even else rules.unit.size)
+    count = heads_to_remove(sparsity, rules.shape[1] if rules.uniform else rules.unit.size)
     return (sparsity + ROUNDING) * rules.weight.sum() if rules.by_parameters else count
 
 
@@ -112,7 +112,7 @@ def walk(scores: np.ndarray, limit: float, rules: Constraints) -> Walk:
 
 def _walk(scores: np.ndarray, limit: float, rules: Constraints) -> Walk:
     order, skipped = _walked(scores, rules)
-    if rules.even:
+    if rules.uniform:
         order = order[np.argsort(rules.lane[order], kind="stable")]
     lane = rules.lane[order]
     fits = rules.spent[lane] + _running(lane, rules.weight[order]) <= limit
@@ -185,7 +185,7 @@ def _too_few(found: Walk, limit: float, rules: Constraints, lane: int) -> str:
         reasons.append(f"{rules.heads[rules.protected & here].sum()} protected")
     if rules.least:
         reasons.append(f"at least {rules.least} kept in every row")
-    where = f" of row {lane}" if rules.even else ""
+    where = f" of row {lane}" if rules.uniform else ""
     what = "parameters" if rules.by_parameters else "heads"
     groups = " in whole groups" if len(rules.row) < rules.unit.size else ""
     most = rules.weight[here].sum()

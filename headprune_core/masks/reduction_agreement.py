@@ -36,7 +36,7 @@ def removed_by_all(scores: HeadScores, sparsity: float) -> tuple[int, int]:
     return int(np.logical_and.reduce(removed).sum()), int(removed[0].sum())
 
 
-def agreement_words(agreement: dict[tuple[str, str], float]) -> str:
+def describe_reductions(agreement: dict[tuple[str, str], float]) -> str:
     """The finding in one sentence."""
     values = [value for value in agreement.values() if np.isfinite(value)]
     if not values:

@@ -18,11 +18,11 @@ from scipy.special import logsumexp
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.scores.bootstrap import drawn_means, percentiles
+from headprune_core.scores.bootstrap import percentiles, resampled_means
 
 from .evaluation import evaluate_masks
 
-MEASURES = ("loss_change", "loss_increase")
+MEASURES = ("abs_loss_change", "loss_change")
 Progress = Callable[[int, int, str], None]
 
 
@@ -43,21 +43,21 @@ class LeaveOneOut:
     objective: str
 
     @property
-    def loss_increase(self) -> np.ndarray:
+    def loss_change(self) -> np.ndarray:
         """(R, H) mean over examples; below zero where the model is better off without the head."""
         return self.per_example.mean(0)
 
     @property
-    def loss_change(self) -> np.ndarray:
+    def abs_loss_change(self) -> np.ndarray:
         """(R, H) mean over examples of the increase's absolute value: what HIS is the first-order guess at."""
         return np.abs(self.per_example).mean(0)
 
-    def bootstrap(self, metric: str = "loss_increase", *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0):
-        """(low, high), each (R, H): percentile interval of "loss_increase" or "loss_change", the examples drawn anew."""
+    def bootstrap(self, metric: str = "loss_change", *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0):
+        """(low, high), each (R, H): percentile interval of "loss_change" or "abs_loss_change", the examples drawn anew."""
         if metric not in MEASURES:
             raise HeadPruneError(f"leave-one-out has no {metric!r}; expected one of {', '.join(MEASURES)}")
-        values = np.abs(self.per_example) if metric == "loss_change" else self.per_example
-        return percentiles(drawn_means(values, resamples, seed), confidence)
+        values = np.abs(self.per_example) if metric == "abs_loss_change" else self.per_example
+        return percentiles(resampled_means(values, resamples, seed), confidence)
 
     def to_frame(self) -> pd.DataFrame:
         """One line per head: row, head, each of the two measures with its 95 % interval, accuracy_drop."""

@@ -15,7 +15,7 @@ import pandas as pd
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.prune_mask import nested_masks
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 
 from .curves import wilson
 from .evaluation import MaskEvaluation, evaluate_masks
@@ -33,7 +33,7 @@ class AccuracyBudget:
     measured: a line for each mask, with heads_removed, sparsity, accuracy, accuracy_low, accuracy_high, points_lost, within.
     """
 
-    points: float
+    max_drop_pp: float
     measure: str
     sparsity: float
     heads_removed: int
@@ -41,12 +41,12 @@ class AccuracyBudget:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
-    whole: float
-    broken: bool
+    unpruned: float
+    limited_by_accuracy: bool
     measured: pd.DataFrame
 
 
-def sparsity_within(
+def max_sparsity(
     model: PrunableModel,
     examples: datasets.Dataset,
     ranking,
@@ -54,7 +54,7 @@ def sparsity_within(
     *,
     batch_size: int = 32,
     dtype: str | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     **constraints,
 ) -> AccuracyBudget:
@@ -82,9 +82,9 @@ def sparsity_within(
             progress((before * of + part * at) * len(examples) // of, total, note)
 
     try:
-        while done is None or (not done.broken and len(done.measured) < len(masks)):
+        while done is None or (not done.limited_by_accuracy and len(done.measured) < len(masks)):
             part = slice(sum(map(len, lines)), sum(map(len, lines)) + size)
-            options = {"batch_size": batch_size, "dtype": dtype, "store": store, "progress": report}
+            options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": report}
             found = evaluate_masks(model, examples, np.concatenate([whole, masks[part]]), **options)
             lines.append(_lines(found, masks[part], sparsities[part], points))
             done, size = _result(found, pd.concat(lines, ignore_index=True), masks, points), 2 * size
@@ -127,7 +127,7 @@ def _result(found: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, po
         )
     line, measure = measured.iloc[last], _measure(found)
     return AccuracyBudget(
-        points=float(points),
+        max_drop_pp=float(points),
         measure=measure,
         sparsity=float(line.sparsity),
         heads_removed=int(line.heads_removed),
@@ -135,7 +135,7 @@ def _result(found: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, po
         accuracy=float(line.accuracy),
         accuracy_low=float(line.accuracy_low),
         accuracy_high=float(line.accuracy_high),
-        whole=float(getattr(found, measure)[0]),
-        broken=not within.all(),
+        unpruned=float(getattr(found, measure)[0]),
+        limited_by_accuracy=not within.all(),
         measured=measured,
     )

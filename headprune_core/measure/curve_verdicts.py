@@ -37,8 +37,8 @@ __all__ = [
     "sharp_drop",
     "stability_words",
     "summary",
-    "verdict_words",
-    "verdicts",
+    "describe_verdict",
+    "compare_with_random",
 ]
 
 VERDICTS = ["method", "area", "random_low", "random_high", "verdict"]
@@ -61,7 +61,7 @@ class Signature:
     sentence: str
 
 
-def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
+def compare_with_random(curves: pd.DataFrame) -> pd.DataFrame:
     """How each method compares with random removal, by the area under its main measure against sparsity.
 
     Columns: method, area, random_low, random_high (over seeds), verdict ("better than random", "no better than random",
@@ -83,14 +83,16 @@ def verdicts(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=VERDICTS)
 
 
-def verdict_words(curves: pd.DataFrame) -> dict[str, str]:
+def describe_verdict(curves: pd.DataFrame) -> dict[str, str]:
     """For each method but random, in plain sentences: against random removal, where it falls most, and how far it can go."""
-    found = verdicts(curves).set_index("method")
-    seeds = curves.loc[curves.method == "random", "seed"].nunique()
+    found = compare_with_random(curves).set_index("method")
+    n_random = curves.loc[curves.method == "random", "seed"].nunique()
     reach = summary(curves).set_index("method")[f"within_{_REACH}"]
     told = {}
     for method in curves.method[curves.method != "random"].unique():
-        first = _against_random(found.loc[method], seeds, curves) if method in found.index else "Not compared with random."
+        first = (
+            _against_random(found.loc[method], n_random, curves) if method in found.index else "Not compared with random."
+        )
         told[method] = " ".join([first, *_control(method, found), _how_far(curves, method, reach[method])])
     return told
 
@@ -116,7 +118,7 @@ def failure_signatures(curves: pd.DataFrame) -> list[Signature]:
     or more and does no better there than the best random order, nor over the whole range; controls are left out. Clearly:
     95 % intervals lie apart.
     """
-    found = verdicts(curves)
+    found = compare_with_random(curves)
     no_better = set(found.method[found.verdict != "better than random"])
     signatures = []
     for method in curves.method[curves.method != "random"].unique():
@@ -127,12 +129,16 @@ def failure_signatures(curves: pd.DataFrame) -> list[Signature]:
     return signatures
 
 
-def _against_random(line: pd.Series, seeds: int, curves: pd.DataFrame) -> str:
+def _against_random(line: pd.Series, n_random: int, curves: pd.DataFrame) -> str:
     where = {"better": "above", "worse": "below"}.get(line.verdict.split()[0], "among")
     orders = (
-        "the random orders" if where == "among" else f"all {seeds} random orders" if seeds > 1 else "the one random order"
+        "the random orders"
+        if where == "among"
+        else f"all {n_random} random orders"
+        if n_random > 1
+        else "the one random order"
     )
-    by_chance = "" if where == "among" else f"; one more random order would lie there 1 time in {seeds + 1}"
+    by_chance = "" if where == "among" else f"; one more random order would lie there 1 time in {n_random + 1}"
     return (
         f"{line.verdict.capitalize()}: its mean {main_measure(curves)} over the range, {line.area:.3f}, lies {where} "
         f"{orders} ({line.random_low:.3f} to {line.random_high:.3f}{by_chance})."

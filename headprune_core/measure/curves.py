@@ -2,7 +2,7 @@
 
 All masks of all methods are measured together, batch by batch, so that they share what they can and every point is there
 from the first batch on and sharpens. Intervals are Wilson's for a share of right answers. Random removal is an envelope over
-seeds; a criterion that stays inside it has shown nothing, and `judgements.verdicts` says so.
+seeds; a criterion that stays inside it has shown nothing, and `judgements.compare_with_random` says so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from headprune_core.errors import Cancelled, HeadPruneError
-from headprune_core.masks.criteria import find_criterion
+from headprune_core.masks.criteria import get_criterion
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store
+from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import HeadScores
 
 from .evaluation import MaskEvaluation, evaluate_masks
@@ -38,16 +38,16 @@ class Curves:
 
 
 def sparsity_curves(
-    model: PrunableModel, examples: datasets.Dataset, scores: HeadScores, *, on_part=None, **options
+    model: PrunableModel, examples: datasets.Dataset, scores: HeadScores, *, on_partial=None, **options
 ) -> pd.DataFrame:
-    """The frame of `measure_curves`, which has the same arguments; `on_part` is given frames.
+    """The frame of `measure_curves`, which has the same arguments; `on_partial` is given frames.
 
     Columns: method, sparsity, heads_pruned, seed (for "random", else missing), accuracy, accuracy_low, accuracy_high
     (95 %, Wilson), loss, agreement, correlation, examples and trials (how many were measured, and answers they gave); where
     tokens are predicted perplexity = exp(loss), else "accuracy: CLASS", the share of that class's examples that are right.
     """
-    frames = None if on_part is None else lambda curves: on_part(curves.frame)
-    return measure_curves(model, examples, scores, on_part=frames, **options).frame
+    frames = None if on_partial is None else lambda curves: on_partial(curves.frame)
+    return measure_curves(model, examples, scores, on_partial=frames, **options).frame
 
 
 def measure_curves(
@@ -58,24 +58,24 @@ def measure_curves(
     methods: Sequence[str],
     sparsities: Sequence[float],
     alpha: float = 0.5,
-    seeds: int = 20,
+    n_random: int = 20,
     batch_size: int = 32,
     dtype: str | None = None,
     rankings: Mapping[str, np.ndarray] | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    on_part: Callable[[Curves], None] | None = None,
+    on_partial: Callable[[Curves], None] | None = None,
 ) -> Curves:
     """Evaluate `model` on `examples` (not those of the scores) under each method's mask at each sparsity (0 to 1).
 
     methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`, which holds (R, H) by
     name, lowest goes first: of criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and
-    store as in `evaluate_masks`. `on_part` is given all points on the examples done so far, after every batch; when
+    store as in `evaluate_masks`. `on_partial` is given all points on the examples done so far, after every batch; when
     `progress` raises Cancelled, the exception carries the last of these frames as `.partial`.
     """
     rankings = dict(rankings or {})
-    if seeds < 1 and "random" in methods:
-        raise HeadPruneError(f"{seeds} random seeds were asked for; expected at least 1")
+    if n_random < 1 and "random" in methods:
+        raise HeadPruneError(f"{n_random} random seeds were asked for; expected at least 1")
     if len(methods) == 0 or len(sparsities) == 0:
         raise HeadPruneError("no method or no sparsity was chosen; expected at least one of each")
     orders: list[tuple[str, int | None, np.ndarray]] = []
@@ -83,8 +83,8 @@ def measure_curves(
         if name in rankings:
             orders.append((name, None, _checked(name, rankings[name], model.grid.shape)))
             continue
-        found = find_criterion(name)
-        for seed in range(seeds) if found.random else [None]:
+        found = get_criterion(name)
+        for seed in range(n_random) if found.random else [None]:
             orders.append((name, seed, found.rank(scores, alpha, np.random.default_rng(seed))))
     lines = [(name, seed, float(sparsity)) for sparsity in sparsities for name, seed, _ in orders]
     masks = np.stack([prune_mask(ranking, sparsity) for sparsity in sparsities for _, _, ranking in orders])
@@ -92,12 +92,12 @@ def measure_curves(
 
     def part(result: MaskEvaluation) -> None:
         last[:] = [_curves(model, lines, masks, result)]
-        if on_part is not None:
-            on_part(last[0])
+        if on_partial is not None:
+            on_partial(last[0])
 
-    options = {"batch_size": batch_size, "dtype": dtype, "store": store, "progress": progress}
+    options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress}
     try:
-        return _curves(model, lines, masks, evaluate_masks(model, examples, masks, on_part=part, **options))
+        return _curves(model, lines, masks, evaluate_masks(model, examples, masks, on_partial=part, **options))
     except Cancelled as stop:
         stop.partial = last[0].frame if last else None
         raise
@@ -126,12 +126,12 @@ def _checked(name: str, ranking, shape: tuple[int, int]) -> np.ndarray:
 
 def _curves(model: PrunableModel, lines: list[tuple], masks: np.ndarray, result: MaskEvaluation) -> Curves:
     low, high = wilson(result.accuracy * result.trials, result.trials)
-    names, seeds, sparsities = zip(*lines, strict=True)
+    names, n_random, sparsities = zip(*lines, strict=True)
     columns = {
         "method": names,
         "sparsity": sparsities,
         "heads_pruned": (~masks).sum((1, 2)),
-        "seed": pd.array(seeds, dtype="Int64"),
+        "seed": pd.array(n_random, dtype="Int64"),
         "accuracy": result.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,

@@ -3,7 +3,7 @@
 A removed head's output is multiplied by zero before the output projection, which is what surgery does for good. Equal masks
 are run once, and what masks share below their first difference is computed once (`recall.py`). The unpruned model is always
 run too, as the one that agreement and correlation compare with. What a mask gives on a batch depends on nothing else, to the
-last bit: so answers can be kept in a `Store`, and a run that was cut short goes on where it stopped.
+last bit: so answers can be kept in a `ResultCache`, and a run that was cut short goes on where it stopped.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,12 +17,12 @@ from scipy.special import log_softmax
 from headprune_core.data.batches import Batch, Encoded, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.attention_hooks import Probe, probing
-from headprune_core.model.forward_cache import Recall, recalling, sharing_order
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
+from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
 from headprune_core.model.forward_cost import most_tokens
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store, fingerprint
+from headprune_core.result_cache import ResultCache, fingerprint
 from headprune_core.scores.objectives import predictions, token_losses
 
 # What is kept of an example where tokens are predicted: how many answers are right, how many the unpruned model's, of how
@@ -59,14 +59,14 @@ def evaluate_masks(
     *,
     batch_size: int = 32,
     dtype: str | None = None,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    on_part: Callable[[MaskEvaluation], None] | None = None,
+    on_partial: Callable[[MaskEvaluation], None] | None = None,
 ) -> MaskEvaluation:
     """Run `model` under each of `masks` (M, R, H), True = kept, on all `examples`.
 
     dtype "bfloat16" runs the matrix products in that precision; None as loaded. store: where answers are looked up before
-    they are computed, and kept. on_part is given the results on the examples done so far (all masks alike) after every batch
+    they are computed, and kept. on_partial is given the results on the examples done so far (all masks alike) after every batch
     but the last. Heads that surgery has removed are gone, whatever a mask says of them. Raises HeadPruneError for masks of
     another shape.
     """
@@ -80,7 +80,7 @@ def evaluate_masks(
     encoded = encode(model, examples)
     width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
     answers = np.empty((len(distinct), len(encoded), width))
-    runs = _Runs(model.in_precision(dtype), distinct, store)
+    runs = _Runs(model.in_precision(dtype), distinct, cache)
     done: list[int] = []
 
     def report(at: int) -> None:
@@ -93,8 +93,8 @@ def evaluate_masks(
             answers[mask, batch.index] = values
             report(len(done) * len(distinct) + number * len(batch))
         done.extend(batch.index.tolist())
-        if on_part is not None and len(done) < len(encoded):
-            on_part(_measured(model, encoded, answers, which, np.sort(done)))
+        if on_partial is not None and len(done) < len(encoded):
+            on_partial(_measured(model, encoded, answers, which, np.sort(done)))
     return _measured(model, encoded, answers, which, np.arange(len(encoded)))
 
 
@@ -108,9 +108,9 @@ def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str
 class _Runs:
     """The answers of all masks to one batch after another, from the store or from the model."""
 
-    def __init__(self, model: PrunableModel, masks: np.ndarray, store: Store | None):
-        self._model, self._masks, self._store = model, masks, store
-        self._order = sharing_order(model.grid, masks)  # the unpruned model comes first
+    def __init__(self, model: PrunableModel, masks: np.ndarray, cache: ResultCache | None):
+        self._model, self._masks, self._store = model, masks, cache
+        self._order = cache_friendly_order(model.grid, masks)  # the unpruned model comes first
         self._tokens = model.task != "classification"
 
     def of(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
@@ -125,13 +125,13 @@ class _Runs:
             if keys[number] in known:
                 yield number, known[keys[number]]
         missing = [number for number in self._order if keys[number] not in known]
-        with self._store.writing():
+        with self._store.atomic_folder():
             for number, values in self._computed(batch, missing):
                 self._store.put(keys[number], values)
                 yield number, values
 
     def _computed(self, batch: Batch, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        recalls: dict[bytes, Recall] = {}
+        recalls: dict[bytes, ForwardCache] = {}
         reference = None
         if numbers and self._tokens:  # every answer is compared with the unpruned model's
             reference = self._logits(batch, self._order[0], recalls)
@@ -142,20 +142,22 @@ class _Runs:
             logits = self._logits(batch, number, recalls)
             yield number, token_answers(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
 
-    def _logits(self, batch: Batch, number: int, recalls: dict[bytes, Recall]) -> torch.Tensor:
+    def _logits(self, batch: Batch, number: int, recalls: dict[bytes, ForwardCache]) -> torch.Tensor:
         def work(part: Batch) -> torch.Tensor:
-            recall = recalls.setdefault(part.index.tobytes(), Recall())  # a batch that did not fit has one for each part
+            recall = recalls.setdefault(
+                part.index.tobytes(), ForwardCache()
+            )  # a batch that did not fit has one for each part
             return masked_logits(self._model, part, self._masks[number], recall)
 
         return torch.cat([logits for _, logits in in_parts(batch, work)])
 
 
 @torch.no_grad()
-def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray, recall: Recall | None = None) -> torch.Tensor:
+def masked_logits(model: PrunableModel, batch: Batch, mask: np.ndarray, recall: ForwardCache | None = None) -> torch.Tensor:
     """Logits of one batch with the heads that `mask` (R, H) removes switched off, in float32."""
-    probe = Probe(gates=gates(model, mask))
-    recall = Recall() if recall is None else recall
-    with probing(probe), recalling(recall, model.grid, mask, probe), FrozenLinear(model.packed):
+    probe = AttentionHooks(gates=gates(model, mask))
+    recall = ForwardCache() if recall is None else recall
+    with use_hooks(probe), use_forward_cache(recall, model.grid, mask, probe), FrozenLinear(model.packed):
         return model.logits(batch.inputs).float()
 
 

@@ -14,10 +14,10 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.scores.activation_capture import Tape
+from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.objectives import objective_value
 
 from .evaluation import gates
@@ -58,9 +58,9 @@ def gradient_shift(
 
 def _pooled_gradients(model: PrunableModel, batch: Batch, mask: np.ndarray) -> np.ndarray:
     """(R, H, H) gradients of each row's query weight, summed over a batch's examples and pooled."""
-    tape = Tape(model.grid, heads=False, projections=True)
-    probe = Probe(gates=gates(model, mask), on_projection=tape.on_projection)
-    with probing(probe), torch.enable_grad(), FrozenLinear(model.packed):
+    tape = ActivationCapture(model.grid, heads=False, projections=True)
+    probe = AttentionHooks(gates=gates(model, mask), on_projection=tape.on_projection)
+    with use_hooks(probe), torch.enable_grad(), FrozenLinear(model.packed):
         value = objective_value("logit_norm", model.logits(batch.inputs), batch)
     (gradients,) = tape.gradients(value, tape.results)
     return np.stack([_pooled(row.q, tape.inputs, gradients) for row in model.grid.rows])

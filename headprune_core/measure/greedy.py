@@ -4,7 +4,7 @@
 
 so a head's score always speaks of the model as it is by then. Each step goes over the data once. The forward pass below the
 first row that a removal changed is recalled from the step before, its graph with it, where memory allows. The scores of one
-mask depend on nothing else, to the last bit: kept in a `Store`, a run that was cut short goes on where it stopped.
+mask depend on nothing else, to the last bit: kept in a `ResultCache`, a run that was cut short goes on where it stopped.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import Cancelled, HeadPruneError
-from headprune_core.model.attention_hooks import Probe, probing
-from headprune_core.model.forward_cache import Recall, recalling
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
+from headprune_core.model.forward_cache import ForwardCache, use_forward_cache
 from headprune_core.model.forward_cost import most_tokens
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.result_cache import Store, fingerprint
-from headprune_core.scores.activation_capture import Tape
+from headprune_core.result_cache import ResultCache, fingerprint
+from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.gradient_norm import gradient_norms
 from headprune_core.scores.objectives import objective_value
 
@@ -123,15 +123,15 @@ def greedy_gnorm(
     dtype: str | None = None,
     accuracy_floor: float | None = None,
     stop_at_inflection: bool = False,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Progress | None = None,
-    on_part: Callable[[GreedyTrajectory], None] | None = None,
+    on_partial: Callable[[GreedyTrajectory], None] | None = None,
 ) -> GreedyTrajectory:
     """Remove heads by Gnorm, scored anew on `examples` at every step; measure each step on `evaluation` (other examples).
 
     steps: how many at most (None: until no head is left). inverse removes the highest first, a control. objective: "loss",
     "prediction" or "logit_norm". accuracy_floor ends the run at the first step below it (0 to 1; agreement without labels),
-    stop_at_inflection where accuracy begins to fall for good; both need `evaluation`. on_part is given the run so far after
+    stop_at_inflection where accuracy begins to fall for good; both need `evaluation`. on_partial is given the run so far after
     every step; when `progress` raises Cancelled, the exception carries it as `.partial`.
     """
     model.grid.check_whole("Greedy-Gnorm")
@@ -146,7 +146,7 @@ def greedy_gnorm(
     if evaluation is None and (accuracy_floor is not None or stop_at_inflection):
         raise HeadPruneError("an accuracy floor and the inflection point need accuracy; give evaluation, held-out examples")
     steps = steps or most
-    run = _Run(model, examples, objective, batch_size, dtype, store)
+    run = _Run(model, examples, objective, batch_size, dtype, cache)
     settings = {"examples": len(examples), "objective": objective, "dtype": dtype or str(model.model.dtype)[6:]}
     done = GreedyTrajectory(model.grid, heads_per_step, inverse, settings=settings)
     total = steps * run.size + (steps + 1) * (len(evaluation) if evaluation is not None else 0)
@@ -164,12 +164,12 @@ def greedy_gnorm(
             gone = _in_order(scores, inverse)[:heads_per_step]
             done = replace(done, order=[*done.order, *gone], scores=[*done.scores, scores])
             if evaluation is not None and (done.steps % TOGETHER == 0 or done.steps == steps):
-                done = _measured(done, model, evaluation, batch_size, dtype, store, report)
+                done = _measured(done, model, evaluation, batch_size, dtype, cache, report)
                 stop = _end(done, accuracy_floor, stop_at_inflection)
                 if stop is not None:
                     return _first(done, stop)
-            if on_part is not None:
-                on_part(done)
+            if on_partial is not None:
+                on_partial(done)
         report(total, "Greedy-Gnorm")
     except Cancelled as stop:
         stop.partial = done if done.steps else None
@@ -180,14 +180,14 @@ def greedy_gnorm(
 class _Run:
     """Scores the heads under one mask after another, over the same batches."""
 
-    def __init__(self, model, examples, objective: str, batch_size: int, dtype: str | None, store: Store | None):
-        self._model, self._objective, self._store = model.in_precision(dtype), objective, store
+    def __init__(self, model, examples, objective: str, batch_size: int, dtype: str | None, cache: ResultCache | None):
+        self._model, self._objective, self._store = model.in_precision(dtype), objective, cache
         encoded, room = encode(model, examples), most_tokens(model, dtype)
         self._batches = list(encoded.batches(batch_size, model.device, most_tokens=room))
         self.size = len(encoded)
         # between two steps the graphs of all batches are kept, where they fit
-        self._recalls: dict[bytes, Recall] | None = {} if room is None or encoded.lengths.sum() <= room else None
-        if store is not None:
+        self._recalls: dict[bytes, ForwardCache] | None = {} if room is None or encoded.lengths.sum() <= room else None
+        if cache is not None:
             parts = [part for batch in self._batches for part in (*batch.content(), str(batch.labels))]
             self._key = fingerprint(self._model.fingerprint, objective, *parts)
 
@@ -213,17 +213,22 @@ class _Run:
             )
             raise HeadPruneError(f"Gnorm is not a finite number at row {row}, head {head}; {reason}")
         if key is not None:
-            with self._store.writing():
+            with self._store.atomic_folder():
                 self._store.put(key, scores)
         return scores
 
     def _norms(self, batch: Batch, mask: np.ndarray) -> torch.Tensor:
         """(N, 3, R, H) gradient norms of the Q, K and V blocks."""
         model = self._model
-        tape = Tape(model.grid, heads=False, projections=True)
-        probe = Probe(gates=gates(model, mask), on_projection=tape.on_projection)
-        recall = None if self._recalls is None else self._recalls.setdefault(batch.index.tobytes(), Recall())
-        with probing(probe), recalling(recall, model.grid, mask, probe), torch.enable_grad(), FrozenLinear(model.packed):
+        tape = ActivationCapture(model.grid, heads=False, projections=True)
+        probe = AttentionHooks(gates=gates(model, mask), on_projection=tape.on_projection)
+        recall = None if self._recalls is None else self._recalls.setdefault(batch.index.tobytes(), ForwardCache())
+        with (
+            use_hooks(probe),
+            use_forward_cache(recall, model.grid, mask, probe),
+            torch.enable_grad(),
+            FrozenLinear(model.packed),
+        ):
             value = objective_value(self._objective, model.logits(batch.inputs), batch)
         (gradients,) = tape.gradients(value, tape.results, retain_graph=recall is not None)
         return gradient_norms(model.grid, tape.inputs, gradients)
@@ -236,14 +241,14 @@ def _in_order(scores: np.ndarray, inverse: bool) -> list[tuple[int, int]]:
     return [tuple(int(i) for i in np.unravel_index(place, scores.shape)) for place in left]
 
 
-def _measured(done: GreedyTrajectory, model, evaluation, batch_size, dtype, store, report) -> GreedyTrajectory:
+def _measured(done: GreedyTrajectory, model, evaluation, batch_size, dtype, cache, report) -> GreedyTrajectory:
     """The run with the steps measured that were not yet."""
     masks = np.stack([done.mask(step) for step in range(len(done.accuracy), done.steps + 1)])
 
     def told(at: int, total: int, note: str) -> None:
         report(len(masks) * len(evaluation) * at // total, note)
 
-    found = evaluate_masks(model, evaluation, masks, batch_size=batch_size, dtype=dtype, store=store, progress=told)
+    found = evaluate_masks(model, evaluation, masks, batch_size=batch_size, dtype=dtype, cache=cache, progress=told)
     names = ("accuracy", "agreement", "loss")
     more = {name: np.concatenate([getattr(done, name), getattr(found, name)]) for name in names}
     return replace(done, trials=found.trials, **more)

@@ -15,7 +15,7 @@ import torch
 from headprune_core.data.batches import Batch
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.prunable_model import PrunableModel
 
 from .evaluation import gates
@@ -24,26 +24,26 @@ NEXT = 8  # tokens that are shown of a vocabulary: the likeliest by the first fo
 
 
 @dataclass(frozen=True, eq=False)
-class SideBySide:
+class LogitComparison:
     """forms: their names. classes: of the logits that are shown. logits (F, N, C), of every class or, where tokens are
-    predicted, of the likeliest. decided (F, N): the class that each form decides on. difference: the largest between any
+    predicted, of the likeliest. predicted (F, N): the class that each form decides on. max_logit_difference: the largest between any
     logit (of the whole vocabulary) of the second form and of those after it; the first is the unpruned model.
     """
 
     forms: tuple[str, ...]
     classes: tuple[tuple[str, ...], ...]
     logits: np.ndarray
-    decided: tuple[tuple[str, ...], ...]
-    difference: float
+    predicted: tuple[tuple[str, ...], ...]
+    max_logit_difference: float
 
     def frame(self, text: int = 0) -> pd.DataFrame:
         """One text's logits: a line for each class, a column for each form."""
         return pd.DataFrame({"class": self.classes[text]} | {f: self.logits[i, text] for i, f in enumerate(self.forms)})
 
 
-def side_by_side(
+def compare_logits(
     model: PrunableModel, pruned: PrunableModel, examples: datasets.Dataset, *, reloaded: PrunableModel | None = None
-) -> SideBySide:
+) -> LogitComparison:
     """Run `model` whole and with the heads masked that `pruned` lacks, `pruned`, and `reloaded`, on all `examples` at once.
 
     Raises HeadPruneError where `pruned` is no smaller form of `model`, and for examples that the model cannot read.
@@ -61,17 +61,17 @@ def side_by_side(
         forms["reloaded"] = reloaded, pruned.grid.kept
     found = {name: _logits(one, batch, mask) for name, (one, mask) in forms.items()}
     masked = found["masked"]
-    difference = max(float((other - masked).abs().max()) for other in list(found.values())[2:])
+    max_logit_difference = max(float((other - masked).abs().max()) for other in list(found.values())[2:])
     shown, classes = _shown(model, found)
     names = tuple(forms)
-    decided = tuple(tuple(_name(model, int(best)) for best in found[name].argmax(-1)) for name in names)
-    return SideBySide(names, classes, shown, decided, difference)
+    predicted = tuple(tuple(_name(model, int(best)) for best in found[name].argmax(-1)) for name in names)
+    return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
 @torch.no_grad()
 def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
     """(N, C) in float64, of classes or of the next token."""
-    with probing(Probe(gates=gates(model, mask))):
+    with use_hooks(AttentionHooks(gates=gates(model, mask))):
         logits = model.logits(batch.inputs).double()
     if model.task == "classification":
         return logits

@@ -60,14 +60,14 @@ def mcnemar(right_a, right_b) -> McNemar:
     return McNemar(first, second, float(p_value), (first - second) / a.size, low, high)
 
 
-def share_difference(share_a, share_b, *, draws: int = 2000, seed: int = 0) -> ShareDifference:
+def share_difference(share_a, share_b, *, resample_indices: int = 2000, seed: int = 0) -> ShareDifference:
     """Compare two methods by each text's share of right answers, both (N,) in the same order; every text counts alike."""
     a, b = np.asarray(share_a, float), np.asarray(share_b, float)
     if a.shape != b.shape or a.ndim != 1 or a.size == 0:
         raise HeadPruneError(f"shares have shapes {a.shape} and {b.shape}; expected two of one length")
     apart = a - b
     generator = np.random.default_rng(seed)
-    drawn = [apart[generator.integers(0, len(apart), len(apart))].mean() for _ in range(draws)]
+    drawn = [apart[generator.integers(0, len(apart), len(apart))].mean() for _ in range(resample_indices)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return ShareDifference(float(apart.mean()), float(low), float(high))
 

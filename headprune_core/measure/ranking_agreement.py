@@ -14,7 +14,7 @@ from scipy.stats import hypergeom
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import CRITERIA
 from headprune_core.masks.prune_mask import prune_mask
-from headprune_core.scores.bootstrap import around, chosen, drawn_means, draws
+from headprune_core.scores.bootstrap import around, chosen, resample_indices, resampled_means
 from headprune_core.scores.correlation import kendall
 from headprune_core.scores.head_scores import HeadScores
 
@@ -72,7 +72,7 @@ def chance_overlap(heads: int, removed: int) -> float:
 
 def criterion_rankings(scores: HeadScores, *, alpha: float = 0.5) -> dict[str, np.ndarray]:
     """The ranking (R, H) of every registered criterion that `scores` give: neither random ones nor those that take more."""
-    fixed = [c for c in CRITERIA.values() if not c.random and c.made_by is None]
+    fixed = [c for c in CRITERIA.values() if not c.random and c.produced_by is None]
     there = [c for c in fixed if set(c.needs) <= set(scores.per_example)]
     return {c.name: np.asarray(c.rank(scores, alpha, np.random.default_rng(0)), float) for c in there}
 
@@ -80,7 +80,7 @@ def criterion_rankings(scores: HeadScores, *, alpha: float = 0.5) -> dict[str, n
 def drawn_rankings(scores: HeadScores, *, alpha: float = 0.5, resamples: int = RESAMPLES, seed: int = 0):
     """`criterion_rankings` for each of `resamples` draws of the examples: arrays (B, R, H) by name."""
     count = len(next(iter(scores.per_example.values())))
-    drawn = [criterion_rankings(chosen(scores, index), alpha=alpha) for index in draws(count, resamples, seed)]
+    drawn = [criterion_rankings(chosen(scores, index), alpha=alpha) for index in resample_indices(count, resamples, seed)]
     return {name: np.stack([rankings[name] for rankings in drawn]) for name in drawn[0]}
 
 
@@ -95,7 +95,7 @@ def kendall_intervals(rankings: Mapping[str, np.ndarray], drawn: Mapping[str, np
     return around(found, _pairs(np.stack(list(drawn.values()), axis=1)))
 
 
-def against_ablation(
+def compare_with_ablation(
     scores: HeadScores,
     ablation: LeaveOneOut,
     *,
@@ -106,8 +106,8 @@ def against_ablation(
 ) -> pd.DataFrame:
     """Kendall of every criterion with what leaving each head out really does.
 
-    Columns: criterion; kendall, low, high with the ablation's `loss_change`; increase, increase_low, increase_high with its
-    `loss_increase`. Intervals are 95 % bootstrap ones, see `around`. paired: both were computed on the same examples, in
+    Columns: criterion; kendall, low, high with the ablation's `abs_loss_change`; increase, increase_low, increase_high with its
+    `loss_change`. Intervals are 95 % bootstrap ones, see `around`. paired: both were computed on the same examples, in
     the same order, which are then drawn together; else each has draws of its own.
     """
     count = len(next(iter(scores.per_example.values())))
@@ -120,7 +120,7 @@ def against_ablation(
     table = pd.DataFrame({"criterion": list(found)})
     names = (("kendall", "low", "high"), ("increase", "increase_low", "increase_high"))
     for columns, values in zip(names, (np.abs(ablation.per_example), ablation.per_example), strict=True):
-        again = _flat(drawn_means(values, resamples, seed if paired else seed + 1))
+        again = _flat(resampled_means(values, resamples, seed if paired else seed + 1))
         middle = [float(kendall(ranking.ravel(), values.mean(0).ravel())) for ranking in found.values()]
         table[columns[0]] = middle
         limits = [around(k, kendall(_flat(drawn[name]), again)) for k, name in zip(middle, found, strict=True)]

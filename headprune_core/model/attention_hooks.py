@@ -1,7 +1,7 @@
 """One attention function for every architecture, and the per-call context it reads.
 
 Transformers hands each supported model's queries, keys, values and mask to a registered function. Ours runs the
-library's own SDPA attention, or the explicit softmax where SDPA cannot say it (soft caps, sinks). When a `Probe` is active
+library's own SDPA attention, or the explicit softmax where SDPA cannot say it (soft caps, sinks). When a `AttentionHooks` is active
 in the current context it sees each call, and each head's output (the input of the output projection) is multiplied by a
 gate. A forward hook on the q/k/v projections does the same for their inputs and outputs. Nothing is stored on the model: a
 probe lives in a `ContextVar` for the length of one call, so threads can use one shared model at once. What is computed
@@ -23,12 +23,16 @@ from transformers.masking_utils import sdpa_mask
 
 from headprune_core.errors import HeadPruneError
 
-from .forward_cache import current_pass
+from .forward_cache import active_pass
 
 ATTENTION = "headprune"
 HEADS_LEFT = "headprune_heads_left"  # surgery says so on an attention module: the original numbers of its heads
 # What some models ask of attention that neither SDPA nor the explicit softmax below does.
-FOREIGN = {"sinks": "attention sinks of its own kind", "indices": "sparse attention", "block_indices": "sparse attention"}
+UNSUPPORTED_ATTENTION = {
+    "sinks": "attention sinks of its own kind",
+    "indices": "sparse attention",
+    "block_indices": "sparse attention",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +82,7 @@ class AttentionCall:
 
 
 @dataclass(frozen=True)
-class Probe:
+class AttentionHooks:
     """What one call of the model puts in and takes out; the default does nothing.
 
     gates: attention module -> factor on its head outputs, broadcasting to (N, T, H, D).
@@ -91,11 +95,11 @@ class Probe:
     on_projection: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
 
 
-_ACTIVE: ContextVar[Probe | None] = ContextVar("headprune_probe", default=None)
+_ACTIVE: ContextVar[AttentionHooks | None] = ContextVar("headprune_probe", default=None)
 
 
 @contextmanager
-def probing(probe: Probe) -> Iterator[None]:
+def use_hooks(probe: AttentionHooks) -> Iterator[None]:
     """Make `probe` the one that models called in this block answer to, in this thread alone."""
     token = _ACTIVE.set(probe)
     try:
@@ -106,7 +110,7 @@ def probing(probe: Probe) -> Iterator[None]:
 
 def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, position_bias=None, **kwargs):
     """The registered attention function: softmax attention, then the gate. Returns ((N, T, H, D), None)."""
-    strange = next((kind for name, kind in FOREIGN.items() if kwargs.get(name) is not None), None)
+    strange = next((kind for name, kind in UNSUPPORTED_ATTENTION.items() if kwargs.get(name) is not None), None)
     if strange is not None:
         raise HeadPruneError(f"{type(module).__name__} uses {strange}, which HeadPrune cannot score exactly")
     looks_back = kwargs.get("is_causal")
@@ -131,7 +135,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     call = AttentionCall(
         module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
     )
-    now, probe = current_pass(), _ACTIVE.get()
+    now, probe = active_pass(), _ACTIVE.get()
 
     def work() -> Tensor:
         if left == ():
@@ -146,9 +150,9 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     return (output if gate is None else output * gate).to(dtype), None
 
 
-def _tell(probe: Probe, callback: str, *what):
+def _tell(probe: AttentionHooks, callback: str, *what):
     """Call one of the probe's callbacks; a pass remembers that it was called."""
-    now = current_pass()
+    now = active_pass()
     return getattr(probe, callback)(*what) if now is None else now.tell(callback, *what)
 
 

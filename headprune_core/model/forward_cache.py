@@ -2,8 +2,8 @@
 
 What a module gives is determined by the batch and by the masks of the attention calls that ended before it did. So a model
 run many times on one batch under different masks need not repeat its embeddings, nor the layers below the first changed row,
-nor that row's queries, keys, values and attention: only what follows the gate. A `Recall` keeps one answer for every
-place of the forward pass; masks taken in `sharing_order` then find most of what they share there, a trie walked depth first.
+nor that row's queries, keys, values and attention: only what follows the gate. A `ForwardCache` keeps one answer for every
+place of the forward pass; masks taken in `cache_friendly_order` then find most of what they share there, a trie walked depth first.
 
 Recalled tensors carry their graph, so gradients flow through them, and what a probe would have seen inside a recalled
 module it is told again. A pass belongs to its thread, as a probe does: the model itself is not touched.
@@ -32,7 +32,7 @@ class _Kept:
     events: tuple[tuple, ...]
 
 
-class Recall:
+class ForwardCache:
     """What the last passes over one batch gave, place by place."""
 
     def __init__(self):
@@ -42,7 +42,7 @@ class Recall:
 class Pass:
     """One forward pass with a memory: the masks by attention call, and how many calls there have been."""
 
-    def __init__(self, recall: Recall, grid: HeadGrid, mask: np.ndarray, probe: object):
+    def __init__(self, recall: ForwardCache, grid: HeadGrid, mask: np.ndarray, probe: object):
         self._recall, self._probe = recall, probe
         self._rows = tuple(mask[row].tobytes() for row in grid.layers)
         self._empty = tuple(not mask[row].any() for row in grid.layers)
@@ -92,7 +92,7 @@ _NOW: ContextVar[Pass | None] = ContextVar("headprune_pass", default=None)
 
 
 @contextmanager
-def recalling(recall: Recall | None, grid: HeadGrid, mask: np.ndarray, probe: object) -> Iterator[None]:
+def use_forward_cache(recall: ForwardCache | None, grid: HeadGrid, mask: np.ndarray, probe: object) -> Iterator[None]:
     """Let the forward pass in this block, under `mask` (R, H) and `probe`, use and fill `recall`; None: nothing is kept."""
     token = _NOW.set(None if recall is None else Pass(recall, grid, mask, probe))
     try:
@@ -101,18 +101,18 @@ def recalling(recall: Recall | None, grid: HeadGrid, mask: np.ndarray, probe: ob
         _NOW.reset(token)
 
 
-def current_pass() -> Pass | None:
+def active_pass() -> Pass | None:
     """The pass that is on in this thread, if any."""
     return _NOW.get()
 
 
-def sharing_order(grid: HeadGrid, masks: np.ndarray) -> list[int]:
+def cache_friendly_order(grid: HeadGrid, masks: np.ndarray) -> list[int]:
     """The order of masks (M, R, H) in which neighbours agree in as many first layers as can be, the fullest first."""
     by_call = masks[:, list(grid.layers)].reshape(len(masks), -1)
     return sorted(range(len(masks)), key=lambda m: by_call[m].tobytes(), reverse=True)
 
 
-def make_recallable(model: nn.Module, grid: HeadGrid) -> None:
+def enable_caching(model: nn.Module, grid: HeadGrid) -> None:
     """Let layers, q/k/v projections and embeddings of `model` answer from memory while a pass is on; once is enough."""
     attentions = {row.module for row in grid.rows}
     holders = {module for module in model.modules() if not attentions.isdisjoint(module.modules())}

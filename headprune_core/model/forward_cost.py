@@ -60,12 +60,12 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """flops of a scoring run, seconds it takes, and bytes of memory that its largest batch needs beside the model."""
 
     flops: float
     seconds: float
-    bytes: float
+    peak_bytes: float
 
 
 def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | None, targets: int | None) -> Cost:
@@ -83,7 +83,7 @@ def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | 
     return Cost(parts[tokens], parts[targets], parts["example"], len(linear_calls), width, logits, image)
 
 
-def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype: str | None = None) -> Estimate:
+def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype: str | None = None) -> CostEstimate:
     """The cost of scoring batches of (examples, longest text, longest target), with so many backward passes."""
     cost, flops, most = model.cost, 0.0, 0.0
     for examples, longest, target in batches:
@@ -93,7 +93,7 @@ def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype:
         most = max(most, batch_bytes(model, part, dtype))
     seconds = flops / (EFFICIENCY * product_rate(model, dtype)) + len(batches) * cost.calls * (1 + passes) * CALL
     seconds += LOGIT * cost.logits * sum(examples * (target or longest) for examples, longest, target in batches)
-    return Estimate(flops, seconds, most)
+    return CostEstimate(flops, seconds, most)
 
 
 def most_tokens(model, dtype: str | None = None) -> int | None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 
-from .attention_hooks import ATTENTION, Probe, probing, unwatch_projection, watch_projection
+from .attention_hooks import ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
 from .head_tracing import Trial, head_grid
@@ -45,7 +45,7 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     return grid, task, _ready(model, grid, trial)
 
 
-def heads_known(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
+def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
     """The same for a model whose grid and task are said, as after surgery; returns its cost.
 
     Raises HeadPruneError where the trial run shows another task, or rows and heads in another order or of another size.
@@ -65,8 +65,8 @@ def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[Trial, Te
     for layer in layers:
         watch_projection(layer)
     try:
-        probe = Probe(on_attention=trial.on_attention, on_projection=trial.on_projection)
-        with probing(probe), torch.enable_grad():
+        probe = AttentionHooks(on_attention=trial.on_attention, on_projection=trial.on_projection)
+        with use_hooks(probe), torch.enable_grad():
             logits = _run(model, inputs)
     finally:
         for layer in layers:

@@ -44,7 +44,7 @@ class Projection:
 
 
 @dataclass(frozen=True, eq=False)
-class Remains:
+class PrunedLayout:
     """What surgery left of a row, by original head number.
 
     layout: for "q", "k", "v" and "out" the features (heads, size) before any head was removed. present: heads whose weights
@@ -71,7 +71,7 @@ class AttentionRow:
     v: Projection
     out: Projection
     kind: str = "self"
-    remains: Remains | None = None
+    remains: PrunedLayout | None = None
 
     @property
     def heads(self) -> int:

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from . import smollm2
 from .head_map import HEAD_MAP
-from .loading import explained, is_hub_id, quiet
+from .loading import is_hub_id, silence_transformers, translate_errors
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.bpe"]  # nothing that is code, or pickled
 
@@ -24,7 +24,7 @@ def pruned_on_hub(source: str, revision: str | None) -> Path | None:
     """
     if source in ("embedded", smollm2.SMOLLM2) or not is_hub_id(source):
         return None
-    with quiet(), explained(source, is_folder=False):
+    with silence_transformers(), translate_errors(source, is_folder=False):
         try:
             file = Path(hf_hub_download(source, HEAD_MAP, revision=revision))
         except HfHubHTTPError:  # no such file, model or revision, or not for everyone

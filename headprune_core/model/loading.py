@@ -39,12 +39,12 @@ TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
 def load(source: str, revision: str | None, dtype: torch.dtype):
     """(model, tokenizer or None) of "embedded", "smollm2", a folder or a Hub id."""
-    with quiet():
+    with silence_transformers():
         if source == "embedded":
             model, tokenizer = builtin.load_model()
             return model.to(dtype), tokenizer
         if source == smollm2.SMOLLM2:
-            with explained("SmolLM2", is_folder=True):
+            with translate_errors("SmolLM2", is_folder=True):
                 return smollm2.load_smollm2(dtype)
         return _load(source, revision, dtype)
 
@@ -58,7 +58,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     elif not is_hub_id(source):
         raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
-    with explained(source, is_folder):
+    with translate_errors(source, is_folder):
         config = AutoConfig.from_pretrained(source, **safe)
         loader = loader_for(source, config)
         options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
@@ -119,7 +119,7 @@ def loader_for(source, config):
 
 
 @contextmanager
-def explained(source: str, is_folder: bool):
+def translate_errors(source: str, is_folder: bool):
     """Turn what the libraries raise while loading into one sentence each."""
     try:
         yield
@@ -159,7 +159,7 @@ def _no_safetensors(where: str, others: list[str]) -> str:
 
 
 @contextmanager
-def quiet():
+def silence_transformers():
     """The library's progress bars and notes on fresh classifier weights are not for our users."""
     level = transformers_logging.get_verbosity()
     hub_level = hub_logging.get_verbosity()

@@ -20,7 +20,7 @@ from headprune_core.errors import HeadPruneError
 
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
-from .loading import checked_folder, explained, loader_for, processor, quiet
+from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
 
 MODEL_FILES = {".json", ".safetensors", ".model", ".spm", ".jinja", ".bpe"}  # by their endings, and these by name
 MODEL_FILES |= {"vocab.txt", "merges.txt", "dict.txt", "README.md", "head_map.png"}
@@ -28,7 +28,7 @@ ATTEMPTS = 20  # to give a folder its name while others do the same
 
 
 @contextmanager
-def writing(folder: str | Path) -> Iterator[Path]:
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """A new folder to write to, which gets the name `folder` when the block ends well and vanishes when it does not.
 
     An earlier model in `folder` is replaced; of several that are written at the same time the last stays. Raises
@@ -40,11 +40,11 @@ def writing(folder: str | Path) -> Iterator[Path]:
         part = beside / "new"
         part.mkdir()
         yield part
-        _exchange(part, folder, beside)
+        _swap_folder(part, folder, beside)
 
 
 @contextmanager
-def writing_file(file: str | Path) -> Iterator[Path]:
+def atomic_file(file: str | Path) -> Iterator[Path]:
     """The same for a file: a path to write to, which gets the name `file` when the block ends well.
 
     An earlier file is replaced. What lies beside the path under a longer name (its data) goes along; all else in that folder
@@ -83,7 +83,7 @@ def _beside(place: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _exchange(new: Path, folder: Path, beside: Path) -> None:
+def _swap_folder(new: Path, folder: Path, beside: Path) -> None:
     """Give `new` the name `folder`; what had it goes to `beside`, and comes back where that fails or is broken off."""
     for attempt in range(ATTEMPTS):
         old = beside / f"old-{attempt}"
@@ -114,7 +114,7 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
     folder = checked_folder(Path(os.path.expanduser(source)))
     chart = read_head_map(folder)
     safe = {"trust_remote_code": False}
-    with quiet(), explained(str(folder), is_folder=True):
+    with silence_transformers(), translate_errors(str(folder), is_folder=True):
         config = AutoConfig.from_pretrained(folder, **safe)
         loader_for(folder, config)  # refuses what is for another task
         kind = getattr(transformers, config.architectures[0])

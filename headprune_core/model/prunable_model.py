@@ -18,14 +18,14 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.result_cache import fingerprint
 
 from . import smollm2
-from .forward_cache import make_recallable
+from .forward_cache import enable_caching
 from .forward_cost import Cost
-from .head_discovery import find_heads, heads_known
+from .head_discovery import find_heads, verify_layout
 from .head_layout import HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
 from .hub import pruned_on_hub
-from .loading import load, quiet
-from .model_io import is_pruned, load_pruned, writing
+from .loading import load, silence_transformers
+from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -52,7 +52,7 @@ class PrunableModel:
         Raises HeadPruneError where a trial run shows another task, or other heads.
         """
         wrapped = cls.__new__(cls)
-        wrapped._adopt(model, tokenizer, name, grid, task, heads_known(model.eval().requires_grad_(False), grid, task))
+        wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(model.eval().requires_grad_(False), grid, task))
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
@@ -61,7 +61,7 @@ class PrunableModel:
         self.name = name or model.config._name_or_path or type(model).__name__
         self._autocast = False
         self.grid, self.task, self.cost = grid, task, cost
-        make_recallable(model, self.grid)
+        enable_caching(model, self.grid)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # decoders used as classifiers look for their last token by it; batches are padded with the same
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
@@ -101,7 +101,7 @@ class PrunableModel:
         """
         if self.device.type == "meta":
             raise HeadPruneError("the model is on the meta device and has no weights to save; expected loaded weights")
-        with writing(folder) as part:
+        with atomic_folder(folder) as part:
             self.write_into(part)
             if not self.grid.kept.all():
                 for name, content in type(self).card_files(self, record).items():
@@ -109,7 +109,7 @@ class PrunableModel:
 
     def write_into(self, folder: Path) -> None:
         """The same without a card, into a folder that is empty or not there, without care for what a failure leaves."""
-        with quiet():
+        with silence_transformers():
             self.model.save_pretrained(folder)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(folder)

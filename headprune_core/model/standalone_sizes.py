@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from .head_layout import PARTS, AttentionRow, width
-from .weight_slicing import BiasAlone, NoHeads, RowConfig, hands_bias_on
+from .weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_position_bias
 
 
 def built_whole(model: PreTrainedModel) -> PreTrainedModel:
@@ -34,8 +34,8 @@ def plain_sizes(model) -> dict[str, dict | list]:
     numbers = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}
     heads_left, zeros = {}, {}
     for row in model.grid.rows:
-        if hands_bias_on(row.module):
-            heads_left[row.name] = row.present.tolist() or list(range(_stand_ins(row)))
+        if shares_position_bias(row.module):
+            heads_left[row.name] = row.present.tolist() or list(range(_placeholder_heads(row)))
         if not len(row.present):
             for module in {getattr(row, part).module for part in PARTS}:
                 path = paths[module]
@@ -56,19 +56,19 @@ def _own_numbers(module: nn.Module, whole: nn.Module) -> dict[str, int]:
     return {name: value for name, value in vars(module).items() if type(value) is int and vars(whole).get(name) != value}
 
 
-def _stand_ins(row: AttentionRow) -> int:
+def _placeholder_heads(row: AttentionRow) -> int:
     """How many query heads stand in for a row without heads: those of one key-value group."""
     return row.heads // row.kv_heads
 
 
 def _stood_in(
-    row: AttentionRow, module: NoHeads | BiasAlone, whole: nn.Module
+    row: AttentionRow, module: EmptyProjection | BiasOnly, whole: nn.Module
 ) -> tuple[dict[str, int], dict[str, list[int]]]:
     """(width, shapes of zeros) of the library's layer that is to do what a layer without weights does."""
     inputs, outputs = width(whole)
     turned, shapes = isinstance(whole, Conv1D), {}
-    if isinstance(module, BiasAlone):
-        inputs = _stand_ins(row) * row.layout["out"].shape[1]
+    if isinstance(module, BiasOnly):
+        inputs = _placeholder_heads(row) * row.layout["out"].shape[1]
         numbers = {"nx" if turned else "in_features": inputs}
     else:
         outputs = module.features

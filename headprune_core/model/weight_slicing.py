@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import HEADS_LEFT
-from .head_layout import PARTS, AttentionRow, Projection, Remains, width
+from .head_layout import PARTS, AttentionRow, Projection, PrunedLayout, width
 
 COUNT = re.compile(r"(num|n)_(\w+_)?heads?")  # what modules call their number of heads
 WIDTH = re.compile(r"(embed|inner|hidden|all_head|split|query|key|value|kv|q|attention|attn)_(dim|size)|dim|d_model")
@@ -40,14 +40,14 @@ class _Weightless(nn.Module):
         return f"features={self.features}"
 
 
-class NoHeads(_Weightless):
+class EmptyProjection(_Weightless):
     """In the place of a q, k or v layer whose row has no head left: zeros."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.new_zeros(*x.shape[:-1], self.features)
 
 
-class BiasAlone(_Weightless):
+class BiasOnly(_Weightless):
     """In the place of an output projection whose row has no head left: its bias, for every token."""
 
     def __init__(self, projection: nn.Module):
@@ -68,7 +68,7 @@ def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.n
     before, stay = row.present, np.isin(row.present, present)
     groups_before = np.unique(row.kv_group[before])
     groups_stay = np.isin(groups_before, np.unique(row.kv_group[present]))
-    remains = Remains(row.layout, tuple(present.tolist()), tuple(kept.tolist()))
+    remains = PrunedLayout(row.layout, tuple(present.tolist()), tuple(kept.tolist()))
     if not len(before) or (stay.all() and np.array_equal(np.flatnonzero(row.kept), kept)):
         return replace(row, remains=remains)
     chosen = {"q": stay, "k": groups_stay, "v": groups_stay, "out": stay}
@@ -146,8 +146,8 @@ def _emptied(
     for part, number in heads.items():
         module = getattr(row, part).module
         widths[module] = widths.get(module, 0) + number * features[part].shape[1]
-    new = {module: NoHeads(size) for module, size in widths.items()}
-    new[row.out.module] = BiasAlone(row.out.module)
+    new = {module: EmptyProjection(size) for module, size in widths.items()}
+    new[row.out.module] = BiasOnly(row.out.module)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if child in new:
@@ -173,7 +173,7 @@ def _cut_what_else(row: AttentionRow, heads: np.ndarray, groups: np.ndarray) -> 
 
 def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
     """The attention module's own numbers of heads and widths, and what it reads of them in the model's configuration."""
-    forward, biased = _forward(row.module), hands_bias_on(row.module)
+    forward, biased = _forward(row.module), shares_position_bias(row.module)
     before, groups_before = len(row.present), len(np.unique(row.kv_group[row.present]))
     for name, value in list(vars(row.module).items()):
         if type(value) is not int:
@@ -189,7 +189,7 @@ def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
         row.module.config = RowConfig(row.module.config, read)
 
 
-def hands_bias_on(module: nn.Module) -> bool:
+def shares_position_bias(module: nn.Module) -> bool:
     """Whether an attention module is handed one position bias for all heads of the model, made by the first row."""
     return "position_bias" in inspect.signature(_forward(module)).parameters
 

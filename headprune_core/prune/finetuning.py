@@ -66,7 +66,7 @@ def fine_tune(
     *,
     steps: int,
     batch_size: int,
-    rate: float,
+    learning_rate: float,
     seed: int,
     dtype: str | None,
     after: Callable[[float, int], None],
@@ -78,8 +78,8 @@ def fine_tune(
     its gradient is no finite number; the update is not made.
     """
     weights = list(model.model.parameters())
-    silent = silent_columns(model.grid)
-    optimizer = torch.optim.AdamW(_groups(model.model), lr=rate, fused=model.device.type in ("cpu", "cuda"))
+    silent = zeroed_columns(model.grid)
+    optimizer = torch.optim.AdamW(_groups(model.model), lr=learning_rate, fused=model.device.type in ("cpu", "cuda"))
     model._autocast = dtype == "bfloat16"
     model.model.requires_grad_(True)
     try:
@@ -92,9 +92,9 @@ def fine_tune(
                 weight.grad.index_fill_(along, places, 0.0)
             told, norm = loss.item(), nn.utils.clip_grad_norm_(weights, CLIP).item()
             if not (math.isfinite(told) and math.isfinite(norm)):
-                raise HeadPruneError(_not_finite(model, step, told, norm, rate))
+                raise HeadPruneError(_not_finite(model, step, told, norm, learning_rate))
             for group in optimizer.param_groups:
-                group["lr"] = rate * schedule(step, steps)
+                group["lr"] = learning_rate * schedule(step, steps)
             optimizer.step()
             optimizer.zero_grad()
             after(told, len(batch))
@@ -123,7 +123,7 @@ def drawn(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarra
             yield batches[number]
 
 
-def silent_columns(grid: HeadGrid) -> list[tuple[nn.Parameter, int, Tensor]]:
+def zeroed_columns(grid: HeadGrid) -> list[tuple[nn.Parameter, int, Tensor]]:
     """Weights of output projections, their axis of inputs, and the places there of heads that are present without effect."""
     found = []
     for row in grid.rows:
@@ -135,12 +135,12 @@ def silent_columns(grid: HeadGrid) -> list[tuple[nn.Parameter, int, Tensor]]:
     return found
 
 
-def _not_finite(model: PrunableModel, step: int, loss: float, norm: float, rate: float) -> str:
+def _not_finite(model: PrunableModel, step: int, loss: float, norm: float, learning_rate: float) -> str:
     what = f"the loss is {loss:g} and its gradient has length {norm:g}"
     if step == 0:  # no rate has had a part in it
         reason = model.where_not_finite() or "the examples may hold extreme values"
         return f"{what} before any update ({reason}); expected finite numbers"
-    return f"{what} after {step} updates; expected finite numbers: choose a rate below {rate:g}"
+    return f"{what} after {step} updates; expected finite numbers: choose a rate below {learning_rate:g}"
 
 
 def _groups(model: nn.Module) -> list[dict]:

@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 
 from headprune_core.data.encoding import encode
-from headprune_core.model.forward_cost import CALL, EFFICIENCY, LOGIT, Estimate, batch_bytes, product_rate
+from headprune_core.model.forward_cost import CALL, EFFICIENCY, LOGIT, CostEstimate, batch_bytes, product_rate
 from headprune_core.model.prunable_model import PrunableModel
 
 PASSES = {"labels": 3, "teacher": 4}  # as long as the forward one, which is the first: by inputs, by weights; the teacher's
@@ -21,7 +21,7 @@ def estimate_recovery(
     batch_size: int = 32,
     objective: str = "labels",
     dtype: str | None = None,
-) -> Estimate:
+) -> CostEstimate:
     """What training by `recover` with these arguments will take; seconds and bytes are good within a factor of two.
 
     examples: those to be learned from, or some of their kind: only their lengths count. Measuring before and after comes
@@ -38,4 +38,4 @@ def estimate_recovery(
     weights = sum(p.numel() for p in model.model.parameters())
     largest = cost.of(batch_size, batch_size * int(texts.max()), batch_size * int(targets.max()))
     held = STATES * weights * model.model.dtype.itemsize + batch_bytes(model, largest, dtype)
-    return Estimate(steps * flops, steps * (seconds + WEIGHT * weights), held)
+    return CostEstimate(steps * flops, steps * (seconds + WEIGHT * weights), held)

@@ -11,7 +11,7 @@ from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
 
 
-class Judge:
+class BeforeAfterEvaluator:
     """Examples to judge by, or none, and the teacher whose answers are compared with, or none.
 
     passes: forward passes of a model over the examples. Raises HeadPruneError where there is nothing to compare with.

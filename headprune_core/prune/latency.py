@@ -22,7 +22,7 @@ from headprune_core.model.head_discovery import trial_inputs
 from headprune_core.model.prunable_model import PrunableModel
 
 from .flops import flops_per_token, head_flops_per_token, tokens_of
-from .peak_memory import peak_growth
+from .peak_memory import measure_peak_memory
 
 LEAST = 0.02  # seconds of one measurement
 MB = 2**20
@@ -41,7 +41,7 @@ def measure_latency(
     """Seconds of a forward pass of `model`, and of `compare` (the unpruned model) in turn with it; a line per setting.
 
     Columns: device, sequence_length (tokens; an image's own number), batch_size, repeats, seconds (of a batch, median),
-    seconds_low and seconds_high (quartiles), examples_per_second, memory_mb (the most that tensors take at once beside
+    seconds_low and seconds_high (quartiles), examples_per_second, memory_mib (the most that tensors take at once beside
     weights and inputs, in 2^20 bytes), flops_per_token. With `compare`: the same of it, as compare_seconds and so on;
     speedup, speedup_low and speedup_high (its seconds over the model's, median and quartiles of pairs); flops_ratio (its
     operations over the model's); heads_share (of its operations, what its heads do: 0 to 1).
@@ -93,7 +93,7 @@ def _line(models: list[PrunableModel], batch: int, length: int, repeats: int, re
     try:
         # watched first, which also warms up
         memory = [
-            peak_growth(work, [*one.model.parameters(), *one.model.buffers(), *given.values()], device)
+            measure_peak_memory(work, [*one.model.parameters(), *one.model.buffers(), *given.values()], device)
             for one, given, work in zip(models, inputs, works, strict=True)
         ]
         with torch.inference_mode():
@@ -112,7 +112,7 @@ def _line(models: list[PrunableModel], batch: int, length: int, repeats: int, re
             f"{prefix}seconds_low": low,
             f"{prefix}seconds_high": high,
             f"{prefix}examples_per_second": batch / middle,
-            f"{prefix}memory_mb": most / MB,
+            f"{prefix}memory_mib": most / MB,
             f"{prefix}flops_per_token": flops_per_token(model, length),
         }
     if len(models) == 2:

@@ -8,7 +8,7 @@ FULL = 0.8  # of the gain that arithmetic promises counts as all of it
 SMALL = 8  # examples in a batch that leave arithmetic a small part of the work
 
 
-def latency_words(frame: pd.DataFrame) -> list[str]:
+def describe_latency(frame: pd.DataFrame) -> list[str]:
     """A sentence or two on every line of what `measure_latency` gave, then what is to be expected and why."""
     lines = list(frame.itertuples(index=False))
     if "speedup" not in frame:

@@ -23,7 +23,7 @@ import torch
 
 from headprune_core.data.batches import Batch
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.model_io import writing_file
+from headprune_core.model.model_io import atomic_file
 from headprune_core.model.prunable_model import PrunableModel
 
 from .onnx_graph import OPSET, graph_inputs, random_batch, within
@@ -80,7 +80,7 @@ def export_onnx(model: PrunableModel, file: str | Path, *, progress: Progress | 
             progress(done, 3, note)
 
     kind = type(model.model).__name__
-    with writing_file(file) as new:
+    with atomic_file(file) as new:
         tell(0, "Writing the weights")
         with tempfile.TemporaryDirectory(dir=new.parent) as folder:
             model.write_into(Path(folder))

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def peak_growth(work: Callable[[], object], held: Iterable[Tensor], device: torch.device) -> int:
+def measure_peak_memory(work: Callable[[], object], held: Iterable[Tensor], device: torch.device) -> int:
     """Bytes that `work` takes at its peak; `held` are tensors that are there already (weights, inputs)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

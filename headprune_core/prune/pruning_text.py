@@ -4,7 +4,7 @@ import numpy as np
 
 from headprune_core.model.prunable_model import PrunableModel
 
-from .verification import Proof
+from .verification import PruningVerification
 
 
 def parameters(model: PrunableModel) -> int:
@@ -12,27 +12,27 @@ def parameters(model: PrunableModel) -> int:
     return sum(parameter.numel() for parameter in model.model.parameters())
 
 
-def surgery_document(model: PrunableModel, pruned: PrunableModel, proof: Proof) -> dict[str, object]:
+def pruning_document(model: PrunableModel, pruned: PrunableModel, verification: PruningVerification) -> dict[str, object]:
     """The mask, sizes and measures, as JSON has them: null where there is no number."""
-    forms = _forms(proof)
+    forms = _forms(verification)
     return {
         "mask": pruned.grid.kept.tolist(),
         "without_effect": _without_effect(pruned),
         "parameters": {"before": parameters(model), "after": parameters(pruned)},
-        "difference": proof.difference,
-        "equal": proof.equal,
+        "difference": verification.max_logit_difference,
+        "equal": verification.prediction_match,
         "accuracy": {name: _number(found.accuracy[0]) for name, found in forms.items()},
         "loss": {name: _number(found.loss[0]) for name, found in forms.items()},
-        "agreement_of_masked": _number(proof.masked.agreement[0]),
-        "answers": proof.before.trials,
+        "agreement_of_masked": _number(verification.masked.agreement[0]),
+        "answers": verification.unpruned.trials,
     }
 
 
-def surgery_words(model: PrunableModel, pruned: PrunableModel, proof: Proof) -> list[str]:
+def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: PruningVerification) -> list[str]:
     """A picture of the heads that are left, and a line for every finding."""
     kept, before, after = pruned.grid.kept, parameters(model), parameters(pruned)
-    forms, silent = _forms(proof), _without_effect(pruned)
-    what = "losses" if proof.before.logits is None else "logits"
+    forms, silent = _forms(verification), _without_effect(pruned)
+    what = "losses" if verification.unpruned.logits is None else "logits"
     lines = [
         f"{(~kept).sum()} of {kept.size} heads removed (·): layers down, heads across",
         *(" ".join("■" if here else "·" for here in row) for row in kept),
@@ -41,17 +41,22 @@ def surgery_words(model: PrunableModel, pruned: PrunableModel, proof: Proof) -> 
     if silent:
         lines.append(f"without effect, but others need their keys and values: {', '.join(silent)}")
     lines.append(f"parameters  {before:,} before, {after:,} after ({1 - after / before:.1%} fewer)")
-    if not np.isnan(proof.before.accuracy[0]):
+    if not np.isnan(verification.unpruned.accuracy[0]):
         lines += [f"{name:<11} accuracy {found.accuracy[0]:.4f}" for name, found in forms.items()]
     return [
         *lines,
-        f"{proof.masked.agreement[0]:.1%} of answers are those of the model before",
-        f"{', '.join(list(forms)[1:])}: {what} differ by at most {proof.difference:.1e}, {proof.equal:.1%} decided alike",
+        f"{verification.masked.agreement[0]:.1%} of answers are those of the model before",
+        f"{', '.join(list(forms)[1:])}: {what} differ by at most {verification.max_logit_difference:.1e}, {verification.prediction_match:.1%} decided alike",
     ]
 
 
-def _forms(proof: Proof) -> dict:
-    forms = {"before": proof.before, "masked": proof.masked, "pruned": proof.pruned, "reloaded": proof.reloaded}
+def _forms(verification: PruningVerification) -> dict:
+    forms = {
+        "before": verification.unpruned,
+        "masked": verification.masked,
+        "pruned": verification.pruned,
+        "reloaded": verification.reloaded,
+    }
     return {name: found for name, found in forms.items() if found is not None}
 
 

@@ -21,10 +21,10 @@ from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.model.prunable_model import PrunableModel
 
 from .finetuning import copied, fine_tune, label_loss, teacher_loss
-from .finetuning_evaluation import Judge
+from .finetuning_evaluation import BeforeAfterEvaluator
 
 OBJECTIVES = ("labels", "teacher")
-RATE, TEMPERATURE = 2e-5, 1.0  # of those tried on the embedded model: assets/docs/RECOVERY.md
+LEARNING_RATE, TEMPERATURE = 2e-5, 1.0  # of those tried on the embedded model: assets/docs/RECOVERY.md
 UPDATE = {"labels": 3, "teacher": 4}  # forward passes that take as long as one update
 SMOOTH = 10  # updates whose mean loss is shown
 Progress = Callable[[int, int, str], None]
@@ -45,7 +45,7 @@ class Recovery:
     examples: int
     batch_size: int
     objective: str
-    rate: float
+    learning_rate: float
     seconds: float
     loss: np.ndarray
     before: MaskEvaluation | None = None
@@ -58,7 +58,7 @@ def recover(
     *,
     steps: int,
     batch_size: int = 32,
-    rate: float = RATE,
+    learning_rate: float = LEARNING_RATE,
     objective: str = "labels",
     teacher: PrunableModel | None = None,
     evaluation: datasets.Dataset | None = None,
@@ -78,12 +78,12 @@ def recover(
     where examples to judge by are also learned from. Raises HeadPruneError for options and models that do not fit, a loss
     that is no finite number, and what does not fit in memory.
     """
-    _check_options(steps, batch_size, rate, objective, dtype)
+    _check_options(steps, batch_size, learning_rate, objective, dtype)
     _check_models(model, objective, teacher)
     encoded = encode(model, examples)
     if objective == "labels" and model.task == "classification" and encoded.labels is None:
         raise HeadPruneError("the examples have no labels to learn; give a label column, or use objective 'teacher'")
-    judge = Judge(model, evaluation, teacher, batch_size)
+    judge = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)
     shared = 0 if evaluation is None else overlap(examples, evaluation)
     if shared:
         seen = f"{shared} of {len(evaluation)} examples to judge by are learned from as well"
@@ -103,7 +103,7 @@ def recover(
 
     def outcome(judged: MaskEvaluation | None) -> Recovery:
         learned = min(sum(sizes), len(encoded))  # an epoch has every example once
-        how = steps, learned, batch_size, objective, rate, took[-1], np.array(losses)
+        how = steps, learned, batch_size, objective, learning_rate, took[-1], np.array(losses)
         return Recovery(len(losses), *how, before, judged)
 
     try:
@@ -112,7 +112,7 @@ def recover(
         tuned = copied(model)
         value = label_loss if objective == "labels" else teacher_loss(teacher.in_precision(dtype), TEMPERATURE)
         started = time.perf_counter()
-        options = {"steps": steps, "batch_size": batch_size, "rate": rate, "seed": seed, "dtype": dtype}
+        options = {"steps": steps, "batch_size": batch_size, "rate": learning_rate, "seed": seed, "dtype": dtype}
         fine_tune(tuned, encoded, value, **options, after=after)
         done = total - judge.passes
         return tuned, outcome(judge.of(tuned, lambda more: report(done + more, "Measuring accuracy after")))
@@ -129,13 +129,13 @@ def recover(
         ) from error
 
 
-def _check_options(steps: int, batch_size: int, rate: float, objective: str, dtype: str | None) -> None:
+def _check_options(steps: int, batch_size: int, learning_rate: float, objective: str, dtype: str | None) -> None:
     if steps < 1:
         raise HeadPruneError(f"{steps} updates were asked for; expected at least 1")
     if batch_size < 1:
         raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
-    if not 0 < rate < 1:
-        raise HeadPruneError(f"the rate is {rate:g}; expected a small number above 0, such as {RATE:g}")
+    if not 0 < learning_rate < 1:
+        raise HeadPruneError(f"the rate is {learning_rate:g}; expected a small number above 0, such as {LEARNING_RATE:g}")
     if objective not in OBJECTIVES:
         raise HeadPruneError(f"objective {objective!r} is not known; expected one of {', '.join(OBJECTIVES)}")
     if dtype not in (None, "float32", "bfloat16"):

@@ -15,18 +15,18 @@ import torch
 
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.measure.evaluation import gates
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.head_discovery import trial_inputs
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.model.weight_slicing import cut_row
 
-INSIDE_GROUPS = ("gate", "keep", "remove")
+PARTIAL_GROUPS = ("zero", "keep", "remove")
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest logit; half precision: 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class PruningPlan:
     """What is to go, by original head number, all (R, H) bool.
 
     kept: heads that work. present: heads whose weights stay: kept ones, and those that a kept one shares keys and values
@@ -43,15 +43,15 @@ class Cut:
         return self.present & ~self.kept
 
 
-def plan_cut(grid: HeadGrid, mask, *, inside_groups: str = "gate") -> Cut:
+def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> PruningPlan:
     """What `prune_heads` with these arguments removes from a model of that grid.
 
-    mask (R, H), True = kept, in original numbers; what is gone already stays gone. inside_groups: what becomes of a
-    key-value group of which the mask removes a part: "gate" removes that part's effect and keeps its weights, "keep" keeps
+    mask (R, H), True = kept, in original numbers; what is gone already stays gone. partial_groups: what becomes of a
+    key-value group of which the mask removes a part: "zero" removes that part's effect and keeps its weights, "keep" keeps
     the whole group, "remove" removes it. Raises HeadPruneError for a mask of another shape, and where no head would be left.
     """
-    if inside_groups not in INSIDE_GROUPS:
-        raise HeadPruneError(f"inside_groups is {inside_groups!r}; expected one of {', '.join(INSIDE_GROUPS)}")
+    if partial_groups not in PARTIAL_GROUPS:
+        raise HeadPruneError(f"partial_groups is {partial_groups!r}; expected one of {', '.join(PARTIAL_GROUPS)}")
     mask = np.asarray(mask)
     if mask.shape != grid.shape or not np.isin(mask, (0, 1)).all():
         raise HeadPruneError(
@@ -65,27 +65,27 @@ def plan_cut(grid: HeadGrid, mask, *, inside_groups: str = "gate") -> Cut:
         for group in np.unique(groups):
             members = (groups == group) & there
             some, whole = asked[r, members].any(), asked[r, members & row.kept].all()
-            if inside_groups == "remove" and not whole:
+            if partial_groups == "remove" and not whole:
                 kept[r, members] = some = False
-            elif inside_groups == "keep" and some:
+            elif partial_groups == "keep" and some:
                 kept[r, members & row.kept] = True
             present[r, members] = some
     if not kept.any():
         raise HeadPruneError(f"no head of {kept.size} would be left; expected a mask that keeps at least one")
-    return Cut(kept, present, kept != asked)
+    return PruningPlan(kept, present, kept != asked)
 
 
-def prune_heads(model: PrunableModel, mask, *, inside_groups: str = "gate") -> PrunableModel:
+def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> PrunableModel:
     """A new model without the heads that `mask` (R, H), True = kept, removes; `model` is left as it is.
 
     Tensors that are not cut are shared. The new model's grid keeps the original shape and numbers, and its `kept` says which
-    heads are left; pruning it again composes. inside_groups: see `plan_cut`; heads for which rounding overrules the mask are
+    heads are left; pruning it again composes. partial_groups: see `plan_pruning`; heads for which rounding overrules the mask are
     named in a HeadPruneWarning. Except on the meta device the new model is run once against the masked one. Raises
     HeadPruneError for a mask that does not fit, and for a model whose heads can be masked but not removed.
     """
-    cut = plan_cut(model.grid, mask, inside_groups=inside_groups)
+    cut = plan_pruning(model.grid, mask, partial_groups=partial_groups)
     if cut.rounded.any():
-        verb = "kept" if inside_groups == "keep" else "removed"
+        verb = "kept" if partial_groups == "keep" else "removed"
         warnings.warn(
             f"{verb} with the rest of their key-value groups: heads {_named(cut.rounded)}", HeadPruneWarning, stacklevel=2
         )
@@ -108,7 +108,7 @@ def prune_heads(model: PrunableModel, mask, *, inside_groups: str = "gate") -> P
 
 @torch.no_grad()
 def _trial_logits(model: PrunableModel, mask: np.ndarray) -> torch.Tensor:
-    with probing(Probe(gates=gates(model, mask))):
+    with use_hooks(AttentionHooks(gates=gates(model, mask))):
         return model.logits(trial_inputs(model.model))
 
 

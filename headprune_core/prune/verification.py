@@ -15,7 +15,7 @@ from headprune_core.model.prunable_model import PrunableModel
 
 
 @dataclass(frozen=True, eq=False)
-class Proof:
+class PruningVerification:
     """The unpruned model, the masked, the pruned and (if given) the reloaded one on the same examples, one mask each.
 
     Agreement and correlation of all of them are those with the unpruned model.
@@ -24,15 +24,15 @@ class Proof:
     losses of an example. equal: share of examples that all of them decide alike (tokens: have the same share right).
     """
 
-    before: MaskEvaluation
+    unpruned: MaskEvaluation
     masked: MaskEvaluation
     pruned: MaskEvaluation
     reloaded: MaskEvaluation | None
-    difference: float
-    equal: float
+    max_logit_difference: float
+    prediction_match: float
 
 
-def prove(
+def verify_pruning(
     model: PrunableModel,
     pruned: PrunableModel,
     examples: datasets.Dataset,
@@ -40,7 +40,7 @@ def prove(
     reloaded: PrunableModel | None = None,
     batch_size: int = 32,
     progress: Callable[[int, int, str], None] | None = None,
-) -> Proof:
+) -> PruningVerification:
     """Run `model` whole and with the heads masked that `pruned` has lost, `pruned`, and `reloaded` on all `examples`.
 
     Raises HeadPruneError where `pruned` or `reloaded` is no smaller form of `model`.
@@ -62,7 +62,9 @@ def prove(
     decided = [found.right if found.logits is None else found.logits.argmax(-1) for found in (masked, *others)]
     difference = max(float(np.abs(found - answers[0]).max()) for found in answers[1:])
     equal = np.all([found == decided[0] for found in decided], axis=0)
-    return Proof(before, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean()))
+    return PruningVerification(
+        before, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean())
+    )
 
 
 def _held_against(before: MaskEvaluation, found: MaskEvaluation, masked: MaskEvaluation) -> MaskEvaluation:

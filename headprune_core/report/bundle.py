@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.mask_files import mask_csv, mask_json
-from headprune_core.model.model_io import writing_file
+from headprune_core.model.model_io import atomic_file
 from headprune_core.scores.head_scores import HeadScores
 from headprune_core.strict_json import as_json
 
@@ -29,7 +29,17 @@ from .pruning_record import PruningRecord
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 STORED = (".safetensors",)
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
-FACTS = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on", "learned_on")
+FACTS = (
+    "source",
+    "revision",
+    "mask_description",
+    "criterion",
+    "alpha",
+    "sparsity",
+    "calibration_data",
+    "evaluation_data",
+    "training_data",
+)
 _PART = re.compile(r"\w([\w .,()+=@-]{0,118}[\w)])?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file can be called so on Windows
 
@@ -61,7 +71,10 @@ def write_bundle(
     model = _model_files(folder)
     texts: dict[str, bytes | str] = {
         "mask.json": mask_json(
-            mask, row_names=row_names, model=record.source if record else "", chosen=record.chosen if record else ""
+            mask,
+            row_names=row_names,
+            model=record.source if record else "",
+            chosen=record.mask_description if record else "",
         ),
         "mask.csv": mask_csv(mask),
     }
@@ -80,7 +93,7 @@ def write_bundle(
     for name, content in (more or {}).items():
         texts[_free(name, [*texts, "README.txt", "model"])] = content
     texts = {"README.txt": _readme(texts, mask, record)} | texts
-    with writing_file(file) as new:
+    with atomic_file(file) as new:
         _write(new, model, texts)
     return file
 
@@ -124,14 +137,14 @@ def _model_files(folder: Path) -> dict[str, Path]:
 def _drawn(figures: Mapping[str, go.Figure]) -> Iterator[tuple[str, str | bytes]]:
     """(name, content) of every figure on white, and once what draws them."""
     names: list[str] = []
-    draws = can_draw()
+    resample_indices = can_draw()
     for name, figure in figures.items():
         names.append(_free(f"figures/{name}.html", names))
         light = go.Figure(figure).update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
         for number, trace in enumerate(light.data):
             trace.uid = f"trace{number}"  # else a random one is made up while it is drawn
         yield names[-1], light.to_html(include_plotlyjs="directory", div_id="figure", config={"displaylogo": False})
-        if draws:
+        if resample_indices:
             picture = _svg(light)
             if picture is not None:
                 yield f"figures/{name}.svg", picture
@@ -169,7 +182,7 @@ def _readme(texts: Mapping[str, object], mask, record: PruningRecord | None) -> 
     files = [name for name in texts if "/" not in name and not name.startswith("mask.")]
     lines = [
         f"A model that HeadPrune took attention heads out of: {kept} of {every} are left.",
-        f"It was made of {record.source}; the heads were chosen so: {record.chosen}." if record else "",
+        f"It was made of {record.source}; the heads were chosen so: {record.mask_description}." if record else "",
         "model/      the model: weights, configuration, tokenizer, and the map of the heads that are left (head_map.json)",
         "mask.json, mask.csv      the heads kept, in the numbers of the model before; HeadPrune reads both back",
         f"also here      {', '.join([*files, *(['figures/'] if 'figures/plotly.min.js' in texts else [])])}"

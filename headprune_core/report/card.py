@@ -14,13 +14,13 @@ from headprune_core.measure.paired_tests import mcnemar, share_difference, verdi
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.model.standalone_sizes import built_whole
 from headprune_core.prune.flops import flops_before, flops_per_token
-from headprune_core.prune.latency_text import latency_words
+from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.parameter_table import parameter_table
 from headprune_core.prune.recovery import Recovery
 
 from .card_code import block, final, load_section
-from .card_text import escaped, front_matter, named, picture_words, sources, table, text_map
-from .head_map_png import head_picture
+from .card_text import describe_picture, escaped, front_matter, named, sources, table, text_map
+from .head_map_png import head_map_png
 from .pruning_record import PruningRecord, share
 
 PICTURE = "head_map.png"
@@ -32,7 +32,7 @@ TOKENS = 128  # of a text, for operations per token
 def card_files(model: PrunableModel, record: PruningRecord | None = None) -> dict[str, bytes]:
     """Return the model card and its picture by file name, for the folder of a pruned model."""
     grid = model.grid
-    picture = head_picture(grid.kept, grid.row_labels, grid.present)
+    picture = head_map_png(grid.kept, grid.row_labels, grid.present)
     return {PICTURE: picture, "README.md": model_card(model, record).encode()}
 
 
@@ -80,7 +80,7 @@ def _summary(model: PrunableModel, record: PruningRecord | None, weights: pd.Dat
     about += [_classes(model)] if model.labels else []
     if found is None:
         return " ".join([f"{told}.", *about])
-    after, before = share(found), None if record.proof is None else share(record.proof.before)
+    after, before = share(found), None if record.verification is None else share(record.verification.unpruned)
     compared = "" if before is None or before.name == "agreement" else f" ({before.value:.1%} with all heads)"
     measured = f"{_measure_words(after.name)} is {after.value:.1%}{compared} on {_texts(record, found)}"
     return " ".join([f"{told}; {measured}.", *about])
@@ -99,7 +99,7 @@ def _measure_words(name: str) -> str:
 
 def _texts(record: PruningRecord, found: MaskEvaluation) -> str:
     """How many examples, and which."""
-    count, told = str(found.right.shape[1]), escaped(record.measured_on or "")
+    count, told = str(found.right.shape[1]), escaped(record.evaluation_data or "")
     if count in re.findall(r"\d+", told):
         return told
     return f"{count} examples ({told})" if told else f"{count} examples"
@@ -112,7 +112,7 @@ def _heads(model: PrunableModel) -> str:
         words += " Heads without effect share keys and values with one that is kept, so their weights had to stay."
     if any(not row.any() for row in model.grid.kept):
         words += " A layer without heads passes on its output bias, and what goes round it."
-    picture = f"![{picture_words(model)}]({PICTURE})"
+    picture = f"![{describe_picture(model)}]({PICTURE})"
     return "\n\n".join(["## Which heads are left", picture, words, block(text_map(model), "text")])
 
 
@@ -122,46 +122,56 @@ def _choice(record: PruningRecord) -> str:
         "Criterion": record.criterion and escaped(record.criterion),
         "Alpha": None if record.alpha is None else f"{record.alpha:g}",
         "Sparsity asked for": None if record.sparsity is None else f"{record.sparsity:.1%} of the heads",
-        "Scored on": record.scored_on and escaped(record.scored_on),
+        "Scored on": record.calibration_data and escaped(record.calibration_data),
         "Settings": escaped("; ".join(f"{name.replace('_', ' ')} {value}" for name, value in record.settings.items())),
     }
     lines = [f"- {name}: {value}" for name, value in known.items() if value]
-    return "\n\n".join(["## How they were chosen", f"Chosen: {escaped(record.chosen).rstrip('.')}.", "\n".join(lines)])
+    return "\n\n".join(
+        ["## How they were chosen", f"Chosen: {escaped(record.mask_description).rstrip('.')}.", "\n".join(lines)]
+    )
 
 
 def _accuracy(record: PruningRecord) -> str | None:
-    parts = [] if record.proof is None else _proof_words(record)
-    if record.control is not None:
+    parts = [] if record.verification is None else _proof_words(record)
+    if record.random_baseline is not None:
         when = "" if record.recovery is None else ", before the fine-tune"
-        parts.append(f"Control{when}: {record.control.words}")
+        parts.append(f"Control{when}: {record.random_baseline.words}")
     if record.recovery is not None:
-        parts += _recovery_words(record.recovery, record.learned_on)
+        parts += _recovery_words(record.recovery, record.training_data)
     return "\n\n".join(["## What it gets right", *parts]) if parts else None
 
 
 def _proof_words(record: PruningRecord) -> list[str]:
-    proof = record.proof
-    forms = {"with all heads": proof.before, "heads masked": proof.masked, "heads removed": proof.pruned}
-    forms |= {} if proof.reloaded is None else {"saved and loaded again": proof.reloaded}
-    parts = [f"Measured on {_texts(record, proof.before)}.", _measures(forms)]
-    if share(proof.pruned).name == "accuracy":
-        parts.append(_difference(proof.before, proof.pruned, "all heads to the heads that are left"))
-    compared = "Masked and removed" if proof.reloaded is None else "Masked, removed, and saved and loaded again"
-    what = "losses" if proof.before.logits is None else "logits"
-    apart = f"{what} differ by {proof.difference:.1e} at most" if proof.difference else f"{what} are equal to the last bit"
-    parts.append(f"{compared}: {apart}, and {proof.equal:.1%} of the examples are decided alike.")
+    verification = record.verification
+    forms = {
+        "with all heads": verification.unpruned,
+        "heads masked": verification.masked,
+        "heads removed": verification.pruned,
+    }
+    forms |= {} if verification.reloaded is None else {"saved and loaded again": verification.reloaded}
+    parts = [f"Measured on {_texts(record, verification.unpruned)}.", _measures(forms)]
+    if share(verification.pruned).name == "accuracy":
+        parts.append(_difference(verification.unpruned, verification.pruned, "all heads to the heads that are left"))
+    compared = "Masked and removed" if verification.reloaded is None else "Masked, removed, and saved and loaded again"
+    what = "losses" if verification.unpruned.logits is None else "logits"
+    apart = (
+        f"{what} differ by {verification.max_logit_difference:.1e} at most"
+        if verification.max_logit_difference
+        else f"{what} are equal to the last bit"
+    )
+    parts.append(f"{compared}: {apart}, and {verification.prediction_match:.1%} of the examples are decided alike.")
     if record.recovery is not None:
         parts[-1] += " This was shown before the fine-tune, which changed the weights."
     return parts
 
 
-def _recovery_words(recovery: Recovery, learned_on: str | None) -> list[str]:
+def _recovery_words(recovery: Recovery, training_data: str | None) -> list[str]:
     teacher = "their labels" if recovery.objective == "labels" else "the unpruned model"
-    of = "" if learned_on is None else f" ({escaped(learned_on)})"
+    of = "" if training_data is None else f" ({escaped(training_data)})"
     parts = [
         "The weights in this folder are those after a short fine-tune of the pruned model (recovery): "
         f"{recovery.steps} of {recovery.planned} steps of {recovery.batch_size} examples, {recovery.examples} examples to "
-        f"learn from{of}, taught by {teacher}, learning rate {recovery.rate:.1e} at most, {recovery.seconds:.0f} seconds."
+        f"learn from{of}, taught by {teacher}, learning rate {recovery.learning_rate:.1e} at most, {recovery.seconds:.0f} seconds."
     ]
     if recovery.before is not None and recovery.after is not None:
         parts.append(_measures({"before recovery": recovery.before, "after recovery": recovery.after}))
@@ -193,7 +203,12 @@ def _sizes(model: PrunableModel, weights: pd.DataFrame) -> str:
     line = weights.iloc[0]
     rows = [
         ("parameters", f"{line.parameters:,}", f"{line.parameters_after:,}", line.parameters_after / line.parameters),
-        ("MB in float32 (2^20 bytes)", f"{line.mb:.2f}", f"{line.mb_after:.2f}", line.mb_after / line.mb),
+        (
+            "MB in float32 (2^20 bytes)",
+            f"{line.size_mib:.2f}",
+            f"{line.size_mib_after:.2f}",
+            line.size_mib_after / line.size_mib,
+        ),
     ]
     tokens = None if model.reads_images else min(TOKENS, model.max_tokens or TOKENS)
     before, after = flops_before(model, tokens), flops_per_token(model, tokens)
@@ -222,7 +237,7 @@ def _speed(record: PruningRecord | None) -> str | None:
             speed = f"{line.speedup:.2f} ({line.speedup_low:.2f} to {line.speedup_high:.2f})"
             cells += [f"{1000 * line.compare_seconds:.2f}", speed, f"{line.flops_ratio:.2f}"]
         lines.append(tuple(cells))
-    told = "\n".join(f"- {sentence}" for sentence in latency_words(frame))
+    told = "\n".join(f"- {sentence}" for sentence in describe_latency(frame))
     return "\n\n".join(["## How fast it is", table(head, *lines), told])
 
 

@@ -63,9 +63,9 @@ def block(code: str, language: str = "python") -> str:
 def _measure(record: PruningRecord | None) -> str | None:
     """Code that gives the card's accuracy again; None where there is none, or where its texts are not for others to have."""
     found = final(record)
-    if found is None or not record.measured_with:
+    if found is None or not record.evaluation_source:
         return None
-    measured, arguments = share(found), dict(record.measured_with)
+    measured, arguments = share(found), dict(record.evaluation_source)
     source = arguments.get("source", "embedded")
     plain = all(value is None or isinstance(value, (str, int)) for value in arguments.values())
     own_file = not is_hub_id(str(source)) or Path(str(source)).suffix.lower() in SUFFIXES
@@ -82,4 +82,4 @@ def final(record: PruningRecord | None) -> MaskEvaluation | None:
         return None
     if record.recovery is not None:
         return record.recovery.after
-    return None if record.proof is None else record.proof.pruned
+    return None if record.verification is None else record.verification.pruned

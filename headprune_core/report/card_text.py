@@ -9,7 +9,7 @@ import numpy as np
 from headprune_core.data.table_io import SUFFIXES
 from headprune_core.model.loading import is_hub_id
 from headprune_core.model.prunable_model import PrunableModel, display_name
-from headprune_core.references import PAPERS
+from headprune_core.references import REFERENCES
 
 from .pruning_record import PruningRecord, Share
 
@@ -61,7 +61,7 @@ def front_matter(model: PrunableModel, record: PruningRecord | None, found: Shar
 
 def _index(pipeline: str, record: PruningRecord, found: Share) -> list[str]:
     """The datasets and the model index of the front matter, where the texts measured on are for anybody to have."""
-    told = record.measured_with
+    told = record.evaluation_source
     data = str(told.get("source", ""))
     if data in ("", *NO_HUB) or not is_hub_id(data) or Path(data).suffix.lower() in SUFFIXES:
         return []
@@ -79,10 +79,10 @@ def _index(pipeline: str, record: PruningRecord, found: Share) -> list[str]:
 def sources(criterion: str | None) -> list[str]:
     """The papers that a criterion of that label is from; none for one that is nobody's."""
     found = [paper for words, papers in SOURCES.items() if re.search(words, criterion or "", re.I) for paper in papers]
-    return [PAPERS[paper] for paper in dict.fromkeys(found)]
+    return [REFERENCES[paper] for paper in dict.fromkeys(found)]
 
 
-def picture_words(model: PrunableModel) -> str:
+def describe_picture(model: PrunableModel) -> str:
     """The head map in a sentence or two, for those who do not see it."""
     kept, labels = model.grid.kept, model.grid.row_labels
     empty = [label for label, row in zip(labels, kept, strict=True) if not row.any()]

@@ -43,7 +43,7 @@ class Facts:
     record: PruningRecord
     scores: HeadScores | None = None
     curves: pd.DataFrame | None = None
-    shared: int | None = None
+    n_overlap: int | None = None
 
     @cached_property
     def kept(self) -> np.ndarray:
@@ -90,7 +90,7 @@ class Facts:
     @property
     def labelled(self) -> bool:
         """Whether the texts of the proof have labels, or tokens to predict."""
-        return self.record.proof is not None and not np.isnan(self.record.proof.before.accuracy[0])
+        return self.record.verification is not None and not np.isnan(self.record.verification.unpruned.accuracy[0])
 
     @property
     def tokens(self) -> bool:
@@ -99,11 +99,11 @@ class Facts:
     @cached_property
     def forms(self) -> dict[str, MaskEvaluation]:
         """The models that were measured on the texts of the proof, by what they are called."""
-        proof, recovery = self.record.proof, self.record.recovery
-        if proof is None:
+        verification, recovery = self.record.verification, self.record.recovery
+        if verification is None:
             return {}
-        found = {"unpruned": proof.before, "pruned": proof.pruned}
-        if recovery is not None and recovery.after is not None and same_texts(recovery.before, proof.pruned):
+        found = {"unpruned": verification.unpruned, "pruned": verification.pruned}
+        if recovery is not None and recovery.after is not None and same_texts(recovery.before, verification.pruned):
             found["after the fine-tune"] = recovery.after
         return found
 

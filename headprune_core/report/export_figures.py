@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from headprune_core.figures.curves import curves_figure
 from headprune_core.figures.heatmaps import score_heatmap
-from headprune_core.figures.pruned import control_figure, head_map_figure, latency_figure, mark_removed, recovery_figure
+from headprune_core.figures.pruned import baseline_figure, head_map_figure, latency_figure, mark_removed, recovery_figure
 from headprune_core.measure.curves import main_measure
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.head_scores import HeadScores
@@ -16,7 +16,7 @@ from .pruning_record import PruningRecord
 METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
 
 
-def record_figures(
+def export_figures(
     pruned: PrunableModel, record: PruningRecord, *, scores: HeadScores | None = None, curves: pd.DataFrame | None = None
 ) -> dict[str, go.Figure]:
     """The head map, and what is known beside it: scores with removed heads marked, curves, control, latency, recovery."""
@@ -28,7 +28,7 @@ def record_figures(
     if curves is not None:
         found["curves"] = curves_figure(curves, main_measure(curves))
     made = {
-        "random_control": (record.control, control_figure),
+        "random_baseline": (record.random_baseline, baseline_figure),
         "latency": (record.latency, latency_figure),
         "recovery": (record.recovery, recovery_figure),
     }

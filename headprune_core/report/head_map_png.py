@@ -22,7 +22,7 @@ NAMES = {"kept": "kept", "removed": "removed", "gated": "without effect (its wei
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # which of the numbers are written where there is no room for all
 
 
-def head_picture(kept, labels=None, present=None) -> bytes:
+def head_map_png(kept, labels=None, present=None) -> bytes:
     """A PNG of the heads (R, H) that are kept, true or false, 900 pixels wide and drawn at twice that.
 
     labels: of the R layers; their numbers where None. present (R, H): heads whose weights are there, of which those that are

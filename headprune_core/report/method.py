@@ -41,7 +41,7 @@ CRITERIA_IN_WORDS: Mapping[str, tuple[str, str, str]] = {
         f"{_IMPORTANCE} {_ENTROPY} {_SCALED}",
         "Heads of the lowest value, unimportant and unfocused ones, go first.",
     ),
-    "hies_high": (
+    "hies_keep_high": (
         f"{_MIX}AE~(h)",
         f"{_IMPORTANCE} {_ENTROPY} {_SCALED}",
         "Heads of the lowest value, unimportant and focused ones, go first.",
@@ -56,19 +56,19 @@ CRITERIA_IN_WORDS: Mapping[str, tuple[str, str, str]] = {
         "Heads whose absence raises the loss least go first.",
     ),
     "random": ("", "", "Heads were drawn at random: a control."),
-    "own": ("", "", "The order of the heads was given by hand, not by a score."),
+    "custom": ("", "", "The order of the heads was given by hand, not by a score."),
 }
 
 
 def method(facts: Facts) -> Section:
     """How the heads were chosen and what became of them."""
     record = facts.record
-    blocks: list[Block] = [Text(f"The heads were chosen so: {ended(record.chosen)}")]
+    blocks: list[Block] = [Text(f"The heads were chosen so: {ended(record.mask_description)}")]
     formula, meaning, order = CRITERIA_IN_WORDS.get(facts.criterion, ("", "", ""))
     if record.criterion and not order:
         blocks.append(Text(f"The criterion was {ended(record.criterion)}"))
     if order:
-        name = record.criterion if facts.criterion != "own" else "the user's own"
+        name = record.criterion if facts.criterion != "custom" else "the user's own"
         blocks.append(Text(f"The criterion was {name}. {order}"))
     blocks += [Text(formula, "formula")] if formula else []
     blocks += [Text(meaning.replace("{scaled}", SCALED[facts.scaled]))] if meaning else []
@@ -86,7 +86,7 @@ def method(facts: Facts) -> Section:
         blocks.append(
             Text(
                 f"Then the smaller model was fine-tuned: {recovery.steps} {many} of {recovery.batch_size} examples each, "
-                f"from {recovery.examples}, towards {goal}, at a learning rate of at most {recovery.rate:g}, in "
+                f"from {recovery.examples}, towards {goal}, at a learning rate of at most {recovery.learning_rate:g}, in "
                 f"{recovery.seconds:,.0f} seconds. The weights handed out are those after it."
             )
         )
@@ -95,27 +95,29 @@ def method(facts: Facts) -> Section:
 
 def data(facts: Facts) -> Section:
     """Which texts the heads were scored and the results measured on, and whether these are apart."""
-    record, proof, told = facts.record, facts.record.proof, []
-    if record.scored_on:
-        told.append(f"The heads were scored on {ended(record.scored_on)}")
-    if record.measured_on:
-        told.append(f"Results were measured on {ended(record.measured_on)}")
-    if record.recovery is not None and record.learned_on:
-        told.append(f"The fine-tune learned from {ended(record.learned_on)}")
-    if proof is not None:
-        examples, kind = proof.before.losses.shape[1], "images" if facts.model.reads_images else "texts"
+    record, verification, told = facts.record, facts.record.verification, []
+    if record.calibration_data:
+        told.append(f"The heads were scored on {ended(record.calibration_data)}")
+    if record.evaluation_data:
+        told.append(f"Results were measured on {ended(record.evaluation_data)}")
+    if record.recovery is not None and record.training_data:
+        told.append(f"The fine-tune learned from {ended(record.training_data)}")
+    if verification is not None:
+        examples, kind = verification.unpruned.losses.shape[1], "images" if facts.model.reads_images else "texts"
         every = f"{examples:,} {kind if examples != 1 else kind[:-1]}"
-        what = f", in which {proof.before.trials:,} tokens are predicted" if facts.tokens else ""
-        told.append(f"Results {'are those of' if record.measured_on else 'were measured on'} {every}{what}.")
+        what = f", in which {verification.unpruned.trials:,} tokens are predicted" if facts.tokens else ""
+        told.append(f"Results {'are those of' if record.evaluation_data else 'were measured on'} {every}{what}.")
     if facts.model.labels and told:
         names = facts.model.labels
         listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         told.append(f"There are {len(names)} classes: {listed}.")
-    if facts.shared == 0:
+    if facts.n_overlap == 0:
         told.append("No text was both scored and measured on, so the scores had no part in how the result was judged.")
-    elif facts.shared is not None:
-        told.append(f"{facts.shared:,} of the texts measured on were scored on too, so the result may flatter the choice.")
-    elif record.scored_on and record.measured_on:
+    elif facts.n_overlap is not None:
+        told.append(
+            f"{facts.n_overlap:,} of the texts measured on were scored on too, so the result may flatter the choice."
+        )
+    elif record.calibration_data and record.evaluation_data:
         told.append("Whether the two share texts was not recorded.")
     return Section("Data", [Text(" ".join(told))] if told else [])
 
@@ -128,7 +130,7 @@ def limits(facts: Facts) -> Section:
         "together.",
         "Accuracy is not all that a model is: calibration, robustness and fairness were not measured.",
     ]
-    if facts.criterion not in (None, "own", "random", "leave_one_out"):
+    if facts.criterion not in (None, "custom", "random", "leave_one_out"):
         points.append("Scores are taken at the unpruned model; what a head is worth changes when others go.")
     return Section("Limits", [Points(points)])
 

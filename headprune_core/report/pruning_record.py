@@ -11,9 +11,9 @@ import pandas as pd
 
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.random_baseline import RandomControl
+from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
-from headprune_core.prune.verification import Proof
+from headprune_core.prune.verification import PruningVerification
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class PruningRecord:
 
     source, revision: the model that heads were taken out of, as `PrunableModel.from_pretrained` takes it. chosen: how the
     heads were chosen, in words. criterion: its label for people; alpha: of HIES; sparsity: the share that was asked for, 0
-    to 1. scored_on, measured_on, learned_on: the examples, in words, the last those of a fine-tune. measured_with: the
+    to 1. calibration_data, evaluation_data, training_data: the examples, in words, the last those of a fine-tune. evaluation_source: the
     arguments of `load_examples` that give those measured on again, empty where none do. settings: of the scores
     (`HeadScores.settings`). proof: masked, pruned and reloaded on the same examples. control: as many random heads.
     latency: `measure_latency` with the unpruned model to compare. recovery: a fine-tune after surgery, of which the saved
@@ -30,18 +30,18 @@ class PruningRecord:
     """
 
     source: str
-    chosen: str
+    mask_description: str
     revision: str | None = None
     criterion: str | None = None
     alpha: float | None = None
     sparsity: float | None = None
-    scored_on: str | None = None
-    measured_on: str | None = None
-    learned_on: str | None = None
-    measured_with: Mapping[str, object] = field(default_factory=dict)
+    calibration_data: str | None = None
+    evaluation_data: str | None = None
+    training_data: str | None = None
+    evaluation_source: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
-    proof: Proof | None = None
-    control: RandomControl | None = None
+    verification: PruningVerification | None = None
+    random_baseline: RandomBaseline | None = None
     latency: pd.DataFrame | None = None
     recovery: Recovery | None = None
 

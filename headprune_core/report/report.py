@@ -18,7 +18,7 @@ import transformers
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.pruning_text import parameters
-from headprune_core.references import PAPERS
+from headprune_core.references import REFERENCES
 from headprune_core.scores.head_scores import HeadScores
 from headprune_core.strict_json import as_json
 from headprune_core.version import __version__
@@ -29,7 +29,7 @@ from .method import data, ended, limits, method
 from .pruning_record import PruningRecord, share
 from .results import results
 from .size_speed import size_and_speed
-from .uncertainty import how_sure, sure_words
+from .uncertainty import describe_confidence, how_sure
 
 
 def html_report(
@@ -42,7 +42,7 @@ def html_report(
     code: str = "",
     command: str = "",
     notes: Sequence[str] = (),
-    shared: int | None = None,
+    n_overlap: int | None = None,
     date: datetime.date | None = None,
 ) -> str:
     """The HTML of a report on `pruned`, which `model` became; nothing in it is fetched from anywhere.
@@ -58,7 +58,7 @@ def html_report(
             f"the heads of the model, the pruned one and the scores have shapes {', '.join(map(str, shapes))}; expected a "
             "model, what it became by losing heads, and its scores"
         )
-    facts = Facts(model, pruned, record, scores, curves, shared)
+    facts = Facts(model, pruned, record, scores, curves, n_overlap)
     sections = [
         method(facts),
         data(facts),
@@ -70,33 +70,35 @@ def html_report(
         Section("Notes", [Points([note for note in notes if note])] if any(notes) else []),
     ]
     title = f"Pruning {facts.heads_of} of {model.name}"
-    return page(title, date or datetime.date.today(), _abstract(facts), sections, PAPERS)
+    return page(title, date or datetime.date.today(), _abstract(facts), sections, REFERENCES)
 
 
 def _abstract(facts: Facts) -> str:
     """Four sentences: what was done, on what, what was found, how sure."""
-    record, proof = facts.record, facts.record.proof
-    told = [f"{facts.heads_of} of {facts.model.name} were removed for good, {_how(record.chosen)}."]
-    scored = f"The heads were scored on {record.scored_on}" if record.scored_on else ""
-    if scored or record.measured_on:
-        measured = f"the smaller model was measured on {record.measured_on}" if record.measured_on else ""
+    record, verification = facts.record, facts.record.verification
+    told = [f"{facts.heads_of} of {facts.model.name} were removed for good, {_how(record.mask_description)}."]
+    scored = f"The heads were scored on {record.calibration_data}" if record.calibration_data else ""
+    if scored or record.evaluation_data:
+        measured = f"the smaller model was measured on {record.evaluation_data}" if record.evaluation_data else ""
         told.append(ended(f"{scored}; {measured}" if scored and measured else scored or f"T{measured[1:]}"))
     before, after = parameters(facts.model), parameters(facts.pruned)
     smaller = f"{1 - after / before:.1%} fewer parameters"
-    if proof is None:
+    if verification is None:
         told.append(f"The smaller model has {smaller}.")
     elif not facts.labelled:
         what = "next tokens" if facts.tokens else "answers"
-        told.append(f"It gives {agreement(proof.masked)} of the {what} that the unpruned model gives, with {smaller}.")
+        told.append(
+            f"It gives {agreement(verification.masked)} of the {what} that the unpruned model gives, with {smaller}."
+        )
     else:
         last = list(facts.forms.values())[-1]
         tuned = "" if len(facts.forms) < 3 else f" and {share(last)} once fine-tuned"
         mean = " in the mean over texts" if facts.tokens else ""
         told.append(
-            f"Accuracy is {share(proof.before)} before{',' if tuned else ' and'} {share(proof.pruned)} after{tuned}, "
-            f"a change of {points(change(proof.before, last))}{mean}, with {smaller}."
+            f"Accuracy is {share(verification.unpruned)} before{',' if tuned else ' and'} {share(verification.pruned)} after{tuned}, "
+            f"a change of {points(change(verification.unpruned, last))}{mean}, with {smaller}."
         )
-    return " ".join([*told, sure_words(facts)])
+    return " ".join([*told, describe_confidence(facts)])
 
 
 def _how(chosen: str) -> str:
@@ -116,7 +118,17 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     where = f"on {platform.platform()} ({platform.machine()}), device {facts.model.device}"
     record = facts.record
-    names = ("source", "revision", "chosen", "criterion", "alpha", "sparsity", "scored_on", "measured_on", "learned_on")
+    names = (
+        "source",
+        "revision",
+        "mask_description",
+        "criterion",
+        "alpha",
+        "sparsity",
+        "calibration_data",
+        "evaluation_data",
+        "training_data",
+    )
     settings = {name: getattr(record, name) for name in names if getattr(record, name) is not None}
     of_scores = dict(record.settings) or (dict(facts.scores.settings) if facts.scores is not None else {})
     settings |= {"scores": of_scores} if of_scores else {}

@@ -3,13 +3,19 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from headprune_core.figures.curves import curves_figure, curves_words
-from headprune_core.figures.heatmaps import METRIC_LABELS, called, heatmap_words, score_heatmap
+from headprune_core.figures.curves import curves_figure, describe_curves
+from headprune_core.figures.heatmaps import METRIC_LABELS, called, describe_heatmap, score_heatmap
 from headprune_core.figures.orthogonality import orthogonality_scatter
-from headprune_core.figures.per_class import recall_figure, recall_words
-from headprune_core.figures.pruned import head_map_figure, head_map_words, mark_removed, recovery_figure, recovery_words
+from headprune_core.figures.per_class import describe_recall, recall_figure
+from headprune_core.figures.pruned import (
+    describe_head_map,
+    describe_recovery,
+    head_map_figure,
+    mark_removed,
+    recovery_figure,
+)
 from headprune_core.figures.style import label
-from headprune_core.measure.curve_verdicts import verdict_words
+from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.measure.paired_tests import McNemar, doubt, shown
@@ -26,7 +32,7 @@ _SHOWN = {  # criterion -> what its scores are made of, if it was scored
     "ae": ("ae",),
     "inverse_ae": ("ae",),
     "hies": ("hies", "his", "ae"),
-    "hies_high": ("hies", "his", "ae"),
+    "hies_keep_high": ("hies", "his", "ae"),
     "gnorm": ("gnorm",),
     "inverse_gnorm": ("gnorm",),
 }
@@ -41,12 +47,12 @@ def results(facts: Facts) -> Section:
 def _heads(facts: Facts) -> list[Block]:
     labels = facts.labels
     figure = head_map_figure(facts.kept, facts.present, labels)
-    return [Heading("The heads that are left"), Drawing(figure, head_map_words(facts.kept, facts.present, labels))]
+    return [Heading("The heads that are left"), Drawing(figure, describe_head_map(facts.kept, facts.present, labels))]
 
 
 def _answers(facts: Facts) -> list[Block]:
-    proof = facts.record.proof
-    if proof is None:
+    verification = facts.record.verification
+    if verification is None:
         return []
     blocks: list[Block] = [Heading("Answers before and after")]
     if facts.labelled:
@@ -55,11 +61,11 @@ def _answers(facts: Facts) -> list[Block]:
             Table(
                 f"Accuracy, the share of {what}, with 95 % intervals {cite('wilson')}; loss is the mean cross-entropy.",
                 ("", "Accuracy", "95 % interval", "Loss", "Change, points"),
-                [_line(name, found, proof.before) for name, found in facts.forms.items()],
+                [_line(name, found, verification.unpruned) for name, found in facts.forms.items()],
             )
         )
-        blocks += [Text(_change_words(name, proof.before, found)) for name, found in list(facts.forms.items())[1:]]
-    same = agreement(proof.masked)
+        blocks += [Text(_change_words(name, verification.unpruned, found)) for name, found in list(facts.forms.items())[1:]]
+    same = agreement(verification.masked)
     what = "next tokens" if facts.tokens else "answers"
     blocks.append(
         Text(
@@ -102,26 +108,28 @@ def _p_value(p: float) -> str:
 
 
 def _same_words(facts: Facts) -> str:
-    proof = facts.record.proof
-    what = "loss of a text" if proof.before.logits is None else "logit"
+    verification = facts.record.verification
+    what = "loss of a text" if verification.unpruned.logits is None else "logit"
     forms = "The model with its heads switched off and the pruned one"
-    if proof.reloaded is not None:
+    if verification.reloaded is not None:
         forms = "The model with its heads switched off, the pruned one, and that one saved and loaded again"
     apart = (
-        "are equal to the last bit" if proof.difference == 0 else f"differ by at most {proof.difference:.1e} in any {what}"
+        "are equal to the last bit"
+        if verification.max_logit_difference == 0
+        else f"differ by at most {verification.max_logit_difference:.1e} in any {what}"
     )
-    alike = f"decide {proof.equal:.1%} of the texts alike"
+    alike = f"decide {verification.prediction_match:.1%} of the texts alike"
     if facts.tokens:
-        alike = f"have the same share of tokens right in {proof.equal:.1%} of the texts"
+        alike = f"have the same share of tokens right in {verification.prediction_match:.1%} of the texts"
     told = f"{forms} {apart}, and {alike}."
-    return f"Surgery itself changes no answer. {told}" if proof.equal == 1 else told
+    return f"Surgery itself changes no answer. {told}" if verification.prediction_match == 1 else told
 
 
 def _classes(facts: Facts) -> list[Block]:
     if not facts.labelled:
         return []
     names = list(facts.forms)
-    found = by_class(facts.record.proof.before, facts.forms[names[-1]], facts.model.labels)
+    found = by_class(facts.record.verification.unpruned, facts.forms[names[-1]], facts.model.labels)
     if len(found) < 2:
         return []
     worst_first = sorted(found, key=lambda one: one.change.difference)
@@ -129,7 +137,7 @@ def _classes(facts: Facts) -> list[Block]:
     before, after = ([getattr(one, when) for one in drawn] for when in ("before", "after"))
     called_ = [one.name for one in drawn]
     figure = recall_figure(before, after, called_)
-    words = recall_words(before, after, called_)
+    words = describe_recall(before, after, called_)
     words += " After is after the fine-tune." if len(names) > 2 else ""
     words += f" The {MANY} of {len(found)} classes that lose most are drawn." if len(found) > MANY else ""
     blocks: list[Block] = [Heading("Class by class"), Drawing(figure, words)]
@@ -153,7 +161,7 @@ def _scores(facts: Facts) -> list[Block]:
     wanted = _SHOWN.get(facts.criterion, tuple(scores.per_example))
     values = {name: getattr(scores, name) for name in wanted if name in scores.per_example}
     if "hies" in wanted and {"his", "ae"} <= scores.per_example.keys() and facts.record.alpha is not None:
-        direction = "high" if facts.criterion == "hies_high" else "low"
+        direction = "high" if facts.criterion == "hies_keep_high" else "low"
         mixed = scores.hies(facts.record.alpha, normalize=facts.scaled, entropy_direction=direction)
         values = {"hies": mixed} | values
     blocks: list[Block] = []
@@ -166,7 +174,7 @@ def _scores(facts: Facts) -> list[Block]:
         ]
         figure = mark_removed(score_heatmap(found, "", hover, labels=labels), kept)
         figure.update_layout(margin={"t": 16})
-        words = heatmap_words(found, metric, facts.labels)
+        words = describe_heatmap(found, metric, facts.labels)
         blocks.append(Drawing(figure, f"{words} Heads with a cross were removed; they have {_mean_words(found, kept)}"))
     if {"his", "ae"} <= scores.per_example.keys():
         his, ae = scores.per_example["his"], scores.per_example["ae"]
@@ -199,8 +207,8 @@ def _curves(facts: Facts) -> list[Block]:
     figure = curves_figure(curves, measure, chance)
     if facts.removed:
         _mark_sparsity(figure, facts.sparsity)
-    words = f"{curves_words(curves, facts.sparsity)} Bars are 95 % intervals; the line marks the share removed here."
-    told = [f"{label(method)}: {sentence}" for method, sentence in verdict_words(curves).items()]
+    words = f"{describe_curves(curves, facts.sparsity)} Bars are 95 % intervals; the line marks the share removed here."
+    told = [f"{label(method)}: {sentence}" for method, sentence in describe_verdict(curves).items()]
     return [Heading("Accuracy against the share removed"), Drawing(figure, words), Points(told)]
 
 
@@ -216,7 +224,7 @@ def _recovery(facts: Facts) -> list[Block]:
         return []
     blocks: list[Block] = [Heading("The fine-tune")]
     if len(recovery.loss):
-        blocks.append(Drawing(recovery_figure(recovery), recovery_words(recovery)))
+        blocks.append(Drawing(recovery_figure(recovery), describe_recovery(recovery)))
     before, after = recovery.before, recovery.after
     if before is None or after is None or np.isnan(before.accuracy[0]) or before.right.shape != after.right.shape:
         return blocks if len(blocks) > 1 else []
@@ -226,7 +234,7 @@ def _recovery(facts: Facts) -> list[Block]:
         told += f"{doubt(found)}, so a gain is not shown."
     else:
         told += "The gain is more than chance gives." if found.difference > 0 else "The loss is more than chance gives."
-    proof = facts.record.proof
-    if proof is not None and not same_texts(before, proof.pruned):
+    verification = facts.record.verification
+    if verification is not None and not same_texts(before, verification.pruned):
         told += " It was measured on other texts than the table above."
     return [*blocks, Text(told)]

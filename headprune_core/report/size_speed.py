@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from headprune_core.figures.pruned import latency_figure, latency_figure_words
+from headprune_core.figures.pruned import describe_latency_figure, latency_figure
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.flops import flops_per_token, head_flops_per_token
-from headprune_core.prune.latency_text import latency_words
+from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.parameter_table import parameter_table
 
 from .data import Facts
@@ -23,7 +23,7 @@ def size_and_speed(facts: Facts) -> Section:
     blocks: list[Block] = [
         Text(
             f"The model had {before:,} parameters and has {after:,}, {1 - after / before:.1%} fewer; as float32 it takes "
-            f"{table.mb_after.iloc[0]:.1f} MB instead of {table.mb.iloc[0]:.1f}. Heads are a part of a model only: "
+            f"{table.size_mib_after.iloc[0]:.1f} MB instead of {table.size_mib.iloc[0]:.1f}. Heads are a part of a model only: "
             "embeddings and feed-forward layers stay."
         ),
         Table(
@@ -37,16 +37,16 @@ def size_and_speed(facts: Facts) -> Section:
     if latency is None:
         return Section("Size and speed", blocks)
     if "speedup" in latency:
-        blocks.append(Drawing(latency_figure(latency), latency_figure_words(latency)))
+        blocks.append(Drawing(latency_figure(latency), describe_latency_figure(latency)))
     blocks.append(_seconds(latency))
-    return Section("Size and speed", [*blocks, Points(latency_words(latency))])
+    return Section("Size and speed", [*blocks, Points(describe_latency(latency))])
 
 
 def _module(line) -> tuple[str, ...]:
     name = f"{INDENT * (line.level - 1)}{line.module}" if line.level else "The whole model"
     name += f" (those of {line.tied_to})" if line.tied_to else ""
     counts = f"{line.parameters:,}", f"{line.parameters_after:,}", f"{line.share_after:.1f}%"
-    return name, *counts, f"{line.mb:.2f}", f"{line.mb_after:.2f}"
+    return name, *counts, f"{line.size_mib:.2f}", f"{line.size_mib_after:.2f}"
 
 
 def _lengths(model: PrunableModel, latency: pd.DataFrame | None) -> list[int | None]:

@@ -1,6 +1,6 @@
 """How sure a report is: what the numbers of texts allow to be told, what chance does, and what is not shown."""
 
-from headprune_core.figures.pruned import control_figure, control_words
+from headprune_core.figures.pruned import baseline_figure, describe_baseline
 from headprune_core.measure.curves import REGIMES
 from headprune_core.measure.paired_tests import shown
 
@@ -18,50 +18,50 @@ _REGIME_WORDS = {
 
 def how_sure(facts: Facts) -> Section:
     """Intervals, the control, multiple looks, the regime, and what was not measured."""
-    control, blocks = facts.record.control, []
+    random_baseline, blocks = facts.record.random_baseline, []
     told = _interval_words(facts)
     blocks += [Text(told)] if told else []
-    if control is not None:
-        blocks += [Drawing(control_figure(control), control_words(control)), Text(_verdict(facts))]
+    if random_baseline is not None:
+        blocks += [Drawing(baseline_figure(random_baseline), describe_baseline(random_baseline)), Text(_verdict(facts))]
     return Section("How sure this is", [*blocks, *_looks(facts), Text(_regime(facts)), *_not_shown(facts)])
 
 
-def sure_words(facts: Facts) -> str:
+def describe_confidence(facts: Facts) -> str:
     """The same in one sentence, for the abstract."""
-    told, control = [], facts.record.control
+    told, random_baseline = [], facts.record.random_baseline
     if facts.labelled:
         last = list(facts.forms.values())[-1]
-        is_shown = shown(change(facts.record.proof.before, last))
+        is_shown = shown(change(facts.record.verification.unpruned, last))
         when = "after the fine-tune " if len(facts.forms) > 2 else ""
         told.append(
             f"{when}the change of accuracy is more than chance gives"
             if is_shown
             else f"{when}no change of accuracy is shown"
         )
-    if control is None:
+    if random_baseline is None:
         told.append("that this choice of heads is better than a random one was not tested")
     else:
-        masks = len(control.random)
+        masks = len(random_baseline.random_values)
         this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
         many = f"{masks} random choices" if masks > 1 else "one random choice"
-        if control.beaten == masks:
-            few = "" if control.better_than_chance else ", too few to tell that from chance"
+        if random_baseline.n_beaten == masks:
+            few = "" if random_baseline.better_than_chance else ", too few to tell that from chance"
             told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads{few}")
-        elif control.beaten == 0:
+        elif random_baseline.n_beaten == 0:
             told.append(f"{this} no better than {many} of as many heads: no better than chance")
         else:
             told.append(
-                f"{this} better than {control.beaten} of {many} of as many heads, which does not show that it counts"
+                f"{this} better than {random_baseline.n_beaten} of {many} of as many heads, which does not show that it counts"
             )
     sentence = "; ".join(told)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _interval_words(facts: Facts) -> str:
-    proof = facts.record.proof
-    if proof is None:
+    verification = facts.record.verification
+    if verification is None:
         return ""
-    its = share(proof.pruned) if facts.labelled else agreement(proof.masked)
+    its = share(verification.pruned) if facts.labelled else agreement(verification.masked)
     reach = 50 * (its.high - its.low)
     what = "tokens" if facts.tokens else "images" if facts.model.reads_images else "texts"
     told = (
@@ -78,19 +78,19 @@ def _interval_words(facts: Facts) -> str:
 
 
 def _verdict(facts: Facts) -> str:
-    control = facts.record.control
-    words = f"{control.words[0].upper()}{control.words[1:]}"
-    if control.beaten == len(control.random):
-        return f"{words} One more random choice would lie above all others once in {len(control.random) + 1} times."
-    as_good = len(control.random) - control.beaten
+    random_baseline = facts.record.random_baseline
+    words = f"{random_baseline.words[0].upper()}{random_baseline.words[1:]}"
+    if random_baseline.n_beaten == len(random_baseline.random_values):
+        return f"{words} One more random choice would lie above all others once in {len(random_baseline.random_values) + 1} times."
+    as_good = len(random_baseline.random_values) - random_baseline.n_beaten
     return (
-        f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(control.random)} random "
+        f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(random_baseline.random_values)} random "
         "choices do as well or better on these texts, and would have made the model as small."
     )
 
 
 def _looks(facts: Facts) -> list[Block]:
-    if facts.record.proof is None:
+    if facts.record.verification is None:
         return []
     return [
         Text(
@@ -114,10 +114,13 @@ def _not_shown(facts: Facts) -> list[Block]:
     """What a reader may take for granted and was not measured."""
     record = facts.record
     missing = [
-        (record.proof is None, "what the pruned model answers: no text was run through it"),
-        (record.proof is not None and not facts.labelled, "whether its answers are right: the texts have no labels"),
-        (record.proof is not None and record.proof.reloaded is None, "whether the saved files give the same answers"),
-        (record.control is None, "whether as many heads drawn at random would do as well"),
+        (record.verification is None, "what the pruned model answers: no text was run through it"),
+        (record.verification is not None and not facts.labelled, "whether its answers are right: the texts have no labels"),
+        (
+            record.verification is not None and record.verification.reloaded is None,
+            "whether the saved files give the same answers",
+        ),
+        (record.random_baseline is None, "whether as many heads drawn at random would do as well"),
         (record.latency is None, "whether the pruned model is faster"),
         (record.recovery is None, "what a fine-tune would bring back"),
     ]

@@ -11,7 +11,7 @@ from headprune_core.model.attention_hooks import AttentionCall
 from headprune_core.model.head_layout import HeadGrid
 
 
-class Tape:
+class ActivationCapture:
     """Keeps heads' outputs (`heads`) and what went through the q, k and v projections (`projections`), where asked to."""
 
     def __init__(self, grid: HeadGrid, *, heads: bool, projections: bool):

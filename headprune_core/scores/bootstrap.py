@@ -16,7 +16,7 @@ from .hies import hies
 RANKED = ("his", "ae", "hies", "gnorm")  # what heads can be ranked by; the inverse orders are these read backwards
 
 
-def draws(examples: int, resamples: int, seed: int = 0) -> np.ndarray:
+def resample_indices(examples: int, resamples: int, seed: int = 0) -> np.ndarray:
     """(B, N) example numbers drawn with replacement; the same for the same seed, so that draws can be paired."""
     if resamples < 1:
         raise HeadPruneError(f"{resamples} resamples were asked for; expected at least 1")
@@ -30,18 +30,18 @@ def shares(drawn: np.ndarray, examples: int) -> np.ndarray:
     return counts / drawn.shape[1]
 
 
-def drawn_means(per_example: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
+def resampled_means(per_example: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
     """(B, ...) means of values (N, ...) over `resamples` draws of the examples."""
     count = len(per_example)
-    return np.tensordot(shares(draws(count, resamples, seed), count), per_example, 1)
+    return np.tensordot(shares(resample_indices(count, resamples, seed), count), per_example, 1)
 
 
-def drawn_scores(scores: HeadScores, metric: str, drawn: np.ndarray, *, alpha: float = 0.5) -> np.ndarray:
+def resampled_scores(scores: HeadScores, metric: str, drawn: np.ndarray, *, alpha: float = 0.5) -> np.ndarray:
     """(B, R, H) `metric`, one of RANKED, for each row of `drawn` (B, N), the shares that the examples have in it."""
     if metric not in RANKED:
         raise HeadPruneError(f"there is no score {metric!r}; expected one of {', '.join(RANKED)}")
     if metric == "hies":
-        return hies(drawn_scores(scores, "his", drawn), drawn_scores(scores, "ae", drawn), alpha)
+        return hies(resampled_scores(scores, "his", drawn), resampled_scores(scores, "ae", drawn), alpha)
     if metric not in scores.per_example:
         raise HeadPruneError(f"{metric!r} was not computed; these scores hold {', '.join(scores.per_example)}")
     means = np.tensordot(drawn, scores.per_example[metric], 1)

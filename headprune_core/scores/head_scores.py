@@ -15,13 +15,13 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
-from headprune_core.model.attention_hooks import AttentionCall, Probe, probing
+from headprune_core.model.attention_hooks import AttentionCall, AttentionHooks, use_hooks
 from headprune_core.model.forward_cost import most_tokens
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
 
-from .activation_capture import Tape
+from .activation_capture import ActivationCapture
 from .entropy import attention_entropy
 from .gradient_norm import gradient_norms
 from .hies import hies
@@ -29,8 +29,8 @@ from .importance import REDUCTIONS, importance, reduced
 from .objectives import objective_value
 
 METRICS = ("his", "ae", "gnorm")
-HALF_SCALE = 1024.0  # by which objectives are raised in float16
-NO_CULPRIT = "the weights are finite, so numbers grew too large on the way: load the model with dtype='float32'"
+FP16_LOSS_SCALE = 1024.0  # by which objectives are raised in float16
+OVERFLOW_HINT = "the weights are finite, so numbers grew too large on the way: load the model with dtype='float32'"
 Progress = Callable[[int, int, str], None]
 
 
@@ -165,7 +165,7 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
     """What the scores of one batch are made of: "example", "token" and "ae" (N, R, H), "gnorm" (N, 3, R, H)."""
     grid, kinds = model.grid, {row.module: row.kind for row in model.grid.rows}
     entropies: dict[torch.nn.Module, list[torch.Tensor]] = {row.module: [] for row in grid.rows}
-    tape = Tape(grid, heads="his" in options.metrics, projections="gnorm" in options.metrics)
+    tape = ActivationCapture(grid, heads="his" in options.metrics, projections="gnorm" in options.metrics)
 
     def look(call: AttentionCall) -> None:
         tape.on_attention(call)
@@ -175,8 +175,8 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
             entropies[call.module].append(attention_entropy(call, queries, options.entropy, keys))
 
     differentiates = "his" in options.metrics or "gnorm" in options.metrics
-    probe = Probe(on_attention=look, on_projection=tape.on_projection)
-    with probing(probe), torch.set_grad_enabled(differentiates), FrozenLinear(model.packed):
+    probe = AttentionHooks(on_attention=look, on_projection=tape.on_projection)
+    with use_hooks(probe), torch.set_grad_enabled(differentiates), FrozenLinear(model.packed):
         logits = model.logits(batch.inputs)
     found = _from_gradients(model, batch, options, tape, logits) if differentiates else {}
     if "ae" in options.metrics:
@@ -188,7 +188,7 @@ def _score_batch(model: PrunableModel, batch: Batch, options: _Options) -> dict[
 def _from_gradients(model, batch, options, tape, logits) -> dict[str, torch.Tensor]:
     """HIS and Gnorm: by one backward pass where both have one objective, by two where not."""
     # gradients too small for float16 would be zero; what the scores are made of is divided again
-    scale = HALF_SCALE if model.model.dtype == torch.float16 else 1.0
+    scale = FP16_LOSS_SCALE if model.model.dtype == torch.float16 else 1.0
     wanted = {"his": (options.objective, tape.outputs), "gnorm": (options.gnorm_objective, tape.results)}
     wanted = {metric: wanted[metric] for metric in wanted if metric in options.metrics}
     objectives = list(dict.fromkeys(objective for objective, _ in wanted.values()))
@@ -229,5 +229,5 @@ def _check_finite(metric: str, values: np.ndarray, model: PrunableModel) -> None
         row, head = (int(i) for i in np.argwhere(bad)[0][-2:])
         raise HeadPruneError(
             f"{metric} is not a finite number for {int(bad.any(0).sum())} entries, the first at row {row} "
-            f"({model.grid.row_names[row]}), head {head}; {model.where_not_finite() or NO_CULPRIT}"
+            f"({model.grid.row_names[row]}), head {head}; {model.where_not_finite() or OVERFLOW_HINT}"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from headprune_core.errors import HeadPruneError
 
-from .bootstrap import drawn_means, percentiles
+from .bootstrap import percentiles, resampled_means
 from .correlation import kendall, pearson, spearman
 from .hies import min_max
 
@@ -59,9 +59,9 @@ def orthogonality(his, ae, *, normalize: str = "layer", seed: int = 0) -> Orthog
     his, ae = np.asarray(his, float), np.asarray(ae, float)
     if his.shape != ae.shape or his.ndim not in (2, 3):
         raise HeadPruneError(f"HIS has shape {his.shape} and AE {ae.shape}; expected (R, H), or (N, R, H) for both")
-    draws = None
+    resample_indices = None
     if his.ndim == 3:
-        draws = tuple(_flat(drawn_means(values, RESAMPLES, seed), normalize) for values in (his, ae))
+        resample_indices = tuple(_flat(resampled_means(values, RESAMPLES, seed), normalize) for values in (his, ae))
         his, ae = his.mean(0), ae.mean(0)
     u, v = min_max(his, normalize), min_max(ae, normalize)
     flat = u.ravel(), v.ravel()
@@ -70,9 +70,9 @@ def orthogonality(his, ae, *, normalize: str = "layer", seed: int = 0) -> Orthog
         pearson=r,
         spearman=float(spearman(*flat)),
         kendall=float(kendall(*flat)),
-        ci=_interval(pearson, draws),
-        spearman_ci=_interval(spearman, draws),
-        kendall_ci=_interval(kendall, draws),
+        ci=_interval(pearson, resample_indices),
+        spearman_ci=_interval(spearman, resample_indices),
+        kendall_ci=_interval(kendall, resample_indices),
         p_value=_permutation(u, v, r, normalize, np.random.default_rng(seed)),
         per_row=pearson(u, v),
         redundant=abs(r) > REDUNDANT,
@@ -83,11 +83,11 @@ def _flat(values: np.ndarray, normalize: str) -> np.ndarray:
     return min_max(values, normalize).reshape(len(values), -1)
 
 
-def _interval(statistic, draws) -> tuple[float, float]:
+def _interval(statistic, resample_indices) -> tuple[float, float]:
     """95 % percentile interval of a correlation over the draws of the examples."""
-    if draws is None:
+    if resample_indices is None:
         return float("nan"), float("nan")
-    low, high = percentiles(statistic(*draws))
+    low, high = percentiles(statistic(*resample_indices))
     return float(low), float(high)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from headprune_core.data.encoding import encode
-from headprune_core.model.forward_cost import Estimate, estimate, most_tokens
+from headprune_core.model.forward_cost import CostEstimate, estimate, most_tokens
 from headprune_core.model.head_layout import linear_layers
 
 
@@ -20,7 +20,7 @@ def estimate_scoring(
     objective: str = "loss",
     gnorm_objective: str = "logit_norm",
     dtype: str | None = None,
-) -> Estimate:
+) -> CostEstimate:
     """What `score_heads` with these arguments will take: seconds and bytes are good within a factor of two."""
 
     encoded = encode(model, examples)
@@ -32,7 +32,7 @@ def estimate_scoring(
     ]
     objectives = {"his": objective, "gnorm": gnorm_objective}
     said = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
-    return replace(said, bytes=said.bytes + _made_first(model, dtype))
+    return replace(said, peak_bytes=said.peak_bytes + _made_first(model, dtype))
 
 
 def _made_first(model, dtype: str | None) -> int:

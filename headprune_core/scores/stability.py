@@ -13,7 +13,7 @@ import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
-from .bootstrap import drawn_scores, percentiles, shares
+from .bootstrap import percentiles, resampled_scores, shares
 from .correlation import kendall
 from .head_scores import HeadScores
 
@@ -84,7 +84,7 @@ def rank_stability(
     generator = np.random.default_rng(seed)
 
     def rankings(members: np.ndarray) -> np.ndarray:  # (B, n) example numbers -> (B, R * H)
-        return drawn_scores(scores, metric, shares(members, count), alpha=alpha).reshape(len(members), -1)
+        return resampled_scores(scores, metric, shares(members, count), alpha=alpha).reshape(len(members), -1)
 
     whole = rankings(np.arange(count)[None])
     lines = []

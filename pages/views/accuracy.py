@@ -3,11 +3,11 @@
 import streamlit as st
 
 from headprune_core.figures.curve_details import class_curves, class_names, class_words, random_boxes, random_boxes_words
-from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import failure_signatures, stability_words, verdict_words, verdicts
+from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, stability_words
 from headprune_core.measure.curves import main_measure
-from pages.parts.common.session import publish, runner, work
+from pages.parts.common.session import current_workspace, publish, runner
 from pages.parts.common.shared_ui import plain, progress_panel
 from pages.parts.common.workspace import Request
 from pages.parts.curves.curve_exports import PICTURES, exports
@@ -23,7 +23,7 @@ MEASURES = {
     "perplexity": "Among how many equally likely tokens the model seems to choose; less is better.",
 }
 VIEWS = {"curves": "Curves", "boxes": "Random orders", "classes": "By class"}
-loaded = work()
+loaded = current_workspace()
 publish("alpha")
 
 st.title("How far can each criterion go?")
@@ -110,14 +110,14 @@ def drawn() -> None:
         about = "A dot is a random order, a box the middle half of them."
     else:
         figure = curves_figure(frame, measure, chance=1 / classes if classes else None)
-        words = curves_words(frame)
+        words = describe_curves(frame)
         about = f"{MEASURES[measure]} The band is the range over random orders."
     st.session_state["curve_shown"] = figure
     st.plotly_chart(figure, alt=words, key="curves_figure", config=PICTURES)
-    st.caption(f"{plain(words)} {about} {measured_on()}")
+    st.caption(f"{plain(words)} {about} {evaluation_data()}")
 
 
-def measured_on() -> str:
+def evaluation_data() -> str:
     """How many texts the figure is from, and whether the scores have seen any."""
     asked = result.request
     texts = f"{asked.size} text{'s' if asked.size > 1 else ''}"
@@ -154,7 +154,7 @@ if len(labels) == 1 and loaded.model.task == "classification":
 
 frame = result.curves.frame
 measure = main_measure(frame)
-told, judged = verdict_words(frame), verdicts(frame).set_index("method").verdict
+told, judged = describe_verdict(frame), compare_with_random(frame).set_index("method").verdict
 if told:
     st.subheader("Better than random?" if len(judged) else "How far does each go?")
     icons = {"better than random": ":material/check_circle:", "worse than random": ":material/cancel:"}

@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import HeadPruneError, distinct_masks, survival
+from headprune_core import HeadPruneError, distinct_masks, keep_fraction
 from headprune_core.figures.heatmaps import named
 from headprune_core.figures.masks import survival_heatmap, survival_words
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha.alpha_state import Lab, lab
-from pages.parts.alpha.mask_constraints import rules, rules_form
+from pages.parts.alpha.alpha_state import AlphaState, lab
+from pages.parts.alpha.mask_constraints import constraints_form, rules
 from pages.parts.alpha.pinned_masks import pin_row, pins, table
 from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released, stops
-from pages.parts.common.session import ALPHA, publish, remember, setting, work
+from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import downloads
 
 KEY = "alpha_grid"
-loaded = work()
+loaded = current_workspace()
 scores, grid = loaded.scores, loaded.scores.grid
 labels = grid.row_labels
 publish(*ALPHA)
@@ -32,12 +32,12 @@ def take_setting() -> None:
     for name, value in vars(new).items() if new else ():
         remember(name, value)
     if edits is not None:
-        remember("hand", str(edits))
+        remember("overrides", str(edits))
 
 
 obeyed = rules(grid)
 failure: HeadPruneError | None = None
-now: Lab | None = None
+now: AlphaState | None = None
 try:
     now = lab(loaded)
 except HeadPruneError as error:
@@ -56,7 +56,7 @@ with st.container(border=True):
         on_change=take_setting,
     )
     with st.expander("What masks must obey", icon=":material/rule_settings:"):
-        rules_form(grid)
+        constraints_form(grid)
 if failure is not None:
     st.error(f"{str(failure)[0].upper()}{str(failure)[1:]}.", icon=":material/error:")
     st.stop()
@@ -85,7 +85,7 @@ with right:
 gone = grid.parameters_per_head[~now.mask].sum()
 held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask == now.mask).all()]
 holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
-told = obeyed.in_words(grid)
+told = obeyed.describe_options(grid)
 masks = len(distinct_masks(now.path)[0])
 several = f"there are {len(now.path)} intervals with {masks} different masks; this one holds for alpha {holds}"
 st.caption(
@@ -94,9 +94,9 @@ st.caption(
 )
 
 st.subheader("Which heads depend on alpha?")
-stays = survival(now.path)
+stays = keep_fraction(now.path)
 told = survival_words(stays, labels)
-st.plotly_chart(survival_heatmap(stays, labels), alt=told, key="survival", config={"displaylogo": False})
+st.plotly_chart(survival_heatmap(stays, labels), alt=told, key="keep_fraction", config={"displaylogo": False})
 st.caption(f"{told} A cell is the share of alpha over which the head stays, at {now.setting.sparsity:.0%} sparsity.")
 
 st.subheader("Two settings side by side")
@@ -106,7 +106,7 @@ st.subheader("Take it with you")
 row, head = (index.ravel() for index in np.indices(now.mask.shape))
 columns = {"hies": now.hies, "kept": now.mask, "kept_by_his_alone": now.his_alone, "kept_by_ae_alone": now.ae_alone}
 frame = pd.DataFrame(
-    {"row": row, "head": head} | {name: value.ravel() for name, value in (columns | {"survival": stays}).items()}
+    {"row": row, "head": head} | {name: value.ravel() for name, value in (columns | {"keep_fraction": stays}).items()}
 )
 if named(labels):
     frame.insert(1, "layer", np.repeat(labels, grid.shape[1]))

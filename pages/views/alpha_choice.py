@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core import HeadPruneError, distinct_masks, recommend
-from headprune_core.alpha_choice.alpha_text import halving_words, recommendation_words
+from headprune_core import HeadPruneError, distinct_masks, recommend_alpha
+from headprune_core.alpha_choice.alpha_text import describe_recommendation, halving_words
 from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.alpha.mask_constraints import rules
@@ -17,12 +17,12 @@ from pages.parts.alpha_choice.alpha_run import (
     start_search,
     start_surface,
 )
-from pages.parts.common.session import ALPHA, publish, remember, runner, setting, work
+from pages.parts.common.session import ALPHA, current_workspace, publish, remember, runner, setting
 from pages.parts.common.shared_ui import downloads, progress_panel, records
 
 PLAIN = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 BY = {"accuracy": "Right answers", "agreement": "Agreement, no labels needed"}
-loaded = work()
+loaded = current_workspace()
 grid, obeyed = loaded.model.grid, rules(loaded.model.grid)
 publish(*ALPHA)
 
@@ -51,8 +51,8 @@ with st.container(border=True):
         on_change=lambda: remember("sparsity", st.session_state["choice_sparsity"] / 100),
     )
     size = middle.slider("Texts to test on", 1, there, min(240, there), key="choice_size") if there > 1 else there
-    seeds = right.slider("Random masks beside them", 0, 50, 20, key="choice_seeds")
-    request = AlphaRequest(loaded.key, setting("sparsity"), obeyed, size, seeds)
+    n_random = right.slider("Random masks beside them", 0, 50, 20, key="choice_seeds")
+    request = AlphaRequest(loaded.key, setting("sparsity"), obeyed, size, n_random)
     try:
         path = exact_path(loaded, request.sparsity, obeyed)
     except HeadPruneError as error:
@@ -67,7 +67,7 @@ with st.container(border=True):
             by = "accuracy" if "label" in loaded.evaluation.column_names else None
             start_search(loaded, request, by)
             st.rerun()
-        told = obeyed.in_words(grid)
+        told = obeyed.describe_options(grid)
         st.caption(
             f"{len(path)} intervals of alpha with {masks} different masks; each answers {size} texts. The quick search "
             f"drops the worse half after few texts. {told[0].upper() + told[1:] + '. ' if told else ''}Rules are set under "
@@ -98,7 +98,7 @@ def steps() -> None:
     by = ways[0]
     if len(ways) > 1:
         by = st.segmented_control("Judge by", ways, default=by, required=True, key="choice_by", format_func=BY.get)
-    chosen = recommend(found, by=by)
+    chosen = recommend_alpha(found, by=by)
     words = alpha_steps_words(found, chosen)
     st.plotly_chart(alpha_steps(found, chosen), alt=words, key="alpha_steps", config=PLAIN)
     st.caption(f"{words} Measured on {found.right.shape[1]} of {request.size} texts.")
@@ -111,7 +111,7 @@ def steps() -> None:
             "HIS alone is here the end of the mix, importance scaled within each layer. Raw HIS over the whole model is "
             "another order: set the scale under Alpha, or look at Accuracy vs sparsity."
         )
-    st.markdown("\n".join(f"- {told}" for told in recommendation_words(chosen)[1:]))
+    st.markdown("\n".join(f"- {told}" for told in describe_recommendation(chosen)[1:]))
     st.button(f"Take alpha {chosen.alpha_shown}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha))
 
 
@@ -162,11 +162,11 @@ if st.button("Find how far", icon=":material/straighten:", key="find_budget", di
 budget = st.session_state.get("accuracy_budget")
 if budget is not None and (budget[0].key, budget[0].rules, budget[0].size) == (request.key, obeyed, size):
     _, alpha, end = budget
-    more = "the next head would cost more" if end.broken else "the rules allow no more"
+    more = "the next head would cost more" if end.limited_by_accuracy else "the rules allow no more"
     st.markdown(
         f"In the order of HIES at alpha {alpha:.3g}, **{end.heads_removed} of {end.mask.size} heads** can go for at most "
-        f"{end.points:g} points of {end.measure}: {end.accuracy:.1%} (95 % interval {end.accuracy_low:.1%} to "
-        f"{end.accuracy_high:.1%}) in place of {end.whole:.1%}; {more}."
+        f"{end.max_drop_pp:g} points of {end.measure}: {end.accuracy:.1%} (95 % interval {end.accuracy_low:.1%} to "
+        f"{end.accuracy_high:.1%}) in place of {end.unpruned:.1%}; {more}."
     )
     st.button(
         f"Take sparsity {end.sparsity:.1%}",
@@ -187,7 +187,7 @@ if result is not None and result.found is not None and not busy:
         "text": loaded.text_name,
         "sparsity": request.sparsity,
         "texts": size,
-        "rules": obeyed.in_words(grid),
+        "rules": obeyed.describe_options(grid),
         "scores": loaded.scores.settings,
         "intervals": records(result.found.frame),
         "masks": result.found.masks.tolist(),

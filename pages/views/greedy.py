@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.figures.greedy import (
     accuracy_words,
     greedy_accuracy,
@@ -12,8 +12,8 @@ from headprune_core.figures.greedy import (
     shift_words,
 )
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import verdict_words
-from pages.parts.common.session import runner, work
+from headprune_core.measure.curve_verdicts import describe_verdict
+from pages.parts.common.session import current_workspace, runner
 from pages.parts.common.shared_ui import downloads, progress_panel
 from pages.parts.greedy.greedy_run import (
     GreedyRequest,
@@ -34,7 +34,7 @@ ENDS = {
     "inflection": "At the inflection point",
 }
 
-loaded = work()
+loaded = current_workspace()
 labels = loaded.model.grid.row_labels
 heads = len(labels) * loaded.model.grid.shape[1]
 
@@ -164,12 +164,12 @@ if loaded.evaluation is not None:
         st.caption("Static Gnorm, its inverse and five random orders, on the same texts.")
     else:
         frame = result.compared.frame
-        words = curves_words(frame)
+        words = describe_curves(frame)
         st.plotly_chart(
             curves_figure(frame, "accuracy" if frame.accuracy.notna().any() else "agreement"), alt=words, config=PLAIN
         )
         st.caption(words)
-        told = verdict_words(frame)
+        told = describe_verdict(frame)
         for method in (result.request.method, "gnorm"):
             if method in told:
                 st.markdown(f"- **{method_label(method)}**: {told[method]}")

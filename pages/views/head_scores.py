@@ -3,15 +3,15 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core.figures.heatmaps import METRIC_LABELS, called, heatmap_words, named, score_heatmap
+from headprune_core.figures.heatmaps import METRIC_LABELS, called, describe_heatmap, named, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
-from pages.parts.common.session import publish, remember, setting, work
+from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import downloads
 from pages.parts.common.workspace import BATCH_SIZE
 from pages.parts.scores.head_inspector import inspector
 from pages.parts.scores.score_options import options_panel
 
-loaded = work()
+loaded = current_workspace()
 scores = loaded.scores
 rows, heads = scores.grid.shape
 labels = scores.grid.row_labels
@@ -76,7 +76,7 @@ for place, (name, values) in zip(places, table.items(), strict=True):
         key=key,
         selection_mode="points",
         on_select=lambda key=key: take_click(key),
-        alt=heatmap_words(values, METRIC_LABELS[name], labels),
+        alt=describe_heatmap(values, METRIC_LABELS[name], labels),
         config={"displayModeBar": False},
     )
 if selected is not None:
@@ -86,7 +86,7 @@ if selected is not None:
 
 with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
     for name, values in table.items():
-        st.markdown(f"- {heatmap_words(values, METRIC_LABELS[name], labels)}")
+        st.markdown(f"- {describe_heatmap(values, METRIC_LABELS[name], labels)}")
 
 st.subheader("The table")
 frame = scores.to_frame()

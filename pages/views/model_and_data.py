@@ -11,7 +11,7 @@ from headprune_core.data.table_io import SUFFIXES, lines_table, read_table
 from headprune_core.figures.data import label_bars, length_histogram
 from headprune_core.figures.heatmaps import named
 from headprune_core.model.smollm2 import INSTALL, SMOLLM2, has_smollm2
-from pages.parts.common.session import runner, start_loading, work
+from pages.parts.common.session import current_workspace, runner, start_loading
 from pages.parts.common.shared_ui import downloads, progress_panel
 from pages.parts.common.workspace import Request, digest
 
@@ -21,7 +21,7 @@ st.markdown(
     "happens when the others are taken out. Below is what is loaded now: look at its scores, or load something of your own."
 )
 st.page_link("pages/views/head_scores.py", label="See what every head is worth", icon=":material/arrow_forward:")
-loaded = work()
+loaded = current_workspace()
 grid = loaded.model.grid
 rows, heads = grid.shape
 parameters = sum(p.numel() for p in loaded.model.model.parameters())

@@ -7,10 +7,10 @@ import streamlit as st
 from headprune_core import orthogonality
 from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.scores.hies import min_max
-from pages.parts.common.session import work
+from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads
 
-loaded = work()
+loaded = current_workspace()
 scores = loaded.scores
 
 st.title("Do importance and entropy say different things?")

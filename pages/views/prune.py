@@ -4,30 +4,30 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError
-from headprune_core.figures.pruned import head_map_figure, head_map_words
-from headprune_core.prune.structural_pruning import plan_cut
+from headprune_core.figures.pruned import describe_head_map, head_map_figure
+from headprune_core.prune.structural_pruning import plan_pruning
 from pages.parts.alpha.mask_constraints import grouped
-from pages.parts.common.session import ALPHA, publish, runner, work
+from pages.parts.common.session import ALPHA, current_workspace, publish, runner
 from pages.parts.common.shared_ui import plain, progress
 from pages.parts.prune.export_ui import take
 from pages.parts.prune.mask_source import Choice, choose
 from pages.parts.prune.prune_run import (
     COMPARING,
     EXPORTING,
+    N_RANDOM,
     PACKING,
     RECOVERING,
-    SEEDS,
     TIMING,
     PruneRequest,
     pruned_result,
     start_pruning,
 )
 from pages.parts.prune.recovery_section import recovery
-from pages.parts.prune.result_sections import size, what_is_left, your_text
+from pages.parts.prune.result_sections import result_section, size, try_input_section
 from pages.parts.prune.speed_section import speed
 
 INSIDE = {
-    "gate": "Without effect, weights stay",
+    "zero": "Without effect, weights stay",
     "keep": "Kept with its group",
     "remove": "Removed with its group",
 }
@@ -47,10 +47,10 @@ def nothing_yet(choice: Choice | None, going: int) -> str:
 def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
     """Whether what is set now is not what was asked for."""
     same_mask = np.array_equal(choice.mask, request.choice.mask)
-    return not same_mask or (request.inside_groups, request.size) != (inside, size)
+    return not same_mask or (request.partial_groups, request.size) != (inside, size)
 
 
-loaded = work()
+loaded = current_workspace()
 grid = loaded.model.grid
 there = int(grid.kept.sum())
 publish(*ALPHA)
@@ -62,12 +62,12 @@ st.markdown(
 )
 with st.container(border=True):
     choice = choose(loaded)
-    inside = "gate"
+    inside = "zero"
     if grouped(grid):
         inside = st.segmented_control(
             "A head whose key-value group stays",
             list(INSIDE),
-            default="gate",
+            default="zero",
             required=True,
             format_func=INSIDE.get,
             key="prune_inside",
@@ -81,7 +81,7 @@ with st.container(border=True):
         size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size", help=told) if most > 1 else most
     if choice is not None:
         with st.expander("The heads that stay and go", icon=":material/grid_on:"):
-            told = head_map_words(choice.mask, labels=grid.row_labels)
+            told = describe_head_map(choice.mask, labels=grid.row_labels)
             figure = head_map_figure(choice.mask, labels=grid.row_labels)
             st.plotly_chart(figure, alt=told, key="chosen_map", config={"displaylogo": False})
             st.caption(told)
@@ -90,7 +90,7 @@ with st.container(border=True):
         off = runner().busy or not going
         if st.button("Prune for good", type="primary", icon=":material/content_cut:", disabled=off):
             try:
-                plan_cut(grid, choice.mask, inside_groups=inside)
+                plan_pruning(grid, choice.mask, partial_groups=inside)
             except HeadPruneError as error:
                 st.session_state["failure"] = f"The heads could not be removed: {error}."
                 st.rerun()
@@ -98,7 +98,7 @@ with st.container(border=True):
             st.rerun()
         if choice is not None:
             told = f"{plain(choice.words[0].upper() + choice.words[1:])}: {there - going} of {there} heads stay"
-            told += f", measured beside {SEEDS} random choices of as many" if size_ and going else ""
+            told += f", measured beside {N_RANDOM} random choices of as many" if size_ and going else ""
             st.caption(f"{told}. The loaded model is untouched.")
 result = pruned_result(loaded)
 if result is None:
@@ -114,8 +114,8 @@ if choice is not None and is_other(result.request, choice, inside, size_):
         f"Shown below: {plain(result.request.choice.words)}, as it was set then. Click **Prune for good** to cut what is "
         "set above instead."
     )
-what_is_left(loaded, result)
-your_text(loaded, result)
+result_section(loaded, result)
+try_input_section(loaded, result)
 progress(COMPARING)
 size(result)
 speed(loaded, result)

@@ -10,7 +10,7 @@ from headprune_core.figures.uncertainty import (
     ablation_kendall,
     ablation_words,
     agreement_heatmap,
-    agreement_words,
+    describe_reductions,
     interval_figure,
     interval_words,
     stability_figure,
@@ -20,14 +20,14 @@ from headprune_core.measure.ablation import MEASURES
 from headprune_core.measure.ranking_agreement import removal_share
 from headprune_core.scores.bootstrap import available
 from pages.parts import redraws
-from pages.parts.common.session import publish, remember, runner, setting, work
+from pages.parts.common.session import current_workspace, publish, remember, runner, setting
 from pages.parts.common.shared_ui import downloads, progress_panel, records
 from pages.parts.uncertainty.ablation_run import ablation, ablation_texts, start_ablation
 
 FEW = 8  # below this many texts, draws of them are too alike for an interval
 PLAIN = {"displayModeBar": False}
-ABLATION_LABELS = {"loss_change": "Left out: moves", "loss_increase": "Left out: rises"}
-loaded = work()
+ABLATION_LABELS = {"abs_loss_change": "Left out: moves", "loss_change": "Left out: rises"}
+loaded = current_workspace()
 scores = loaded.scores
 rows, heads = scores.grid.shape
 count = len(loaded.calibration)
@@ -107,7 +107,7 @@ show = st.segmented_control(
     key="agreement_show",
     format_func={"kendall": "Order of all heads", "overlap": "Overlap of what goes"}.get,
 )
-words = agreement_words(matrix)
+words = describe_reductions(matrix)
 st.plotly_chart(agreement_heatmap(matrix, show, kendall_range), alt=f"Agreement of criteria in pairs. {words}", config=PLAIN)
 st.caption(
     f"{words} "
@@ -145,18 +145,18 @@ found = result.found
 measure = st.segmented_control(
     "Measure",
     [*MEASURES, "accuracy_drop"],
-    default="loss_change",
+    default="abs_loss_change",
     required=True,
     key="ablation_measure",
     format_func={
-        "loss_change": "How much the loss moves",
-        "loss_increase": "How much it rises",
+        "abs_loss_change": "How much the loss moves",
+        "loss_change": "How much it rises",
         "accuracy_drop": "Answers lost" if found.objective == "loss" else "Answers changed",
     }.get,
 )
 what = {
-    "loss_change": "Mean over texts of the size of the loss's change: what HIS is the first-order guess at.",
-    "loss_increase": "Mean over texts of the loss's change, sign and all: below 0 the model is better off without the head.",
+    "abs_loss_change": "Mean over texts of the size of the loss's change: what HIS is the first-order guess at.",
+    "loss_change": "Mean over texts of the loss's change, sign and all: below 0 the model is better off without the head.",
     "accuracy_drop": "Share of answers that are right with all heads and wrong without the head, less the reverse.",
 }
 if found.objective == "prediction":

@@ -32,7 +32,7 @@ def path(scores):
 
 @pytest.fixture(scope="module")
 def found(model, examples, path):
-    return hp.alpha_accuracy(model, examples, path, seeds=4)
+    return hp.alpha_accuracy(model, examples, path, n_random=4)
 
 
 def test_every_alpha_of_a_grid_is_worth_what_its_interval_says(found, model, examples, scores):
@@ -52,7 +52,7 @@ def test_every_alpha_of_a_grid_is_worth_what_its_interval_says(found, model, exa
 def test_the_ends_are_entropy_and_importance_alone(found, model, examples, scores):
     ends = hp.evaluate_masks(model, examples, [hp.prune_mask(-scores.ae, 0.5), hp.prune_mask(scores.his, 0.5)])
     by_global = hp.alpha_path(scores.his, scores.ae, 0.5, normalize="global")
-    measured = hp.alpha_accuracy(model, examples, by_global, seeds=0)
+    measured = hp.alpha_accuracy(model, examples, by_global, n_random=0)
     assert measured.loss[[0, -1]] == pytest.approx(ends.loss)
     assert np.isnan(measured.random_mean)
     assert found.frame.differs_from_ae[0] == found.frame.differs_from_his.iloc[-1] == 0
@@ -75,7 +75,7 @@ def test_intervals_are_wilsons(found):
 
 
 def test_random_masks_are_those_of_the_curves(found, model, examples, scores):
-    curves = hp.sparsity_curves(model, examples, scores, methods=["random"], sparsities=[0.0, 0.5], seeds=4)
+    curves = hp.sparsity_curves(model, examples, scores, methods=["random"], sparsities=[0.0, 0.5], n_random=4)
     half = curves[curves.sparsity == 0.5]
     np.testing.assert_allclose(found.random_accuracy, half.accuracy)
     np.testing.assert_allclose(found.random_agreement, half.agreement)
@@ -84,11 +84,11 @@ def test_random_masks_are_those_of_the_curves(found, model, examples, scores):
 
 
 def test_random_masks_may_be_given_and_keep_to_constraints(model, examples, path):
-    few = hp.random_masks((3, 4), 0.5, seeds=3, min_heads_per_layer=2)
+    few = hp.random_masks((3, 4), 0.5, n_random=3, min_heads_per_layer=2)
     assert (few.sum(2) == 2).all()
     measured = hp.alpha_accuracy(model, examples, path, random=few)
     np.testing.assert_allclose(measured.random_accuracy, hp.evaluate_masks(model, examples, few).accuracy)
-    assert hp.random_masks((3, 4), 0.5, seeds=0).shape == (0, 3, 4)
+    assert hp.random_masks((3, 4), 0.5, n_random=0).shape == (0, 3, 4)
 
 
 def back_and_forth(path):
@@ -99,7 +99,7 @@ def back_and_forth(path):
 
 def test_masks_that_come_back_are_run_once(model, examples, path, runs):
     twice = back_and_forth(path)
-    found = hp.alpha_accuracy(model, examples, twice, seeds=0, batch_size=len(examples))
+    found = hp.alpha_accuracy(model, examples, twice, n_random=0, batch_size=len(examples))
     counted = len(runs)
     hp.evaluate_masks(model, examples, [twice[0].mask, twice[1].mask], batch_size=len(examples))
     assert counted == len(runs) - counted
@@ -117,7 +117,7 @@ def test_distinct_masks_in_the_order_in_which_they_come(path):
 
 
 def test_without_labels_agreement_is_the_measure(model, examples, path, found):
-    bare = hp.alpha_accuracy(model, examples.remove_columns("label"), path, seeds=4)
+    bare = hp.alpha_accuracy(model, examples.remove_columns("label"), path, n_random=4)
     assert (bare.measure, found.measure) == ("agreement", "accuracy")
     assert np.isnan(bare.accuracy).all()
     assert np.isnan(bare.unpruned)
@@ -128,7 +128,7 @@ def test_without_labels_agreement_is_the_measure(model, examples, path, found):
 
 def test_predicted_tokens_give_shares(scores):
     model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=6)
-    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.25), seeds=2)
+    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.25), n_random=2)
     assert found.right.dtype == float
     assert found.agrees is None
     assert not found.answers.any()
@@ -143,7 +143,7 @@ def test_cancelling_keeps_the_whole_path_on_the_texts_that_were_done(model, exam
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled) as stopped:
-        hp.alpha_accuracy(model, examples, path, seeds=1, batch_size=4, progress=stop, on_part=parts.append)
+        hp.alpha_accuracy(model, examples, path, n_random=1, batch_size=4, progress=stop, on_partial=parts.append)
     partial = stopped.value.partial
     assert partial is parts[-1]
     assert len(partial.frame) == len(path)

@@ -32,7 +32,7 @@ def surface(model, examples, scores):
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_at_each_sparsity_it_is_the_path_measured_by_itself(surface, model, examples, scores, sparsity):
-    alone = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, sparsity), seeds=0)
+    alone = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, sparsity), n_random=0)
     part = surface.frame[surface.frame.sparsity == sparsity].reset_index(drop=True)
     expected = alone.frame.drop(columns=["differs_from_his", "differs_from_ae"])
     pd.testing.assert_frame_equal(part[expected.columns], expected)
@@ -46,7 +46,9 @@ def test_the_best_alpha_is_that_of_a_grid_and_of_recommend(surface, model, examp
     assert line.value == accuracy[0] == accuracy.max()
     assert (line.ae, line.his) == (accuracy[1], accuracy[-1])
     assert line.spread == pytest.approx(np.ptp(accuracy))
-    chosen = hp.recommend(hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, sparsity), seeds=0))
+    chosen = hp.recommend_alpha(
+        hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, sparsity), n_random=0)
+    )
     assert (line.low, line.high, line.alpha, line.masks) == (chosen.low, chosen.high, chosen.alpha, chosen.masks)
 
 
@@ -79,7 +81,7 @@ def test_cancelling_keeps_the_surface_on_the_texts_that_were_done(model, example
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled) as stopped:
-        hp.alpha_surface(model, examples, scores, SPARSITIES, batch_size=4, progress=stop, on_part=parts.append)
+        hp.alpha_surface(model, examples, scores, SPARSITIES, batch_size=4, progress=stop, on_partial=parts.append)
     assert stopped.value.partial is parts[0]
     assert len(parts[0].frame) == len(surface.frame)
 

@@ -41,8 +41,8 @@ def answers(masks, texts, seed, better=None, gain=0.0, noise=0.1, share=0.7):
 def test_the_choice_is_that_of_brute_force_over_alpha():
     model, examples = hp.PrunableModel(tiny("bert")), random_examples(count=30, seed=1)
     scores = hp.score_heads(model, random_examples(), metrics=("his", "ae"))
-    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), seeds=1)
-    chosen = hp.recommend(found, folds=5)
+    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)
+    chosen = hp.recommend_alpha(found, folds=5)
     grid = np.linspace(0.0005, 0.9995, 1000)
     masks = [hp.prune_mask(scores.hies(alpha), 0.5) for alpha in grid]
     accuracy = hp.evaluate_masks(model, examples, masks).accuracy
@@ -60,7 +60,7 @@ def test_ties_pool_intervals_of_one_mask_and_take_the_widest_of_them():
     right = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]], bool)
     path = [(0.2, 0), (0.45, 1), (0.5, 2), (0.6, 0), (0.8, 2), (0.99, 1), (1.0, 2)]
     found = made(right, path)
-    chosen = hp.recommend(found, folds=2)
+    chosen = hp.recommend_alpha(found, folds=2)
     assert chosen.ties == 2
     assert (chosen.mask, chosen.interval) == (1, 1)  # 0.25 + 0.19 against 0.2 + 0.1
     assert (chosen.low, chosen.high, chosen.alpha) == (0.2, 0.45, pytest.approx(0.325))
@@ -85,7 +85,7 @@ def test_alpha_is_shown_with_as_many_digits_as_it_needs(low, high, text):
 def test_cross_validation_is_a_plain_loop():
     right = answers(7, 60, 0)
     found = made(right)
-    held = hp.recommend(found, folds=6, seed=3).cross_validated
+    held = hp.recommend_alpha(found, folds=6, seed=3).cross_validated
     folds, pooled, masks = stratified_folds(found.answers, 6, seed=3), [], []
     for text in range(60):
         others = np.flatnonzero(folds != folds[text])
@@ -100,7 +100,7 @@ def test_cross_validation_is_a_plain_loop():
 
 def test_the_test_of_the_choice_is_corrected_for_all_masks():
     right = answers(9, 120, 1, better=4, gain=0.5)
-    chosen = hp.recommend(made(right))
+    chosen = hp.recommend_alpha(made(right))
     assert chosen.mask == 4
     won, lost = (right[4] & ~right[-1]).sum(), (~right[4] & right[-1]).sum()
     assert (chosen.against_his.b, chosen.against_his.c) == (won, lost)
@@ -109,13 +109,13 @@ def test_the_test_of_the_choice_is_corrected_for_all_masks():
 
 
 def test_a_better_mask_is_found_and_said():
-    chosen = hp.recommend(made(answers(10, 400, 2, better=3, gain=0.4)))
+    chosen = hp.recommend_alpha(made(answers(10, 400, 2, better=3, gain=0.4)))
     assert chosen.verdict.startswith("Choose alpha 0.35: better than HIS alone (+")
     assert chosen.cochran.p_corrected < 0.001
 
 
 def test_masks_that_differ_by_chance_alone_do_not_matter():
-    said = [hp.recommend(made(answers(12, 300, seed))).verdict for seed in range(100)]
+    said = [hp.recommend_alpha(made(answers(12, 300, seed))).verdict for seed in range(100)]
     assert sum(words.startswith("Alpha does not matter here: the diff") for words in said) >= 90
     assert sum(words.startswith("Choose") for words in said) <= 3
 
@@ -124,12 +124,12 @@ def test_his_may_be_the_best_or_as_good():
     right = answers(6, 400, 5, noise=0.05)
     worse = right.copy()
     worse[:5] &= np.random.default_rng(0).random(400) < 0.8
-    assert hp.recommend(made(worse)).verdict == "Alpha matters here, and HIS alone (alpha 1) is the best choice."
+    assert hp.recommend_alpha(made(worse)).verdict == "Alpha matters here, and HIS alone (alpha 1) is the best choice."
     some = right.copy()
     some[:2] &= np.random.default_rng(0).random(400) < 0.8
     some[3:5] = some[5]
     some[3, np.flatnonzero(~some[5])[:2]] = True
-    chosen = hp.recommend(made(some))
+    chosen = hp.recommend_alpha(made(some))
     assert chosen.mask != 5
     assert chosen.verdict.startswith("HIS alone is as good: alpha matters, but choosing one gains nothing")
 
@@ -139,12 +139,12 @@ def test_a_choice_by_agreement_that_makes_it_worse_is_said():
     right = np.repeat([generator.random(400) < 0.8], 4, axis=0)
     right[0] = right[0] & (np.arange(400) % 2 == 0)
     found = made(right, agrees=np.vstack([np.ones((1, 400), bool), right[1:]]))
-    assert "better than HIS alone" in hp.recommend(found, by="agreement").verdict  # by agreement it is
-    assert hp.recommend(found, by="agreement").accuracy == right[0].mean() < hp.recommend(found).accuracy
+    assert "better than HIS alone" in hp.recommend_alpha(found, by="agreement").verdict  # by agreement it is
+    assert hp.recommend_alpha(found, by="agreement").accuracy == right[0].mean() < hp.recommend_alpha(found).accuracy
 
 
 def test_one_mask_alone_does_not_matter():
-    chosen = hp.recommend(made(answers(1, 30, 0)))
+    chosen = hp.recommend_alpha(made(answers(1, 30, 0)))
     assert chosen.verdict == "Alpha does not matter here: every alpha gives the same mask."
     assert (chosen.alpha, chosen.ties, chosen.cochran.p_value) == (0.5, 1, 1.0)
     assert np.isnan(chosen.p_corrected)
@@ -152,19 +152,19 @@ def test_one_mask_alone_does_not_matter():
 
 def test_without_labels_the_choice_is_by_agreement():
     found = made(answers(5, 50, 0), labels=False)
-    chosen = hp.recommend(found)
+    chosen = hp.recommend_alpha(found)
     assert chosen.by == "agreement"
     assert chosen == chosen.__class__(**{**vars(chosen)})
     assert np.isnan([chosen.accuracy, chosen.cross_validated.accuracy]).all()
     assert chosen.value == found.agreement.max()
     with pytest.raises(hp.HeadPruneError, match="accuracy is not known, as the texts have no labels"):
-        hp.recommend(found, by="accuracy")
+        hp.recommend_alpha(found, by="accuracy")
 
 
 def test_label_free_the_accuracy_is_told_where_there_are_labels():
     right, agrees = answers(5, 80, 0), answers(5, 80, 1, better=2, gain=0.6)
     found = made(right, agrees=agrees)
-    chosen = hp.recommend(found, by="agreement")
+    chosen = hp.recommend_alpha(found, by="agreement")
     assert (chosen.mask, chosen.value, chosen.accuracy) == (2, agrees[2].mean(), right[2].mean())
     assert chosen.against_his == mcnemar(agrees[2], agrees[-1])
     assert chosen.cross_validated.masks == 1
@@ -174,13 +174,13 @@ def test_label_free_the_accuracy_is_told_where_there_are_labels():
 def test_predicted_tokens_are_compared_by_bootstrap():
     model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=8)
     scores = hp.score_heads(model, examples_for("gpt2", seed=1), metrics=("his", "ae"))
-    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), seeds=1)
-    chosen = hp.recommend(found)
+    found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)
+    chosen = hp.recommend_alpha(found)
     assert isinstance(chosen.against_his, ShareDifference)
     assert isinstance(chosen.cross_validated.against_his, ShareDifference)
     assert chosen.cross_validated.folds == 8
     assert np.isnan(chosen.p_corrected)
-    by_agreement = hp.recommend(found, by="agreement")
+    by_agreement = hp.recommend_alpha(found, by="agreement")
     assert by_agreement.cochran is by_agreement.cross_validated is by_agreement.against_his is None
     assert by_agreement.verdict.endswith("no test says whether that is more than chance.")
 
@@ -188,7 +188,7 @@ def test_predicted_tokens_are_compared_by_bootstrap():
 def test_shares_that_are_surely_higher():
     generator = np.random.default_rng(0)
     low, high = generator.random((2, 300)) * 0.5
-    found = hp.recommend(made(np.stack([low, high + 0.3, low])))
+    found = hp.recommend_alpha(made(np.stack([low, high + 0.3, low])))
     assert found.verdict.startswith("Choose alpha 0.50: better than HIS alone")
     test = share_difference(high + 0.3, low)
     assert test.difference == pytest.approx((high + 0.3 - low).mean())
@@ -204,7 +204,7 @@ def test_shares_that_are_surely_higher():
 def test_what_cannot_be_is_refused():
     found = made(answers(3, 20, 0))
     with pytest.raises(hp.HeadPruneError, match="by 'loss'; expected 'accuracy' or 'agreement'"):
-        hp.recommend(found, by="loss")
+        hp.recommend_alpha(found, by="loss")
     with pytest.raises(hp.HeadPruneError, match="1 folds were asked for"):
-        hp.recommend(found, folds=1)
-    assert isinstance(hp.recommend(found, folds=99).against_his, McNemar)
+        hp.recommend_alpha(found, folds=1)
+    assert isinstance(hp.recommend_alpha(found, folds=99).against_his, McNemar)

@@ -25,7 +25,7 @@ def path():
 
 @pytest.fixture(scope="module")
 def full(model, examples, path):
-    return hp.alpha_accuracy(model, examples, path, seeds=0)
+    return hp.alpha_accuracy(model, examples, path, n_random=0)
 
 
 def test_schedules_by_hand():
@@ -96,7 +96,7 @@ def test_measured_on_all_texts_the_last_masks_are_worth_what_the_full_search_say
 
 
 def test_with_as_many_masks_left_as_there_are_it_is_the_full_search(model, examples, path, full):
-    search, chosen = hp.successive_halving(model, examples, path, last=99), hp.recommend(full)
+    search, chosen = hp.successive_halving(model, examples, path, last=99), hp.recommend_alpha(full)
     assert (search.share, search.gap(full), len(search.rounds)) == (1.0, 0.0, 1)
     assert (search.mask, search.alpha, search.low, search.high) == (chosen.mask, chosen.alpha, chosen.low, chosen.high)
 
@@ -136,7 +136,7 @@ def test_without_labels_it_goes_by_agreement_and_tokens_by_accuracy(model, examp
 
 def test_progress_goes_to_the_end_and_a_store_answers_the_next_time(model, examples, path, tmp_path, runs):
     seen = []
-    options = {"first": 6, "last": 2, "store": hp.Store(tmp_path)}
+    options = {"first": 6, "last": 2, "cache": hp.ResultCache(tmp_path)}
     first = hp.successive_halving(model, examples, path, **options, progress=lambda *report: seen.append(report))
     counted = len(runs)
     shares = [done / total for done, total, _ in seen]
@@ -171,7 +171,7 @@ def test_what_cannot_be_searched_is_refused(model, examples, path, full):
     with pytest.raises(hp.HeadPruneError, match="by 'loss'"):
         hp.successive_halving(model, examples, path, by="loss")
     search = hp.successive_halving(model, examples, path, first=6)
-    short = hp.alpha_accuracy(model, examples, path[:1], seeds=0)
+    short = hp.alpha_accuracy(model, examples, path[:1], n_random=0)
     if search.mask:
         with pytest.raises(hp.HeadPruneError, match="the full search has 1 masks"):
             search.gap(short)

@@ -44,8 +44,8 @@ def running_server(script="app.py"):
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
     cache = tempfile.TemporaryDirectory(prefix="headprune-")  # what is measured once is looked up, so each has its own
     environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
+    silence_transformers = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, **silence_transformers)
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while not _healthy(port):

@@ -7,14 +7,14 @@ import streamlit as st
 
 import headprune_core as hp
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha_grid import AlphaSetting, HandEdits, alpha_grid, released, stops
+from pages.parts.alpha_grid import AlphaSetting, ManualOverrides, alpha_grid, released, stops
 
 st.set_page_config(layout="wide")
 rows, heads = (int(st.query_params.get(name, default)) for name, default in (("rows", 6), ("heads", 12)))
 his, ae = np.random.default_rng(0).random((2, rows, heads))
 state = st.session_state
 state.setdefault("now", AlphaSetting(0.5, 0.3, "low"))
-state.setdefault("edits", HandEdits())
+state.setdefault("edits", ManualOverrides())
 
 
 def take():

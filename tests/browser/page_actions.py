@@ -17,7 +17,7 @@ PAGES = {
     "": "Which heads matter?",
     "scores": "What is every head worth?",
     "orthogonality": "Do importance and entropy say different things?",
-    "confidence": "How sure are we?",
+    "uncertainty": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
     "alpha_choice": "Which alpha is best?",
     "greedy": "Remove the weakest head, score again",

@@ -1,6 +1,6 @@
 """The live alpha grid in a real browser: its arithmetic, its speed, and everything that a hand or a key can do to it.
 
-The grid alone, over random scores (`grid_script.py`); the page that holds it is met in `test_app.py`.
+The grid alone, over random scores (`grid_app.py`); the page that holds it is met in `test_app.py`.
 """
 
 import json
@@ -20,7 +20,7 @@ SHAPE = 6, 12
 
 @pytest.fixture(scope="module")
 def grids(browser):
-    with running_server("tests/browser/grid_script.py") as address:
+    with running_server("tests/browser/grid_app.py") as address:
         yield address
 
 
@@ -60,7 +60,7 @@ def button(tab, name):
 # The arithmetic
 
 
-def plain_mask(scores, sparsity, least, protect, remove, groups, even, parameters):
+def plain_mask(scores, sparsity, least, protect, remove, groups, uniform, parameters):
     """Which heads stay, by a loop over units, written from the rules alone; None where they cannot be met together."""
     rows, heads = scores.shape
     units: dict[tuple, list[tuple[int, int]]] = {}
@@ -76,10 +76,10 @@ def plain_mask(scores, sparsity, least, protect, remove, groups, even, parameter
     if min(left) < least:
         return None
     order = sorted(units, key=lambda unit: (sum(float(scores[at]) for at in units[unit]) / len(units[unit]), units[unit][0]))
-    for lane in range(rows) if even else [None]:
+    for lane in range(rows) if uniform else [None]:
         mine = [unit for unit in order if lane is None or unit[0] == lane]
         total = sum(map(sum, parameters)) if parameters else 0
-        budget = sparsity * total + 1e-6 if parameters else round(sparsity * (heads if even else rows * heads))
+        budget = sparsity * total + 1e-6 if parameters else round(sparsity * (heads if uniform else rows * heads))
         spent = sum(price[unit] for unit in mine if unit in gone)
         for unit in mine:
             if unit in gone or held[unit] or left[unit[0]] - len(units[unit]) < least:
@@ -108,7 +108,7 @@ def random_setting(generator):
         "protect": (generator.random((rows, heads)) < rare * generator.integers(2)).tolist(),
         "remove": (generator.random((rows, heads)) < rare * generator.integers(2) / 2).tolist(),
         "groups": groups if generator.integers(2) else None,
-        "even": bool(kind == 1),
+        "uniform": bool(kind == 1),
         "parameters": (np.ones((rows, heads), int) * generator.integers(1, 50, (rows, 1))).tolist() if kind == 2 else None,
     }
     return importance, entropy, alpha, sparsity, ["low", "high"][generator.integers(2)], rules
@@ -133,10 +133,10 @@ def test_200_masks_of_the_browser_are_pythons_to_the_head(tab, grids):
     there = tab.evaluate(
         """async ([source, asked]) => {
             const {hies, planOf, pruneMask} = await import("data:text/javascript," + encodeURIComponent(source));
-            return asked.map(([importance, entropy, alpha, sparsity, keep, {least, even, ...rules}]) => {
+            return asked.map(([importance, entropy, alpha, sparsity, keep, {least, uniform, ...rules}]) => {
                 const [rows, heads] = [importance.length, importance[0].length];
                 const flat = Object.fromEntries(Object.entries(rules).map(([name, value]) => [name, value?.flat()]));
-                const plan = planOf({rows, heads, min: least, even, ...flat});
+                const plan = planOf({rows, heads, min: least, uniform, ...flat});
                 try {
                     const mask = pruneMask(hies(importance.flat(), entropy.flat(), alpha, keep), sparsity, plan);
                     return importance.map((_, row) => Array.from(mask.slice(row * heads, (row + 1) * heads)));
@@ -150,7 +150,7 @@ def test_200_masks_of_the_browser_are_pythons_to_the_head(tab, grids):
 
 
 def test_what_cannot_be_met_is_told_and_does_not_break_the_grid(tab, grids):
-    open_grid(tab, grids, "?least=6")
+    open_grid(tab, grids, "?min_heads=6")
     before = shown(tab)
     slider(tab, "sparsity").focus()
     tab.keyboard.press("End")

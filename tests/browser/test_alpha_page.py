@@ -47,6 +47,6 @@ def test_a_head_kept_by_hand_is_in_the_link_and_restored(tab, server):
     tab.locator(".lab [role=gridcell]").first.click()
     expect(tab).to_have_url(re.compile("hand=k0.0"))
     expect(tab.get_by_test_id("stMain")).to_contain_text("1 heads kept by hand")
-    open_page(tab, server, "alpha?sparsity=0.5&hand=r0.0")
+    open_page(tab, server, "alpha?sparsity=0.5&overrides=r0.0")
     expect(tab.get_by_test_id("stMain")).to_contain_text("1 removed by hand")
     expect(tab.locator(".lab [role=gridcell]").first).to_have_class(re.compile("removed"))

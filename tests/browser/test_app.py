@@ -90,7 +90,7 @@ def test_heads_kept_by_hand_can_be_too_many_and_undone(tab, server):
 
 
 def test_a_link_restores_the_setting(tab, server):
-    open_page(tab, server, "alpha?alpha=0.8&sparsity=0.5&keep=high")
+    open_page(tab, server, "alpha?alpha=0.8&sparsity=0.5&entropy_direction=high")
     expect(tab.locator(".lab .status")).to_contain_text("36 of 72 heads removed")
     assert tab.get_by_role("slider", name=re.compile("^alpha")).input_value() == "0.8"
     assert tab.locator(".lab select.keep").input_value() == "high"
@@ -121,7 +121,7 @@ def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, serv
     at_rest(tab)
     tab.get_by_role("link", name="Alpha").first.click()
     expect(tab.get_by_role("heading", level=1, name=PAGES["alpha"])).to_be_visible()
-    expect(tab).to_have_url(re.compile("alpha\\?reduction=token&objective=prediction"))
+    expect(tab).to_have_url(re.compile("alpha\\?his_reduction=token&objective=prediction"))
 
 
 def first_look(tab):
@@ -163,7 +163,7 @@ def test_a_short_curve_runs_to_its_end(tab, server):
 
 
 def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
-    open_page(tab, server, "confidence")
+    open_page(tab, server, "uncertainty")
     main = tab.get_by_test_id("stMain")
     texts = tab.get_by_role("slider", name="Texts to answer")
     leave_out = tab.get_by_role("button", name="Leave out each head")

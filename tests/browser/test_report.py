@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import headprune_core as hp
-from headprune_core.measure.random_baseline import random_control
+from headprune_core.measure.random_baseline import random_baseline
 from headprune_core.report.pruning_record import PruningRecord, share
 from headprune_core.report.report import html_report
 from tests.browser.conftest import opened_tab
@@ -31,15 +31,15 @@ def record_and_file(tmp_path_factory):
         chosen="the half of the heads that is lowest in HIS",
         criterion="HIS",
         sparsity=0.5,
-        scored_on="32 tweets, the calibration split",
-        measured_on="96 tweets, the evaluation split",
+        calibration_data="32 tweets, the calibration split",
+        evaluation_data="96 tweets, the evaluation split",
         settings=scores.settings,
-        proof=hp.prove(model, pruned, texts, reloaded=reloaded),
-        control=random_control(model, texts, mask, seeds=5),
+        verification=hp.verify_pruning(model, pruned, texts, reloaded=reloaded),
+        random_baseline=random_baseline(model, texts, mask, n_random=5),
         latency=hp.measure_latency(pruned, compare=model, batch_sizes=(2,), sequence_length=16, repeats=3),
     )
     curves = hp.sparsity_curves(
-        model, texts, scores, methods=["his", "hies", "random"], sparsities=[0, 0.25, 0.5, 0.75], seeds=3
+        model, texts, scores, methods=["his", "hies", "random"], sparsities=[0, 0.25, 0.5, 0.75], n_random=3
     )
     html = html_report(
         model,
@@ -86,9 +86,9 @@ def test_a_report_needs_no_network_and_fits(browser, record_and_file, width, sch
             assert drawn["height"] > 100
         assert tab.title() == "Pruning 36 of 72 attention heads of embedded (MiniLM-L6, tweet sentiment)"
         text = tab.locator("main").inner_text()
-        for found in (record.proof.before, record.proof.pruned):
+        for found in (record.verification.unpruned, record.verification.pruned):
             assert str(share(found)) in text
-        assert record.control.words[1:] in text
+        assert record.random_baseline.words[1:] in text
         if SHOTS:
             tab.screenshot(path=f"{SHOTS}/report-{scheme}-{width}.png", full_page=True)
 

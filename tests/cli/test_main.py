@@ -23,7 +23,7 @@ def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
         assert np.shape(values) == (6, 12)
         assert np.min(values) >= 0
     assert printed["evaluation"]["accuracy"] >= 0.86
-    assert printed["evaluation"]["answers"] == 960
+    assert printed["evaluation"]["n_predictions"] == 960
 
 
 def test_a_file_that_cannot_be_written_is_told_before_any_work(capsys):
@@ -56,7 +56,7 @@ def test_alpha_prints_the_mask_and_the_path(capsys):
 def test_alpha_under_constraints(capsys):
     named = ("--protect", "0.3", "5", "--remove", "1.2", "--min-heads-per-layer", "4", "--sparsity", "0.5")
     printed = document(capsys, "alpha", *named)
-    mask, share = np.array(printed["mask"]), np.array(printed["survival"])
+    mask, share = np.array(printed["mask"]), np.array(printed["keep_fraction"])
     assert mask.sum() == 36
     assert mask.sum(1).min() >= 4
     assert mask[0, 3]
@@ -70,14 +70,16 @@ def test_alpha_under_constraints(capsys):
 
 
 def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
-    even = document(capsys, "alpha", "--even", "--whole-groups", "--sparsity", "0.5")
-    assert np.sum(even["mask"], axis=1).tolist() == [6] * 6
-    half = document(capsys, "alpha", "--budget", "parameters", "--sparsity", "0.5")
+    uniform = document(capsys, "alpha", "--uniform", "--whole-groups", "--sparsity", "0.5")
+    assert np.sum(uniform["mask"], axis=1).tolist() == [6] * 6
+    half = document(capsys, "alpha", "--sparsity-unit", "parameters", "--sparsity", "0.5")
     assert np.sum(half["mask"]) == 36  # the heads of this model are all of one size
 
 
 def test_alpha_measures_every_mask_and_chooses(capsys):
-    printed = document(capsys, "alpha", "--sparsity", "0.5", "--measure", "--evaluation-size", "12", "--keep", "high")
+    printed = document(
+        capsys, "alpha", "--sparsity", "0.5", "--measure", "--evaluation-size", "12", "--entropy-direction", "high"
+    )
     assert len(printed["measured"]) == len(printed["path"])
     chosen = printed["recommendation"]
     assert chosen["value"] == pytest.approx(max(line["accuracy"] for line in printed["measured"]))
@@ -87,7 +89,7 @@ def test_alpha_measures_every_mask_and_chooses(capsys):
 
 def test_curves_prints_points_and_verdicts(capsys, tmp_path):
     out = tmp_path / "curves.json"
-    short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--seeds", "2", "--evaluation-size", "9")
+    short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--n-random", "2", "--evaluation-size", "9")
     printed = document(capsys, "curves", *short, "--out", str(out))
     assert len(printed["curves"]) == 2 * 3
     assert [line["method"] for line in printed["verdicts"]] == ["his"]
@@ -100,7 +102,9 @@ def a_cache_of_its_own(tmp_path, monkeypatch):
 
 
 def test_greedy_prints_the_order_and_every_step(capsys):
-    printed = document(capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--size", "4", "--evaluation-size", "9")
+    printed = document(
+        capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--calibration-size", "4", "--evaluation-size", "9"
+    )
     assert len(printed["order"]) == 6
     assert len(printed["accuracy"]) == len(printed["agreement"]) == 4
     assert np.shape(printed["scores"]) == (3, 6, 12)
@@ -111,8 +115,8 @@ def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, t
     order = np.random.default_rng(0).permutation(72)
     rows = "\n".join(f"{place // 12},{place % 12},{score}" for place, score in enumerate(order))
     (tmp_path / "mine.csv").write_text(f"row,head,score\n{rows}\n")
-    few = ("--size", "2", "--evaluation-size", "6", "--sparsities", "0.5")
-    methods = ("inverse_greedy_gnorm", "leave_one_out", "own", "hies@0.2")
+    few = ("--calibration-size", "2", "--evaluation-size", "6", "--sparsities", "0.5")
+    methods = ("inverse_greedy_gnorm", "leave_one_out", "custom", "hies@0.2")
     printed = document(capsys, "curves", "--methods", *methods, "--ranking", str(tmp_path / "mine.csv"), *few)
     assert [line["method"] for line in printed["curves"]] == list(methods)
     assert {line["heads_pruned"] for line in printed["curves"]} == {36}
@@ -120,7 +124,7 @@ def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, t
 
 
 def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
-    few = ("greedy", "--steps", "1", "--size", "2", "--evaluation-size", "3")
+    few = ("greedy", "--steps", "1", "--calibration-size", "2", "--evaluation-size", "3")
     document(capsys, *few, "--no-cache")
     assert not (tmp_path / "cache").exists()
     document(capsys, *few)
@@ -128,7 +132,7 @@ def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
 
 
 def test_a_table_for_people_is_the_default(capsys):
-    assert main(["score", "--size", "3"]) == 0
+    assert main(["score", "--calibration-size", "3"]) == 0
     shown = capsys.readouterr().out
     assert "HIS" in shown
     assert shown.count("layer ") == 3
@@ -137,7 +141,7 @@ def test_a_table_for_people_is_the_default(capsys):
 def test_a_users_own_text_is_taken(capsys, tmp_path):
     table = tmp_path / "mine.jsonl"
     table.write_text("\n".join(json.dumps({"text": f"text number {i}"}) for i in range(6)))
-    printed = document(capsys, "score", "--text", str(table), "--size", "2")
+    printed = document(capsys, "score", "--dataset", str(table), "--calibration-size", "2")
     assert printed["settings"]["objective"] == "prediction"
     assert printed["settings"]["examples"] == 2
 
@@ -147,16 +151,25 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
     [
         (("alpha", "--alpha", "1.5"), "alpha is 1.5; expected a number from 0"),
         (("alpha", "--sparsity", "-0.1"), "the sparsity is -0.1; expected a number from 0"),
-        (("alpha", "--protect", "9.1", "--size", "3"), "there is no head '9.1'; expected row.head"),
-        (("alpha", "--protect", "0.1", "--remove", "0.1", "--size", "3"), "head 1 of row 0 cannot be protected and removed"),
-        (("alpha", "--even", "--budget", "parameters", "--size", "3"), "even rows and a budget of parameters"),
-        (("score", "--text", "nothing.csv"), "there is no file nothing.csv"),
+        (("alpha", "--protect", "9.1", "--calibration-size", "3"), "there is no head '9.1'; expected row.head"),
+        (
+            ("alpha", "--protect", "0.1", "--remove", "0.1", "--calibration-size", "3"),
+            "head 1 of row 0 cannot be protected and removed",
+        ),
+        (
+            ("alpha", "--uniform", "--sparsity-unit", "parameters", "--calibration-size", "3"),
+            "even rows and a budget of parameters",
+        ),
+        (("score", "--dataset", "nothing.csv"), "there is no file nothing.csv"),
         (("score", "--model", "./nothing"), "there is no folder './nothing'"),
-        (("score", "--size", "0"), "0 examples were asked for"),
-        (("curves", "--seeds", "0", "--size", "3"), "0 random seeds were asked for"),
-        (("curves", "--methods", "own", "--size", "3"), "the ranking of 'own' was not given"),
-        (("greedy", "--heads-per-step", "73", "--size", "3"), "73 heads are to go at each step; expected 1 to 72"),
-        (("score", "--split", "holdout"), "no split 'holdout'"),
+        (("score", "--calibration-size", "0"), "0 examples were asked for"),
+        (("curves", "--n-random", "0", "--calibration-size", "3"), "0 random seeds were asked for"),
+        (("curves", "--methods", "custom", "--calibration-size", "3"), "the ranking of 'own' was not given"),
+        (
+            ("greedy", "--heads-per-step", "73", "--calibration-size", "3"),
+            "73 heads are to go at each step; expected 1 to 72",
+        ),
+        (("score", "--calibration-split", "holdout"), "no split 'holdout'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
@@ -169,8 +182,8 @@ def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
 
 def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
     usual = parser(COMMANDS).parse_args(["curves"]).methods
-    assert {"his", "hies_high", "random"} <= set(usual)
-    assert not {"greedy_gnorm", "leave_one_out", "own"} & set(usual)
+    assert {"his", "hies_keep_high", "random"} <= set(usual)
+    assert not {"greedy_gnorm", "leave_one_out", "custom"} & set(usual)
     assert parser(COMMANDS).parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
 
 

@@ -10,7 +10,7 @@ import headprune_core as hp
 from headprune_core.cli.main import main
 from headprune_core.masks.mask_files import mask_csv
 
-FEW = ("--size", "6", "--evaluation-size", "12", "--random", "2")
+FEW = ("--calibration-size", "6", "--evaluation-size", "12", "--n-random", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,9 @@ def test_prune_saves_a_smaller_model_that_answers_as_the_masked_one(capsys, tmp_
 
 def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["prune", "--criterion", "random", "--size", "2", "--evaluation-size", "3", "--random", "1"]) == 0
+    assert (
+        main(["prune", "--criterion", "random", "--calibration-size", "2", "--evaluation-size", "3", "--n-random", "1"]) == 0
+    )
     shown = capsys.readouterr().out
     assert "22 of 72 heads removed" in shown
     assert shown.count(" accuracy 0") + shown.count(" accuracy 1") == 4
@@ -58,17 +60,17 @@ def test_prune_takes_a_mask_from_a_file_and_scores_nothing(capsys, tmp_path):
     (tmp_path / "mine.csv").write_text(mask_csv(mask))
     printed = document(capsys, "prune", "--mask", str(tmp_path / "mine.csv"), *FEW)
     assert printed["mask"] == mask.tolist()
-    assert printed["chosen"] == "the mask in mine.csv"
+    assert printed["mask_description"] == "the mask in mine.csv"
     assert printed["criterion"] is None
     texts = hp.load_examples(split="evaluation", size=12)
-    control = hp.random_control(hp.PrunableModel.from_pretrained(device="cpu"), texts, mask, seeds=2)
-    assert printed["random"]["values"] == control.random.tolist()
+    random_baseline = hp.random_baseline(hp.PrunableModel.from_pretrained(device="cpu"), texts, mask, n_random=2)
+    assert printed["random"]["values"] == random_baseline.random_values.tolist()
 
 
 def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     files = {name: str(tmp_path / file) for name, file in (("bundle", "all.zip"), ("report", "r.html"), ("onnx", "m.onnx"))}
     asked = [part for name, file in files.items() for part in (f"--{name}", file)]
-    more = ("--recover", "2", "--latency", "8", "--sparsity", "0.5", "--criterion", "his")
+    more = ("--finetune-steps", "2", "--latency-lengths", "8", "--sparsity", "0.5", "--criterion", "his")
     printed = document(capsys, "prune", *more, *asked, *FEW)
     assert printed["recovery"]["steps"] == 2
     assert printed["recovery"]["before"]["value"] == printed["accuracy"]["pruned"]
@@ -95,13 +97,13 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
         (("--out", "nowhere/x.json"), "--out is nowhere/x.json, which cannot be written"),
         (("--out", "tests"), "--out is tests, which cannot be written; expected a file in a folder that is there"),
         (("--report", "x.html", "--out", "./x.html"), "--out and --report are both ./x.html; expected a file for each"),
-        (("--random", "-1"), "--random is -1; expected at least 0"),
-        (("--recover", "-3"), "--recover is -3; expected at least 0"),
-        (("--latency", "8", "0"), "--latency is 0; expected at least 1"),
+        (("--n-random", "-1"), "--n-random is -1; expected at least 0"),
+        (("--finetune-steps", "-3"), "--finetune-steps is -3; expected at least 0"),
+        (("--latency-lengths", "8", "0"), "--latency-lengths is 0; expected at least 1"),
         (("--mask", ""), "--mask has no name; expected one, or leave the argument out"),
         (("--out-folder", ""), "--out-folder has no name"),
         (("--evaluation-size", "0"), "0 examples were asked for"),
-        (("--recover", "1", "--training-split", "nope"), "the embedded text has no split 'nope'"),
+        (("--finetune-steps", "1", "--training-split", "nope"), "the embedded text has no split 'nope'"),
         (("--out-folder", "."), "is the folder that this runs in"),
     ],
 )
@@ -118,10 +120,10 @@ def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsy
         (("--report", "nowhere/r.html"), "--report is nowhere/r.html, which cannot be written"),
         (("--mask", "README.md"), "README.md is neither .json nor .csv"),
         (
-            ("--sparsity", "1", "--size", "3"),
+            ("--sparsity", "1", "--calibration-size", "3"),
             "no head of 72 would be left; expected a mask that keeps at least one",
         ),
-        (("--out-folder", "tests", "--size", "3", "--evaluation-size", "3"), "tests holds other files"),
+        (("--out-folder", "tests", "--calibration-size", "3", "--evaluation-size", "3"), "tests holds other files"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):

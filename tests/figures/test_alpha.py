@@ -8,7 +8,7 @@ import pytest
 
 import headprune_core as hp
 from headprune_core.alpha_choice import alpha_text as alpha_words
-from headprune_core.alpha_choice.successive_halving import Halving, Round
+from headprune_core.alpha_choice.successive_halving import HalvingResult, Round
 from headprune_core.figures import alpha as drawn
 from headprune_core.measure.curves import wilson
 
@@ -59,7 +59,7 @@ def test_steps_are_drawn_where_they_are(found):
 
 
 def test_the_choice_is_marked(found):
-    chosen = hp.recommend(found)
+    chosen = hp.recommend_alpha(found)
     figure = drawn.alpha_steps(found, chosen)
     (box,) = figure.layout.shapes
     assert (box.x0, box.x1) == (0.21, 0.61)
@@ -71,7 +71,7 @@ def test_the_choice_is_marked(found):
 
 
 def test_a_choice_by_agreement_is_drawn_on_agreement(found):
-    figure = drawn.alpha_steps(found, hp.recommend(found, by="agreement"))
+    figure = drawn.alpha_steps(found, hp.recommend_alpha(found, by="agreement"))
     assert figure.layout.yaxis.title.text == "agreement with the unpruned model"
     np.testing.assert_allclose(trace(figure, "HIES, 95 % interval").y, np.repeat([0.5, 0.95, 0.8, 0.9], 2))
     assert trace(figure, "random, mean of 2").y[0] == pytest.approx(0.55)
@@ -81,36 +81,36 @@ def test_a_choice_by_agreement_is_drawn_on_agreement(found):
 def test_without_random_masks_and_without_tests(found):
     empty = np.empty(0)
     bare = replace(found, random_accuracy=empty, random_agreement=empty, agrees=None)
-    chosen = hp.recommend(bare, by="agreement")
+    chosen = hp.recommend_alpha(bare, by="agreement")
     names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
     assert not [name for name in names if "random" in name or "other texts" in name]
     assert "random" not in drawn.alpha_steps_words(bare, chosen)
-    assert alpha_words.recommendation_words(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
+    assert alpha_words.describe_recommendation(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
 
 
 def test_steps_in_words(found):
     low, high = wilson(90, 100)
-    assert drawn.alpha_steps_words(found, hp.recommend(found)) == (
+    assert drawn.alpha_steps_words(found, hp.recommend_alpha(found)) == (
         "From alpha 0 to 1 there are 4 intervals with 4 masks: accuracy goes from 60.0% to 90.0%; HIS alone 85.0%, entropy "
         f"alone 60.0%, random masks 71.0% on average. Best is alpha 0.41, with 90.0% ({low:.1%} to {high:.1%})."
     )
     right = found.right[[0, 2, 2, 3]]
     tied = replace(found, right=right, accuracy=right.mean(1))
-    assert drawn.alpha_steps_words(tied, hp.recommend(tied)).endswith("(2 masks are as good; this one is the widest).")
+    assert drawn.alpha_steps_words(tied, hp.recommend_alpha(tied)).endswith("(2 masks are as good; this one is the widest).")
 
 
 def test_one_mask_in_words(found):
     parts = {name: getattr(found, name)[:1] for name in ("accuracy", "agreement", "right", "agrees", "masks", "which")}
     one = replace(found, path=(hp.AlphaInterval(0.0, 1.0, found.masks[0]),), **parts)
-    chosen = hp.recommend(one)
+    chosen = hp.recommend_alpha(one)
     expected = "From alpha 0 to 1 there is one mask: accuracy 60.0%, random masks 71.0% on average."
     assert drawn.alpha_steps_words(one, chosen) == expected
-    assert alpha_words.recommendation_words(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
+    assert alpha_words.describe_recommendation(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
 
 
 def test_a_recommendation_in_words(found):
-    chosen = hp.recommend(found)
-    verdict, matters, held, against, near, tested = alpha_words.recommendation_words(chosen)
+    chosen = hp.recommend_alpha(found)
+    verdict, matters, held, against, near, tested = alpha_words.describe_recommendation(chosen)
     assert verdict == chosen.verdict
     assert "less than once in 1,000 times (Cochran's Q" in matters
     assert matters.endswith("alpha matters.")
@@ -119,7 +119,7 @@ def test_a_recommendation_in_words(found):
     assert against.endswith("5 texts won and 0 lost.")
     assert near == "Over 40% of alpha, accuracy is within one point of the best."
     assert tested.startswith("If HIS alone were as good as the mask of alpha 0.41, chance would set them as far apart ")
-    label_free = alpha_words.recommendation_words(hp.recommend(found, by="agreement"))
+    label_free = alpha_words.describe_recommendation(hp.recommend_alpha(found, by="agreement"))
     assert label_free[1] == "The labels, which had no part in it, give this choice an accuracy of 70.0%."
 
 
@@ -138,7 +138,7 @@ def test_chance_in_words(p, words):
 
 def test_a_search_in_words():
     rounds = (Round(np.arange(8), 10, np.ones(8), 4), Round(np.arange(4), 20, np.ones(4), 1))
-    search = Halving("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
+    search = HalvingResult("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
     said = "The quick search found alpha 0.30 for 75% of the work of the full search: masks 8 on 10 texts, 4 on 20 texts."
     assert alpha_words.halving_words(search) == said
     assert alpha_words.halving_words(search, 0.0) == f"{said} It is as good as the full search's choice."

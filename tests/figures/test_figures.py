@@ -7,9 +7,9 @@ import pytest
 
 import headprune_core as hp
 from headprune_core.figures import style as figures_style
-from headprune_core.figures.curves import curves_figure, curves_words
+from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.figures.data import length_histogram
-from headprune_core.figures.heatmaps import heatmap_words, score_heatmap
+from headprune_core.figures.heatmaps import describe_heatmap, score_heatmap
 from headprune_core.figures.orthogonality import orthogonality_scatter
 from headprune_core.figures.style import label, style
 
@@ -49,7 +49,7 @@ def test_the_first_layer_is_on_top_and_the_chosen_head_is_framed(scores):
 def test_a_heatmap_is_told_in_words():
     values = np.zeros((2, 3))
     values[1, 2], values[0, 1] = 5.0, -1.0
-    words = heatmap_words(values, "HIS")
+    words = describe_heatmap(values, "HIS")
     assert "highest at layer 1, head 2" in words
     assert "lowest at layer 0, head 1" in words
 
@@ -83,7 +83,7 @@ def test_the_regimes_and_the_unpruned_model_are_marked(curves):
 
 
 def test_curves_are_told_in_words(curves):
-    assert curves_words(curves) == "Accuracy with 50% of the heads removed: HIS 75.0%, random 55.0% to 65.0%."
+    assert describe_curves(curves) == "Accuracy with 50% of the heads removed: HIS 75.0%, random 55.0% to 65.0%."
 
 
 def test_every_criterion_has_a_style_of_its_own():
@@ -94,7 +94,7 @@ def test_every_criterion_has_a_style_of_its_own():
 
 
 def test_hies_at_any_alpha_has_a_style_of_its_own():
-    names = [f"{base}@{alpha / 20:g}" for base in ("hies", "hies_high") for alpha in range(21)]
+    names = [f"{base}@{alpha / 20:g}" for base in ("hies", "hies_keep_high") for alpha in range(21)]
     styles = [style(name) for name in [*names, *(name for name in hp.CRITERIA if name != "random")]]
     assert len(set(styles)) == len(styles)
     assert len({style(name)[0] for name in names}) == len(names)
@@ -120,14 +120,14 @@ def test_rows_of_an_encoder_decoder_are_called_by_their_labels(scores):
     assert list(figure.layout.yaxis.ticktext) == labels
     assert list(figure.layout.yaxis.tickvals) == [0, 1, 2]
     top = np.unravel_index(scores.argmax(), scores.shape)
-    assert f"highest at {labels[top[0]]}, head {top[1]}" in heatmap_words(scores, "HIS", labels)
+    assert f"highest at {labels[top[0]]}, head {top[1]}" in describe_heatmap(scores, "HIS", labels)
 
 
 def test_numbered_rows_stay_as_they_are(scores):
     numbers = ["0", "1", "2"]
     plain, labelled = (score_heatmap(scores, "HIS", [""] * scores.size, labels=names) for names in (None, numbers))
     assert plain == labelled
-    assert heatmap_words(scores, "HIS") == heatmap_words(scores, "HIS", numbers)
+    assert describe_heatmap(scores, "HIS") == describe_heatmap(scores, "HIS", numbers)
 
 
 def test_many_layers_fit_a_screen_and_no_click_target_covers_two_cells():

@@ -32,16 +32,16 @@ def test_rows_with_names_keep_them():
 
 
 def test_differences_in_words():
-    assert drawn.difference_words(A, B) == (
+    assert drawn.describe_difference(A, B) == (
         "2 heads are kept by both; A alone keeps 0.1; B alone keeps 0.2 (layer.head); of the heads that either removes, "
         "both remove 50% (Jaccard)."
     )
-    assert drawn.difference_words(A, A) == "A and B keep the same 3 heads."
-    only = drawn.difference_words(np.ones((2, 3), bool), B, labels=["x", "y"])
+    assert drawn.describe_difference(A, A) == "A and B keep the same 3 heads."
+    only = drawn.describe_difference(np.ones((2, 3), bool), B, labels=["x", "y"])
     assert "A alone keeps x.1, y.0, y.2; B alone keeps none" in only
 
 
-@pytest.mark.parametrize("work", [drawn.mask_difference, drawn.difference_words])
+@pytest.mark.parametrize("work", [drawn.mask_difference, drawn.describe_difference])
 def test_masks_of_two_shapes_are_refused(work):
     with pytest.raises(hp.HeadPruneError, match=r"shapes \(2, 3\) and \(3, 2\); expected the same"):
         work(A, A.T)

@@ -8,8 +8,8 @@ import pytest
 import headprune_core as hp
 from headprune_core.figures import pruned as drawn
 from headprune_core.figures.heatmaps import score_heatmap
-from headprune_core.figures.per_class import recall_figure, recall_words
-from headprune_core.measure.random_baseline import RandomControl
+from headprune_core.figures.per_class import describe_recall, recall_figure
+from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 
 KEPT = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
@@ -37,12 +37,12 @@ def test_every_head_is_in_one_state_with_a_symbol_of_its_own():
 
 
 def test_the_head_map_in_words():
-    assert drawn.head_map_words(KEPT, PRESENT) == (
+    assert drawn.describe_head_map(KEPT, PRESENT) == (
         "Of 12 heads 5 are left and 7 removed, of which 1 keeps weights that other heads need; layer 1 loses most "
         "(4 of 4), layer 0 least (1). No head is left in layer 1."
     )
-    assert drawn.head_map_words(KEPT[:, :1] | True) == "Of 3 heads 3 are left and 0 removed; every layer loses 0 of 1."
-    assert "No head is left in cross 1" in drawn.head_map_words(KEPT, labels=["cross 0", "cross 1", "cross 2"])
+    assert drawn.describe_head_map(KEPT[:, :1] | True) == "Of 3 heads 3 are left and 0 removed; every layer loses 0 of 1."
+    assert "No head is left in cross 1" in drawn.describe_head_map(KEPT, labels=["cross 0", "cross 1", "cross 2"])
 
 
 def test_masks_of_two_shapes_are_refused():
@@ -57,9 +57,9 @@ def test_crosses_lie_on_the_removed_heads():
 
 
 def test_every_random_mask_is_drawn_apart_at_its_value():
-    control = RandomControl("accuracy", 0.7, np.array([0.5, 0.6, 0.5, 0.65, 0.5]))
-    random, mean, mine = drawn.control_figure(control).data
-    np.testing.assert_array_equal(random.x, control.random)
+    control = RandomBaseline("accuracy", 0.7, np.array([0.5, 0.6, 0.5, 0.65, 0.5]))
+    random, mean, mine = drawn.baseline_figure(control).data
+    np.testing.assert_array_equal(random.x, control.random_values)
     assert len(set(zip(random.x, random.y, strict=True))) == 5  # equal ones are stacked, not hidden
     assert mean.x == (pytest.approx(0.55),)
     assert mine.x == (0.7,)
@@ -76,7 +76,7 @@ def test_every_random_mask_is_drawn_apart_at_its_value():
     ],
 )
 def test_the_control_in_words(value, random, words):
-    assert words in drawn.control_words(RandomControl("agreement", value, np.array(random)))
+    assert words in drawn.describe_baseline(RandomBaseline("agreement", value, np.array(random)))
 
 
 def recovery(loss, planned=None, objective="labels"):
@@ -95,14 +95,14 @@ def test_the_loss_of_every_update_and_its_running_mean():
 
 
 def test_a_fine_tune_in_words():
-    assert drawn.recovery_words(recovery(np.linspace(2, 1, 20))) == (
+    assert drawn.describe_recovery(recovery(np.linspace(2, 1, 20))) == (
         "Loss against the labels over 20 updates: it falls from 1.974 in the first tenth of them to 1.026 in the last."
     )
-    words = drawn.recovery_words(recovery([1.0, 1.5], planned=9, objective="teacher"))
+    words = drawn.describe_recovery(recovery([1.0, 1.5], planned=9, objective="teacher"))
     assert words.startswith(
         "Loss against the unpruned model's answers over 2 of 9 planned updates: it does not fall: from 1.0"
     )
-    assert drawn.recovery_words(recovery([])) == "No update was made."
+    assert drawn.describe_recovery(recovery([])) == "No update was made."
     assert len(drawn.recovery_figure(recovery([])).data) == 1
 
 
@@ -114,11 +114,11 @@ def test_the_speed_up_beside_the_arithmetic():
     assert measured.error_x.array[0] == pytest.approx(0.05)
     assert measured.error_x.arrayminus[0] == pytest.approx(0.1)
     assert promised.marker.symbol != measured.marker.symbol
-    words = drawn.latency_figure_words(latencies())
+    words = drawn.describe_latency_figure(latencies())
     assert "1.20 (1.10 to 1.25; by arithmetic 1.40) with batches of 1 and 64 tokens" in words
 
 
-@pytest.mark.parametrize("work", [drawn.latency_figure, drawn.latency_figure_words])
+@pytest.mark.parametrize("work", [drawn.latency_figure, drawn.describe_latency_figure])
 def test_latencies_of_one_model_alone_are_refused(work):
     with pytest.raises(hp.HeadPruneError, match=r"hold no speed-up; expected those of measure_latency\(pruned, compare"):
         work(latencies().drop(columns="speedup"))
@@ -134,13 +134,13 @@ def test_classes_before_and_after():
     np.testing.assert_array_equal(before.x, [0.8, 0.6, 0.5])
     np.testing.assert_array_equal(after.x, [0.7, 0.65, 0.2])
     assert before.marker.symbol != after.marker.symbol
-    assert recall_words(BEFORE, AFTER, list("abcd")) == (
+    assert describe_recall(BEFORE, AFTER, list("abcd")) == (
         "Share answered right by class, before to after: a 80.0% to 70.0%, b 60.0% to 65.0%, d 50.0% to 20.0%. The worst "
         "loss is that of d, 30.0 points."
     )
-    assert recall_words(AFTER[:2], AFTER[:2], list("ab")).endswith("No class loses.")
-    assert recall_words(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has a text."
-    many = recall_words(np.full(9, 0.5), np.r_[np.full(6, 0.5), 0.4, 0.6, 0.1], [f"c{i}" for i in range(9)])
+    assert describe_recall(AFTER[:2], AFTER[:2], list("ab")).endswith("No class loses.")
+    assert describe_recall(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has a text."
+    many = describe_recall(np.full(9, 0.5), np.r_[np.full(6, 0.5), 0.4, 0.6, 0.1], [f"c{i}" for i in range(9)])
     assert "to after: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The worst loss is that of c8, 40.0" in many
 
 
@@ -150,10 +150,10 @@ def test_recall_of_other_classes_is_refused():
 
 
 def test_backgrounds_are_left_clear():
-    control = RandomControl("accuracy", 0.7, np.array([0.5]))
+    control = RandomBaseline("accuracy", 0.7, np.array([0.5]))
     figures = (
         drawn.head_map_figure(KEPT),
-        drawn.control_figure(control),
+        drawn.baseline_figure(control),
         drawn.recovery_figure(recovery([1.0])),
         drawn.latency_figure(latencies()),
         recall_figure(BEFORE, AFTER, list("abcd")),

@@ -70,7 +70,7 @@ def test_agreement_is_written_in_the_cells_and_intervals_in_the_hover(scores):
         matrix.kendall[1], abs=0.005
     )
     np.testing.assert_array_equal(figures.agreement_heatmap(matrix, "overlap").data[0].z, matrix.overlap)
-    words = figures.agreement_words(matrix)
+    words = figures.describe_reductions(matrix)
     assert f"HIS and AE agree most (Kendall {matrix.kendall[0, 1]:.2f}, overlap {matrix.overlap[0, 1]:.2f})" in words
     assert f"choices of as many heads overlap by {matrix.chance:.2f}" in words
     assert "Left out" not in words
@@ -83,7 +83,7 @@ def table():
     return pd.DataFrame(lines, columns=names)
 
 
-@pytest.mark.parametrize(("measure", "middle", "up"), [("loss_change", 0.8, 0.1), ("loss_increase", 0.1, 0.2)])
+@pytest.mark.parametrize(("measure", "middle", "up"), [("abs_loss_change", 0.8, 0.1), ("loss_change", 0.1, 0.2)])
 def test_what_leaving_out_says_of_the_criteria(table, measure, middle, up):
     points = figures.ablation_kendall(table, measure, (0.5, 0.4, 0.6)).data[0]
     assert list(points.y) == ["HIS", "Inverse AE"]
@@ -96,5 +96,5 @@ def test_what_leaving_out_says_of_the_criteria(table, measure, middle, up):
 
 
 def test_a_loss_that_falls_is_on_the_other_side_of_zero(scores):
-    assert figures.ablation_heatmap(scores.his - 0.5, "loss_increase").data[0].zmid == 0
-    assert figures.ablation_heatmap(scores.his, "loss_change").data[0].zmid is None
+    assert figures.ablation_heatmap(scores.his - 0.5, "loss_change").data[0].zmid == 0
+    assert figures.ablation_heatmap(scores.his, "abs_loss_change").data[0].zmid is None

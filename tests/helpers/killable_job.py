@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification
 import headprune_core as hp
 
 
-def work(kind, store):
+def work(kind, cache):
     """The frame of a curve (40 masks, 40 texts), or (order, scores, accuracy) of 8 greedy steps."""
     size = SMALL | {"hidden_size": 64, "num_hidden_layers": 4}
     model = hp.PrunableModel(randomized(lambda: BertForSequenceClassification(BertConfig(**size, num_labels=3))))
@@ -26,12 +26,12 @@ def work(kind, store):
             hp.HeadScores(model.grid, {}),
             methods=["random"],
             sparsities=np.linspace(0, 0.9, 8),
-            seeds=5,
+            n_random=5,
             batch_size=8,
-            store=store,
+            cache=cache,
         )
     evaluation = random_examples(count=16, seed=2)
-    found = hp.greedy_gnorm(model, random_examples(count=16), evaluation=evaluation, steps=8, batch_size=4, store=store)
+    found = hp.greedy_gnorm(model, random_examples(count=16), evaluation=evaluation, steps=8, batch_size=4, cache=cache)
     return found.order, found.scores, found.accuracy
 
 
@@ -44,7 +44,7 @@ def main(kind, folder, out, pause):
         return logits(self, *arguments, **options)
 
     hp.PrunableModel.logits = slowly
-    result = work(kind, hp.Store(folder))
+    result = work(kind, hp.ResultCache(folder))
     with open(out, "wb") as file:
         pickle.dump((result, len(runs)), file)
 

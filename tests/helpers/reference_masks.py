@@ -6,7 +6,7 @@ import numpy as np
 
 
 def reference_mask(
-    scores, share, *, min_heads_per_layer=0, protect=None, remove=None, groups=None, even=False, parameters=None
+    scores, share, *, min_heads_per_layer=0, protect=None, remove=None, groups=None, uniform=False, parameters=None
 ):
     """The mask (R, H), or None where the constraints cannot be met together. share: the sparsity, as a Fraction."""
     rows, heads = scores.shape
@@ -31,7 +31,7 @@ def reference_mask(
             mask[at] = False
     if (mask.sum(1) < min_heads_per_layer).any():
         return None
-    for lane in [[r] for r in range(rows)] if even else [range(rows)]:
+    for lane in [[r] for r in range(rows)] if uniform else [range(rows)]:
         size = heads * len(lane)
         budget = (
             share * sum(cost[r, h] for r in lane for h in range(heads)) if parameters is not None else round(share * size)

@@ -19,7 +19,7 @@ OPTIONS = {
     "global, low": {"normalize": "global"},
     "global, high": {"normalize": "global", "entropy_direction": "high"},
 }
-CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "groups", "even", "parameters")
+CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "groups", "uniform", "parameters")
 ALONE = [(), *((name,) for name in CONSTRAINTS)]
 
 
@@ -31,10 +31,10 @@ def constraints_named(names, shape, generator, groups=None):
         "protect": (generator.random(shape) < 0.2) & ~removed,
         "remove": removed,
         "groups": generator.integers(0, 4, shape) if groups is None else groups,
-        "even": True,
+        "uniform": True,
         "parameters": generator.integers(1, 6, shape),
     }
-    return {name: drawn[name] for name in sorted(names) if not (name == "even" and "parameters" in names)}
+    return {name: drawn[name] for name in sorted(names) if not (name == "uniform" and "parameters" in names)}
 
 
 def check(his, ae, sparsity, options, constraints):
@@ -185,12 +185,12 @@ def test_what_is_no_score_and_no_sparsity_is_refused(his, sparsity, words):
         hp.alpha_path(his, np.zeros(np.shape(his)), sparsity)
 
 
-@pytest.mark.parametrize("names", [(), ("even", "protect"), ("parameters",)], ids=str)
+@pytest.mark.parametrize("names", [(), ("uniform", "protect"), ("parameters",)], ids=str)
 def test_survival_is_the_share_of_a_fine_grid(names):
     generator = np.random.default_rng(4)
     his, ae = generator.lognormal(size=(2, 5, 7))
     constraints = constraints_named(names, his.shape, generator)
-    share = hp.survival(hp.alpha_path(his, ae, 0.4, **constraints))
+    share = hp.keep_fraction(hp.alpha_path(his, ae, 0.4, **constraints))
     fine = (np.arange(2000) + 0.5) / 2000
     expected = np.mean([hp.prune_mask(hp.hies(his, ae, alpha), 0.4, **constraints) for alpha in fine], axis=0)
     np.testing.assert_allclose(share, expected, atol=4 / 2000)
@@ -202,7 +202,7 @@ def test_a_mask_that_comes_back_is_one_mask():
     one, other = np.array([[True, False]]), np.array([[False, True]])
     path = [hp.AlphaInterval(0.0, 0.2, one), hp.AlphaInterval(0.2, 0.5, other), hp.AlphaInterval(0.5, 1.0, one)]
     assert len(hp.distinct_masks(path)[0]) == 2
-    np.testing.assert_allclose(hp.survival(path), [[0.7, 0.3]])
+    np.testing.assert_allclose(hp.keep_fraction(path), [[0.7, 0.3]])
     places = {0.0: 0, 0.1: 0, 0.2: 0, 0.3: 1, 0.5: 1, 0.6: 2, 1.0: 2}
     assert {alpha: path.index(hp.interval_at(path, alpha)) for alpha in places} == places
 

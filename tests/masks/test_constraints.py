@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import headprune_core as hp
-from headprune_core.masks.constraints import heads_named
+from headprune_core.masks.constraints import parse_heads
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=6)
 SHARES = st.integers(0, 40).map(lambda k: Fraction(k, 40))
@@ -29,10 +29,10 @@ def cases(draw):
         "remove": few,
         "groups": arrays(int, shape, elements=st.integers(0, 3)),
         "parameters": arrays(int, shape, elements=st.integers(1, 5)),
-        "even": st.just(True),
+        "uniform": st.just(True),
     }
     names = draw(st.sets(st.sampled_from(sorted(possible))))
-    names -= {"even"} if "parameters" in names else set()
+    names -= {"uniform"} if "parameters" in names else set()
     return scores, draw(SHARES), {name: draw(possible[name]) for name in sorted(names)}
 
 
@@ -103,7 +103,7 @@ def test_what_is_removed_by_hand_counts():
 
 def test_even_takes_the_lowest_of_every_row():
     scores = np.array([[1.0, 2, 3, 4], [14, 13, 12, 11]])
-    assert hp.prune_mask(scores, 0.5, even=True).tolist() == [[False, False, True, True], [True, True, False, False]]
+    assert hp.prune_mask(scores, 0.5, uniform=True).tolist() == [[False, False, True, True], [True, True, False, False]]
 
 
 def test_a_budget_that_ended_at_a_large_group_is_spent_though_a_protected_head_would_fit():
@@ -111,9 +111,9 @@ def test_a_budget_that_ended_at_a_large_group_is_spent_though_a_protected_head_w
     groups = np.array([[0, 1, 1, 1], [0, 0, 0, 1]])
     constraints = {"groups": groups, "protect": np.array([[False, True, True, True], [False, False, False, True]])}
     scores = np.arange(8.0).reshape(2, 4)
-    mask = hp.prune_mask(scores, 0.5, even=True, **constraints)
+    mask = hp.prune_mask(scores, 0.5, uniform=True, **constraints)
     assert mask.tolist() == [[False] + [True] * 3, [True] * 4]
-    np.testing.assert_array_equal(mask, reference_mask(scores, Fraction(1, 2), even=True, **constraints))
+    np.testing.assert_array_equal(mask, reference_mask(scores, Fraction(1, 2), uniform=True, **constraints))
 
 
 PROTECT, REMOVE = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
@@ -128,12 +128,12 @@ PROTECT[1, :3], REMOVE[0, :3] = True, True
         (0.75, {"protect": PROTECT, "min_heads_per_layer": 1}, "only 4 of 8 may be, with 3 protected and at least 1 kept"),
         (0.75, {"protect": PROTECT, "groups": [[0, 0, 1, 1]] * 2}, "only 4 of 8 may be in whole groups, with 4 pr"),
         (1.0, {"protect": PROTECT, "parameters": np.full((2, 4), 9)}, "72 parameters are to be removed but only 45 of 72"),
-        (0.5, {"protect": PROTECT, "even": True}, "2 heads of row 1 are to be removed but only 1 of 4 may be, with 3"),
-        (0.5, {"min_heads_per_layer": 3, "even": True}, "2 heads of row 0 .* only 1 of 4 may be, with at least 3 kept"),
+        (0.5, {"protect": PROTECT, "uniform": True}, "2 heads of row 1 are to be removed but only 1 of 4 may be, with 3"),
+        (0.5, {"min_heads_per_layer": 3, "uniform": True}, "2 heads of row 0 .* only 1 of 4 may be, with at least 3 kept"),
         (0.5, {"remove": REMOVE, "min_heads_per_layer": 2}, "leave row 0 with 1 of 4, 1 fewer than the 2 that every row"),
         (0.5, {"remove": REMOVE, "protect": REMOVE}, "head 0 of row 0 cannot be protected and removed by hand at once"),
         (0.5, {"remove": REMOVE, "protect": ~REMOVE, "groups": [[0, 0, 1, 1]] * 2}, "heads 2, 3 of row 0 .* the group"),
-        (0.5, {"even": True, "parameters": np.ones((2, 4))}, "even rows and a budget of parameters"),
+        (0.5, {"uniform": True, "parameters": np.ones((2, 4))}, "even rows and a budget of parameters"),
         (0.5, {"min_heads_per_layer": 1.5}, "min_heads_per_layer is 1.5; expected 0 to 4, a whole number"),
         (0.5, {"groups": [[0, 0, 1, 1]]}, r"groups has shape \(1, 4\); expected \(2, 4\)"),
         (0.5, {"groups": np.full((2, 4), 0.5)}, "groups are not all whole numbers"),
@@ -160,10 +160,10 @@ def grid():
 
 
 def test_heads_by_name(grid):
-    chosen = heads_named(["0.3", "2"], grid)
+    chosen = parse_heads(["0.3", "2"], grid)
     assert np.argwhere(chosen).tolist() == [[0, 3], [2, 0], [2, 1], [2, 2], [2, 3]]
     both = hp.PrunableModel(tiny("t5")).grid
-    assert np.argwhere(heads_named(["cross 0.1"], both)).tolist() == [[both.row_labels.index("cross 0"), 1]]
+    assert np.argwhere(parse_heads(["cross 0.1"], both)).tolist() == [[both.row_labels.index("cross 0"), 1]]
 
 
 @pytest.mark.parametrize("name", ["3.0", "0.4", "-1.0", "0.", "x", "0.1.2", "", "0.-1"])
@@ -172,4 +172,4 @@ def test_a_head_that_is_not_there_is_refused(grid, name):
         hp.HeadPruneError,
         match=r"no head .* expected row\.head, .* rows 0 to 2 and heads 0 to 3",
     ):
-        heads_named([name], grid)
+        parse_heads([name], grid)

@@ -57,8 +57,8 @@ def test_heads_that_all_remove_are_in_each_ones_mask(scores):
 
 @pytest.mark.parametrize(("least", "word"), [(0.95, "much alike"), (0.6, "in the detail"), (0.1, "disagree")])
 def test_the_words_follow_the_least_of_the_three(least, word):
-    assert word in reductions.agreement_words({("a", "b"): 0.99, ("a", "c"): least})
-    assert "same for every head" in reductions.agreement_words({("a", "b"): float("nan")})
+    assert word in reductions.describe_reductions({("a", "b"): 0.99, ("a", "c"): least})
+    assert "same for every head" in reductions.describe_reductions({("a", "b"): float("nan")})
 
 
 def test_a_run_agrees_with_itself(scores):

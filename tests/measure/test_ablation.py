@@ -60,8 +60,8 @@ def test_a_head_left_out_is_a_head_with_its_columns_gone(family, labelled):
     shape = wrapped.grid.shape
     increase = (losses[1:] - losses[0]).reshape(*shape, 6)
     np.testing.assert_allclose(found.per_example, increase.transpose(2, 0, 1), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.loss_increase, increase.mean(-1), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.loss_change, np.abs(increase).mean(-1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.loss_change, increase.mean(-1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.abs_loss_change, np.abs(increase).mean(-1), rtol=1e-3, atol=1e-5)
     drop = right[0].mean() - right[1:].mean(1)
     np.testing.assert_allclose(found.accuracy_drop, drop.reshape(shape), atol=1e-12)
     assert found.loss == pytest.approx(losses[0].mean(), rel=1e-5)
@@ -78,7 +78,7 @@ def ablation(model):
     return hp.leave_one_out(model, random_examples(count=25))
 
 
-@pytest.mark.parametrize(("metric", "of"), [("loss_increase", lambda v: v), ("loss_change", np.abs)])
+@pytest.mark.parametrize(("metric", "of"), [("loss_change", lambda v: v), ("abs_loss_change", np.abs)])
 def test_intervals_are_those_of_drawing_examples_anew(ablation, metric, of):
     low, high = ablation.bootstrap(metric)
     values = of(ablation.per_example)
@@ -91,9 +91,9 @@ def test_intervals_are_those_of_drawing_examples_anew(ablation, metric, of):
 def test_the_table_has_a_line_for_every_head(ablation):
     frame = ablation.to_frame()
     assert frame[["row", "head"]].to_numpy().tolist() == [list(place) for place in np.ndindex(3, 4)]
-    np.testing.assert_array_equal(frame.loss_increase, ablation.loss_increase.ravel())
+    np.testing.assert_array_equal(frame.loss_change, ablation.loss_change.ravel())
     np.testing.assert_array_equal(frame.accuracy_drop, ablation.accuracy_drop.ravel())
-    assert (frame.loss_change_low <= frame.loss_change).all()
+    assert (frame.loss_change_low <= frame.abs_loss_change).all()
 
 
 def test_the_first_order_guess_is_a_guess_at_this(embedded_model, calibration, embedded_scores):
@@ -101,7 +101,7 @@ def test_the_first_order_guess_is_a_guess_at_this(embedded_model, calibration, e
     few = calibration.select(range(8))
     found = hp.leave_one_out(embedded_model, few)
     his = embedded_scores.per_example["his"][:8].mean(0)
-    assert stats.kendalltau(his, found.loss_change).statistic > 0.7
+    assert stats.kendalltau(his, found.abs_loss_change).statistic > 0.7
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
@@ -123,5 +123,5 @@ def test_progress_runs_to_the_end_and_cancelling_stops(family):
 
 
 def test_an_unknown_measure_is_refused(ablation):
-    with pytest.raises(hp.HeadPruneError, match="leave-one-out has no 'accuracy'; expected one of loss_change"):
+    with pytest.raises(hp.HeadPruneError, match="leave-one-out has no 'accuracy'; expected one of abs_loss_change"):
         ablation.bootstrap("accuracy")

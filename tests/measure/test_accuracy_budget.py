@@ -14,7 +14,7 @@ CONSTRAINTS = {
     "protect": {"protect": np.arange(12).reshape(3, 4) % 5 == 0},
     "quota": {"min_heads_per_layer": 2},
     "groups": {"groups": [[0, 0, 1, 1]] * 3},
-    "even": {"even": True},
+    "uniform": {"uniform": True},
     "parameters": {"parameters": np.arange(1, 13).reshape(3, 4)},
 }
 
@@ -50,16 +50,16 @@ def every_mask(model, examples, constraints, **options):
 
 @pytest.mark.parametrize("constraints", CONSTRAINTS.values(), ids=CONSTRAINTS)
 def test_it_goes_as_far_as_measuring_every_mask_says(model, examples, constraints, tmp_path):
-    store = hp.Store(tmp_path)
-    masks, right = every_mask(model, examples, constraints, store=store)
+    cache = hp.ResultCache(tmp_path)
+    masks, right = every_mask(model, examples, constraints, cache=cache)
     reached = []
     for answers in range(0, 24, 3):  # that may be lost, of 40
-        found = hp.sparsity_within(model, examples, RANKING, 2.5 * answers, store=store, **constraints)
-        broken = np.flatnonzero(right < right[0] - answers)
-        last = broken[0] - 1 if len(broken) else len(masks) - 1
+        found = hp.max_sparsity(model, examples, RANKING, 2.5 * answers, cache=cache, **constraints)
+        limited_by_accuracy = np.flatnonzero(right < right[0] - answers)
+        last = limited_by_accuracy[0] - 1 if len(limited_by_accuracy) else len(masks) - 1
         np.testing.assert_array_equal(found.mask, masks[last])
         np.testing.assert_array_equal(hp.prune_mask(RANKING, found.sparsity, **constraints), found.mask)
-        assert (found.measure, found.whole) == ("accuracy", 0.75)
+        assert (found.measure, found.unpruned) == ("accuracy", 0.75)
         assert (found.heads_removed, found.accuracy) == ((~masks[last]).sum(), pytest.approx(right[last] / 40))
         interval = binomtest(int(right[last]), 40).proportion_ci(method="wilson")
         assert (found.accuracy_low, found.accuracy_high) == pytest.approx((interval.low, interval.high))
@@ -70,51 +70,51 @@ def test_it_goes_as_far_as_measuring_every_mask_says(model, examples, constraint
 def test_without_labels_it_is_agreement(model, examples):
     bare = examples.remove_columns("label")
     masks, equal = every_mask(model, bare, {})
-    found = hp.sparsity_within(model, bare, RANKING, 10)
+    found = hp.max_sparsity(model, bare, RANKING, 10)
     last = np.flatnonzero(equal < 36)[0] - 1
-    assert (found.measure, found.whole, found.accuracy) == ("agreement", 1.0, pytest.approx(equal[last] / 40))
+    assert (found.measure, found.unpruned, found.accuracy) == ("agreement", 1.0, pytest.approx(equal[last] / 40))
     np.testing.assert_array_equal(found.mask, masks[last])
 
 
 def test_nothing_is_run_beyond_the_part_in_which_it_breaks(model, examples, runs):
-    found = hp.sparsity_within(model, examples, RANKING, 0)
-    assert found.broken
+    found = hp.max_sparsity(model, examples, RANKING, 0)
+    assert found.limited_by_accuracy
     assert len(found.measured) == 8
     assert len(runs) == 8 * len(list(encode(model, examples).batches(32, model.device)))
 
 
 def test_all_may_go_where_all_may_be_lost(model, examples):
-    found = hp.sparsity_within(model, examples, RANKING, 100)
-    assert (found.heads_removed, found.sparsity, found.broken) == (12, 1.0, False)
+    found = hp.max_sparsity(model, examples, RANKING, 100)
+    assert (found.heads_removed, found.sparsity, found.limited_by_accuracy) == (12, 1.0, False)
     assert found.measured.heads_removed.tolist() == list(range(13))
 
 
 def test_cancelled_it_hands_over_what_it_has_and_goes_on_from_the_store(model, examples, tmp_path, runs):
-    store, reports = hp.Store(tmp_path), []
+    cache, reports = hp.ResultCache(tmp_path), []
 
     def stop(done, total, note):
         reports.append((done, total))
         if done > 9 * 40:
             raise hp.Cancelled("enough")
 
-    options = {"points": 100, "store": store, "batch_size": 8}
+    options = {"points": 100, "cache": cache, "batch_size": 8}
     with pytest.raises(hp.Cancelled) as stopped:
-        hp.sparsity_within(model, examples, RANKING, progress=stop, **options)
+        hp.max_sparsity(model, examples, RANKING, progress=stop, **options)
     partial = stopped.value.partial
     assert partial.heads_removed == 7
     assert len(partial.measured) == 8
     assert reports == sorted(reports)
     before = len(runs)
-    resumed = hp.sparsity_within(model, examples, RANKING, **options)
+    resumed = hp.max_sparsity(model, examples, RANKING, **options)
     again = len(runs) - before
-    whole = hp.sparsity_within(model, examples, RANKING, points=100, batch_size=8)
+    whole = hp.max_sparsity(model, examples, RANKING, points=100, batch_size=8)
     assert again < len(runs) - before - again
     assert same(resumed, whole)
 
 
 def test_progress_ends_with_all_done(model, examples):
     reports = []
-    hp.sparsity_within(model, examples, RANKING, 0, progress=lambda *report: reports.append(report))
+    hp.max_sparsity(model, examples, RANKING, 0, progress=lambda *report: reports.append(report))
     done = [report[0] for report in reports]
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, 13 * 40)
@@ -125,7 +125,7 @@ def test_heads_removed_by_hand_that_cost_too_much(model, examples):
     with pytest.raises(
         hp.HeadPruneError, match=r"the 11 heads removed by hand cost \d+\.\d\d points already; expected at most 0"
     ):
-        hp.sparsity_within(model, examples, RANKING, 0, remove=np.arange(12).reshape(3, 4) > 0)
+        hp.max_sparsity(model, examples, RANKING, 0, remove=np.arange(12).reshape(3, 4) > 0)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_heads_removed_by_hand_that_cost_too_much(model, examples):
 )
 def test_what_cannot_be_is_refused(model, examples, ranking, points, words):
     with pytest.raises(hp.HeadPruneError, match=words):
-        hp.sparsity_within(model, examples, ranking, points)
+        hp.max_sparsity(model, examples, ranking, points)
 
 
 def test_the_embedded_model_can_lose_heads_for_a_point(embedded_model, embedded_scores):
     """By importance it goes further than by its reverse, on texts that the scores have not seen."""
     held_out = hp.load_examples("embedded", split="evaluation", size=48)
-    found = hp.sparsity_within(embedded_model, held_out, embedded_scores.his, 1.5)
-    reverse = hp.sparsity_within(embedded_model, held_out, -embedded_scores.his, 1.5)
+    found = hp.max_sparsity(embedded_model, held_out, embedded_scores.his, 1.5)
+    reverse = hp.max_sparsity(embedded_model, held_out, -embedded_scores.his, 1.5)
     assert found.heads_removed > reverse.heads_removed
-    assert found.whole - found.accuracy <= 0.015
+    assert found.unpruned - found.accuracy <= 0.015

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
-from headprune_core.measure.curve_verdicts import failure_signatures, stability_words, verdict_words, verdicts
+from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, stability_words
 from headprune_core.measure.curves import wilson
 
 STEPS = [0.0, 0.1, 0.3, 0.5]
@@ -29,7 +29,7 @@ def test_verdicts_by_hand():
         bad=[0.9, 0.3, 0.3],
         usual=[0.9, 0.8, 0.4],
     )
-    found = hp.verdicts(frame).set_index("method")
+    found = hp.compare_with_random(frame).set_index("method")
     assert found.verdict.to_dict() == {
         "good": "better than random",
         "bad": "worse than random",
@@ -48,14 +48,14 @@ def test_verdicts_by_hand():
     ids=["no random curve", "one sparsity"],
 )
 def test_there_is_no_verdict_without(frame):
-    assert hp.verdicts(frame).empty
-    assert list(hp.verdicts(frame).columns) == ["method", "area", "random_low", "random_high", "verdict"]
+    assert hp.compare_with_random(frame).empty
+    assert list(hp.compare_with_random(frame).columns) == ["method", "area", "random_low", "random_high", "verdict"]
 
 
 def test_without_labels_the_verdict_is_by_agreement():
     frame = made_up(random=[[0.9, 0.5, 0.3]], good=[0.9, 0.9, 0.9])
     unlabelled = frame.assign(agreement=frame.accuracy, accuracy=np.nan)
-    by_agreement, by_accuracy = (hp.verdicts(curves) for curves in (unlabelled, frame))
+    by_agreement, by_accuracy = (hp.compare_with_random(curves) for curves in (unlabelled, frame))
     assert by_agreement.verdict.to_list() == ["better than random"]
     assert by_agreement.area.to_list() == by_accuracy.area.to_list()
 
@@ -65,8 +65,8 @@ def test_a_method_that_was_not_measured_has_no_verdict(column):
     frame = made_up(random=[[0.9, 0.5, 0.3]], good=[0.9, 0.9, 0.9]).rename(columns={"accuracy": column})
     frame["accuracy" if column == "agreement" else "agreement"] = np.nan
     frame.loc[(frame.method == "good") & (frame.sparsity > 0), column] = np.nan
-    assert hp.verdicts(frame).empty
-    assert hp.verdicts(frame.assign(**{column: np.nan})).empty
+    assert hp.compare_with_random(frame).empty
+    assert hp.compare_with_random(frame.assign(**{column: np.nan})).empty
 
 
 def curves(trials=1000, steps=STEPS, measure="accuracy", **methods):
@@ -100,7 +100,7 @@ def test_words_for_better_worse_and_among():
         inverse_ae=[0.9, 0.9, 0.9, 0.9],
         inverse_greedy_gnorm=[0.9, 0.83, 0.68, 0.45],
     )
-    told = verdict_words(frame)
+    told = describe_verdict(frame)
     assert list(told) == ["his", "ae", "gnorm", "inverse_gnorm", "inverse_ae", "inverse_greedy_gnorm"]
     assert told["his"] == (
         "Better than random: its mean accuracy over the range, 0.834, lies above all 2 random orders (0.670 to 0.725; one "
@@ -121,13 +121,13 @@ def test_words_for_better_worse_and_among():
 
 
 def test_a_small_steepest_fall_may_be_chance():
-    told = verdict_words(curves(trials=50, his=[0.9, 0.9, 0.88, 0.84]))["his"]
+    told = describe_verdict(curves(trials=50, his=[0.9, 0.9, 0.88, 0.84]))["his"]
     assert told.startswith("Not compared with random. It stays within 2 points")
     assert told.endswith("between 30% and 50% (specialisation), by 4.0 points, which may be chance.")
 
 
 def test_one_random_order_says_little_and_that_is_said():
-    told = verdict_words(curves(random=[[0.9, 0.8, 0.7, 0.5]], his=[0.9] * 4))["his"]
+    told = describe_verdict(curves(random=[[0.9, 0.8, 0.7, 0.5]], his=[0.9] * 4))["his"]
     assert "lies above the one random order (0.710 to 0.710; one more random order would lie there 1 time in 2)" in told
 
 
@@ -144,7 +144,7 @@ def test_one_random_order_says_little_and_that_is_said():
     ids=["one sparsity", "no random", "no labels", "nothing known", "single class", "few columns"],
 )
 def test_there_are_words_for_every_frame(frame):
-    told = verdict_words(frame)
+    told = describe_verdict(frame)
     assert set(told) == set(frame.method) - {"random"}
     for words in told.values():
         assert words.endswith(".")
@@ -156,7 +156,8 @@ def test_there_are_words_for_every_frame(frame):
 def test_words_without_labels_are_of_agreement():
     frame = curves(measure="agreement", random=[[1, 0.8, 0.7, 0.5]], his=[1, 0.99, 0.9, 0.6])
     assert (
-        "within 2 points of the unpruned model's agreement with up to 10% of the heads gone" in verdict_words(frame)["his"]
+        "within 2 points of the unpruned model's agreement with up to 10% of the heads gone"
+        in describe_verdict(frame)["his"]
     )
 
 
@@ -168,7 +169,7 @@ HIS = [0.9, 0.895, 0.85, 0.6]
 
 
 def test_no_gain_over_his_is_said_where_his_has_something_to_gain():
-    assert kinds(curves(his=HIS, hies=HIS, hies_high=[0.9, 0.895, 0.86, 0.7], hies_at_0=[0.9, 0.89, 0.84, 0.5])) == [
+    assert kinds(curves(his=HIS, hies=HIS, hies_keep_high=[0.9, 0.895, 0.86, 0.7], hies_at_0=[0.9, 0.89, 0.84, 0.5])) == [
         ("hies", "no gain over HIS"),
         ("hies@0", "no gain over HIS"),
     ]
@@ -220,12 +221,12 @@ def test_stability_is_quoted_beside_the_published_ratio():
 
 def test_the_published_curves_of_the_embedded_model():
     frame = pd.read_csv("assets/docs/curves.csv")
-    assert verdicts(frame).set_index("method").verdict.to_dict() == {
+    assert compare_with_random(frame).set_index("method").verdict.to_dict() == {
         "his": "better than random",
         "hies@0.25": "no better than random",
         "hies": "better than random",
         "hies@0.75": "better than random",
-        "hies_high": "no better than random",
+        "hies_keep_high": "no better than random",
         "gnorm": "better than random",
         "greedy_gnorm": "better than random",
         "ae": "worse than random",
@@ -234,7 +235,7 @@ def test_the_published_curves_of_the_embedded_model():
         "inverse_gnorm": "worse than random",
         "inverse_greedy_gnorm": "worse than random",
     }
-    mixed = ["hies@0.25", "hies", "hies@0.75", "hies_high"]
+    mixed = ["hies@0.25", "hies", "hies@0.75", "hies_keep_high"]
     assert sorted(kinds(frame)) == sorted(
         [(name, "no gain over HIS") for name in mixed] + [("hies@0.25", "catastrophic drop"), ("ae", "catastrophic drop")]
     )

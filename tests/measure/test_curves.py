@@ -12,7 +12,7 @@ from headprune_core.measure.curves import wilson
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
 COLUMNS += ["loss", "agreement", "correlation", "examples", "trials"]
 COLUMNS += [f"accuracy: LABEL_{c}" for c in range(3)]
-ALL = [name for name, criterion in hp.CRITERIA.items() if criterion.made_by is None]
+ALL = [name for name, criterion in hp.CRITERIA.items() if criterion.produced_by is None]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def scores(model):
 
 @pytest.fixture(scope="module")
 def curves(model, examples, scores):
-    return hp.sparsity_curves(model, examples, scores, methods=ALL, sparsities=[0.0, 0.25, 0.5, 1.0], alpha=0.3, seeds=4)
+    return hp.sparsity_curves(model, examples, scores, methods=ALL, sparsities=[0.0, 0.25, 0.5, 1.0], alpha=0.3, n_random=4)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_accuracy_lies_in_its_interval(curves):
 
 
 def test_seeds_are_orders_of_their_own_and_the_same_every_time(curves, model, examples, scores):
-    again = hp.sparsity_curves(model, examples, scores, methods=["random"], sparsities=[0.25], seeds=4)
+    again = hp.sparsity_curves(model, examples, scores, methods=["random"], sparsities=[0.25], n_random=4)
     before = curves[(curves.method == "random") & (curves.sparsity == 0.25)]
     np.testing.assert_array_equal(again.loss, before.loss)
     assert again.loss.nunique() == 4
@@ -97,7 +97,7 @@ def test_sparsities_may_be_an_array(model, examples, scores):
 
 def test_random_alone_needs_no_scores(model, examples):
     nothing = hp.HeadScores(model.grid, {})
-    frame = hp.sparsity_curves(model, examples, nothing, methods=["random"], sparsities=[0.5], seeds=2)
+    frame = hp.sparsity_curves(model, examples, nothing, methods=["random"], sparsities=[0.5], n_random=2)
     assert len(frame) == 2
 
 
@@ -118,7 +118,7 @@ def run(model, examples, scores, **options):
         ({"methods": []}, "no method or no sparsity was chosen"),
         ({"sparsities": []}, "no method or no sparsity was chosen"),
         ({"methods": ["magic"]}, "there is no criterion 'magic'"),
-        ({"methods": ["random"], "seeds": 0}, "0 random seeds were asked for; expected at least 1"),
+        ({"methods": ["random"], "n_random": 0}, "0 random seeds were asked for; expected at least 1"),
         ({"sparsities": [1.5]}, "the sparsity is 1.5"),
         ({"methods": ["hies"], "alpha": 2}, "alpha is 2"),
     ],
@@ -150,8 +150,8 @@ def test_progress_goes_from_nothing_to_all_without_a_step_back(model, examples, 
 
 def test_every_point_is_there_from_the_first_texts_on_and_sharpens(model, examples, scores):
     parts = []
-    options = {"methods": ["his", "random"], "sparsities": [0.0, 0.5], "seeds": 2, "batch_size": 3}
-    whole = run(model, examples, scores, **options, on_part=parts.append)
+    options = {"methods": ["his", "random"], "sparsities": [0.0, 0.5], "n_random": 2, "batch_size": 3}
+    whole = run(model, examples, scores, **options, on_partial=parts.append)
     assert [len(part) for part in parts] == [6] * len(parts)
     measured = [int(part.examples.iloc[0]) for part in parts]
     assert measured == sorted(set(measured))
@@ -167,7 +167,7 @@ def test_cancelling_keeps_all_points_on_the_texts_that_were_done(model, examples
 
     options = {"methods": ["his", "ae"], "sparsities": [0.0, 0.25, 0.5], "batch_size": 3}
     with pytest.raises(hp.Cancelled) as stopped:
-        run(model, examples, scores, **options, progress=stop, on_part=parts.append)
+        run(model, examples, scores, **options, progress=stop, on_partial=parts.append)
     pd.testing.assert_frame_equal(stopped.value.partial, parts[-1])
     assert 0 < parts[-1].examples.iloc[0] < 12
 

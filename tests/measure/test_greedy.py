@@ -233,7 +233,7 @@ def test_progress_goes_from_nothing_to_all_without_a_step_back():
 
 def test_every_step_is_handed_over_as_it_is_done(whole):
     parts = []
-    found = of("bert", evaluation=EVALUATION, on_part=parts.append)
+    found = of("bert", evaluation=EVALUATION, on_partial=parts.append)
     assert [part.steps for part in parts if part.steps] == list(range(1, 13))
     assert all(same_steps(part, whole) for part in parts)
     assert same(parts[-1], found)
@@ -249,9 +249,9 @@ def test_cancelled_and_taken_up_again_from_a_store(model, whole, tmp_path, runs)
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled):
-        hp.greedy_gnorm(model, examples, **options, store=hp.Store(tmp_path), progress=stop)
+        hp.greedy_gnorm(model, examples, **options, store=hp.ResultCache(tmp_path), progress=stop)
     runs.clear()
-    found = hp.greedy_gnorm(model, examples, **options, store=hp.Store(tmp_path))
+    found = hp.greedy_gnorm(model, examples, **options, store=hp.ResultCache(tmp_path))
     assert same(found, whole)
     assert 0 < len(runs) < 0.75 * alone
 

@@ -30,14 +30,14 @@ def test_logits_are_those_of_the_plain_forward(family):
     model = hp.PrunableModel(tiny(family))
     mask, examples = some_mask(model.grid.shape), examples_for(family, count=3)
     pruned = hp.prune_heads(model, mask)
-    found = hp.side_by_side(model, pruned, examples, reloaded=pruned)
+    found = hp.compare_logits(model, pruned, examples, reloaded=pruned)
     assert found.forms == ("unpruned", "masked", "pruned", "reloaded")
-    assert found.difference < 1e-5
+    assert found.max_logit_difference < 1e-5
     for i, example in enumerate(examples):
         for form, kept in (("unpruned", np.ones_like(mask)), ("masked", mask), ("reloaded", mask)):
             expected = plain(family, kept, example)
             shown = found.logits[found.forms.index(form), i]
-            assert found.decided[found.forms.index(form)][i] == name(model, int(expected.argmax()))
+            assert found.predicted[found.forms.index(form)][i] == name(model, int(expected.argmax()))
             by_name = {name(model, c): float(value) for c, value in enumerate(expected)}
             np.testing.assert_allclose(shown, [by_name[c] for c in found.classes[i]], atol=1e-5)
 
@@ -49,11 +49,11 @@ def name(model, number):
 def test_a_language_model_shows_the_likeliest_next_tokens_as_text():
     model = hp.PrunableModel(tiny("llama"), tiny_tokenizer())
     pruned = hp.prune_heads(model, some_mask(model.grid.shape))
-    found = hp.side_by_side(model, pruned, examples_for("llama", count=2))
+    found = hp.compare_logits(model, pruned, examples_for("llama", count=2))
     frame = found.frame(1)
     assert list(frame.columns) == ["class", "unpruned", "masked", "pruned"]
     assert frame.unpruned.is_monotonic_decreasing
-    assert frame["class"][0] == found.decided[0][1]
+    assert frame["class"][0] == found.predicted[0][1]
     assert frame["class"].tolist() == [model.tokenizer.decode([int(t)]) for t in tokens(model, 1)]
 
 
@@ -69,12 +69,12 @@ def test_what_the_difference_says_is_seen():
     pruned = hp.prune_heads(model, some_mask(model.grid.shape))
     other = hp.prune_heads(model, some_mask(model.grid.shape))
     other.model.classifier.bias = torch.nn.Parameter(other.model.classifier.bias + 0.25, requires_grad=False)
-    found = hp.side_by_side(model, pruned, examples_for("bert", count=3), reloaded=other)
-    assert found.difference == pytest.approx(0.25, abs=1e-5)
+    found = hp.compare_logits(model, pruned, examples_for("bert", count=3), reloaded=other)
+    assert found.max_logit_difference == pytest.approx(0.25, abs=1e-5)
 
 
 def test_a_model_of_other_heads_is_refused():
     model, other = hp.PrunableModel(tiny("bert")), hp.PrunableModel(tiny("albert"))
     assert model.grid.shape != other.grid.shape
     with pytest.raises(hp.HeadPruneError, match="pruned form of"):
-        hp.side_by_side(model, other, examples_for("bert", count=2))
+        hp.compare_logits(model, other, examples_for("bert", count=2))

@@ -6,7 +6,7 @@ from scipy import stats
 
 import headprune_core as hp
 from headprune_core.measure.ranking_agreement import chance_overlap, drawn_rankings, kendall_intervals
-from headprune_core.scores.bootstrap import drawn_means
+from headprune_core.scores.bootstrap import resampled_means
 
 
 def some_scores(count=24, seed=0):
@@ -56,7 +56,7 @@ def test_chance_is_what_random_sets_overlap_by(heads, removed):
 def test_every_criterion_is_there_but_the_random_one_and_those_that_are_given():
     scores = some_scores()
     found = hp.criterion_rankings(scores, alpha=0.3)
-    assert set(found) == {"his", "hies", "hies_high", "gnorm", "ae", "inverse_ae", "inverse_gnorm"}
+    assert set(found) == {"his", "hies", "hies_keep_high", "gnorm", "ae", "inverse_ae", "inverse_gnorm"}
     np.testing.assert_array_equal(found["hies"], scores.hies(0.3))
     np.testing.assert_array_equal(found["ae"], -scores.ae)
     only = hp.criterion_rankings(hp.HeadScores(None, {"ae": scores.per_example["ae"]}))
@@ -89,7 +89,7 @@ def test_intervals_hold_what_many_such_sets_of_texts_give_on_average():
     for seed in range(60):
         measured = dict(zip("ab", truth + 3 * generator.normal(size=(2, 20, 3, 8)), strict=True))
         rankings = {name: part.mean(0) for name, part in measured.items()}
-        drawn = {name: drawn_means(part, 100, seed) for name, part in measured.items()}
+        drawn = {name: resampled_means(part, 100, seed) for name, part in measured.items()}
         low, high = kendall_intervals(rankings, drawn)
         values.append(stats.kendalltau(*rankings.values()).statistic)
         intervals.append((low[0, 1], high[0, 1]))
@@ -110,7 +110,7 @@ def ablation_like(scores, noise, seed=1):
 
 def test_his_foretells_how_much_the_loss_moves_whatever_its_direction():
     scores = some_scores()
-    table = hp.against_ablation(scores, ablation_like(scores, 0.0), paired=True).set_index("criterion")
+    table = hp.compare_with_ablation(scores, ablation_like(scores, 0.0), paired=True).set_index("criterion")
     assert table.loc["his", ["kendall", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
     assert table.increase["his"] < 0.5
     assert table.kendall["inverse_ae"] == -table.kendall["ae"]
@@ -121,13 +121,13 @@ def test_his_foretells_how_much_the_loss_moves_whatever_its_direction():
 def test_draws_are_made_together_only_where_the_examples_are_the_same():
     scores = some_scores()
     ablation = ablation_like(scores, 0.0)
-    apart = hp.against_ablation(scores, ablation, paired=False).set_index("criterion")
+    apart = hp.compare_with_ablation(scores, ablation, paired=False).set_index("criterion")
     assert apart.kendall["his"] == 1
     assert apart.low["his"] < 1
     fewer = hp.LeaveOneOut(None, ablation.per_example[:5], ablation.accuracy_drop, 1.0, "loss")
-    assert len(hp.against_ablation(scores, fewer, paired=False)) == 7
+    assert len(hp.compare_with_ablation(scores, fewer, paired=False)) == 7
     with pytest.raises(hp.HeadPruneError, match="the scores have 24 examples and the ablation 5; paired"):
-        hp.against_ablation(scores, fewer, paired=True)
+        hp.compare_with_ablation(scores, fewer, paired=True)
 
 
 @pytest.mark.parametrize(

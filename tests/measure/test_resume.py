@@ -19,7 +19,7 @@ PATIENCE = 90  # seconds
 
 def start(kind, folder, out, pause):
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, str(TESTS / "long_work.py"), kind, str(folder), str(out), str(pause)]
+    command = [sys.executable, str(TESTS / "helpers/killable_job.py"), kind, str(folder), str(out), str(pause)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True)
 
 
@@ -53,7 +53,7 @@ def kill_in_the_middle(process, folder):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal here")
 @pytest.mark.parametrize("kind", ["curves", "greedy"])
 def test_killed_and_started_again(kind, tmp_path, runs):
-    folder, out = tmp_path / "store", tmp_path / "result.pickle"
+    folder, out = tmp_path / "cache", tmp_path / "result.pickle"
     folder.mkdir()
     kill_in_the_middle(start(kind, folder, out, pause=0.05), folder)
     assert not out.exists()

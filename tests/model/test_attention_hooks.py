@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_gate_scales_what_the_output_projection_reads(family):
             weight *= factor.repeat_interleave(weight.shape[1] // 4)
     wrapped = hp.PrunableModel(model)
     before = answer(wrapped, family)
-    with probing(Probe(gates={r.module: f[:, None] for r, f in zip(wrapped.grid.rows, factors, strict=True)})):
+    with use_hooks(AttentionHooks(gates={r.module: f[:, None] for r, f in zip(wrapped.grid.rows, factors, strict=True)})):
         gated = answer(wrapped, family)
     torch.testing.assert_close(gated, answer(hp.PrunableModel(scaled), family), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(gated, before, rtol=1e-2)
@@ -84,7 +84,7 @@ def test_a_call_tells_what_its_module_was_asked_and_what_it_answered(family):
         out.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
         for *_, out in FAMILIES[family].projections(wrapped.model)
     ]
-    with probing(Probe(on_attention=calls.append)):
+    with use_hooks(AttentionHooks(on_attention=calls.append)):
         answer(wrapped, family)
     for hook in hooks:
         hook.remove()
@@ -119,7 +119,7 @@ def test_a_refused_model_keeps_no_hook():
 
 def test_another_thread_does_not_see_the_probe(shared):
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
-    with ThreadPoolExecutor(1) as pool, probing(Probe(gates=gates)):
+    with ThreadPoolExecutor(1) as pool, use_hooks(AttentionHooks(gates=gates)):
         here, there = answer(shared), pool.submit(answer, shared).result()
     assert torch.equal(there, answer(shared))
     assert not torch.allclose(here, there)
@@ -127,8 +127,8 @@ def test_another_thread_does_not_see_the_probe(shared):
 
 def test_an_inner_probe_gives_way_to_the_outer_one(shared):
     outer, inner = [], []
-    with probing(Probe(on_attention=outer.append)):
-        with probing(Probe(on_attention=inner.append)):
+    with use_hooks(AttentionHooks(on_attention=outer.append)):
+        with use_hooks(AttentionHooks(on_attention=inner.append)):
             answer(shared)
         answer(shared)
     assert (len(outer), len(inner)) == (3, 3)
@@ -140,10 +140,10 @@ def test_an_error_leaves_nothing_behind(shared):
 
     before, seen = answer(shared), []
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
-    with pytest.raises(ZeroDivisionError), probing(Probe(gates=gates, on_attention=fail)):
+    with pytest.raises(ZeroDivisionError), use_hooks(AttentionHooks(gates=gates, on_attention=fail)):
         answer(shared)
     assert torch.equal(answer(shared), before)
-    with probing(Probe(on_attention=seen.append)):
+    with use_hooks(AttentionHooks(on_attention=seen.append)):
         answer(shared)
     assert len(seen) == 3
 
@@ -152,18 +152,18 @@ def test_wrapping_twice_shows_each_projection_once():
     model, seen = tiny("bert"), []
     hp.PrunableModel(model)
     twice = hp.PrunableModel(model)
-    with probing(Probe(on_projection=lambda projection, x, y: seen.append(projection) or y)):
+    with use_hooks(AttentionHooks(on_projection=lambda projection, x, y: seen.append(projection) or y)):
         answer(twice)
     assert len(seen) == len(set(seen)) == 3 * 3
 
 
 def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
     values = {row.v.module for row in shared.grid.rows}
-    nothing = Probe(on_projection=lambda projection, x, y: y * 0 if projection in values else y)
+    nothing = AttentionHooks(on_projection=lambda projection, x, y: y * 0 if projection in values else y)
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
-    with probing(nothing):
+    with use_hooks(nothing):
         without_values = answer(shared)
-    with probing(Probe(gates=gates)):
+    with use_hooks(AttentionHooks(gates=gates)):
         without_heads = answer(shared)
     torch.testing.assert_close(without_values, without_heads)
 
@@ -172,7 +172,7 @@ def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
 def test_the_call_says_which_keys_a_query_may_see(family):
     """All of the keys, or those up to itself, and in a window no further back than it reaches; none after."""
     wrapped, calls = hp.PrunableModel(tiny(family)), []
-    with probing(Probe(on_attention=calls.append)):
+    with use_hooks(AttentionHooks(on_attention=calls.append)):
         answer(wrapped, family)
     for number, (call, layer) in enumerate(zip(calls, wrapped.grid.layers, strict=True)):
         _, seen = call.probabilities()

@@ -12,7 +12,7 @@ import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.measure.evaluation import gates
 from headprune_core.model import smollm2
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 
 ROOT = Path(__file__).resolve().parents[2]
 installed = pytest.mark.skipif(
@@ -60,18 +60,18 @@ def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored(smo
 
 @installed
 @pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their key-value groups")
-@pytest.mark.parametrize(("keep", "inside"), [(0.3, "gate"), (0.3, "keep"), (0.6, "gate"), (0.9, "remove")])
+@pytest.mark.parametrize(("keep", "inside"), [(0.3, "zero"), (0.3, "keep"), (0.6, "zero"), (0.9, "remove")])
 def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(smollm2, tmp_path, keep, inside):
     mask = np.random.default_rng(0).random((30, 9)) < keep
     mask[[4, 17]] = False
-    pruned = hp.prune_heads(smollm2, mask, inside_groups=inside)
+    pruned = hp.prune_heads(smollm2, mask, partial_groups=inside)
     assert not pruned.grid.kept[[4, 17]].any()
     pruned.save_pretrained(tmp_path / "smaller")
     back = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
     # as the library runs it: in packed kernels the masked model alone moves by 5e-3, so much does it amplify rounding
     examples = hp.load_examples(["The capital of France is Paris.", "Two heads are better than one, they say."], size=1)
     inputs = encode(smollm2, examples).batch(np.arange(len(examples)), smollm2.device).inputs
-    with torch.no_grad(), probing(Probe(gates=gates(smollm2, pruned.grid.kept))):
+    with torch.no_grad(), use_hooks(AttentionHooks(gates=gates(smollm2, pruned.grid.kept))):
         masked = smollm2.logits(inputs)
     with torch.no_grad():
         torch.testing.assert_close(pruned.logits(inputs), masked, rtol=0, atol=1e-5)

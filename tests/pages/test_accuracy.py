@@ -7,17 +7,17 @@ import pandas as pd
 from helpers.apptest import finished, opened
 
 from headprune_core import leave_one_out
-from pages.parts.common.server_cache import Shared
+from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, load
 from pages.parts.uncertainty.ablation_run import AblationResult
 
-SMALL = {"methods": ["his", "random"], "step": "20", "most": 40, "seeds": 2, "evaluation_size_960": 9}
+SMALL = {"methods": ["his", "random"], "step": "20", "most": 40, "n_random": 2, "evaluation_size_960": 9}
 LONG = [f"the flight number {i} was {'lovely' if i % 2 else 'late'}" for i in range(12)]
 
 
 def page(work=None, **settings):
     """The page with a small form, and curves of it drawn; `work` takes the place of what is loaded."""
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     if work is not None:
         app.session_state["work"] = work(app.session_state["work"])
         count = len(app.session_state["work"].evaluation)
@@ -42,7 +42,7 @@ def said(elements) -> str:
 
 def uploaded(texts, labels=None):
     table = pd.DataFrame({"text": texts} | ({} if labels is None else {"label": labels}))
-    return lambda _: load(Request(text="mine", table=table, size=4), Shared(), lambda *_: None)
+    return lambda _: load(Request(text="mine", table=table, size=4), ServerState(), lambda *_: None)
 
 
 def test_from_the_form_to_the_verdicts():
@@ -78,7 +78,7 @@ def test_a_ranking_of_ones_own_is_taken_and_one_of_other_heads_is_refused():
     short = pd.DataFrame(order[:, :10]).to_csv(header=False, index=False)
     app.file_uploader(key="own_file").set_value(("short.csv", short.encode(), "text/csv")).run()
     assert "short.csv: the ranking is a matrix of 6 x 10; expected 6 rows x 12 heads" in said(app.error)
-    assert "own" not in app.session_state
+    assert "custom" not in app.session_state
     whole = pd.DataFrame(order).to_csv(header=False, index=False)
     app.file_uploader(key="own_file").set_value(("order.csv", whole.encode(), "text/csv")).run()
     assert not app.error
@@ -108,7 +108,7 @@ def test_without_labels_agreement_is_judged():
 
 
 def test_one_text_leaves_nothing_to_test_on():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/accuracy.py").run()
     assert not app.exception
@@ -121,7 +121,7 @@ def test_another_precision_says_how_often_it_decides_alike():
 
 
 def test_texts_that_heads_were_left_out_on_are_not_tested_on():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     work = app.session_state["work"]
     few = work.evaluation.select(range(2))
     app.session_state["ablation"] = AblationResult(work.key, 2, True, leave_one_out(work.model, few))

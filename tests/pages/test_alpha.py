@@ -7,7 +7,7 @@ import pytest
 from helpers.apptest import finished, opened
 
 import headprune_core as hp
-from pages.parts.alpha_grid import HandEdits
+from pages.parts.alpha_grid import ManualOverrides
 
 
 def said(elements) -> str:
@@ -26,7 +26,7 @@ def scores_of(app):
 @pytest.fixture(scope="module")
 def choice():
     """Which alpha, on a few texts, every mask measured."""
-    app = opened("model_and_text", sparsity="0.5")
+    app = opened("model_and_data", sparsity="0.5")
     for name, value in {"choice_size": 24, "choice_seeds": 3}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/alpha_choice.py").run()
@@ -44,16 +44,16 @@ def test_both_ends_are_told_apart_from_the_mix():
     path = hp.alpha_path(scores.his, scores.ae, 0.3)
     masks = len(hp.distinct_masks(path)[0])
     assert f"{len(path)} intervals with {masks} different masks" in said(app.main.caption)
-    assert f"{int((hp.survival(path) == 1).sum())} stay at every alpha" in said(app.main.caption)
+    assert f"{int((hp.keep_fraction(path) == 1).sum())} stay at every alpha" in said(app.main.caption)
 
 
 def test_rules_are_restored_by_a_link_and_obeyed():
-    app = opened("alpha", sparsity="0.4", least="8", scale="global", hand="k0.0,r5.11")
+    app = opened("alpha", sparsity="0.4", min_heads="8", normalize="global", overrides="k0.0,r5.11")
     scores = scores_of(app)
-    protect, remove = HandEdits.parse("k0.0,r5.11").arrays(scores.grid.shape)
+    protect, remove = ManualOverrides.parse("k0.0,r5.11").arrays(scores.grid.shape)
     hies = scores.hies(0.5, normalize="global")
     assert "29 heads are to be removed but only" in said(app.error)
-    app = opened("alpha", sparsity="0.3", least="8", scale="global", hand="k0.0,r5.11")
+    app = opened("alpha", sparsity="0.3", min_heads="8", normalize="global", overrides="k0.0,r5.11")
     mask = hp.prune_mask(hies, 0.3, min_heads_per_layer=8, protect=protect, remove=remove)
     removed = ~mask
     assert removed.sum(1).max() == 4
@@ -66,12 +66,12 @@ def test_rules_are_set_by_widgets_and_kept_in_the_link():
     app.slider(key="rule_least").set_value(3).run()
     app.toggle(key="rule_even").set_value(True).run()
     assert not app.exception
-    assert app.query_params["least"] == "3"
-    assert app.query_params["even"] == "yes"
+    assert app.query_params["min_heads"] == "3"
+    assert app.query_params["uniform"] == "yes"
     assert "as many from every layer" in said(app.main.caption)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("least", "-1"), ("even", "maybe"), ("hand", "k0.x"), ("hand", "k0.1,r0.1")])
+@pytest.mark.parametrize(("name", "bad"), [("least", "-1"), ("uniform", "maybe"), ("hand", "k0.x"), ("hand", "k0.1,r0.1")])
 def test_a_links_bad_rule_is_told_and_replaced(name, bad):
     app = opened("alpha", **{name: bad})
     assert not app.exception
@@ -79,7 +79,7 @@ def test_a_links_bad_rule_is_told_and_replaced(name, bad):
 
 
 def test_heads_that_are_not_there_are_left_out_of_the_edits():
-    app = opened("alpha", hand="k40.3,r0.0")
+    app = opened("alpha", overrides="k40.3,r0.0")
     assert not app.exception
     assert "1 removed by hand" in said(app.main.caption)
     assert "kept by hand" not in said(app.main.caption)
@@ -112,13 +112,13 @@ def test_every_mask_is_measured_and_a_verdict_given(choice):
     found = choice.session_state["alpha_result"].found
     scores = scores_of(choice)
     assert len(found.path) == len(hp.alpha_path(scores.his, scores.ae, 0.5))
-    chosen = hp.recommend(found)
+    chosen = hp.recommend_alpha(found)
     assert chosen.verdict in [heading.value for heading in choice.subheader]
     assert "Measured on 24 of 24 texts" in said(choice.main.caption)
     choice.button(key="take_alpha").click().run()
     assert choice.session_state["set_alpha"] == chosen.alpha
     choice.segmented_control(key="choice_by").set_value("agreement").run()
-    assert hp.recommend(found, by="agreement").verdict in [heading.value for heading in choice.subheader]
+    assert hp.recommend_alpha(found, by="agreement").verdict in [heading.value for heading in choice.subheader]
 
 
 def test_the_quick_search_says_what_it_cost(choice):
@@ -138,7 +138,7 @@ def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
 
 
 def test_without_texts_to_test_on_nothing_is_measured():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/alpha_choice.py").run()
     assert not app.exception
@@ -157,17 +157,17 @@ def test_all_or_nothing_leaves_alpha_no_say(sparsity):
 
 
 def test_more_heads_to_keep_than_there_are_is_all_of_them():
-    app = opened("alpha", least="500")
+    app = opened("alpha", min_heads="500")
     assert not app.exception
     assert "at least 12 kept in every row" in said(app.error)
 
 
 def test_rules_that_cannot_be_met_are_told():
-    app = opened("alpha_choice", sparsity="0.9", least="10")
+    app = opened("alpha_choice", sparsity="0.9", min_heads="10")
     assert not app.exception
     assert "are to be removed but only 12 of 72 may be" in said(app.error)
 
 
-@pytest.mark.parametrize("edits", [HandEdits(), HandEdits(((0, 1), (5, 11)), ((3, 3),))])
+@pytest.mark.parametrize("edits", [ManualOverrides(), ManualOverrides(((0, 1), (5, 11)), ((3, 3),))])
 def test_edits_survive_a_link(edits):
-    assert HandEdits.parse(str(edits)) == edits
+    assert ManualOverrides.parse(str(edits)) == edits

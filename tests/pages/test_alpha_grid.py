@@ -23,7 +23,7 @@ def answer(monkeypatch):
 def test_a_setting_and_edits_are_taken_over(answer):
     setting, edits = answer(GOOD)
     assert setting == grid.AlphaSetting(0.62, 0.3, "high")
-    assert edits == grid.HandEdits(keep=((0, 1),), remove=((1, 2), (1, 0)))
+    assert edits == grid.ManualOverrides(keep=((0, 1),), remove=((1, 2), (1, 0)))
     protect, remove = edits.arrays((2, 3))
     assert np.argwhere(protect).tolist() == [[0, 1]]
     assert np.argwhere(remove).tolist() == [[1, 0], [1, 2]]

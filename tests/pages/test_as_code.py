@@ -12,10 +12,10 @@ from headprune_core import greedy_gnorm, leave_one_out, measure_curves
 from headprune_core.cli.main import main
 from headprune_core.data.table_io import lines_table, read_table
 from pages.parts.common.as_code import command, python
-from pages.parts.common.server_cache import Shared
+from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load
 from pages.parts.curves.curve_exports import parquet
-from pages.parts.curves.curve_run import CurveRequest, Given
+from pages.parts.curves.curve_run import CurveRequest, ExternalRanking
 
 PASTED = "\n".join(f"the flight number {i} was {'lovely' if i % 2 else 'late'}" for i in range(12))
 TABLE = "remark,class\n" + "".join(f"flight {i} was {'great' if i % 2 else 'awful'},{i % 2 * 2}\n" for i in range(12))
@@ -24,7 +24,7 @@ OTHERWISE = ScoreOptions("token", "prediction", "loss", "normalized", special_to
 
 @pytest.fixture(scope="module")
 def server():
-    return Shared()
+    return ServerState()
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def loaded(server, **request):
 
 
 def on_screen(work, wanted: CurveRequest) -> pd.DataFrame:
-    options = {"alpha": wanted.alpha, "seeds": wanted.seeds, "rankings": wanted.rankings, "dtype": wanted.dtype}
+    options = {"alpha": wanted.alpha, "n_random": wanted.n_random, "rankings": wanted.rankings, "dtype": wanted.dtype}
     texts = wanted.texts(work.evaluation, work.key)
     methods, sparsities = wanted.methods, wanted.sparsities
     return measure_curves(work.model, texts, work.scores, methods=methods, sparsities=sparsities, **options).frame
@@ -105,22 +105,22 @@ def test_sparsities_head_by_head_are_a_formula_to_the_last_bit(server):
 def test_rankings_that_take_a_run_are_made_again(server, folder):
     work = loaded(server, size=6)
     greedy = greedy_gnorm(work.model, work.calibration, heads_per_step=24).ranking
-    out = leave_one_out(work.model, work.evaluation.select(range(2))).loss_increase
+    out = leave_one_out(work.model, work.evaluation.select(range(2))).loss_change
     own = np.random.default_rng(0).random((6, 12))
     pd.DataFrame(own).to_csv(folder / "order.csv", header=False, index=False)
     how = "greedy_gnorm(model, calibration, heads_per_step=24).ranking"
     given = (
-        Given("greedy_gnorm", "g", greedy, code=(f"rankings['greedy_gnorm'] = {how}",), by_command=False),
-        Given(
+        ExternalRanking("greedy_gnorm", "g", greedy, code=(f"rankings['greedy_gnorm'] = {how}",), by_command=False),
+        ExternalRanking(
             "leave_one_out",
             "l",
             out,
-            code=("rankings['leave_one_out'] = leave_one_out(model, held_out.select(range(2))).loss_increase",),
+            code=("rankings['leave_one_out'] = leave_one_out(model, held_out.select(range(2))).loss_change",),
             by_command=False,
         ),
-        Given("own", "o", own, "order.csv", ("rankings['own'] = read_ranking('order.csv', model.grid)",)),
+        ExternalRanking("custom", "o", own, "order.csv", ("rankings['own'] = read_ranking('order.csv', model.grid)",)),
     )
-    wanted = CurveRequest(("greedy_gnorm", "leave_one_out", "own"), (0.25, 0.5), 0.5, 1, 6, start=2, given=given)
+    wanted = CurveRequest(("greedy_gnorm", "leave_one_out", "custom"), (0.25, 0.5), 0.5, 1, 6, start=2, given=given)
     same(by_python(work, wanted), on_screen(work, wanted))
     told = command(work.request, work.options, wanted).splitlines()
     assert [line for line in told if line.startswith("# ")][:2] == [
@@ -133,9 +133,11 @@ def test_rankings_that_take_a_run_are_made_again(server, folder):
 
 def test_settings_are_a_document_and_the_table_survives_parquet(server):
     work = loaded(server, size=6)
-    wanted = CurveRequest(("own",), (0.5,), 0.5, 1, 5, given=(Given("own", "o", np.eye(6, 12), "order.csv"),))
+    wanted = CurveRequest(
+        ("custom",), (0.5,), 0.5, 1, 5, given=(ExternalRanking("custom", "o", np.eye(6, 12), "order.csv"),)
+    )
     document = json.loads(json.dumps(wanted.settings()))
     assert document["evaluation_texts"] == 5
-    assert document["rankings"]["own"]["ranking"] == np.eye(6, 12).tolist()
+    assert document["rankings"]["custom"]["ranking"] == np.eye(6, 12).tolist()
     frame = on_screen(work, wanted)
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet(frame))), frame)

@@ -8,7 +8,7 @@ from helpers.apptest import finished, opened
 
 def ran(**settings):
     """The page after a run of big steps on a few texts, asked for in the form."""
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     for name, value in ({"greedy_heads": 8, "greedy_size": 9} | settings).items():
         app.session_state[name] = value
     app.switch_page("pages/views/greedy.py").run()
@@ -66,7 +66,7 @@ def test_static_orders_beside_it_and_its_ranking_under_the_curves():
 
 
 def test_a_text_that_cannot_be_tested_on_is_scored_all_the_same():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.session_state["greedy_heads"] = 8
     app.switch_page("pages/views/greedy.py").run()

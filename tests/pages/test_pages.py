@@ -13,10 +13,10 @@ from streamlit.testing.v1 import AppTest
 from headprune_core.masks.reduction_agreement import reduction_agreement
 
 TITLES = {
-    "model_and_text": "Which heads matter?",
+    "model_and_data": "Which heads matter?",
     "head_scores": "What is every head worth?",
     "orthogonality": "Do importance and entropy say different things?",
-    "confidence": "How sure are we?",
+    "uncertainty": "How sure are we?",
     "alpha": "Which heads go, as alpha moves?",
     "alpha_choice": "Which alpha is best?",
     "greedy": "Remove the weakest head, score again",
@@ -51,7 +51,7 @@ def test_every_correlation_has_an_interval():
 
 
 def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
-    app = opened("confidence")
+    app = opened("uncertainty")
     said = " ".join(text.value for text in app.main.markdown)
     assert "Of 72 heads 22 are to go" in said
     assert "**AE**: 8 texts give nearly the ranking of all 32" in said
@@ -64,7 +64,7 @@ def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
 
 
 def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
-    app = opened("confidence")
+    app = opened("uncertainty")
     assert "Nothing has been left out yet" in app.info[-1].value
     app.slider(key="ablation_size").set_value(2).run()
     next(button for button in app.button if button.label == "Leave out each head").click().run()
@@ -92,7 +92,7 @@ def test_a_chosen_head_is_looked_into():
 
 
 @pytest.mark.parametrize(
-    ("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("keep", "all"), ("head", "x")]
+    ("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("entropy_direction", "all"), ("head", "x")]
 )
 def test_a_links_bad_value_is_told_and_replaced(name, bad):
     app = opened("alpha" if name != "head" else "head_scores", **{name: bad})
@@ -100,7 +100,7 @@ def test_a_links_bad_value_is_told_and_replaced(name, bad):
     assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("reduction", "sum"), ("precision", "int8"), ("special", "")])
+@pytest.mark.parametrize(("name", "bad"), [("his_reduction", "sum"), ("dtype", "int8"), ("special_tokens", "")])
 def test_an_option_that_there_is_not_is_told_before_anything_is_scored(name, bad):
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     app.query_params[name] = bad
@@ -141,7 +141,7 @@ def translator(tmp_path_factory):
 
 
 def test_options_in_the_link_are_what_is_scored_by():
-    app = opened("head_scores", reduction="token", entropy="normalized", special="out")
+    app = opened("head_scores", his_reduction="token", entropy="normalized", special_tokens="out")
     settings = app.session_state["work"].scores.settings
     assert (settings["his_reduction"], settings["entropy"], settings["special_tokens"]) == ("token", "normalized", False)
     assert any("HIS: By token · Entropy: Normalized · Special tokens: Left out" in line.value for line in app.caption)
@@ -159,7 +159,7 @@ def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     now = app.session_state["work"]
     assert not app.exception
     np.testing.assert_array_equal(now.scores.his, before.scores.his_by_reduction["token"].mean(0))
-    assert app.query_params["reduction"] == "token"
+    assert app.query_params["his_reduction"] == "token"
 
 
 def test_scoring_again_by_other_options_is_used_on_every_page():
@@ -203,7 +203,7 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     rows = app.session_state["work"].scores.grid.row_labels
     assert f"{rows[3].capitalize()}, head 1" in [heading.value for heading in app.subheader]
     assert set(app.dataframe[-1].value["layer"]) == set(labels)
-    for view in ("alpha", "orthogonality", "confidence"):
+    for view in ("alpha", "orthogonality", "uncertainty"):
         app.switch_page(f"pages/views/{view}.py").run()
         assert not app.exception
 
@@ -228,7 +228,7 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
 
 
 def test_a_single_text_is_not_called_sure():
-    app = opened("confidence")
+    app = opened("uncertainty")
     whole = app.session_state["work"]
     first = {metric: values[:1] for metric, values in whole.scores.per_example.items()}
     app.session_state["work"] = replace(

@@ -43,7 +43,7 @@ def metrics(app):
 
 @pytest.fixture(scope="module")
 def pruned():
-    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.session_state["prune_size"] = 24
     app.switch_page("pages/views/prune.py").run()
     assert "Nothing has been removed yet" in said(app.info)
@@ -59,7 +59,7 @@ def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
     assert metrics(pruned)["Heads"] == "36 of 72"
     assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
     assert metrics(pruned)["Decided alike"] == "100.0%"
-    assert result.proof.difference < 1e-5
+    assert result.verification.max_logit_difference < 1e-5
     assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
     assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
@@ -78,9 +78,9 @@ def signed_low(before, after):
 
 
 def test_chance_stands_beside_it(pruned):
-    control = pruned.session_state["pruned"].control
-    assert len(control.random) == 20
-    assert control.words in said(pruned.main.caption)
+    random_baseline = pruned.session_state["pruned"].random_baseline
+    assert len(random_baseline.random_values) == 20
+    assert random_baseline.words in said(pruned.main.caption)
 
 
 def test_a_text_of_ones_own_is_answered_by_every_form(pruned):
@@ -107,22 +107,22 @@ def test_both_models_are_timed_in_turn(pruned):
 def test_a_short_recovery_is_judged_on_the_same_texts(pruned):
     expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
     told = next(caption.value for caption in pruned.caption if "200 steps will take about" in caption.value)
-    assert f"{expected.bytes / 2**20:,.0f} MB" in told
+    assert f"{expected.peak_bytes / 2**20:,.0f} MB" in told
     pruned.session_state["recover_steps"] = 10
     app = press(pruned.run(), "Recover")
     result = app.session_state["pruned"]
     assert result.recovery.steps == 10
-    assert result.recovery.before.accuracy[0] == result.proof.pruned.accuracy[0]
+    assert result.recovery.before.accuracy[0] == result.verification.pruned.accuracy[0]
     assert metrics(app)["Accuracy after recovery"] == f"{result.recovery.after.accuracy[0]:.1%}"
     np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
 
 
 @pytest.mark.parametrize("recovered", [False, True])
 def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_path, recovered):
-    from pages.parts.prune.export_bundle import TakeHome
+    from pages.parts.prune.export_bundle import ExportBundle
 
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
-    home = TakeHome(work, result, recovered, {"alpha": 0.8}, None)
+    home = ExportBundle(work, result, recovered, {"alpha": 0.8}, None)
     with zipfile.ZipFile(home.bundle()) as archive:
         names = archive.namelist()
         assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
@@ -134,8 +134,8 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     np.testing.assert_allclose(scores.his, work.scores.his.ravel(), rtol=1e-6)
     assert json.loads((tmp_path / "settings.json").read_text())["alpha_page"] == {"alpha": 0.8}
     assert "<html" in (tmp_path / "report.html").read_text()
-    assert {"figures/head_map.html", "figures/random_control.html", "figures/latency.html"} <= set(names)
-    final = result.recovery.after if recovered else result.proof.pruned
+    assert {"figures/head_map.html", "figures/random_baseline.html", "figures/latency.html"} <= set(names)
+    final = result.recovery.after if recovered else result.verification.pruned
     model, texts = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), work.evaluation.select(range(24))
     found = hp.evaluate_masks(model, texts, np.ones((1, 6, 12), bool))
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
@@ -178,17 +178,17 @@ def choose_taken(app, recovered):
 
 
 def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
-    from pages.parts.prune.export_bundle import TakeHome
+    from pages.parts.prune.export_bundle import ExportBundle
 
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
-    home = TakeHome(work, result, True, {}, None)
+    home = ExportBundle(work, result, True, {}, None)
     run = subprocess.run([sys.executable, "-c", home.code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     made = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
     found = hp.evaluate_masks(made, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
     np.testing.assert_allclose(found.logits, result.recovery.after.logits, atol=1e-3)
-    assert np.abs(result.proof.pruned.logits - found.logits).max() > 1e-2  # else nothing was learned
-    assert home.command.endswith("--recover 10 --recover-from labels --training-split training")
+    assert np.abs(result.verification.pruned.logits - found.logits).max() > 1e-2  # else nothing was learned
+    assert home.command.endswith("--finetune-steps 10 --finetune-objective labels --training-split training")
     assert "recover(" not in replace(home, recovered=False).code
 
 
@@ -200,13 +200,13 @@ def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypa
     assert "read_mask" not in code
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.verification.pruned.accuracy[0], abs=1e-4)
     by_file = replace(result.request, choice=replace(result.request.choice, code=()))
     (tmp_path / "mask.json").write_text(mask_json(result.cut.kept))
     monkeypatch.chdir(tmp_path)
     exec(prune_python(work, by_file), {})
     printed = capsys.readouterr().out
-    assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.proof.pruned.accuracy[0], abs=1e-4)
+    assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.verification.pruned.accuracy[0], abs=1e-4)
     assert "--mask mask.json" in prune_command(work, result.request)
 
 
@@ -261,7 +261,7 @@ def test_a_mask_that_removes_nothing_is_told_before_it_is_cut():
 
 
 def test_a_result_of_other_scores_is_gone_and_one_of_other_settings_is_marked():
-    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.session_state["prune_size"] = 6
     app = press(app.switch_page("pages/views/prune.py").run(), "Prune for good")
     assert "Shown below" not in said(app.main.caption)
@@ -274,12 +274,12 @@ def test_a_result_of_other_scores_is_gone_and_one_of_other_settings_is_marked():
 
 
 def test_a_curves_point_is_cut_out():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     for name, value in {
         "methods": ["his", "random"],
         "step": "20",
         "most": 40,
-        "seeds": 2,
+        "n_random": 2,
         "evaluation_size_960": 6,
     }.items():
         app.session_state[name] = value
@@ -296,7 +296,7 @@ def test_a_curves_point_is_cut_out():
 
 
 def test_a_greedy_step_is_cut_out():
-    app = opened("model_and_text")
+    app = opened("model_and_data")
     for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
         app.session_state[name] = value
     app = press(app.switch_page("pages/views/greedy.py").run(), "Run Greedy-Gnorm")
@@ -311,7 +311,7 @@ def test_a_greedy_step_is_cut_out():
 
 
 def test_a_pin_is_cut_out_whatever_alpha_is_by_then():
-    app = opened("model_and_text", alpha="0.8", sparsity="0.5")
+    app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.switch_page("pages/views/alpha.py").run()
     app.button(key="pin_B").click().run()
     app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 6
@@ -329,14 +329,14 @@ def test_a_mask_that_keeps_nothing_is_told():
 
 
 def test_rules_that_give_no_mask_are_told():
-    app = opened("prune", sparsity="0.9", least="10")
+    app = opened("prune", sparsity="0.9", min_heads="10")
     assert not app.exception
     assert "The rules under Alpha give no mask" in said(app.warning)
     assert button(app, "Prune for good").disabled
 
 
 def test_cancelled_while_it_measures_the_smaller_model_is_kept():
-    app = opened("model_and_text", sparsity="0.5")
+    app = opened("model_and_data", sparsity="0.5")
     app.session_state["prune_size"] = 240
     app.switch_page("pages/views/prune.py").run()
     button(app, "Prune for good").click().run()
@@ -348,8 +348,8 @@ def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     app.button(key="cancel_prune").click().run()
     app = finished(app)
     result = app.session_state["pruned"]
-    assert result.proof.equal == 1
-    assert result.control is None
+    assert result.verification.prediction_match == 1
+    assert result.random_baseline is None
     assert metrics(app)["Heads"] == "36 of 72"
     assert "Measuring random choices was cancelled" in said(app.main.caption)
 
@@ -390,11 +390,11 @@ def noted(app) -> str:
 
 
 def test_without_texts_to_compare_on_the_model_is_still_cut():
-    app = opened("model_and_text", sparsity="0.5")
+    app = opened("model_and_data", sparsity="0.5")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/prune.py").run()
     app = press(app, "Prune for good")
     result = app.session_state["pruned"]
-    assert result.proof is None
-    assert result.control is None
+    assert result.verification is None
+    assert result.random_baseline is None
     assert (result.folder / "model.safetensors").exists()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from headprune_core import Cancelled
-from pages.parts.common.server_cache import Shelf, in_turn
+from pages.parts.common.server_cache import LRUCache, hold_lock
 
 
 def silent(done, total, note):
@@ -14,7 +14,7 @@ def silent(done, total, note):
 
 
 def test_sessions_that_ask_at_once_get_the_same_value_made_once():
-    shelf, made = Shelf(2), []
+    shelf, made = LRUCache(2), []
 
     def make():
         time.sleep(0.1)
@@ -32,14 +32,14 @@ def test_sessions_that_ask_at_once_get_the_same_value_made_once():
 
 
 def test_the_value_not_asked_for_longest_goes_first():
-    shelf, made = Shelf(2), []
+    shelf, made = LRUCache(2), []
     for key in ("a", "b", "a", "c", "a", "b"):
         shelf.get(key, lambda key=key: made.append(key), silent)
     assert made == ["a", "b", "c", "b"]
 
 
 def test_a_failure_is_not_kept():
-    shelf = Shelf(2)
+    shelf = LRUCache(2)
     with pytest.raises(ZeroDivisionError):
         shelf.get("key", lambda: 1 / 0, silent)
     assert shelf.get("key", lambda: 7, silent) == 7
@@ -52,16 +52,16 @@ def test_waiting_for_a_turn_is_told_and_can_be_cancelled():
         notes.append(note)
         raise Cancelled
 
-    with turn, pytest.raises(Cancelled), in_turn(turn, cancel_when_told):
+    with turn, pytest.raises(Cancelled), hold_lock(turn, cancel_when_told):
         pytest.fail("the turn was another session's")
     assert notes == ["Waiting for another user's run to finish"]
-    with in_turn(turn, cancel_when_told):
+    with hold_lock(turn, cancel_when_told):
         assert turn.locked()
     assert not turn.locked()
 
 
 def test_a_look_makes_nothing_and_finds_what_is_there():
-    shelf = Shelf(2)
+    shelf = LRUCache(2)
     assert shelf.peek("key") is None
     shelf.get("key", lambda: 7, silent)
     assert shelf.peek("key") == 7

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from headprune_core import Cancelled, HeadPruneError
-from pages.parts.common.server_cache import Shared
+from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load, rescore
 
 TEXTS = [f"the flight number {i} was {'lovely' if i % 2 else 'late'}" for i in range(9)]
@@ -13,7 +13,7 @@ TEXTS = [f"the flight number {i} was {'lovely' if i % 2 else 'late'}" for i in r
 
 @pytest.fixture(scope="module")
 def server():
-    return Shared()
+    return ServerState()
 
 
 def silent(done, total, note):

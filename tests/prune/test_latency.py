@@ -9,9 +9,9 @@ from helpers.tiny_models import FAMILIES, SMALL, tiny
 import headprune_core as hp
 from headprune_core.prune import latency
 from headprune_core.prune.latency import example_inputs
-from headprune_core.prune.peak_memory import peak_growth
+from headprune_core.prune.peak_memory import measure_peak_memory
 
-ALONE = ["seconds", "seconds_low", "seconds_high", "examples_per_second", "memory_mb", "flops_per_token"]
+ALONE = ["seconds", "seconds_low", "seconds_high", "examples_per_second", "memory_mib", "flops_per_token"]
 PAIR = ["speedup", "speedup_low", "speedup_high", "flops_ratio", "heads_share"]
 FIRST = ["device", "sequence_length", "batch_size", "repeats"]
 
@@ -43,8 +43,8 @@ def test_a_model_against_itself_is_about_as_fast(embedded_model):
     assert line.speedup_low <= line.speedup <= line.speedup_high
     assert 0.5 < line.speedup < 2
     assert line.flops_ratio == 1
-    assert line.memory_mb == line.compare_memory_mb > 0
-    assert "no difference is to be expected" in hp.latency_words(frame)[1]
+    assert line.memory_mib == line.compare_memory_mb > 0
+    assert "no difference is to be expected" in hp.describe_latency(frame)[1]
 
 
 def test_a_line_for_every_setting_and_all_columns():
@@ -62,7 +62,7 @@ def test_a_line_for_every_setting_and_all_columns():
     assert list(zip(frame.sequence_length, frame.batch_size, strict=True)) == [(8, 1), (8, 4), (20, 1), (20, 4)]
     assert done == [(n, 8) for n in range(9)]
     assert frame.notna().all().all()
-    assert (frame.memory_mb > 0).all()
+    assert (frame.memory_mib > 0).all()
     assert (frame.flops_per_token == [hp.flops_per_token(model, n) for n in (8, 8, 20, 20)]).all()
     alone = hp.measure_latency(model, batch_sizes=(2,), sequence_length=8, repeats=1)
     assert list(alone) == [*FIRST, *ALONE]
@@ -81,7 +81,7 @@ def test_models_take_turns_and_ratios_are_of_neighbours(clock):
     assert line.examples_per_second == 10
     assert line.compare_examples_per_second == 4
     assert 2.5 < line.flops_ratio <= 3
-    assert line.compare_memory_mb >= line.memory_mb
+    assert line.compare_memory_mb >= line.memory_mib
 
 
 def _bert(layers):
@@ -157,10 +157,10 @@ def test_peak_counts_what_is_alive_at_once():
         four = two * 2
         return three, four
 
-    most = peak_growth(work, [weight], torch.device("cpu"))
+    most = measure_peak_memory(work, [weight], torch.device("cpu"))
     assert 512 * kilobyte <= most <= 513 * kilobyte
-    assert peak_growth(lambda: weight.view(-1)[:5], [weight], torch.device("cpu")) == 0
-    assert peak_growth(lambda: [weight + i for i in range(5)], [], torch.device("cpu")) == 5 * 256 * kilobyte
+    assert measure_peak_memory(lambda: weight.view(-1)[:5], [weight], torch.device("cpu")) == 0
+    assert measure_peak_memory(lambda: [weight + i for i in range(5)], [], torch.device("cpu")) == 5 * 256 * kilobyte
 
 
 def frame_of(**values) -> pd.DataFrame:
@@ -177,7 +177,7 @@ def frame_of(**values) -> pd.DataFrame:
 
 
 def test_words_say_what_is_faster_and_what_is_not():
-    told = hp.latency_words(frame_of())
+    told = hp.describe_latency(frame_of())
     assert told[0] == (
         "Batches of 8 with 128 tokens each: 1.50 times as fast as before (1.40 to 1.60 in the middle half of 15 pairs), "
         "30.0 ms before and 20.0 ms now; the arithmetic alone would give 1.55."
@@ -186,9 +186,9 @@ def test_words_say_what_is_faster_and_what_is_not():
     assert "All heads together did 40% of it before" in told[1]
     assert "1.7 times as fast, no more" in told[1]
     assert len(told) == 2
-    tiny_gain = hp.latency_words(frame_of(speedup=1.02, speedup_low=1.01, speedup_high=1.03))
+    tiny_gain = hp.describe_latency(frame_of(speedup=1.02, speedup_low=1.01, speedup_high=1.03))
     assert "no difference to be told from chance" in tiny_gain[0]
-    slower = hp.latency_words(frame_of(speedup=0.9, speedup_low=0.85, speedup_high=0.95))
+    slower = hp.describe_latency(frame_of(speedup=0.9, speedup_low=0.85, speedup_high=0.95))
     assert "slower than before, 0.90 times as fast" in slower[0]
     assert "No speed-up is to be expected on this device" in slower[2]
 
@@ -196,21 +196,21 @@ def test_words_say_what_is_faster_and_what_is_not():
 def test_words_say_why_there_is_no_speed_up():
     one = frame_of(batch_size=1, speedup=1.01, speedup_low=0.98, speedup_high=1.05)
     many = frame_of(batch_size=8, speedup_high=1.54)
-    told = " ".join(hp.latency_words(pd.concat([one, many])))
+    told = " ".join(hp.describe_latency(pd.concat([one, many])))
     assert (
         "Batches of 1 with 128 tokens each: no difference to be told from chance; the measured ratio is 1.01 (0.98" in told
     )
     assert "In batches of 1 the saved arithmetic does not come back in full" in told
     assert "No speed-up is to be expected" not in told
     assert told.count("less arithmetic") == 1
-    little = hp.latency_words(frame_of(flops_ratio=1.05, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
+    little = hp.describe_latency(frame_of(flops_ratio=1.05, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
     assert "That is too little to notice beside all else that takes time." in little[1]
-    same = hp.latency_words(frame_of(flops_ratio=1.0, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
+    same = hp.describe_latency(frame_of(flops_ratio=1.0, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
     assert same[1:] == ["With 128 tokens both models do the same arithmetic, so no difference is to be expected."]
 
 
 def test_words_say_when_the_machine_was_too_unsteady():
-    told = hp.latency_words(frame_of(speedup=1.3, speedup_low=0.7, speedup_high=1.8))
+    told = hp.describe_latency(frame_of(speedup=1.3, speedup_low=0.7, speedup_high=1.8))
     assert "too unsteady to tell; the measured ratio is 1.30 (0.70 to 1.80" in told[0]
     assert "Measure again when the machine has nothing else to do." in told[0]
     assert not any("No speed-up is to be expected" in sentence for sentence in told)
@@ -218,5 +218,5 @@ def test_words_say_when_the_machine_was_too_unsteady():
 
 def test_words_of_one_model_alone():
     frame = frame_of(seconds=2.0, seconds_low=1.9, seconds_high=2.1, examples_per_second=4.0).drop(columns=PAIR)
-    (told,) = hp.latency_words(frame)
+    (told,) = hp.describe_latency(frame)
     assert told.startswith("Batches of 8 with 128 tokens each: 2.00 s, 4 examples a second (the middle half of 15")

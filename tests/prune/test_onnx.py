@@ -16,7 +16,7 @@ from helpers.tiny_models import FAMILIES, GROUPED, SMALL, columns, examples_for,
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
-from headprune_core.model.model_io import writing_file
+from headprune_core.model.model_io import atomic_file
 from headprune_core.prune import onnx_export, onnx_graph
 from headprune_core.prune.onnx_export import INSTALL, OnnxExport, export_onnx, has_onnx
 from headprune_core.prune.onnx_graph import graph_inputs, write_graph
@@ -88,7 +88,7 @@ def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
 def test_weights_too_large_for_one_file_lie_beside_it(monkeypatch, tmp_path):
     monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
     model = hp.PrunableModel(tiny("bert"))
-    with writing_file(tmp_path / "model.onnx") as new:
+    with atomic_file(tmp_path / "model.onnx") as new:
         write_graph(model, new)
         (new.parent / "notes.txt").write_text("not to be kept")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]

@@ -113,8 +113,8 @@ def without_heads(printed: Printed) -> torch.nn.Module:
 
 def as_printed(table) -> list[str]:
     return [
-        f"{line.module} {line.parameters:,} {line.share:.2f} {line.mb:.2f} "
-        f"{line.parameters_after:,} {line.share_after:.2f} {line.mb_after:.2f}"
+        f"{line.module} {line.parameters:,} {line.share:.2f} {line.size_mib:.2f} "
+        f"{line.parameters_after:,} {line.share_after:.2f} {line.size_mib_after:.2f}"
         for line in table.itertuples()
     ]
 
@@ -143,7 +143,7 @@ def test_lines_add_up_to_the_model_in_every_family(family):
     parts = table[table.level == 1]
     assert parts.parameters.sum() == table.parameters[0]
     assert parts.share.sum() == pytest.approx(100)
-    assert table.mb[0] == 4 * model.num_parameters() / 2**20
+    assert table.size_mib[0] == 4 * model.num_parameters() / 2**20
     for part in parts.itertuples():
         inside = table[table.path.str.startswith(f"{part.path}.")]
         assert (inside.level == 2).all()
@@ -178,4 +178,4 @@ def test_a_module_that_is_gone_has_no_parameters_after():
 
 def test_one_model_alone_has_no_columns_of_another():
     table = hp.parameter_table(tiny("bert"))
-    assert list(table) == ["module", "path", "level", "tied_to", "parameters", "share", "mb"]
+    assert list(table) == ["module", "path", "level", "tied_to", "parameters", "share", "size_mib"]

@@ -15,7 +15,7 @@ from headprune_core.data.encoding import encode
 from headprune_core.prune.finetuning import copied, drawn, fine_tune, label_loss, schedule, teacher_loss
 from headprune_core.prune.recovery import recover
 
-RATE = 1e-2
+LEARNING_RATE = 1e-2
 
 
 def mask_of(shape):
@@ -81,7 +81,7 @@ def plain_training(family, mask, examples, inputs, rates):
         {"params": [named[name] for name in free], "weight_decay": 0.0},
     ]
     optimizer, losses = torch.optim.AdamW(groups), []
-    for rate in rates:
+    for learning_rate in rates:
         loss = loss_by_hand(model(**inputs).logits, examples)
         optimizer.zero_grad()
         loss.backward()
@@ -91,7 +91,7 @@ def plain_training(family, mask, examples, inputs, rates):
         for gradient in gradients:
             gradient *= min(1.0, 1.0 / (float(norm) + 1e-6))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         optimizer.step()
         losses.append(loss.item())
     return model, losses
@@ -102,8 +102,10 @@ def test_three_updates_are_those_of_a_plain_loop_in_every_family(family):
     # the library's own attention makes NaN of gemma2's padding in double precision, so its examples have none
     pruned, examples = pruned_tiny(family, double=True), examples_for(family, longest=3 if family == "gemma2" else 13)
     batch = batch_of(pruned, examples)
-    plain, losses = plain_training(family, pruned.grid.kept, examples, batch.inputs, [RATE, RATE * 2 / 3, RATE / 3])
-    tuned, found = recover(pruned, examples, steps=3, rate=RATE)
+    plain, losses = plain_training(
+        family, pruned.grid.kept, examples, batch.inputs, [LEARNING_RATE, LEARNING_RATE * 2 / 3, LEARNING_RATE / 3]
+    )
+    tuned, found = recover(pruned, examples, steps=3, learning_rate=LEARNING_RATE)
     np.testing.assert_allclose(found.loss, losses, rtol=1e-7)
     torch.testing.assert_close(logits(tuned, batch), logits(hp.PrunableModel(plain), batch), rtol=1e-5, atol=1e-6)
     assert (logits(tuned, batch) - logits(pruned, batch)).abs().max() > 1e-2
@@ -136,7 +138,13 @@ def test_a_teacher_is_learned_from_without_labels(family):
     pruned, examples = hp.prune_heads(teacher, mask_of(teacher.grid.shape)), examples_for(family)
     examples = examples.remove_columns("label")
     tuned, found = recover(
-        pruned, examples, steps=40, rate=RATE, objective="teacher", teacher=teacher, evaluation=examples_for(family, seed=1)
+        pruned,
+        examples,
+        steps=40,
+        learning_rate=LEARNING_RATE,
+        objective="teacher",
+        teacher=teacher,
+        evaluation=examples_for(family, seed=1),
     )
     assert found.loss[-5:].mean() < 0.3 * found.loss[:5].mean()
     batch = batch_of(teacher, examples)
@@ -169,7 +177,7 @@ def test_what_is_given_is_not_touched_and_nothing_is_shared(family):
     batch = batch_of(whole, examples)
     before = [{name: value.clone() for name, value in some.model.state_dict().items()} for some in (whole, pruned)]
     said = [logits(some, batch) for some in (whole, pruned)]
-    tuned, found = recover(pruned, examples, steps=3, rate=RATE, teacher=whole, objective="teacher")
+    tuned, found = recover(pruned, examples, steps=3, learning_rate=LEARNING_RATE, teacher=whole, objective="teacher")
     for some, weights, answer in zip((whole, pruned), before, said, strict=True):
         assert all(torch.equal(value, weights[name]) for name, value in some.model.state_dict().items())
         assert torch.equal(logits(some, batch), answer)
@@ -188,7 +196,7 @@ def test_what_is_given_is_not_touched_and_nothing_is_shared(family):
 @pytest.mark.parametrize("family", ["llama", "phi3", "gpt-oss"])
 def test_heads_without_effect_stay_without_it_to_the_last_bit(family):
     pruned = pruned_tiny(family)
-    tuned, _ = recover(pruned, examples_for(family), steps=5, rate=RATE)
+    tuned, _ = recover(pruned, examples_for(family), steps=5, learning_rate=LEARNING_RATE)
     gated = [(row, np.flatnonzero(~row.kept[row.present])) for row in tuned.grid.rows]
     assert sum(len(heads) for _, heads in gated) > 0
     for (row, heads), before in zip(gated, pruned.grid.rows, strict=True):
@@ -199,14 +207,14 @@ def test_heads_without_effect_stay_without_it_to_the_last_bit(family):
 
 
 def test_tied_weights_stay_tied():
-    tuned, _ = recover(pruned_tiny("gpt2"), examples_for("gpt2"), steps=2, rate=RATE)
+    tuned, _ = recover(pruned_tiny("gpt2"), examples_for("gpt2"), steps=2, learning_rate=LEARNING_RATE)
     assert tuned.model.lm_head.weight is tuned.model.transformer.wte.weight
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "albert", "vit"])
 def test_a_recovered_model_comes_back_from_its_folder_and_can_be_pruned_on(family, tmp_path):
     examples = examples_for(family)
-    tuned, _ = recover(pruned_tiny(family), examples, steps=2, rate=RATE)
+    tuned, _ = recover(pruned_tiny(family), examples, steps=2, learning_rate=LEARNING_RATE)
     tuned.save_pretrained(tmp_path / "model")
     back, batch = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), batch_of(tuned, examples)
     assert torch.equal(logits(back, batch), logits(tuned, batch))
@@ -218,7 +226,7 @@ def test_a_recovered_model_comes_back_from_its_folder_and_can_be_pruned_on(famil
 
 def test_a_seed_gives_the_same_again_and_another_seed_something_else(bert):
     examples = examples_for("bert", count=40)
-    runs = [recover(bert[0], examples, steps=8, batch_size=8, rate=RATE, seed=seed) for seed in (3, 3, 4)]
+    runs = [recover(bert[0], examples, steps=8, batch_size=8, learning_rate=LEARNING_RATE, seed=seed) for seed in (3, 3, 4)]
     np.testing.assert_array_equal(runs[0][1].loss, runs[1][1].loss)
     assert not np.isclose(runs[0][1].loss, runs[2][1].loss).all()
     for a, b in zip(runs[0][0].model.parameters(), runs[1][0].model.parameters(), strict=True):
@@ -233,7 +241,7 @@ def test_losses_fall_and_progress_counts_to_the_end(bert):
         examples_for("bert", count=24),
         steps=30,
         batch_size=8,
-        rate=RATE,
+        learning_rate=LEARNING_RATE,
         evaluation=examples_for("bert", count=10, seed=1),
         progress=lambda done, total, note: seen.append((done, total, note)),
     )
@@ -264,7 +272,7 @@ class Stop:
 
 def test_cancelling_keeps_what_is_finished(bert, tmp_path):
     examples, held = examples_for("bert", count=24), examples_for("bert", seed=1)
-    options = {"steps": 12, "batch_size": 8, "rate": RATE, "evaluation": held}
+    options = {"steps": 12, "batch_size": 8, "rate": LEARNING_RATE, "evaluation": held}
     _, full = recover(bert[0], examples, **options)
     with pytest.raises(hp.Cancelled) as stopped:
         recover(bert[0], examples, **options, progress=Stop("Recovering: ", 5))
@@ -319,7 +327,7 @@ def test_the_rate_rises_for_a_tenth_of_the_updates_and_falls_to_zero(steps, shar
 
 def test_matrix_products_in_bfloat16(bert):
     examples = examples_for("bert")
-    rough, exact = (recover(bert[0], examples, steps=5, rate=1e-3, dtype=dtype) for dtype in ("bfloat16", None))
+    rough, exact = (recover(bert[0], examples, steps=5, learning_rate=1e-3, dtype=dtype) for dtype in ("bfloat16", None))
     assert {p.dtype for p in rough[0].model.parameters()} == {torch.float32}
     assert 0 < np.abs(rough[1].loss - exact[1].loss).max() < 0.1
     batch = batch_of(bert[0], examples)

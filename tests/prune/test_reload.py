@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.model.head_map import HEAD_MAP, HeadMap
-from headprune_core.model.model_io import writing
+from headprune_core.model.model_io import atomic_folder
 
 load = partial(hp.PrunableModel.from_pretrained, device="cpu")
 ROOT = Path(__file__).parents[2]
@@ -401,7 +401,7 @@ def test_of_two_that_write_to_one_folder_at_once_the_last_stays(before, tmp_path
     rename, names = os.replace, ["theirs"]
 
     def write(name):
-        with writing(tmp_path / "model") as part:
+        with atomic_folder(tmp_path / "model") as part:
             for file in ("config.json", "model.safetensors"):
                 (part / file).write_text(name)
 

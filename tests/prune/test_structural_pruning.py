@@ -170,7 +170,7 @@ def test_one_row_after_another_until_one_head_is_left(wrapped):
 
 
 INSIDE = {  # of two groups of two: what is kept, and whose weights stay, of heads 1, 2 and 3 asked for
-    "gate": ([0, 1, 1, 1], [1, 1, 1, 1], None),
+    "zero": ([0, 1, 1, 1], [1, 1, 1, 1], None),
     "keep": ([1, 1, 1, 1], [1, 1, 1, 1], r"kept with the rest of their key-value groups: heads 1\.0"),
     "remove": ([0, 0, 1, 1], [0, 0, 1, 1], r"removed with the rest of their key-value groups: heads 1\.1"),
 }
@@ -183,15 +183,15 @@ def test_a_mask_that_cuts_inside_a_group(inside, family, wrapped):
     mask = np.ones((3, 4), bool)
     mask[1, 0] = False
     if words is None:
-        pruned = hp.prune_heads(model, mask, inside_groups=inside)
+        pruned = hp.prune_heads(model, mask, partial_groups=inside)
     else:
         with pytest.warns(hp.HeadPruneWarning, match=words):
-            pruned = hp.prune_heads(model, mask, inside_groups=inside)
+            pruned = hp.prune_heads(model, mask, partial_groups=inside)
     expected = np.ones((3, 4), bool)
     expected[1] = kept
     np.testing.assert_array_equal(pruned.grid.kept, expected)
     assert pruned.grid.rows[1].present.tolist() == np.flatnonzero(present).tolist()
-    cut = hp.plan_cut(model.grid, mask, inside_groups=inside)
+    cut = hp.plan_pruning(model.grid, mask, partial_groups=inside)
     np.testing.assert_array_equal(cut.gated[1], np.array(present) > np.array(kept))
     np.testing.assert_array_equal(cut.rounded[1], np.array(kept, bool) != mask[1])
     batch = batch_for(model, family)
@@ -204,13 +204,18 @@ def test_a_head_without_effect_stays_without_it_and_goes_with_its_group(wrapped)
     mask = np.ones((3, 4), bool)
     mask[1, 0] = False
     gated = hp.prune_heads(model, mask)
-    again = hp.prune_heads(gated, np.ones((3, 4), bool), inside_groups="keep")
+    again = hp.prune_heads(gated, np.ones((3, 4), bool), partial_groups="keep")
     np.testing.assert_array_equal(again.grid.kept, mask)
     mask[1, 1] = False
     gone = hp.prune_heads(gated, mask)
     assert gone.grid.rows[1].present.tolist() == [2, 3]
     assert gone.grid.rows[1].k.heads == 1
-    assert hp.prune_heads(gated, np.ones((3, 4), bool), inside_groups="remove").grid.rows[1].present.tolist() == [0, 1, 2, 3]
+    assert hp.prune_heads(gated, np.ones((3, 4), bool), partial_groups="remove").grid.rows[1].present.tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_norms_that_have_a_vector_for_each_head_lose_those_of_removed_heads():
@@ -329,7 +334,7 @@ def test_the_embedded_model_on_real_tweets(embedded_model):
     mask = np.random.default_rng(0).random((6, 12)) < 0.5
     mask[3] = False
     pruned = hp.prune_heads(embedded_model, mask)
-    found = hp.prove(embedded_model, pruned, texts)
+    found = hp.verify_pruning(embedded_model, pruned, texts)
     assert found.difference < 1e-5
     assert found.equal == 1
     assert found.reloaded is None
@@ -341,7 +346,7 @@ def test_the_embedded_model_on_real_tweets(embedded_model):
 def test_without_labels_a_pruned_model_is_held_against_the_unpruned_one(embedded_model):
     texts = hp.load_examples("embedded", split="evaluation", size=24).remove_columns("label")
     mask = np.random.default_rng(0).random((6, 12)) < 0.3
-    found = hp.prove(embedded_model, hp.prune_heads(embedded_model, mask), texts)
+    found = hp.verify_pruning(embedded_model, hp.prune_heads(embedded_model, mask), texts)
     before, after = (one.logits[0].argmax(-1) for one in (found.before, found.pruned))
     assert 0 < (before == after).mean() < 1
     for one in (found.masked, found.pruned):
@@ -353,7 +358,7 @@ def test_without_labels_a_pruned_model_is_held_against_the_unpruned_one(embedded
 
 def test_a_proof_needs_two_forms_of_one_model(wrapped):
     with pytest.raises(hp.HeadPruneError, match=r"a model of \(3, 4\) heads was given as a pruned form of one of \(1, 4\)"):
-        hp.prove(wrapped("albert"), wrapped("bert"), examples_for("bert"))
+        hp.verify_pruning(wrapped("albert"), wrapped("bert"), examples_for("bert"))
 
 
 @pytest.mark.parametrize(
@@ -371,8 +376,8 @@ def test_a_mask_that_does_not_fit_is_refused(mask, words, wrapped):
 
 
 def test_a_way_with_groups_that_there_is_not_is_refused(wrapped):
-    with pytest.raises(hp.HeadPruneError, match="inside_groups is 'up'; expected one of gate, keep, remove"):
-        hp.prune_heads(wrapped("llama"), np.ones((3, 4), bool), inside_groups="up")
+    with pytest.raises(hp.HeadPruneError, match="partial_groups is 'up'; expected one of gate, keep, remove"):
+        hp.prune_heads(wrapped("llama"), np.ones((3, 4), bool), partial_groups="up")
 
 
 def test_scores_need_all_heads_and_say_so(wrapped):

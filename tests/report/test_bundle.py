@@ -43,7 +43,7 @@ def everything(model):
         "curves": pd.DataFrame({"method": ["his", "ä"], "sparsity": [0.0, 0.5], "accuracy": [np.nan, 1 / 3]}),
         "report": "<!doctype html><title>ä</title>",
         "figures": {"bars": go.Figure(go.Bar(x=["</script><script>alert(1)</script>"], y=[1]))},
-        "settings": {"seeds": np.int64(5), "loss": np.nan, "rows": np.arange(2), "place": object},
+        "settings": {"n_random": np.int64(5), "loss": np.nan, "rows": np.arange(2), "place": object},
         "more": {"alpha.csv": "low,high\n", "notes/one.txt": b"1"},
         "row_names": model.grid.row_names,
     }
@@ -75,8 +75,8 @@ def test_all_is_in_it_and_comes_back(model, folder, everything, tmp_path):
     assert json.loads((out / "scores.json").read_text())["objective"] == "loss"
     pd.testing.assert_frame_equal(pd.read_csv(out / "curves.csv"), everything["curves"])
     assert json.loads((out / "settings.json").read_text()) == {
-        **{"source": "tiny bert", "chosen": "lowest HIS\nfirst", "criterion": "HIS", "sparsity": 0.5},
-        **{"seeds": 5, "loss": None, "rows": [0, 1], "place": "<class 'object'>"},
+        **{"source": "tiny bert", "mask_description": "lowest HIS\nfirst", "criterion": "HIS", "sparsity": 0.5},
+        **{"n_random": 5, "loss": None, "rows": [0, 1], "place": "<class 'object'>"},
     }
     assert (out / "report.html").read_text(encoding="utf-8") == everything["report"]
     assert (out / "alpha.csv").read_text() == "low,high\n"

@@ -15,7 +15,7 @@ from helpers.tiny_models import FAMILIES, examples_for, tiny, tiny_tokenizer
 from huggingface_hub import ModelCard
 
 import headprune_core as hp
-from headprune_core.measure.random_baseline import RandomControl
+from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 from headprune_core.report.card import model_card
 from headprune_core.report.card_text import escaped, named, sources
@@ -46,12 +46,12 @@ def record(embedded_model, embedded_scores, pruned):
         "the heads of lowest HIS, and all of layer 2",
         criterion="HIS",
         sparsity=0.5,
-        scored_on="32 calibration tweets",
-        measured_on=f"{SIZE} evaluation tweets",
-        measured_with={"source": "embedded", "split": "evaluation", "size": SIZE},
+        calibration_data="32 calibration tweets",
+        evaluation_data=f"{SIZE} evaluation tweets",
+        evaluation_source={"source": "embedded", "split": "evaluation", "size": SIZE},
         settings=embedded_scores.settings,
-        proof=hp.prove(embedded_model, pruned, texts),
-        control=RandomControl("accuracy", 0.78, np.array([0.5, 0.6])),
+        verification=hp.verify_pruning(embedded_model, pruned, texts),
+        random_baseline=RandomBaseline("accuracy", 0.78, np.array([0.5, 0.6])),
     )
 
 
@@ -111,11 +111,11 @@ print(right / len(texts))
 
 def test_what_it_tells_is_what_was_measured(folder, record, pruned, embedded_model):
     card = card_of(folder)
-    for name, found in (("with all heads", record.proof.before), ("heads removed", record.proof.pruned)):
+    for name, found in (("with all heads", record.verification.unpruned), ("heads removed", record.verification.pruned)):
         expected = share(found)
         percent = [100 * value for value in (expected.value, expected.low, expected.high)]
         np.testing.assert_allclose(told(card, name), [*percent, SIZE], atol=0.051)
-    right = record.proof.pruned.right[0].astype(bool), record.proof.before.right[0].astype(bool)
+    right = record.verification.pruned.right[0].astype(bool), record.verification.unpruned.right[0].astype(bool)
     gained, lost = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     assert f"{gained} right only after, {lost} only before" in card
     assert f"{100 * (gained - lost) / SIZE:+.1f} points" in card
@@ -124,7 +124,7 @@ def test_what_it_tells_is_what_was_measured(folder, record, pruned, embedded_mod
     operations = [f"{hp.flops_per_token(model, 128):,.0f}" for model in (embedded_model, pruned)]
     assert f"| operations per token, texts of 128 | {operations[0]} | {operations[1]} |" in card
     assert f"on {SIZE} evaluation tweets." in card
-    assert record.control.words in card
+    assert record.random_baseline.words in card
     assert "Layers without heads: 2." in card
     assert "his reduction example" in card.replace("\\_", "_")
     assert plain_loader(pruned) in card
@@ -158,16 +158,16 @@ def test_the_front_matter_is_the_hubs(folder, pruned, record):
 
 def test_accuracy_on_a_data_set_of_the_hub_is_in_the_model_index_as_the_hubs_library_reads_it(pruned, record):
     told = {"source": "stanfordnlp/sst2", "subset": "plain", "split": "validation", "size": SIZE}
-    card = ModelCard(model_card(pruned, replace(record, source="google/bert_uncased_L-2_H-128_A-2", measured_with=told)))
+    card = ModelCard(model_card(pruned, replace(record, source="google/bert_uncased_L-2_H-128_A-2", evaluation_source=told)))
     (result,) = card.data.eval_results
     assert (result.task_type, result.metric_type) == ("text-classification", "accuracy")
     assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("stanfordnlp/sst2", "plain", "validation")
-    assert result.metric_value == pytest.approx(share(record.proof.pruned).value, abs=5e-5)
+    assert result.metric_value == pytest.approx(share(record.verification.pruned).value, abs=5e-5)
     assert card.data.model_name == "google/bert_uncased_L-2_H-128_A-2, pruned"
     assert card.data.datasets == ["stanfordnlp/sst2"]
     for own in ({}, {"source": "secret.csv"}, {"source": "embedded"}, {"source": "/home/me/secret"}):
-        assert "model-index" not in front(model_card(pruned, replace(record, measured_with=own)))
-    evil = model_card(pruned, replace(record, source=EVIL, measured_with=told))
+        assert "model-index" not in front(model_card(pruned, replace(record, evaluation_source=own)))
+    evil = model_card(pruned, replace(record, source=EVIL, evaluation_source=told))
     assert "javascript:1" in front(evil)["model-index"][0]["name"]
 
 
@@ -175,11 +175,13 @@ def test_the_first_lines_tell_a_stranger_what_it_is(pruned, record):
     summary = model_card(pruned, record).split("\n\n")[2]
     assert "The original comes with HeadPrune: a MiniLM-L6 encoder, tuned for the sentiment of English tweets." in summary
     assert summary.endswith("It answers with one of 3 classes: negative, neutral, positive.")
-    recovery = Recovery(40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.proof.pruned, record.proof.before)
+    recovery = Recovery(
+        40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.verification.pruned, record.verification.unpruned
+    )
     tuned = model_card(pruned, replace(record, source="gpt2", recovery=recovery))
     assert "smaller, and with a short fine-tune of 40 steps after that; accuracy is" in tuned
     assert "comes with HeadPrune" not in tuned
-    assert f"Control, before the fine-tune: {record.control.words}" in tuned
+    assert f"Control, before the fine-tune: {record.random_baseline.words}" in tuned
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -205,7 +207,7 @@ def test_models_that_write_are_measured_and_used_by_their_own_kind(family, tmp_p
     mask = np.ones(model.grid.shape, bool)
     mask[0, 0], mask[-1] = False, False
     pruned, examples = hp.prune_heads(model, mask), examples_for(family)
-    record = PruningRecord("user/base", "by hand", proof=hp.prove(model, pruned, examples), criterion="HIES")
+    record = PruningRecord("user/base", "by hand", verification=hp.verify_pruning(model, pruned, examples), criterion="HIES")
     pruned.save_pretrained(tmp_path / "model", record=record)
     card = card_of(tmp_path / "model")
     assert "losses differ by" in card or "losses are equal" in card
@@ -221,9 +223,9 @@ def test_models_that_write_are_measured_and_used_by_their_own_kind(family, tmp_p
 
 def test_without_labels_agreement_is_told(embedded_model, pruned):
     texts = hp.load_examples(split="evaluation", size=12).remove_columns("label")
-    record = PruningRecord("embedded", "by hand", proof=hp.prove(embedded_model, pruned, texts))
+    record = PruningRecord("embedded", "by hand", verification=hp.verify_pruning(embedded_model, pruned, texts))
     card = model_card(pruned, record)
-    found = record.proof.pruned.agreement[0]
+    found = record.verification.pruned.agreement[0]
     assert f"agreement with the unpruned model is {found:.1%} on 12 examples" in card
     assert told(card, "heads removed")[0] == pytest.approx(100 * found, abs=0.051)
     assert "points" not in card
@@ -231,11 +233,13 @@ def test_without_labels_agreement_is_told(embedded_model, pruned):
 
 
 def test_a_recovered_model_says_whose_weights_these_are(pruned, record):
-    recovery = Recovery(40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.proof.pruned, record.proof.before)
+    recovery = Recovery(
+        40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.verification.pruned, record.verification.unpruned
+    )
     card = model_card(pruned, replace(record, recovery=recovery))
     assert "40 of 60 steps of 8 examples, 300 examples to learn from, taught by the unpruned model" in card
     assert "This was shown before the fine-tune, which changed the weights." in card
-    before, after = share(record.proof.pruned), share(record.proof.before)
+    before, after = share(record.verification.pruned), share(record.verification.unpruned)
     assert told(card, "before recovery")[0] == pytest.approx(100 * before.value, abs=0.051)
     assert told(card, "after recovery")[0] == pytest.approx(100 * after.value, abs=0.051)
     assert f"accuracy is {after.value:.1%}" in card
@@ -249,7 +253,7 @@ def test_speed_is_told_as_it_was_measured(embedded_model, pruned, record):
     card = model_card(pruned, replace(record, latency=frame))
     line = frame.iloc[0]
     assert f"| 1 | 16 | cpu | {1000 * line.seconds:.2f} | {1000 * line.compare_seconds:.2f} |" in card
-    assert all(f"- {sentence}" in card for sentence in hp.latency_words(frame))
+    assert all(f"- {sentence}" in card for sentence in hp.describe_latency(frame))
     alone = frame[[name for name in frame if not name.startswith(("compare", "speedup", "flops_ratio", "heads_share"))]]
     assert "ms before" not in model_card(pruned, replace(record, latency=alone))
 
@@ -257,7 +261,7 @@ def test_speed_is_told_as_it_was_measured(embedded_model, pruned, record):
 def test_texts_that_others_do_not_have_are_not_measured_again(pruned, record):
     own = ({"source": name, "size": 9} for name in ("/home/me/secret.csv", "secret.CSV", "data/secret.csv"))
     for arguments in ({}, *own, {"source": "embedded", "size": object()}):
-        card = model_card(pruned, replace(record, measured_with=arguments))
+        card = model_card(pruned, replace(record, evaluation_source=arguments))
         assert "### Measure it" not in card
         assert "secret" not in card
 
@@ -269,11 +273,13 @@ def test_user_text_cannot_break_markdown_or_yaml(pruned, record):
     """Read with a Markdown parser, it is the same document with that text in it."""
     from markdown_it import MarkdownIt
 
-    evil = dict.fromkeys(("source", "chosen", "revision", "criterion", "scored_on", "measured_on"), EVIL)
+    evil = dict.fromkeys(
+        ("source", "mask_description", "revision", "criterion", "calibration_data", "evaluation_data"), EVIL
+    )
     tame = dict.fromkeys(evil, "plain")
 
     def shape(words):
-        card = model_card(pruned, replace(record, settings={words["chosen"]: words["chosen"]}, **words))
+        card = model_card(pruned, replace(record, settings={words["mask_description"]: words["mask_description"]}, **words))
         tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(card.split("---", 2)[2])
         inline = [
             (t.type, [c.type for c in t.children if c.type not in ("text", "text_special")]) for t in tokens if t.children

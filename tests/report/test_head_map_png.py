@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import headprune_core as hp
-from headprune_core.report.head_map_png import head_picture
+from headprune_core.report.head_map_png import head_map_png
 
 BLUE = (0, 114, 178)
 
@@ -25,7 +25,7 @@ def blue(pixels):
 
 def box(shape):
     """(top, bottom, left, right) of the heads' squares, found in a map that keeps them all; the legend is below."""
-    full = blue(opened(head_picture(np.ones(shape, bool))))[:-100]
+    full = blue(opened(head_map_png(np.ones(shape, bool))))[:-100]
     rows, columns = np.flatnonzero(full.any(1)), np.flatnonzero(full.any(0))
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
@@ -42,7 +42,7 @@ def squares(pixels, shape):
 @pytest.mark.parametrize("shape", [(6, 12), (12, 12), (2, 3), (48, 8), (1, 5)])
 def test_kept_heads_are_filled_and_removed_ones_are_open_each_in_its_place(shape):
     kept = np.random.default_rng(0).random(shape) < 0.5
-    found = squares(opened(head_picture(kept)), shape)
+    found = squares(opened(head_map_png(kept)), shape)
     assert (found[kept] > 0.6).all()
     assert (found[~kept] < 0.05).all()
 
@@ -50,7 +50,7 @@ def test_kept_heads_are_filled_and_removed_ones_are_open_each_in_its_place(shape
 def test_heads_without_effect_are_half_filled():
     kept = np.array([[1, 0, 0, 1], [0, 0, 1, 1]], bool)
     present = kept | np.array([[0, 1, 0, 0], [1, 1, 0, 0]], bool)
-    pixels = opened(head_picture(kept, None, present))
+    pixels = opened(head_map_png(kept, None, present))
     found = squares(pixels, kept.shape)
     gated = present & ~kept
     assert ((found[gated] > 0.15) & (found[gated] < 0.6)).all()
@@ -60,7 +60,7 @@ def test_heads_without_effect_are_half_filled():
 
 def test_removed_heads_are_told_apart_by_more_than_their_colour():
     """In grey, an open square has dark in its middle and light around it."""
-    grey = opened(head_picture(np.array([[True, False]]))).mean(-1)
+    grey = opened(head_map_png(np.array([[True, False]]))).mean(-1)
     top, bottom, left, right = box((1, 2))
     middle, size = (top + bottom) // 2, (right - left) // 2
     centre = left + size + size // 2
@@ -71,7 +71,7 @@ def test_removed_heads_are_told_apart_by_more_than_their_colour():
 
 @pytest.mark.parametrize("shape", [(1, 1), (48, 64), (6, 12), (1, 128), (100, 2)])
 def test_any_size_fits_on_white_and_nothing_touches_the_edge(shape):
-    pixels = opened(head_picture(np.random.default_rng(0).random(shape) < 0.5))
+    pixels = opened(head_map_png(np.random.default_rng(0).random(shape) < 0.5))
     assert pixels.shape[1] == 1800
     edge = np.concatenate([pixels[:8].reshape(-1, 3), pixels[-8:].reshape(-1, 3)])
     edge = np.concatenate([edge, pixels[:, :8].reshape(-1, 3), pixels[:, -8:].reshape(-1, 3)])
@@ -81,9 +81,9 @@ def test_any_size_fits_on_white_and_nothing_touches_the_edge(shape):
 
 def test_labels_are_drawn_and_long_ones_are_cut():
     kept = np.ones((2, 4), bool)
-    plain, named, long = (head_picture(kept, labels) for labels in (None, ["encoder 0", "cross 0"], ["x" * 300, "a\nb"]))
+    plain, named, long = (head_map_png(kept, labels) for labels in (None, ["encoder 0", "cross 0"], ["x" * 300, "a\nb"]))
     assert len({plain, named, long}) == 3
-    assert head_picture(kept, ["0", "1"]) == plain
+    assert head_map_png(kept, ["0", "1"]) == plain
     assert opened(long).shape[1] == 1800
     assert blue(opened(long)).any(0).argmax() < 500
 
@@ -99,4 +99,4 @@ def test_labels_are_drawn_and_long_ones_are_cut():
 )
 def test_what_does_not_fit_is_refused(arguments, words):
     with pytest.raises(hp.HeadPruneError, match=words):
-        head_picture(*arguments)
+        head_map_png(*arguments)

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 import headprune_core as hp
 from headprune_core.measure.evaluation import evaluate_masks
 from headprune_core.measure.paired_tests import mcnemar
-from headprune_core.measure.random_baseline import RandomControl, random_control
+from headprune_core.measure.random_baseline import RandomBaseline, random_baseline
 from headprune_core.prune.recovery import Recovery
 from headprune_core.report.data import by_class
 from headprune_core.report.html import Drawing, Section, Text, cite, page
@@ -98,15 +98,15 @@ def half(embedded_model, embedded_scores):
         "lowest HIS first",
         criterion="HIS",
         sparsity=0.5,
-        scored_on="32 tweets",
-        measured_on="90 tweets",
+        calibration_data="32 tweets",
+        evaluation_data="90 tweets",
         settings=embedded_scores.settings,
-        proof=hp.prove(embedded_model, pruned, texts),
-        control=random_control(embedded_model, texts, mask, seeds=5),
+        verification=hp.verify_pruning(embedded_model, pruned, texts),
+        random_baseline=random_baseline(embedded_model, texts, mask, n_random=5),
         latency=hp.measure_latency(pruned, compare=embedded_model, batch_sizes=(1,), sequence_length=8, repeats=2),
     )
     curves = hp.sparsity_curves(
-        embedded_model, texts, embedded_scores, methods=["his", "random"], sparsities=[0, 0.5], seeds=2
+        embedded_model, texts, embedded_scores, methods=["his", "random"], sparsities=[0, 0.5], n_random=2
     )
     return embedded_model, pruned, record, {"scores": embedded_scores, "curves": curves}, texts, mask
 
@@ -115,7 +115,7 @@ def test_the_numbers_are_those_of_plain_counts(half):
     model, pruned, record, more, texts, mask = half
     text = Reader(html_report(model, pruned, record, **more, date=DATE)).text
     labels = np.array(texts["label"])
-    before, after = (found.logits[0].argmax(-1) for found in (record.proof.before, record.proof.pruned))
+    before, after = (found.logits[0].argmax(-1) for found in (record.verification.unpruned, record.verification.pruned))
     was, now = before == labels, after == labels
     for right in (was, now):
         assert f"{right.mean():.1%}" in text
@@ -136,8 +136,8 @@ def test_the_numbers_are_those_of_plain_counts(half):
     assert gone in text
     for row, kept in enumerate(mask):
         assert f"{row}  {' '.join('■' if here else '·' for here in kept)}" in text
-    assert record.control.words[1:] in text
-    for sentence in hp.latency_words(record.latency):
+    assert record.random_baseline.words[1:] in text
+    for sentence in hp.describe_latency(record.latency):
         assert sentence in text
     assert "25 November 2026" in text
     assert json.loads(re.search(r"Settings\n(\{.*?\n\})", text, re.DOTALL)[1])["scores"]["examples"] == 32
@@ -146,10 +146,10 @@ def test_the_numbers_are_those_of_plain_counts(half):
 def test_classes_are_told_from_the_losses(half):
     *_, record, _, texts, _ = half
     labels = np.array(texts["label"])
-    found = by_class(record.proof.before, record.proof.pruned, half[0].labels)
+    found = by_class(record.verification.unpruned, record.verification.pruned, half[0].labels)
     assert [one.texts for one in found] == [int((labels == c).sum()) for c in range(3)]
-    np.testing.assert_allclose([one.before for one in found], record.proof.before.recall[0])
-    np.testing.assert_allclose([one.after for one in found], record.proof.pruned.recall[0])
+    np.testing.assert_allclose([one.before for one in found], record.verification.unpruned.recall[0])
+    np.testing.assert_allclose([one.after for one in found], record.verification.pruned.recall[0])
 
 
 def test_the_figures_hold_the_records_numbers(half):
@@ -218,7 +218,7 @@ def test_nobodys_text_is_markup():
     pruned = hp.prune_heads(mine, mask)
     scores = hp.score_heads(mine, examples)
     curves = hp.sparsity_curves(
-        mine, examples, scores, methods=[HOSTILE, "random"], sparsities=[0, 0.5], seeds=2, rankings={HOSTILE: scores.his}
+        mine, examples, scores, methods=[HOSTILE, "random"], sparsities=[0, 0.5], n_random=2, rankings={HOSTILE: scores.his}
     )
     record = PruningRecord(
         HOSTILE,
@@ -226,15 +226,15 @@ def test_nobodys_text_is_markup():
         revision=HOSTILE,
         criterion=HOSTILE,
         alpha=0.5,
-        scored_on=HOSTILE,
-        measured_on=HOSTILE,
+        calibration_data=HOSTILE,
+        evaluation_data=HOSTILE,
         settings={HOSTILE: HOSTILE},
-        proof=hp.prove(mine, pruned, examples),
+        verification=hp.verify_pruning(mine, pruned, examples),
     )
     texts = {"code": HOSTILE, "command": HOSTILE, "notes": [HOSTILE]}
     text = html_report(mine, pruned, record, scores=scores, curves=curves, **texts)
     reader, shown = Reader(text), HOSTILE
-    plain = Reader(html_report(mine, pruned, replace(record, source="x", chosen="x", criterion="x")))
+    plain = Reader(html_report(mine, pruned, replace(record, source="x", mask_description="x", criterion="x")))
     assert {tag for tag, _ in reader.tags} <= TAGS
     assert not [name for _, attributes in reader.tags for name in attributes if name.startswith("on")]
     figures = figures_of(reader)
@@ -274,9 +274,9 @@ def test_every_kind_of_model_has_a_report(family):
     record = PruningRecord(
         family,
         "by hand",
-        criterion="own",
-        proof=hp.prove(model, pruned, examples),
-        control=random_control(model, examples, pruned.grid.kept, seeds=2),
+        criterion="custom",
+        verification=hp.verify_pruning(model, pruned, examples),
+        random_baseline=random_baseline(model, examples, pruned.grid.kept, n_random=2),
         latency=hp.measure_latency(pruned, compare=model, batch_sizes=(1,), sequence_length=8, repeats=2),
     )
     reader = Reader(html_report(model, pruned, record, scores=hp.score_heads(model, examples)))
@@ -298,7 +298,7 @@ def test_without_labels_agreement_with_the_unpruned_model_is_told():
     model, pruned = wrapped("bert", most)
     examples = examples_for("bert", count=20).remove_columns("label")
     masked = evaluate_masks(model, examples, pruned.grid.kept[None])
-    record = PruningRecord("x", "by hand", proof=hp.prove(model, pruned, examples))
+    record = PruningRecord("x", "by hand", verification=hp.verify_pruning(model, pruned, examples))
     text = Reader(html_report(model, pruned, record)).text
     assert masked.agreement[0] < 1  # else this test could not fail
     assert f"It gives {masked.agreement[0]:.1%} (" in text
@@ -326,17 +326,17 @@ def test_without_labels_agreement_with_the_unpruned_model_is_told():
 )
 def test_the_verdict_of_the_control_is_said_in_words(random, abstract, verdict):
     model, pruned = wrapped("bert", most)
-    control = RandomControl("accuracy", 0.5, np.array(random))
-    text = Reader(html_report(model, pruned, PruningRecord("x", "by hand", control=control))).text
+    random_baseline = RandomBaseline("accuracy", 0.5, np.array(random))
+    text = Reader(html_report(model, pruned, PruningRecord("x", "by hand", random_baseline=random_baseline))).text
     assert abstract in text
     assert verdict in text
 
 
 def test_a_fine_tune_is_told_and_compared_on_the_same_texts(half):
     model, pruned, record, *_ = half
-    after = record.proof.before  # as if it had brought everything back
+    after = record.verification.unpruned  # as if it had brought everything back
     loss = np.linspace(2, 1, 40)
-    recovery = Recovery(40, 40, 320, 8, "teacher", 1e-4, 12.0, loss, before=record.proof.pruned, after=after)
+    recovery = Recovery(40, 40, 320, 8, "teacher", 1e-4, 12.0, loss, before=record.verification.pruned, after=after)
     reader = Reader(html_report(model, pruned, replace(record, recovery=recovery)))
     assert "40 updates of 8 examples each, from 320, towards the unpruned model's answers" in reader.text
     assert "after the fine-tune" in reader.text
@@ -396,7 +396,7 @@ def test_frames_of_one_model_alone_are_told_as_times():
 @pytest.mark.parametrize(("normalize", "words"), [("layer", "within each layer"), ("global", "over the whole model")])
 def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
     model, pruned, record, more, *_ = half
-    record = replace(record, criterion="hies_high", alpha=0.25, settings={"normalize": normalize})
+    record = replace(record, criterion="hies_keep_high", alpha=0.25, settings={"normalize": normalize})
     reader = Reader(html_report(model, pruned, record, scores=more["scores"]))
     assert f"from 0 to 1 {words}" in reader.text
     assert f"both scaled {words}" in reader.text
@@ -413,15 +413,17 @@ def test_a_change_is_shown_only_where_interval_and_exact_test_agree(half):
     before, after = np.ones(90), np.ones(90)
     before[60:70] = after[60:70] = 0  # wrong in both
     before[:1], after[1:8] = 0, 0  # 1 right only after, 7 only before
-    worse = replace(record.proof.pruned, right=after[None])
-    proof = replace(record.proof, before=replace(record.proof.before, right=before[None]), pruned=worse)
-    text = Reader(html_report(model, pruned, replace(record, proof=proof))).text
+    worse = replace(record.verification.pruned, right=after[None])
+    verification = replace(
+        record.verification, before=replace(record.verification.unpruned, right=before[None]), pruned=worse
+    )
+    text = Reader(html_report(model, pruned, replace(record, verification=verification))).text
     found = mcnemar(after.astype(bool), before.astype(bool))
     assert found.high < 0  # else the two would agree
     assert found.p_value == binomtest(1, 8).pvalue > 0.05
     assert "The interval just leaves 0 out, but the exact test does not reject (p = 0.070), so a change is not" in text
     assert "No change of accuracy is shown;" in text
-    tuned = Recovery(4, 4, 32, 8, "labels", 1e-4, 1.0, np.ones(4), before=worse, after=proof.before)
-    text = Reader(html_report(model, pruned, replace(record, proof=proof, recovery=tuned))).text
+    tuned = Recovery(4, 4, 32, 8, "labels", 1e-4, 1.0, np.ones(4), before=worse, after=verification.unpruned)
+    text = Reader(html_report(model, pruned, replace(record, verification=verification, recovery=tuned))).text
     assert "(p = 0.070), so a gain is not shown." in text
     assert "more than chance gives" not in text.partition("The fine-tune")[2].partition("Size and speed")[0]

@@ -8,7 +8,7 @@ from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for,
 
 import headprune_core as hp
 from headprune_core.data import batches
-from headprune_core.model.attention_hooks import Probe, probing
+from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 
 STEP = 1e-6  # so small that no ReLU and no choice of experts turns over on the way
 
@@ -17,7 +17,7 @@ def plain_loss(model, example, gates):
     """The model's own idea of its loss on one example, its heads scaled by `gates` (R, H)."""
     by_module = {row.module: gate[:, None] for row, gate in zip(model.grid.rows, gates, strict=True)}
     given = inputs(model.model, example)
-    with torch.no_grad(), Double(), probing(Probe(gates=by_module)):
+    with torch.no_grad(), Double(), use_hooks(AttentionHooks(gates=by_module)):
         if model.task == "classification":
             logits = model.model(**given).logits
             return torch.nn.functional.cross_entropy(logits, torch.tensor([example["label"]])).item()

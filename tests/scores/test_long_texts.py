@@ -9,7 +9,7 @@ from helpers.reference import Double, inputs, prepared
 from helpers.tiny_models import GROUPED, SMALL, T5, randomized
 
 import headprune_core as hp
-from headprune_core.model.attention_hooks import AttentionCall, Probe, probing
+from headprune_core.model.attention_hooks import AttentionCall, AttentionHooks, use_hooks
 from headprune_core.scores.entropy import attention_entropy
 
 TOKENS = 2048
@@ -34,7 +34,7 @@ def loss(model, example, gates):
     """In double precision; the library's own of a language model."""
     by_module = {row.module: gate[:, None] for row, gate in zip(model.grid.rows, gates, strict=True)}
     ids = torch.tensor([example["input_ids"]])
-    with torch.no_grad(), Double(), probing(Probe(gates=by_module)):
+    with torch.no_grad(), Double(), use_hooks(AttentionHooks(gates=by_module)):
         if model.task == "language":
             return model.model(input_ids=ids, labels=ids).loss.item()
         logits = model.model(input_ids=ids).logits

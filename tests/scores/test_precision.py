@@ -139,7 +139,7 @@ def test_gradients_that_float16_has_no_number_for_are_raised_first(monkeypatch):
     full = hp.score_heads(hp.PrunableModel(faint()), random_examples(), **options)
     half = hp.PrunableModel(faint().half())
     raised = hp.score_heads(half, random_examples(), **options)
-    monkeypatch.setattr(run, "HALF_SCALE", 1.0)
+    monkeypatch.setattr(run, "FP16_LOSS_SCALE", 1.0)
     with pytest.warns(hp.HeadPruneWarning, match="exactly 0"):
         bare = hp.score_heads(half, random_examples(), **options)
     for metric in ("his", "gnorm"):
@@ -181,7 +181,7 @@ PARTS = ("query", "key", "value", "output")
 
 
 def spoil(family, model, row, part, head, number):
-    """Puts `number` in one place of one head's block, by the layouts that tests/tiny.py writes down."""
+    """Puts `number` in one place of one head's block, by the layouts that tests/helpers/tiny_models.py writes down."""
     modules = FAMILIES[family].projections(model)[row]
     groups = getattr(model.config, "num_key_value_heads", 4) or 4
     with torch.no_grad():

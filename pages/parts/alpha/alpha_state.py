@@ -8,17 +8,17 @@ import streamlit as st
 from headprune_core import AlphaInterval, alpha_path, prune_mask
 from pages.parts.alpha_grid import AlphaSetting
 from pages.parts.common.session import setting
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
-from .mask_constraints import Rules, rules
+from .mask_constraints import MaskConstraints, rules
 
 
 @dataclass(frozen=True, eq=False)
-class Lab:
+class AlphaState:
     """One setting of alpha and sparsity. his_alone, ae_alone: the masks (R, H) at the ends of its path."""
 
     setting: AlphaSetting
-    rules: Rules
+    rules: MaskConstraints
     hies: np.ndarray
     mask: np.ndarray
     his_alone: np.ndarray
@@ -26,7 +26,7 @@ class Lab:
     path: list[AlphaInterval]
 
 
-def lab(loaded: Work) -> Lab:
+def lab(loaded: Workspace) -> AlphaState:
     """What the session's setting gives. Raises HeadPruneError where its constraints cannot be met together."""
     grid, scores = loaded.scores.grid, loaded.scores
     obeyed = rules(grid)
@@ -37,15 +37,15 @@ def lab(loaded: Work) -> Lab:
         return prune_mask(scores.hies(alpha, **obeyed.scaling), now.sparsity, **constraints)
 
     hies = scores.hies(now.alpha, **obeyed.scaling)
-    return Lab(now, obeyed, hies, mask(now.alpha), mask(1.0), mask(0.0), exact_path(loaded, now.sparsity, obeyed))
+    return AlphaState(now, obeyed, hies, mask(now.alpha), mask(1.0), mask(0.0), exact_path(loaded, now.sparsity, obeyed))
 
 
-def exact_path(loaded: Work, sparsity: float, obeyed: Rules) -> list[AlphaInterval]:
+def exact_path(loaded: Workspace, sparsity: float, obeyed: MaskConstraints) -> list[AlphaInterval]:
     """`alpha_path` of the loaded scores, computed once for each model, text, sparsity and rules."""
     return _path((loaded.key, repr(obeyed)), sparsity, loaded, obeyed)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _path(key, sparsity: float, _loaded: Work, _rules: Rules) -> list[AlphaInterval]:
+def _path(key, sparsity: float, _loaded: Workspace, _rules: MaskConstraints) -> list[AlphaInterval]:
     scores = _loaded.scores
     return alpha_path(scores.his, scores.ae, sparsity, **_rules.scaling, **_rules.constraints(scores.grid))

@@ -7,16 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import evaluate_masks
-from headprune_core.figures.masks import difference_words, mask_difference
+from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.paired_tests import mcnemar
-from pages.parts.common.background import start_heavy
+from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import progress_panel
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
-from .alpha_state import Lab
+from .alpha_state import AlphaState
 
 NAMES = ("A", "B")
 TEXTS = 240  # to answer, when both are measured
@@ -32,12 +32,12 @@ class Pin:
     right: np.ndarray | None = None
 
 
-def pins(loaded: Work) -> dict[str, Pin]:
+def pins(loaded: Workspace) -> dict[str, Pin]:
     """Those of the loaded scores, by name."""
     return {name: pin for name, pin in st.session_state.get("pins", {}).items() if pin.key == loaded.key}
 
 
-def pin_row(loaded: Work, now: Lab) -> None:
+def pin_row(loaded: Workspace, now: AlphaState) -> None:
     """Buttons that hold the present setting fast, and let both go."""
 
     def hold(name: str) -> None:
@@ -57,13 +57,13 @@ def pin_row(loaded: Work, now: Lab) -> None:
     both(loaded, there)
 
 
-def words(loaded: Work, now: Lab) -> str:
+def words(loaded: Workspace, now: AlphaState) -> str:
     """A setting in a few words."""
-    told = now.rules.in_words(loaded.scores.grid)
+    told = now.rules.describe_options(loaded.scores.grid)
     return f"alpha {now.setting.alpha:g}, {now.setting.sparsity:.0%} removed" + (f", {told}" if told else "")
 
 
-def both(loaded: Work, there: dict[str, Pin]) -> None:
+def both(loaded: Workspace, there: dict[str, Pin]) -> None:
     """A and B side by side."""
     labels, (a, b) = loaded.scores.grid.row_labels, (there[name] for name in NAMES)
     removed = int((~a.mask | ~b.mask).sum())
@@ -77,7 +77,7 @@ def both(loaded: Work, there: dict[str, Pin]) -> None:
         else:
             column.metric("Overlap of what goes", jaccard, help="Jaccard: removed by both, of those removed by either")
             column.caption(f"{int((a.mask != b.mask).sum())} heads have another fate")
-    told = difference_words(a.mask, b.mask, NAMES, labels)
+    told = describe_difference(a.mask, b.mask, NAMES, labels)
     st.plotly_chart(
         mask_difference(a.mask, b.mask, NAMES, labels), alt=told, key="pins_figure", config={"displaylogo": False}
     )
@@ -98,15 +98,15 @@ def both(loaded: Work, there: dict[str, Pin]) -> None:
         st.rerun()
 
 
-def measure(loaded: Work, there: dict[str, Pin]) -> None:
+def measure(loaded: Workspace, there: dict[str, Pin]) -> None:
     """Answer texts under both masks, in the background."""
-    size, store = min(TEXTS, len(loaded.evaluation)), shared().store
+    size, cache = min(TEXTS, len(loaded.evaluation)), shared().cache
     # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
     texts = loaded.evaluation.select(range(size), new_fingerprint=f"{loaded.key}-{size}")
     masks = np.stack([there[name].mask for name in NAMES])
 
     def work(progress):
-        return evaluate_masks(loaded.model, texts, masks, store=store, progress=progress)
+        return evaluate_masks(loaded.model, texts, masks, cache=cache, progress=progress)
 
     def take(found, whole: bool) -> None:
         bools = found.logits is not None
@@ -115,7 +115,7 @@ def measure(loaded: Work, there: dict[str, Pin]) -> None:
         held = st.session_state.get("pins", {})
         st.session_state["pins"] = {n: measured[n] if held[n] is there.get(n) else held[n] for n in held}
 
-    start_heavy("Measuring A and B", work, take, "A and B could not be measured")
+    start_exclusive_job("Measuring A and B", work, take, "A and B could not be measured")
 
 
 def table(there: dict[str, Pin]) -> pd.DataFrame:

@@ -34,14 +34,14 @@ class AlphaSetting:
 
 
 @dataclass(frozen=True)
-class HandEdits:
+class ManualOverrides:
     """Heads (row, head) that are kept always and that are removed always, whatever their score."""
 
     keep: tuple[tuple[int, int], ...] = ()
     remove: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> "HandEdits":
+    def parse(cls, text: str) -> "ManualOverrides":
         """From what `str` gives, as in "k0.3,r5.11"; ValueError where it is something else."""
         places: dict[str, list[tuple[int, int]]] = {"k": [], "r": []}
         for part in filter(None, text.split(",")):
@@ -75,7 +75,7 @@ def alpha_grid(
     *,
     constraints: Mapping | None = None,
     path: Sequence[Mapping] | None = None,
-    edits: HandEdits | None = None,
+    edits: ManualOverrides | None = None,
     key: str,
     on_change,
 ) -> None:
@@ -85,9 +85,9 @@ def alpha_grid(
     "groups" and "parameters" (R, H) or None; each may be left out. path: `stops` of the exact path at this setting,
     these constraints and edits, or None. Inside `on_change`, `released(key)` gives what is new.
     """
-    edits, shape = edits or HandEdits(), importance.shape
+    edits, shape = edits or ManualOverrides(), importance.shape
     st.session_state[f"{key}_shape"] = shape
-    given = {"min": 0, "even": False, "groups": None, "parameters": None} | dict(constraints or {})
+    given = {"min": 0, "uniform": False, "groups": None, "parameters": None} | dict(constraints or {})
     data = {
         "importance": importance.tolist(),
         "entropy": entropy.tolist(),
@@ -121,7 +121,7 @@ def stops(path: Sequence[AlphaInterval], alone: np.ndarray, *, accuracy: Sequenc
     return entries
 
 
-def released(key: str) -> tuple[AlphaSetting | None, HandEdits | None]:
+def released(key: str) -> tuple[AlphaSetting | None, ManualOverrides | None]:
     """The setting and the edits that the browser last sent; None in place of one that is none."""
     sent = st.session_state[key]["setting"]
     return _as_setting(sent), _as_edits(sent, st.session_state.get(f"{key}_shape", (0, 0)))
@@ -145,11 +145,11 @@ def _as_setting(sent) -> AlphaSetting | None:
         return None
 
 
-def _as_edits(sent, shape: tuple[int, int]) -> HandEdits | None:
+def _as_edits(sent, shape: tuple[int, int]) -> ManualOverrides | None:
     try:
         keep, remove = (tuple((row, head) for row, head in sent["edits"][name]) for name in ("keep", "remove"))
     except (KeyError, TypeError, ValueError):
         return None
     places = {*keep, *remove} if all(type(n) is int for place in (*keep, *remove) for n in place) else {(-1, -1)}
     inside = all(0 <= row < shape[0] and 0 <= head < shape[1] for row, head in places)
-    return HandEdits(keep, remove) if inside and len(places) == len(keep) + len(remove) else None
+    return ManualOverrides(keep, remove) if inside and len(places) == len(keep) + len(remove) else None

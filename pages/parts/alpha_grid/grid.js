@@ -145,9 +145,9 @@ class Lab {
 
   replan() {
     const held = (kind) => this.edits.kinds.map((value) => Number(value === kind));
-    const { min, even, groups, parameters } = this.limits ?? {};
+    const { min, uniform, groups, parameters } = this.limits ?? {};
     const shape = { rows: this.count / this.heads, heads: this.heads, names: this.cells.labels };
-    const options = { min, even, groups: groups?.flat(), parameters: parameters?.flat(), protect: held(1), remove: held(-1) };
+    const options = { min, uniform, groups: groups?.flat(), parameters: parameters?.flat(), protect: held(1), remove: held(-1) };
     this.plan = planOf({ ...shape, ...options });
     this.key = JSON.stringify(this.edits.lists(this.heads));
     this.aloneAt = null;

@@ -29,7 +29,7 @@ export function removalOrder(scores, order = Int32Array.from(scores.keys())) {
  * The constraints, made ready for many masks. Without `groups` every head is a unit; with them heads of one row and one
  * number go or stay whole. Units are numbered by their first head. protect and remove say 1 for heads that are held.
  */
-export function planOf({ rows, heads, min = 0, even = false, groups, parameters, protect, remove, names }) {
+export function planOf({ rows, heads, min = 0, uniform = false, groups, parameters, protect, remove, names }) {
   const count = rows * heads;
   const unit = new Int32Array(count);
   const seen = new Map();
@@ -39,7 +39,7 @@ export function planOf({ rows, heads, min = 0, even = false, groups, parameters,
     unit[i] = seen.get(place);
   }
   const units = seen.size;
-  const plan = { rows, heads, count, min, even, unit, units, byParameters: Boolean(parameters), total: 0, problem: "" };
+  const plan = { rows, heads, count, min, uniform, unit, units, byParameters: Boolean(parameters), total: 0, problem: "" };
   plan.names = names ?? Array.from({ length: rows }, (_, row) => String(row));
   plan.row = new Int32Array(units);
   plan.size = new Int32Array(units);
@@ -47,7 +47,7 @@ export function planOf({ rows, heads, min = 0, even = false, groups, parameters,
   plan.held = new Int8Array(units); // 1 protected, -1 removed
   plan.protected = 0; // heads
   plan.order = Int32Array.from({ length: units }, (_, u) => u);
-  if (even && parameters) plan.problem = "A budget of parameters cannot be met with as many heads in every layer; choose one.";
+  if (uniform && parameters) plan.problem = "A budget of parameters cannot be met with as many heads in every layer; choose one.";
   const hold = (i, way) => {
     const u = unit[i];
     if (plan.held[u] === -way) {
@@ -81,14 +81,14 @@ export function pruneMask(scores, sparsity, plan) {
   const { rows, heads, row, size, cost, held } = plan;
   const gone = new Uint8Array(plan.units);
   const left = new Int32Array(rows).fill(heads);
-  const lanes = plan.even ? rows : 1; // each with a budget of its own
+  const lanes = plan.uniform ? rows : 1; // each with a budget of its own
   const spent = new Float64Array(lanes);
   const full = new Uint8Array(lanes);
-  const budget = plan.byParameters ? (sparsity + ROUNDING) * plan.total : roundHalfEven(sparsity * (plan.even ? heads : plan.count));
+  const budget = plan.byParameters ? (sparsity + ROUNDING) * plan.total : roundHalfEven(sparsity * (plan.uniform ? heads : plan.count));
   const go = (u) => {
     gone[u] = 1;
     left[row[u]] -= size[u];
-    spent[plan.even ? row[u] : 0] += cost[u];
+    spent[plan.uniform ? row[u] : 0] += cost[u];
   };
   for (let u = 0; u < plan.units; u++) if (held[u] < 0) go(u);
   for (let r = 0; r < rows; r++) {
@@ -99,14 +99,14 @@ export function pruneMask(scores, sparsity, plan) {
     );
   }
   for (const u of removalOrder(unitScores(scores, plan), plan.order)) {
-    const lane = plan.even ? row[u] : 0;
+    const lane = plan.uniform ? row[u] : 0;
     if (held[u] || full[lane] || left[row[u]] - size[u] < plan.min) continue;
     if (spent[lane] + cost[u] > budget) full[lane] = 1;
     else go(u);
     if (lanes === 1 && full[0]) break;
   }
   for (let u = 0; u < plan.units; u++) {
-    const lane = plan.even ? row[u] : 0;
+    const lane = plan.uniform ? row[u] : 0;
     // there is room for this one, but a constraint keeps it
     if (!gone[u] && !full[lane] && cost[u] <= budget - spent[lane]) throw new Error(shortfall(plan, budget, spent[lane], lane));
   }
@@ -129,7 +129,7 @@ function shortfall(plan, budget, spent, lane) {
   if (plan.protected) reasons.push(`${plan.protected} head${plan.protected > 1 ? "s are" : " is"} kept always`);
   if (plan.min) reasons.push(`every layer keeps at least ${plan.min}`);
   return (
-    `${Math.round(budget)} ${plan.byParameters ? "parameters" : "heads"}${plan.even ? ` of layer ${plan.names[lane]}` : ""} are to ` +
+    `${Math.round(budget)} ${plan.byParameters ? "parameters" : "heads"}${plan.uniform ? ` of layer ${plan.names[lane]}` : ""} are to ` +
     `go but only ${Math.round(spent)} may, ${Math.round(budget - spent)} fewer, because ${reasons.join(" and ")}. ` +
     "Lower the sparsity or loosen a constraint."
   );

@@ -33,7 +33,7 @@ def python(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str
         f"    model, {texts}, scores,",
         f"    methods={list(wanted.methods)!r},",
         f"    sparsities={_shares(wanted)},",
-        f"    alpha={wanted.alpha:g}, seeds={wanted.seeds}, batch_size={BATCH_SIZE}"
+        f"    alpha={wanted.alpha:g}, seeds={wanted.n_random}, batch_size={BATCH_SIZE}"
         + (f", dtype={wanted.dtype!r}" if wanted.dtype != "float32" else "")
         + (", rankings=rankings" if wanted.given else "")
         + ",",
@@ -67,24 +67,24 @@ def examples_call(request: Request, split: str, size: int) -> str:
 
 def command(request: Request, options: ScoreOptions, wanted: CurveRequest) -> str:
     """The same as a command; what it does otherwise is said in a comment above it."""
-    words = command_words("curves", request, options, wanted.start + wanted.size, wanted.dtype)
+    words = command_arguments("curves", request, options, wanted.start + wanted.size, wanted.dtype)
     words += ["--methods", *wanted.methods, "--sparsities", *(f"{share:.6g}" for share in wanted.sparsities)]
-    words += ["--alpha", f"{wanted.alpha:g}", "--seeds", str(wanted.seeds)]
-    words += [part for one in wanted.given if one.name == "own" for part in ("--ranking", one.how)]
+    words += ["--alpha", f"{wanted.alpha:g}", "--n-random", str(wanted.n_random)]
+    words += [part for one in wanted.given if one.name == "custom" for part in ("--ranking", one.how)]
     return "\n".join([*(f"# {note}" for note in _otherwise(options, wanted)), shlex.join(words)])
 
 
-def command_words(name: str, request: Request, options: ScoreOptions, tested: int, dtype: str = "float32") -> list[str]:
+def command_arguments(name: str, request: Request, options: ScoreOptions, tested: int, dtype: str = "float32") -> list[str]:
     """The beginning of a command: model, texts, `tested` of them to test on, and how to score."""
     words = ["python", "-m", "headprune_core", name, "--model", request.model]
     words += ["--revision", request.revision] if request.revision else []
-    words += ["--text", _file(request) if request.table is not None else request.text]
+    words += ["--dataset", _file(request) if request.table is not None else request.text]
     for column, value in zip(COLUMNS, request.columns, strict=True):
         words += [f"--{column.replace('_', '-')}", value] if value else []
     words += ["--subset", request.subset] if request.subset else []
     if request.splits != ("calibration", "evaluation"):
-        words += ["--split", request.splits[0], "--evaluation-split", request.splits[1]]
-    words += ["--size", str(request.size), "--evaluation-size", str(tested)]
+        words += ["--calibration-split", request.splits[0], "--evaluation-split", request.splits[1]]
+    words += ["--calibration-size", str(request.size), "--evaluation-size", str(tested)]
     for option, flag in SCORE_NAMES.items():
         if option != "dtype" and getattr(options, option) != getattr(ScoreOptions(), option):
             words += [flag, getattr(options, option)]

@@ -6,11 +6,11 @@ import streamlit as st
 
 from headprune_core.jobs import Job
 
-from .server_cache import in_turn, shared
+from .server_cache import hold_lock, shared
 from .session import runner
 
 
-def start_heavy(name: str, work: Callable, take: Callable[[object, bool], None], failed: str) -> bool:
+def start_exclusive_job(name: str, work: Callable, take: Callable[[object, bool], None], failed: str) -> bool:
     """Start work(progress) when it is this session's turn; False while something else runs.
 
     take(result, whole) is called in the page's own thread; whole is False for what a cancelled run had finished. failed:
@@ -19,7 +19,7 @@ def start_heavy(name: str, work: Callable, take: Callable[[object, bool], None],
     server = shared()
 
     def in_our_turn(progress):
-        with in_turn(server.heavy, progress):
+        with hold_lock(server.heavy, progress):
             return work(progress)
 
     def deliver(job: Job) -> None:

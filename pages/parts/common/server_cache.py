@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from headprune_core import Store
+from headprune_core import ResultCache
 
 WAIT = 0.2  # seconds between looks at whether it is our turn; each look is a chance to cancel
 
 
-class Shelf:
+class LRUCache:
     """The last few values by key. Sessions that ask for the same key at once wait for one making of it."""
 
     def __init__(self, size: int):
@@ -29,7 +29,7 @@ class Shelf:
         """The value of `key`, made now if it is not there; `progress` is told of waiting, and may cancel it."""
         with self._lock:
             turn = self._making.setdefault(key, threading.Lock())
-        with in_turn(turn, progress):
+        with hold_lock(turn, progress):
             with self._lock:
                 if key in self._values:
                     self._values.move_to_end(key)
@@ -49,7 +49,7 @@ class Shelf:
 
 
 @contextmanager
-def in_turn(lock, progress) -> Iterator[None]:
+def hold_lock(lock, progress) -> Iterator[None]:
     """Hold `lock`, telling `progress` while another session has it."""
     while not lock.acquire(timeout=WAIT):
         progress(0, 1, "Waiting for another user's run to finish")
@@ -59,19 +59,19 @@ def in_turn(lock, progress) -> Iterator[None]:
         lock.release()
 
 
-class Shared:
+class ServerState:
     """The server's shelves and its one turn at heavy work."""
 
     def __init__(self):
-        self.models = Shelf(2)
-        self.scores = Shelf(16)
-        self.curves = Shelf(16)
-        self.ablations = Shelf(16)
-        self.store = Store.default()  # on disk: outlives the server
+        self.models = LRUCache(2)
+        self.scores = LRUCache(16)
+        self.curves = LRUCache(16)
+        self.ablations = LRUCache(16)
+        self.cache = ResultCache.default()  # on disk: outlives the server
         self.heavy = threading.Lock()  # held by the one session that computes
 
 
 @st.cache_resource(show_spinner=False)
-def shared() -> Shared:
-    """The one `Shared` of this server."""
-    return Shared()
+def shared() -> ServerState:
+    """The one `ServerState` of this server."""
+    return ServerState()

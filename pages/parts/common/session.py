@@ -12,10 +12,10 @@ from headprune_core.jobs import Job
 from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.objectives import OBJECTIVES
-from pages.parts.alpha_grid import HandEdits
+from pages.parts.alpha_grid import ManualOverrides
 
 from .server_cache import shared
-from .workspace import Request, ScoreOptions, Work, load, rescore
+from .workspace import Request, ScoreOptions, Workspace, load, rescore
 
 
 class Runner:
@@ -56,7 +56,7 @@ def runner() -> Runner:
     return Runner()
 
 
-def work() -> Work | None:
+def current_workspace() -> Workspace | None:
     """What is loaded and scored, if anything is."""
     return st.session_state.get("work")
 
@@ -72,16 +72,16 @@ def start_loading(request: Request) -> bool:
 
 def start_scoring(options: ScoreOptions) -> bool:
     """Score what is loaded by other options in the background; the scores that are there stay until that is done."""
-    server, now = shared(), work()
+    server, now = shared(), current_workspace()
     return runner().start("Scoring", lambda progress: rescore(now, options, server, progress), _take_work)
 
 
 def reduce_by(reduction: str) -> None:
     """Show HIS by another reduction, at once."""
-    _put(work().reduced_by(reduction))
+    _put(current_workspace().reduced_by(reduction))
 
 
-def _put(new: Work) -> None:
+def _put(new: Workspace) -> None:
     st.session_state["work"] = new
     for name, value in _as_settings(new.request.options).items():
         st.session_state[f"set_{name}"] = value
@@ -89,13 +89,13 @@ def _put(new: Work) -> None:
 
 def _take_work(job: Job) -> None:
     if job.state == "done":
-        before = work()
+        before = current_workspace()
         if before is not None and before.model is not job.result.model:
-            st.session_state["set_hand"] = SETTINGS["hand"].default  # heads of another model
+            st.session_state["set_overrides"] = SETTINGS["overrides"].default  # heads of another model
         _put(job.result)
         st.session_state["failure"] = None
     else:
-        kept = " What was loaded before is still there." if work() else ""
+        kept = " What was loaded before is still there." if current_workspace() else ""
         what = f"{job.error}." if job.error else f"{job.name} was cancelled."
         st.session_state["failure"] = f"{what[0].upper()}{what[1:]}{kept}"
 
@@ -135,7 +135,7 @@ def _heads_kept(text: str) -> int:
 
 
 def _edits(text: str) -> str:
-    return str(HandEdits.parse(text))
+    return str(ManualOverrides.parse(text))
 
 
 def _head(text: str) -> tuple[int, int]:
@@ -146,23 +146,33 @@ def _head(text: str) -> tuple[int, int]:
 SETTINGS = {
     "alpha": Setting(0.5, _between(0.0, 1.0)),
     "sparsity": Setting(0.3, _between(0.0, 1.0)),
-    "keep": Setting("low", _one_of("low", "high")),
-    "scale": Setting("layer", _one_of("layer", "global")),
-    "least": Setting(0, _heads_kept),
-    "even": Setting("no", _one_of("no", "yes")),
-    "whole": Setting("no", _one_of("no", "yes")),
-    "budget": Setting("heads", _one_of("heads", "parameters")),
-    "hand": Setting("", _edits),
+    "entropy_direction": Setting("low", _one_of("low", "high")),
+    "normalize": Setting("layer", _one_of("layer", "global")),
+    "min_heads": Setting(0, _heads_kept),
+    "uniform": Setting("no", _one_of("no", "yes")),
+    "whole_groups": Setting("no", _one_of("no", "yes")),
+    "sparsity_unit": Setting("heads", _one_of("heads", "parameters")),
+    "overrides": Setting("", _edits),
     "head": Setting(None, _head),
-    "reduction": Setting("example", _one_of(*REDUCTIONS)),
+    "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),
-    "gnorm": Setting("logit_norm", _one_of(*OBJECTIVES)),
+    "gnorm_objective": Setting("logit_norm", _one_of(*OBJECTIVES)),
     "entropy": Setting("exact", _one_of(*KINDS)),
-    "special": Setting("in", _one_of("in", "out")),
-    "precision": Setting("float32", _one_of("float32", "bfloat16")),
+    "special_tokens": Setting("in", _one_of("in", "out")),
+    "dtype": Setting("float32", _one_of("float32", "bfloat16")),
 }
-ALPHA = ("alpha", "sparsity", "keep", "scale", "least", "even", "whole", "budget", "hand")  # what makes a mask along alpha
-OPTIONS = ("reduction", "objective", "gnorm", "entropy", "special", "precision")
+ALPHA = (
+    "alpha",
+    "sparsity",
+    "entropy_direction",
+    "normalize",
+    "min_heads",
+    "uniform",
+    "whole_groups",
+    "sparsity_unit",
+    "overrides",
+)  # what makes a mask along alpha
+OPTIONS = ("his_reduction", "objective", "gnorm_objective", "entropy", "special_tokens", "dtype")
 
 
 def score_options() -> ScoreOptions:

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core.jobs import Snapshot
-from pages.parts.scores.option_labels import in_words
+from pages.parts.scores.option_labels import describe_options
 
-from .session import OPTIONS, publish, runner, work
+from .session import OPTIONS, current_workspace, publish, runner
 
 POLL = 0.4  # seconds between looks at a running job
 
@@ -16,7 +16,7 @@ POLL = 0.4  # seconds between looks at a running job
 def sidebar() -> None:
     """What model, how many heads, what text, what is running."""
     with st.sidebar:
-        loaded = work()
+        loaded = current_workspace()
         if loaded is None:
             return
         publish(*OPTIONS)
@@ -27,7 +27,7 @@ def sidebar() -> None:
             f"**{plain(loaded.text_name)}**  \n"
             f"{len(loaded.calibration)} texts to score, {len(loaded.evaluation or ())} to test"
         )
-        if words := in_words(loaded.options):
+        if words := describe_options(loaded.options):
             st.caption(f"Scored otherwise than in the papers: {words}")
         st.caption("Running")
         if runner().busy:
@@ -44,7 +44,7 @@ def progress_panel(place: str) -> None:
         if not runner().busy:
             st.rerun()
         job = runner().job
-        st.progress(job.snapshot.share, text=progress_words(job.snapshot))
+        st.progress(job.snapshot.share, text=describe_progress(job.snapshot))
         st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=job.cancel)
 
     # in a container of its own: where a fragment's first message is overtaken, its neighbours keep their places
@@ -60,7 +60,7 @@ def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
         progress_panel("prune")
 
 
-def progress_words(snapshot: Snapshot) -> str:
+def describe_progress(snapshot: Snapshot) -> str:
     """What is being done and how long it has to go."""
     left = snapshot.seconds_left
     return snapshot.note + ("" if left is None else f" · about {duration(left)} left")

@@ -15,7 +15,7 @@ from headprune_core.data.encoding import cut_note, encode
 from headprune_core.data.examples import read_examples
 from headprune_core.scores.objectives import OBJECTIVES
 
-from .server_cache import Shared, in_turn
+from .server_cache import ServerState, hold_lock
 
 EVALUATION_ROWS = 960  # at most; the curves page may use fewer
 BATCH_SIZE = 32  # texts at once when scoring; HIS by batch depends on it
@@ -64,7 +64,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class Workspace:
     """One model with one text, scored. evaluation is None, with a note, where the text has no rows left for it."""
 
     request: Request
@@ -107,12 +107,12 @@ class Work:
         """A digest of model, text and options: what computed from one must not show under another."""
         return digest(self.run_key, self.options.his_reduction, self.evaluation)
 
-    def reduced_by(self, reduction: str) -> "Work":
+    def reduced_by(self, reduction: str) -> "Workspace":
         """The same work with HIS by another reduction. No model run."""
         options = replace(self.request.options, his_reduction=reduction)
         return replace(self, request=replace(self.request, options=options), scores=self.scores.reduced_by(reduction))
 
-    def in_precision(self, dtype: str, shared: Shared) -> HeadScores | None:
+    def in_precision(self, dtype: str, shared: ServerState) -> HeadScores | None:
         """The scores of the same text by the same options in another precision, where they were computed lately."""
         return shared.scores.peek(_run_key(self.request, self.calibration, replace(self.options, dtype=dtype)))
 
@@ -123,7 +123,7 @@ class Work:
         return [names[v] if isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
 
 
-def load(request: Request, shared: Shared, progress) -> Work:
+def load(request: Request, shared: ServerState, progress) -> Workspace:
     """Do what `request` asks, telling `progress` of each step."""
     progress(0, 4, "Reading the text")
     source = request.table if request.table is not None else request.text
@@ -151,21 +151,21 @@ def load(request: Request, shared: Shared, progress) -> Work:
     if encoded.cut:
         notes.append(cut_note(encoded.cut, len(encoded), encoded.longest, model.max_tokens))
     scores = _score(request, model, calibration, shared, lambda d, total, note: progress(2 * total + d, 4 * total, note))
-    return Work(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
+    return Workspace(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
 
 
-def rescore(work: Work, options: ScoreOptions, shared: Shared, progress) -> Work:
+def rescore(work: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:
     """The same model and text, scored by other options."""
     request = replace(work.request, options=options)
     return replace(work, request=request, scores=_score(request, work.model, work.calibration, shared, progress))
 
 
-def _score(request: Request, model, calibration, shared: Shared, progress) -> HeadScores:
+def _score(request: Request, model, calibration, shared: ServerState, progress) -> HeadScores:
     """Scores from the shelf, or computed when it is this session's turn."""
     options, _ = _fitting(request.options, model, calibration)
 
     def score() -> HeadScores:
-        with in_turn(shared.heavy, progress):
+        with hold_lock(shared.heavy, progress):
             return score_heads(model, calibration, batch_size=BATCH_SIZE, progress=progress, **options.run)
 
     scores = shared.scores.get(_run_key(request, calibration, options), score, progress)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from headprune_core.report.bundle import can_draw
 from pages.parts.common.as_code import command, python
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 from .curve_run import CurveResult
 
@@ -19,7 +19,7 @@ PICTURES = {
 }  # the camera in the corner
 
 
-def exports(loaded: Work, result: CurveResult, figure: go.Figure) -> None:
+def exports(loaded: Workspace, result: CurveResult, figure: go.Figure) -> None:
     """Buttons for every form, and the code. `figure` is the one on screen."""
     frame, light = result.curves.frame, on_paper(figure)
     document = {

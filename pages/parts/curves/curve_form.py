@@ -3,12 +3,12 @@
 import streamlit as st
 
 from headprune_core import CRITERIA, HeadPruneError
-from headprune_core.masks.criteria import find_criterion, method_label
+from headprune_core.masks.criteria import get_criterion, method_label
 from pages.parts.common.session import setting
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 from .curve_run import CurveRequest
-from .external_rankings import given_rankings, hints, own_form, unseen
+from .external_rankings import external_rankings, first_unused_example, links_to_missing, upload_form
 
 USUAL = ("his", "hies", "gnorm", "ae", "inverse_gnorm", "random")
 ALPHAS = ("0", "0.25", "0.5", "0.75", "1")
@@ -17,9 +17,9 @@ PRECISIONS = ("float32", "bfloat16")
 KEEP = {"persist_state": "session"}  # choices are still there after a look at another page
 
 
-def curve_form(loaded: Work) -> CurveRequest | None:
+def curve_form(loaded: Workspace) -> CurveRequest | None:
     """What is asked for; None, with the reason said, where that cannot be measured."""
-    at_hand, alpha = given_rankings(loaded), float(setting("alpha"))
+    at_hand, alpha = external_rankings(loaded), float(setting("alpha"))
     there = [name for name, one in CRITERIA.items() if _possible(one, loaded, at_hand)]
     # what another model had may not be there
     st.session_state["methods"] = [name for name in st.session_state.get("methods", USUAL) if name in there]
@@ -45,12 +45,19 @@ def curve_form(loaded: Work) -> CurveRequest | None:
         )
     after = chosen.index("hies") + 1 if "hies" in chosen else 0
     methods = [*chosen[:after], *_at_alphas(alphas), *chosen[after:]]
-    start = unseen(loaded, methods)
+    start = first_unused_example(loaded, methods)
     left, middle, right, far = st.columns(4)
     most = left.slider("Remove up to", 10, 100, 90, 10, format="%d %%", key="most", **KEEP)
     step = middle.select_slider("In steps of", list(STEPS), "10", format_func=STEPS.get, key="step", **KEEP)
-    seeds = right.slider(
-        "Random seeds", 1, 50, 5, key="seeds", disabled="random" not in methods, help="Random orders to compare with", **KEEP
+    n_random = right.slider(
+        "Random seeds",
+        1,
+        50,
+        5,
+        key="n_random",
+        disabled="random" not in methods,
+        help="Random orders to compare with",
+        **KEEP,
     )
     count = len(loaded.evaluation) - start
     size = min(count, 1)
@@ -58,8 +65,8 @@ def curve_form(loaded: Work) -> CurveRequest | None:
         size = far.slider("Texts to test on", 1, count, min(120, count), key=f"evaluation_size_{count}", **KEEP)
     with st.expander("What the criteria mean, and more of them", icon=":material/add_circle:"):
         st.markdown("\n".join(f"- **{CRITERIA[name].label}** {CRITERIA[name].note}" for name in there))
-        hints(at_hand)
-        own_form(loaded)
+        links_to_missing(at_hand)
+        upload_form(loaded)
         dtype = st.segmented_control(
             "Precision",
             PRECISIONS,
@@ -71,7 +78,7 @@ def curve_form(loaded: Work) -> CurveRequest | None:
         )
     try:
         for name in methods:
-            find_criterion(name)
+            get_criterion(name)
     except HeadPruneError as error:
         st.error(f"{str(error)[0].upper()}{str(error)[1:]}.", icon=":material/error:")
         return None
@@ -86,7 +93,7 @@ def curve_form(loaded: Work) -> CurveRequest | None:
         )
         return None
     given = tuple(at_hand[name] for name in methods if name in at_hand)
-    random_seeds = seeds if "random" in methods else 1
+    random_seeds = n_random if "random" in methods else 1
     return CurveRequest(
         tuple(methods), sparsities(step, most, loaded.scores.grid.shape), alpha, random_seeds, size, start, dtype, given
     )
@@ -100,8 +107,8 @@ def sparsities(step: str, most: int, shape: tuple[int, int]) -> tuple[float, ...
     return tuple(percent / 100 for percent in range(0, most + 1, int(step)))
 
 
-def _possible(criterion, loaded: Work, at_hand) -> bool:
-    if criterion.made_by is not None:
+def _possible(criterion, loaded: Workspace, at_hand) -> bool:
+    if criterion.produced_by is not None:
         return criterion.name in at_hand
     return set(criterion.needs) <= set(loaded.scores.per_example)
 

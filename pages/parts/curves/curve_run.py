@@ -11,16 +11,16 @@ import datasets
 import numpy as np
 import streamlit as st
 
-from headprune_core import CRITERIA, Curves, PrunableModel, Store, evaluate_masks, measure_curves
+from headprune_core import CRITERIA, Curves, PrunableModel, ResultCache, evaluate_masks, measure_curves
 from headprune_core.data.examples import overlap
 from headprune_core.jobs import Job
-from pages.parts.common.server_cache import in_turn, shared
+from pages.parts.common.server_cache import hold_lock, shared
 from pages.parts.common.session import runner
-from pages.parts.common.workspace import BATCH_SIZE, Work
+from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalRanking:
     """A ranking that scores do not hold. key: a digest of it; how: in words; code: lines of Python that make it."""
 
     name: str
@@ -41,17 +41,17 @@ class CurveRequest:
     methods: tuple[str, ...]
     sparsities: tuple[float, ...]
     alpha: float
-    seeds: int
+    n_random: int
     size: int
     start: int = 0
     dtype: str = "float32"
-    given: tuple[Given, ...] = ()
+    given: tuple[ExternalRanking, ...] = ()
 
     @property
     def runs(self) -> int:
         """How many masks are to be evaluated at most; equal ones are run once."""
         random = sum(name in CRITERIA and CRITERIA[name].random for name in self.methods)
-        return len(self.sparsities) * (len(self.methods) - random + random * self.seeds) + 1
+        return len(self.sparsities) * (len(self.methods) - random + random * self.n_random) + 1
 
     @property
     def rankings(self) -> dict[str, np.ndarray]:
@@ -75,7 +75,7 @@ class CurveRequest:
 
 @dataclass
 class CurveResult:
-    """What has been measured for one `Work`, so far or to the end.
+    """What has been measured for one `Workspace`, so far or to the end.
 
     shared: how many of the texts gave the scores too. same_decisions: share of texts on which the unpruned model decides as
     in float32, where another precision was asked for and classes are decided on.
@@ -94,7 +94,7 @@ class CurveResult:
         return 0 if self.curves is None else int(self.curves.frame.examples.iloc[0])
 
 
-def start_curves(loaded: Work, request: CurveRequest) -> None:
+def start_curves(loaded: Workspace, request: CurveRequest) -> None:
     """Measure in the background; points show from the first texts on, and a cancelled run keeps what was measured."""
     result, server, before = CurveResult(loaded.key, request), shared(), curves(loaded)
     examples = request.texts(loaded.evaluation, loaded.key)
@@ -110,23 +110,23 @@ def start_curves(loaded: Work, request: CurveRequest) -> None:
         def told(done: int, total: int, note: str) -> None:
             progress(done, total, f"{note}: {result.measured} of {request.size} texts")
 
-        with in_turn(server.heavy, progress):
+        with hold_lock(server.heavy, progress):
             found = measure_curves(
                 loaded.model,
                 examples,
                 loaded.scores,
                 methods=request.methods,
                 alpha=request.alpha,
-                seeds=request.seeds,
+                n_random=request.n_random,
                 sparsities=request.sparsities,
                 rankings=request.rankings,
                 batch_size=BATCH_SIZE,
                 dtype=request.dtype,
-                store=server.store,
+                cache=server.cache,
                 progress=told,
-                on_part=keep,
+                on_partial=keep,
             )
-            return found, same_decisions(loaded.model, examples, request.dtype, server.store, progress)
+            return found, same_decisions(loaded.model, examples, request.dtype, server.cache, progress)
 
     def deliver(job: Job) -> None:
         result.complete = job.state == "done"
@@ -142,7 +142,7 @@ def start_curves(loaded: Work, request: CurveRequest) -> None:
         st.session_state["curves"] = result
 
 
-def curves(loaded: Work) -> CurveResult | None:
+def curves(loaded: Workspace) -> CurveResult | None:
     """What was asked for `loaded`; its curves are None until the first texts are through."""
     result = st.session_state.get("curves")
     return result if result is not None and result.key == loaded.key else None
@@ -152,7 +152,7 @@ def same_decisions(
     model: PrunableModel,
     examples: datasets.Dataset,
     dtype: str,
-    store: Store | None = None,
+    cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> float | None:
     """The share of `examples` on which the unpruned model decides alike in `dtype` and as loaded.
@@ -167,6 +167,6 @@ def same_decisions(
             progress(done, total, "Comparing with float32")
 
     whole = np.ones((1, *model.grid.shape), bool)
-    options = {"batch_size": BATCH_SIZE, "store": store, "progress": told}
+    options = {"batch_size": BATCH_SIZE, "cache": cache, "progress": told}
     found = [evaluate_masks(model, examples, whole, dtype=d, **options).logits[0].argmax(-1) for d in (None, dtype)]
     return float((found[0] == found[1]).mean())

@@ -12,13 +12,13 @@ import streamlit as st
 from headprune_core import CRITERIA, GreedyTrajectory, HeadPruneError
 from headprune_core.masks.rankings import read_ranking
 from headprune_core.result_cache import fingerprint
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 from pages.parts.uncertainty.ablation_run import ablation
 
-from .curve_run import Given
+from .curve_run import ExternalRanking
 
 PAGES = {  # criterion -> the page that computes it
-    "leave_one_out": ("confidence", "How sure?", ":material/rule:"),
+    "leave_one_out": ("uncertainty", "Uncertainty", ":material/rule:"),
     "greedy_gnorm": ("greedy", "Greedy-Gnorm", ":material/low_priority:"),
     "inverse_greedy_gnorm": ("greedy", "Greedy-Gnorm", ":material/low_priority:"),
 }
@@ -34,19 +34,19 @@ class Own:
     values: np.ndarray
 
 
-def given_rankings(loaded: Work) -> dict[str, Given]:
+def external_rankings(loaded: Workspace) -> dict[str, ExternalRanking]:
     """The rankings at hand for `loaded`, by method."""
     found = [_left_out(loaded), *(_greedy(loaded, name) for name in ("greedy_gnorm", "inverse_greedy_gnorm")), _own(loaded)]
     return {one.name: one for one in found if one is not None}
 
 
-def unseen(loaded: Work, methods) -> int:
+def first_unused_example(loaded: Workspace, methods) -> int:
     """The number of the first text for testing that none of `methods` was ranked on."""
     result = ablation(loaded)
     return result.size if "leave_one_out" in methods and result is not None and result.held_out else 0
 
 
-def hints(at_hand) -> None:
+def links_to_missing(at_hand) -> None:
     """Where to compute what is not there yet."""
     missing: dict[tuple, list[str]] = {}
     for name, page in PAGES.items():
@@ -56,7 +56,7 @@ def hints(at_hand) -> None:
         st.page_link(f"pages/views/{view}.py", label=f"{' and '.join(labels)}: first run it under {title}", icon=icon)
 
 
-def own_form(loaded: Work) -> None:
+def upload_form(loaded: Workspace) -> None:
     """Upload a ranking; what cannot be used is told, and the one that was there stays."""
 
     def take() -> None:
@@ -69,11 +69,11 @@ def own_form(loaded: Work) -> None:
         except HeadPruneError as error:
             st.session_state["own_failure"] = f"{file.name}: {error}."
             return
-        st.session_state["own"] = Own(file.name, _heads(loaded), values)
-        st.session_state["methods"] = list(dict.fromkeys([*st.session_state.get("methods", []), "own"]))
+        st.session_state["custom"] = Own(file.name, _heads(loaded), values)
+        st.session_state["methods"] = list(dict.fromkeys([*st.session_state.get("methods", []), "custom"]))
 
     def drop() -> None:
-        st.session_state.pop("own", None)
+        st.session_state.pop("custom", None)
 
     st.file_uploader(
         "A ranking of your own",
@@ -101,7 +101,7 @@ def own_form(loaded: Work) -> None:
             st.caption(f"In use: {own.how}")
 
 
-def template(loaded: Work) -> pd.DataFrame:
+def template(loaded: Workspace) -> pd.DataFrame:
     """Every head with a score: HIS, or its place where there is none."""
     rows, heads = loaded.model.grid.shape
     row, head = (index.ravel() for index in np.indices((rows, heads)))
@@ -109,27 +109,27 @@ def template(loaded: Work) -> pd.DataFrame:
     return pd.DataFrame({"row": row, "head": head, "score": score})
 
 
-def _own(loaded: Work) -> Given | None:
-    own = st.session_state.get("own")
+def _own(loaded: Workspace) -> ExternalRanking | None:
+    own = st.session_state.get("custom")
     if own is None or own.heads != _heads(loaded):
         return None
     code = (f"rankings['own'] = read_ranking({own.file!r}, model.grid)",)
-    return Given("own", fingerprint(own.values), own.values, own.file, code)
+    return ExternalRanking("custom", fingerprint(own.values), own.values, own.file, code)
 
 
-def _left_out(loaded: Work) -> Given | None:
+def _left_out(loaded: Workspace) -> ExternalRanking | None:
     result = ablation(loaded)
     if result is None:
         return None
-    values = result.found.loss_increase
+    values = result.found.loss_change
     texts = f"held_out.select(range({result.size}))" if result.held_out else f"calibration.select(range({result.size}))"
     how = f"on {result.size} texts" + ("" if result.held_out else " of the scores")
-    code = (f"rankings['leave_one_out'] = leave_one_out(model, {texts}).loss_increase",)
+    code = (f"rankings['leave_one_out'] = leave_one_out(model, {texts}).loss_change",)
     by_command = not result.held_out and result.size == len(loaded.calibration)
-    return Given("leave_one_out", fingerprint(values), values, how, code, by_command)
+    return ExternalRanking("leave_one_out", fingerprint(values), values, how, code, by_command)
 
 
-def _greedy(loaded: Work, name: str) -> Given | None:
+def _greedy(loaded: Workspace, name: str) -> ExternalRanking | None:
     """A finished run of Greedy-Gnorm for `loaded`, from the page that makes them."""
     found = st.session_state.get("greedy")
     found = found.get(name) if isinstance(found, dict) else found
@@ -145,8 +145,8 @@ def _greedy(loaded: Work, name: str) -> Given | None:
     )
     code = (f"rankings[{name!r}] = greedy_gnorm(model, calibration, {told}).ranking",)
     whole = run.heads_per_step == 1 and run.steps >= int(np.prod(run.grid.shape)) - 1
-    return Given(name, fingerprint(run.ranking), run.ranking, how, code, whole)
+    return ExternalRanking(name, fingerprint(run.ranking), run.ranking, how, code, whole)
 
 
-def _heads(loaded: Work) -> tuple:
+def _heads(loaded: Workspace) -> tuple:
     return loaded.request.model, loaded.request.revision, loaded.model.grid.shape

@@ -6,12 +6,12 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import Curves, GreedyTrajectory, gradient_shift, greedy_gnorm, measure_curves
-from pages.parts.common.background import start_heavy
+from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.server_cache import shared
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 POINTS = 12  # sparsities at which a run is compared with static orders
-SEEDS = 5  # random orders beside them
+N_RANDOM = 5  # random orders beside them
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GreedyRequest:
 
 @dataclass
 class GreedyResult:
-    """A run for one `Work`, so far or to the end, and what it was compared with."""
+    """A run for one `Workspace`, so far or to the end, and what it was compared with."""
 
     key: str
     request: GreedyRequest
@@ -42,9 +42,9 @@ class GreedyResult:
     compared: Curves | None = None
 
 
-def start_greedy(loaded: Work, request: GreedyRequest) -> None:
+def start_greedy(loaded: Workspace, request: GreedyRequest) -> None:
     """Run in the background; steps show as they come, and a cancelled run keeps its steps."""
-    result, store = GreedyResult(loaded.key, request), shared().store
+    result, cache = GreedyResult(loaded.key, request), shared().cache
     evaluation = _texts(loaded, request.size)
 
     def keep(trajectory: GreedyTrajectory, whole: bool = False) -> None:
@@ -62,25 +62,25 @@ def start_greedy(loaded: Work, request: GreedyRequest) -> None:
             accuracy_floor=request.accuracy_floor,
             stop_at_inflection=request.stop_at_inflection,
             dtype=request.dtype,
-            store=store,
+            cache=cache,
             progress=progress,
-            on_part=keep,
+            on_partial=keep,
         )
 
-    if start_heavy("Greedy-Gnorm", work, keep, "Greedy-Gnorm could not be run"):
+    if start_exclusive_job("Greedy-Gnorm", work, keep, "Greedy-Gnorm could not be run"):
         st.session_state["greedy"] = greedy_results(loaded) | {request.method: result}
         st.session_state.pop("greedy_step", None)
 
 
-def greedy_results(loaded: Work) -> dict[str, GreedyResult]:
+def greedy_results(loaded: Workspace) -> dict[str, GreedyResult]:
     """The runs for `loaded` by method, "greedy_gnorm" and "inverse_greedy_gnorm"."""
     found = st.session_state.get("greedy", {})
     return {method: result for method, result in found.items() if result.key == loaded.key}
 
 
-def start_comparison(loaded: Work, result: GreedyResult) -> None:
+def start_comparison(loaded: Workspace, result: GreedyResult) -> None:
     """Measure static orders, and random ones, beside the run, on the same texts."""
-    store, run = shared().store, result.trajectory
+    cache, run = shared().cache, result.trajectory
     heads = run.mask(0).size
     sparsities = [k / heads for k in np.unique(np.linspace(0, len(run.order), POINTS + 1).round().astype(int))]
     finished = {method: other for method, other in greedy_results(loaded).items() if other.complete}
@@ -95,12 +95,12 @@ def start_comparison(loaded: Work, result: GreedyResult) -> None:
             loaded.scores,
             methods=[*rankings, *(["gnorm", "inverse_gnorm"] if "gnorm" in loaded.scores.per_example else []), "random"],
             sparsities=sparsities,
-            seeds=SEEDS,
+            n_random=N_RANDOM,
             rankings=rankings,
             dtype=result.request.dtype,
-            store=store,
+            cache=cache,
             progress=progress,
-            on_part=keep,
+            on_partial=keep,
         )
 
     def keep(curves: Curves) -> None:
@@ -110,7 +110,7 @@ def start_comparison(loaded: Work, result: GreedyResult) -> None:
         if whole:
             keep(curves)
 
-    start_heavy("Comparing with static orders", work, take, "The orders could not be compared")
+    start_exclusive_job("Comparing with static orders", work, take, "The orders could not be compared")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Shift:
     change: np.ndarray
 
 
-def start_shift(loaded: Work, result: GreedyResult, step: int) -> None:
+def start_shift(loaded: Workspace, result: GreedyResult, step: int) -> None:
     """Compare gradients before and after the step's first removal, in the background."""
     run = result.trajectory
     head = run.order[step * run.heads_per_step]
@@ -134,7 +134,7 @@ def start_shift(loaded: Work, result: GreedyResult, step: int) -> None:
         if whole:
             st.session_state["shift"] = Shift(shift_key(result, step), head, change)
 
-    start_heavy("Comparing gradients", work, take, "The gradients could not be compared")
+    start_exclusive_job("Comparing gradients", work, take, "The gradients could not be compared")
 
 
 def shift_key(result: GreedyResult, step: int) -> tuple:
@@ -148,7 +148,7 @@ def shift(result: GreedyResult, step: int) -> Shift | None:
     return found if found is not None and found.key == shift_key(result, step) else None
 
 
-def _texts(loaded: Work, size: int):
+def _texts(loaded: Workspace, size: int):
     if loaded.evaluation is None:
         return None
     # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share

@@ -12,23 +12,23 @@ import pandas as pd
 
 from headprune_core import HeadPruneError, PrunableModel, PruningRecord, html_report, write_bundle
 from headprune_core.data.examples import among_words, overlap
-from headprune_core.report.export_figures import record_figures
+from headprune_core.report.export_figures import export_figures
 from pages.parts.common.as_code import COLUMNS
-from pages.parts.common.background import start_heavy
+from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.session import ALPHA, setting
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import curves
 
-from .prune_code import Tuned, prune_command, prune_python
+from .prune_code import FineTuningInfo, prune_command, prune_python
 from .prune_run import PACKING, PruneResult, tested_texts
 
 
 @dataclass(frozen=True, eq=False)
-class TakeHome:
+class ExportBundle:
     """One pruned model of `loaded` and all that is known of it. recovered: as fine-tuned, not as cut. alpha: the settings
     of the Alpha page by name. curves: those measured in this session."""
 
-    loaded: Work
+    loaded: Workspace
     result: PruneResult
     recovered: bool
     alpha: dict[str, object]
@@ -52,19 +52,19 @@ class TakeHome:
         return PruningRecord(
             source=Path(name).name if Path(name).is_dir() else name,  # where folders lie here is nobody's business
             revision=loaded.request.revision,
-            chosen=choice.words,
+            mask_description=choice.words,
             criterion=choice.criterion,
             alpha=choice.alpha,
             sparsity=choice.sparsity,
-            scored_on=f"{len(loaded.calibration)} texts of {loaded.text_name}",
-            measured_on=None
-            if result.proof is None
+            calibration_data=f"{len(loaded.calibration)} texts of {loaded.text_name}",
+            evaluation_data=None
+            if result.verification is None
             else f"the first {result.request.size} test texts of {loaded.text_name}",
-            learned_on=self._learned_on(),
-            measured_with=self._measured_with(),
+            training_data=self._learned_on(),
+            evaluation_source=self._measured_with(),
             settings=loaded.scores.settings | choice.settings,
-            proof=result.proof,
-            control=result.control,
+            verification=result.verification,
+            random_baseline=result.random_baseline,
             latency=result.speed,
             recovery=result.recovery if self.recovered else None,
         )
@@ -79,16 +79,16 @@ class TakeHome:
     def _measured_with(self) -> dict[str, object]:
         """The test texts as arguments of `load_examples`; empty where they are a user's own, which others lack."""
         request = self.loaded.request
-        if self.result.proof is None or request.table is not None:
+        if self.result.verification is None or request.table is not None:
             return {}
         given = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
         told = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
         return told | {name: value for name, value in given.items() if value}
 
     @property
-    def tuned(self) -> Tuned | None:
+    def tuned(self) -> FineTuningInfo | None:
         """The fine-tune, where it is the model that is taken home."""
-        return Tuned(self.result.recovery, self.result.learned.split) if self.recovered else None
+        return FineTuningInfo(self.result.recovery, self.result.learned.split) if self.recovered else None
 
     @property
     def code(self) -> str:
@@ -125,7 +125,7 @@ class TakeHome:
             progress(1, 4, "Writing the report")
             report = self.report()
             progress(2, 4, "Drawing the figures")
-            figures = record_figures(self.model, self.record, scores=self.loaded.scores, curves=self.curves)
+            figures = export_figures(self.model, self.record, scores=self.loaded.scores, curves=self.curves)
             progress(3, 4, "Packing the zip")
             return write_bundle(
                 zipped,
@@ -161,38 +161,38 @@ class TakeHome:
             "tested_texts": wanted.size,
             "scores": dict(self.loaded.scores.settings),
             "alpha_page": self.alpha,
-            "chosen": wanted.choice.words,
-            "inside_groups": wanted.inside_groups,
+            "mask_description": wanted.choice.words,
+            "partial_groups": wanted.partial_groups,
         }
 
 
-def take_home(loaded: Work, result: PruneResult, recovered: bool) -> TakeHome:
+def export_bundle(loaded: Workspace, result: PruneResult, recovered: bool) -> ExportBundle:
     """With what this session knows by now."""
     measured = curves(loaded)
     frame = None if measured is None or measured.curves is None else measured.curves.frame
-    return TakeHome(loaded, result, recovered, {name: setting(name) for name in ALPHA}, frame)
+    return ExportBundle(loaded, result, recovered, {name: setting(name) for name in ALPHA}, frame)
 
 
 @dataclass(frozen=True, eq=False)
 class Zip:
-    """A zip that was made, and of what: `TakeHome.alpha` and `TakeHome.parts`."""
+    """A zip that was made, and of what: `ExportBundle.alpha` and `ExportBundle.parts`."""
 
     file: Path
     alpha: dict[str, object]
     parts: tuple[object, ...]
 
 
-def start_packing(home: TakeHome) -> None:
+def start_packing(home: ExportBundle) -> None:
     """Make the zip in the background."""
     parts = home.parts
 
     def take(file: Path, whole: bool) -> None:
         home.result.zips[home.recovered] = Zip(file, home.alpha, parts)
 
-    start_heavy(PACKING, home.bundle, take, "The zip could not be made")
+    start_exclusive_job(PACKING, home.bundle, take, "The zip could not be made")
 
 
-def packed(home: TakeHome) -> Path | None:
+def packed(home: ExportBundle) -> Path | None:
     """The zip, where one was made that tells all that is known by now."""
     made = home.result.zips.get(home.recovered)
     if made is None or made.alpha != home.alpha or any(a is not b for a, b in zip(made.parts, home.parts, strict=True)):

@@ -5,13 +5,13 @@ import streamlit as st
 from headprune_core.prune.onnx_export import INSTALL, has_onnx
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import progress
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
-from .export_bundle import TakeHome, packed, start_packing, take_home
+from .export_bundle import ExportBundle, export_bundle, packed, start_packing
 from .prune_run import EXPORTING, PACKING, PruneResult, start_onnx
 
 
-def take(loaded: Work, result: PruneResult) -> None:
+def take(loaded: Workspace, result: PruneResult) -> None:
     """Everything worth keeping."""
     st.subheader("Take it with you")
     recovered = False
@@ -24,7 +24,7 @@ def take(loaded: Work, result: PruneResult) -> None:
             format_func={False: "As cut", True: "After recovery"}.get,
             key="take_recovered",
         )
-    home = take_home(loaded, result, bool(recovered))
+    home = export_bundle(loaded, result, bool(recovered))
     with st.container(horizontal=True):
         _everything(home)
         st.download_button(
@@ -51,7 +51,7 @@ def take(loaded: Work, result: PruneResult) -> None:
         st.code(home.command, "bash", wrap_lines=True)
 
 
-def _everything(home: TakeHome) -> None:
+def _everything(home: ExportBundle) -> None:
     """The zip: made first, with progress and Cancel, since its model is written anew; then there to be saved."""
     made = packed(home)
     if made is not None:

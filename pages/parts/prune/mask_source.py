@@ -12,13 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import HeadPruneError, prune_mask
-from headprune_core.masks.criteria import find_criterion, method_label, own_alpha
+from headprune_core.masks.criteria import get_criterion, method_label, parse_alpha
 from headprune_core.masks.mask_files import read_mask
 from headprune_core.measure.curves import main_measure
 from pages.parts.alpha.alpha_state import lab
 from pages.parts.alpha.pinned_masks import pins, words
 from pages.parts.common.shared_ui import plain
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import CurveResult, curves
 from pages.parts.greedy.greedy_run import greedy_results
 
@@ -43,13 +43,13 @@ class Choice:
     settings: dict[str, object] = field(default_factory=dict)
 
 
-SOURCES: dict[str, Callable[[Work], Choice | None]] = {}
+SOURCES: dict[str, Callable[[Workspace], Choice | None]] = {}
 
 
 def source(name: str):
     """Register a source under what people call it."""
 
-    def register(draw: Callable[[Work], Choice | None]) -> Callable[[Work], Choice | None]:
+    def register(draw: Callable[[Workspace], Choice | None]) -> Callable[[Workspace], Choice | None]:
         SOURCES[name] = draw
         return draw
 
@@ -57,14 +57,14 @@ def source(name: str):
 
 
 @source("Alpha")
-def _alpha(loaded: Work) -> Choice | None:
+def _alpha(loaded: Workspace) -> Choice | None:
     try:
         now = lab(loaded)
     except HeadPruneError as error:
         st.warning(f"The rules under Alpha give no mask: {error}.", icon=":material/block:")
         return None
     obeyed, grid = now.rules, loaded.model.grid
-    plain = not obeyed.in_words(grid)
+    plain = not obeyed.describe_options(grid)
     alpha, sparsity = now.setting.alpha, now.setting.sparsity
     code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if plain else ()
     st.page_link("pages/views/alpha.py", label="Set alpha, sparsity and rules under Alpha", icon=":material/tune:")
@@ -72,7 +72,7 @@ def _alpha(loaded: Work) -> Choice | None:
 
 
 @source("Pin")
-def _pin(loaded: Work) -> Choice | None:
+def _pin(loaded: Workspace) -> Choice | None:
     there = pins(loaded)
     if not there:
         return _missing("No setting is pinned yet.", "alpha", "Pin one under Alpha", ":material/keep:")
@@ -82,7 +82,7 @@ def _pin(loaded: Work) -> Choice | None:
 
 
 @source("A curve's point")
-def _curve(loaded: Work) -> Choice | None:
+def _curve(loaded: Workspace) -> Choice | None:
     result = curves(loaded)
     if result is None or result.curves is None:
         text = "No curve has been measured yet."
@@ -107,29 +107,29 @@ def _curve(loaded: Work) -> Choice | None:
     return _of_curve(loaded, result, method, float(share))
 
 
-def _of_curve(loaded: Work, result: CurveResult, method: str, share: float) -> Choice:
+def _of_curve(loaded: Workspace, result: CurveResult, method: str, share: float) -> Choice:
     request = result.request
     given = request.rankings.get(method)
     ranking = given
     if given is None:
-        ranking = find_criterion(method).rank(loaded.scores, request.alpha, np.random.default_rng(0))
-    alpha = own_alpha(method)
-    if alpha is None and method in ("hies", "hies_high"):
+        ranking = get_criterion(method).rank(loaded.scores, request.alpha, np.random.default_rng(0))
+    alpha = parse_alpha(method)
+    if alpha is None and method in ("hies", "hies_keep_high"):
         alpha = request.alpha
     label = method_label(method)
-    at = "" if alpha is None or own_alpha(method) is not None else f" at alpha {alpha:g}"
+    at = "" if alpha is None or parse_alpha(method) is not None else f" at alpha {alpha:g}"
     code = ()
     if given is None:
-        made = f"find_criterion({method!r}).rank(scores, {request.alpha!r}, None)"
+        made = f"get_criterion({method!r}).rank(scores, {request.alpha!r}, None)"
         code = (
-            "from headprune_core.criteria import find_criterion",
+            "from headprune_core.criteria import get_criterion",
             f"mask = prune_mask({made}, {share!r})",
         )
     return Choice(f"{label}{at}, {share:.0%} removed", prune_mask(ranking, share), label, alpha, share, code)
 
 
 @source("Greedy-Gnorm")
-def _greedy(loaded: Work) -> Choice | None:
+def _greedy(loaded: Workspace) -> Choice | None:
     runs = {method: found.trajectory for method, found in greedy_results(loaded).items() if found.trajectory is not None}
     runs = {method: run for method, run in runs.items() if run.steps}
     if not runs:
@@ -147,7 +147,7 @@ def _greedy(loaded: Work) -> Choice | None:
 
 
 @source("By hand")
-def _by_hand(loaded: Work) -> Choice | None:
+def _by_hand(loaded: Workspace) -> Choice | None:
     grid = loaded.model.grid
     kept, version = _hand(loaded)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -168,7 +168,7 @@ def _by_hand(loaded: Work) -> Choice | None:
     return Choice(f"by hand, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
-def _hand(loaded: Work) -> tuple[np.ndarray, int]:
+def _hand(loaded: Workspace) -> tuple[np.ndarray, int]:
     """The mask that editing starts from, and a number that changes with it."""
     held = st.session_state.get("hand_mask")
     if held is None or held[0] != loaded.key:
@@ -176,12 +176,12 @@ def _hand(loaded: Work) -> tuple[np.ndarray, int]:
     return held[1], held[2]
 
 
-def _start_by_hand(loaded: Work, mask: np.ndarray) -> None:
+def _start_by_hand(loaded: Workspace, mask: np.ndarray) -> None:
     st.session_state["hand_mask"] = loaded.key, mask, _hand(loaded)[1] + 1
 
 
 @source("A file")
-def _file(loaded: Work) -> Choice | None:
+def _file(loaded: Workspace) -> Choice | None:
     st.file_uploader(
         "A mask",
         type=["json", "csv"],
@@ -201,7 +201,7 @@ def _file(loaded: Work) -> Choice | None:
     return Choice(f"the mask in {file.name}, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
-def choose(loaded: Work) -> Choice | None:
+def choose(loaded: Workspace) -> Choice | None:
     """The widgets that choose a mask, and the choice; None where there is none yet."""
     name = st.segmented_control(
         "Which heads go", list(SOURCES), default=next(iter(SOURCES)), required=True, key="prune_source", wrap=True

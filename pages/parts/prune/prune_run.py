@@ -12,30 +12,30 @@ import streamlit as st
 from headprune_core import (
     Cancelled,
     HeadPruneError,
-    Proof,
+    LogitComparison,
     PrunableModel,
-    RandomControl,
+    PruningVerification,
+    RandomBaseline,
     Recovery,
-    SideBySide,
+    compare_logits,
     export_onnx,
     measure_latency,
     parameter_table,
-    prove,
     prune_heads,
-    random_control,
+    random_baseline,
     recover,
-    side_by_side,
+    verify_pruning,
 )
 from headprune_core.data.examples import as_examples, overlap, read_examples
 from headprune_core.prune.onnx_export import OnnxExport
-from headprune_core.prune.structural_pruning import Cut, plan_cut
-from pages.parts.common.background import start_heavy
+from headprune_core.prune.structural_pruning import PruningPlan, plan_pruning
+from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.server_cache import shared
-from pages.parts.common.workspace import BATCH_SIZE, Work
+from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
 from .mask_source import Choice
 
-SEEDS = 20  # random choices of as many heads
+N_RANDOM = 20  # random choices of as many heads
 PAIRS = 9  # of timed runs
 COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # what jobs on a pruned model are called
     "Comparing logits",
@@ -44,7 +44,7 @@ COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # what jobs on a pruned m
     "Exporting to ONNX",
     "Packing the zip",
 )
-LEARNED = 4096  # texts to learn from at most; a longer recovery sees them again
+MAX_TRAINING_EXAMPLES = 4096  # texts to learn from at most; a longer recovery sees them again
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PruneRequest:
 
     key: str
     choice: Choice
-    inside_groups: str
+    partial_groups: str
     size: int
 
 
@@ -66,7 +66,7 @@ class RecoverRequest:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingData:
     """What a recovery learned from: the split, and how many of its texts it is judged by too; None where by none."""
 
     split: str
@@ -81,19 +81,19 @@ class PruneResult:
     """
 
     request: PruneRequest
-    cut: Cut
+    cut: PruningPlan
     pruned: PrunableModel
     place: Path
     table: pd.DataFrame
-    proof: Proof | None = None
-    control: RandomControl | None = None
+    verification: PruningVerification | None = None
+    random_baseline: RandomBaseline | None = None
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
-    learned: Learned | None = None  # likewise None without a recovery
-    said: SideBySide | None = None
+    learned: TrainingData | None = None  # likewise None without a recovery
+    said: LogitComparison | None = None
     onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
-    zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `take_home.Zip`
+    zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `export_bundle.Zip`
 
     def __post_init__(self):
         weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
@@ -103,18 +103,18 @@ class PruneResult:
         return self.place / "model"
 
 
-def start_pruning(loaded: Work, request: PruneRequest) -> None:
+def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
     """Cut, save, load again from the folder, compare the forms on texts that the scores have not seen, and with chance.
 
     A run that is cancelled keeps the smaller model, if it was cut by then, and what was measured of it.
     """
-    texts, store = tested_texts(loaded, request.size), shared().store
+    texts, cache = tested_texts(loaded, request.size), shared().cache
 
     def work(progress) -> PruneResult:
         place = Path(tempfile.mkdtemp(prefix="headprune-"))
         try:
             progress(0, 100, "Cutting the heads out")
-            cut = plan_cut(loaded.model.grid, request.choice.mask, inside_groups=request.inside_groups)
+            cut = plan_pruning(loaded.model.grid, request.choice.mask, partial_groups=request.partial_groups)
             pruned = prune_heads(loaded.model, cut.kept)
             progress(2, 100, "Writing the folder and reading it again")
             pruned.save_pretrained(place / "model")
@@ -134,33 +134,33 @@ def start_pruning(loaded: Work, request: PruneRequest) -> None:
     def measure(progress, result: PruneResult, reloaded: PrunableModel) -> None:
         options = {"batch_size": BATCH_SIZE}
         told = _part(progress, 5, 35, "Comparing masked, pruned and reloaded")
-        result.proof = prove(loaded.model, result.pruned, texts, reloaded=reloaded, progress=told, **options)
-        told = _part(progress, 35, 100, f"Measuring {SEEDS} random choices of as many heads")
-        options |= {"seeds": SEEDS, "store": store}
-        result.control = random_control(loaded.model, texts, result.cut.kept, progress=told, **options)
+        result.verification = verify_pruning(loaded.model, result.pruned, texts, reloaded=reloaded, progress=told, **options)
+        told = _part(progress, 35, 100, f"Measuring {N_RANDOM} random choices of as many heads")
+        options |= {"n_random": N_RANDOM, "cache": cache}
+        result.random_baseline = random_baseline(loaded.model, texts, result.cut.kept, progress=told, **options)
 
     def take(result: PruneResult, whole: bool) -> None:
         st.session_state["pruned"] = result
 
-    start_heavy("Pruning for good", work, take, "The heads could not be removed")
+    start_exclusive_job("Pruning for good", work, take, "The heads could not be removed")
 
 
-def start_comparing(loaded: Work, result: PruneResult, text: str) -> None:
+def start_logit_comparison(loaded: Workspace, result: PruneResult, text: str) -> None:
     """The logits of the whole, the masked, the pruned and the reloaded model on one text."""
 
-    def work(progress) -> SideBySide:
+    def work(progress) -> LogitComparison:
         progress(0, 2, "Reading the folder again")
         reloaded = PrunableModel.from_pretrained(result.folder, device=str(loaded.model.device))
         progress(1, 2, "Comparing logits")
-        return side_by_side(loaded.model, result.pruned, as_examples([text]), reloaded=reloaded)
+        return compare_logits(loaded.model, result.pruned, as_examples([text]), reloaded=reloaded)
 
-    def take(found: SideBySide, whole: bool) -> None:
+    def take(found: LogitComparison, whole: bool) -> None:
         result.said = found
 
-    start_heavy(COMPARING, work, take, "The text could not be run")
+    start_exclusive_job(COMPARING, work, take, "The text could not be run")
 
 
-def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+def start_timing(loaded: Workspace, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
     """Time the whole and the smaller model in turn."""
 
     def work(progress) -> pd.DataFrame:
@@ -170,18 +170,18 @@ def start_timing(loaded: Work, result: PruneResult, batch_sizes: tuple[int, ...]
     def take(frame: pd.DataFrame, whole: bool) -> None:
         result.speed = frame
 
-    start_heavy(TIMING, work, take, "The models could not be timed")
+    start_exclusive_job(TIMING, work, take, "The models could not be timed")
 
 
-def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest) -> None:
+def start_recovering(loaded: Workspace, result: PruneResult, request: RecoverRequest) -> None:
     """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
     judged, learned = tested_texts(loaded, result.request.size), None
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
         nonlocal learned
         progress(0, request.steps, "Reading texts to learn from")
-        texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, LEARNED))
-        learned = Learned(split, None if judged is None else overlap(texts, judged))
+        texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
+        learned = TrainingData(split, None if judged is None else overlap(texts, judged))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
         options |= {"dtype": loaded.options.dtype}
         return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
@@ -190,7 +190,7 @@ def start_recovering(loaded: Work, result: PruneResult, request: RecoverRequest)
         (result.recovered, result.recovery), result.learned = found, learned
         result.onnx.pop(True, None)
 
-    start_heavy(RECOVERING, work, take, "The model could not be fine-tuned")
+    start_exclusive_job(RECOVERING, work, take, "The model could not be fine-tuned")
 
 
 def start_onnx(result: PruneResult, recovered: bool) -> None:
@@ -203,16 +203,16 @@ def start_onnx(result: PruneResult, recovered: bool) -> None:
     def take(found: OnnxExport, whole: bool) -> None:
         result.onnx[recovered] = found
 
-    start_heavy(EXPORTING, work, take, "The model could not be exported")
+    start_exclusive_job(EXPORTING, work, take, "The model could not be exported")
 
 
-def pruned_result(loaded: Work) -> PruneResult | None:
+def pruned_result(loaded: Workspace) -> PruneResult | None:
     """What was pruned of `loaded`, if anything was."""
     result = st.session_state.get("pruned")
     return result if result is not None and result.request.key == loaded.key else None
 
 
-def tested_texts(loaded: Work, size: int):
+def tested_texts(loaded: Workspace, size: int):
     """The first `size` texts for testing; None where there are none."""
     if loaded.evaluation is None:
         return None
@@ -220,7 +220,7 @@ def tested_texts(loaded: Work, size: int):
     return loaded.evaluation.select(range(size), new_fingerprint=f"{loaded.key}-{size}")
 
 
-def training_texts(loaded: Work, size: int):
+def training_texts(loaded: Workspace, size: int):
     """Up to `size` texts to learn from, and their split: training rows where the text has them, else those that scores may
     be taken from."""
     request = loaded.request

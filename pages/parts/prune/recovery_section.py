@@ -3,19 +3,19 @@
 import streamlit as st
 
 from headprune_core import estimate_recovery
-from headprune_core.figures.pruned import recovery_figure, recovery_words
+from headprune_core.figures.pruned import describe_recovery, recovery_figure
 from headprune_core.measure.paired_tests import mcnemar
 from headprune_core.report.pruning_record import share
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import duration
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 from .prune_run import PruneResult, RecoverRequest, start_recovering
 
 OBJECTIVES = {"labels": "The right answers", "teacher": "The whole model's answers"}
 
 
-def recovery(loaded: Work, result: PruneResult) -> None:
+def recovery(loaded: Workspace, result: PruneResult) -> None:
     """A short fine-tune, and what it gave."""
     st.subheader("Can it recover?")
     labelled = loaded.labelled or loaded.model.task != "classification"
@@ -34,11 +34,11 @@ def recovery(loaded: Work, result: PruneResult) -> None:
         st.caption(
             "A short fine-tune lets the heads that are left take over what the others did. It learns from texts that "
             "accuracy is not measured on. This step is optional. "
-            f"{steps} steps will take about {duration(cost.seconds)} and {cost.bytes / 2**20:,.0f} MB."
+            f"{steps} steps will take about {duration(cost.seconds)} and {cost.peak_bytes / 2**20:,.0f} MB."
         )
         return
     found = result.recovery
-    told = recovery_words(found)
+    told = describe_recovery(found)
     left, right = st.columns([2, 1], gap="large")
     left.plotly_chart(recovery_figure(found), alt=told, key="recovery_figure", config={"displaylogo": False})
     left.caption(f"{told} {found.steps} of {found.planned} steps, {found.seconds:.0f} s.")

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from headprune_core.figures.pruned import latency_figure, latency_figure_words
-from headprune_core.prune.latency_text import latency_words
+from headprune_core.figures.pruned import describe_latency_figure, latency_figure
+from headprune_core.prune.latency_text import describe_latency
 from pages.parts.common.session import runner
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 from .prune_run import PruneResult, start_timing
 
@@ -13,7 +13,7 @@ BATCHES = (1, 8, 32)
 LENGTHS = (16, 32, 64, 128, 256, 512)
 
 
-def speed(loaded: Work, result: PruneResult) -> None:
+def speed(loaded: Workspace, result: PruneResult) -> None:
     """Latency, throughput and memory of both models in turn."""
     st.subheader("Is it faster?")
     limit = loaded.model.max_tokens or max(LENGTHS)
@@ -35,9 +35,9 @@ def speed(loaded: Work, result: PruneResult) -> None:
     if frame is None:
         st.caption("The whole and the smaller model in turn, warm, on this machine. Attention is a part of the work only.")
         return
-    told = latency_figure_words(frame)
+    told = describe_latency_figure(frame)
     st.plotly_chart(latency_figure(frame), alt=told, key="latency", config={"displaylogo": False})
-    st.markdown("\n".join(f"- {sentence}" for sentence in latency_words(frame)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in describe_latency(frame)))
     number = st.column_config.NumberColumn
     columns = {
         "sequence_length": number("Tokens", pinned=True),
@@ -47,7 +47,7 @@ def speed(loaded: Work, result: PruneResult) -> None:
         "compare_examples_per_second": number("Texts/s before", format="%.0f", help="Texts a second"),
         "examples_per_second": number("Texts/s after", format="%.0f"),
         "compare_memory_mb": number("MB before", format="%.1f", help="The most that tensors take beside weights and inputs"),
-        "memory_mb": number("MB after", format="%.1f"),
+        "memory_mib": number("MB after", format="%.1f"),
         "speedup": number("Times as fast", format="%.2f", help="Median of pairs of neighbouring runs"),
         "speedup_low": number("from", format="%.2f", help="Lower quartile"),
         "speedup_high": number("to", format="%.2f", help="Upper quartile"),

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core.figures.data import per_example_strip
+from headprune_core.figures.data import per_example_histogram
 from headprune_core.figures.heatmaps import called
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 
-def inspector(loaded: Work, selected: tuple[int, int], hies: np.ndarray) -> None:
+def inspector(loaded: Workspace, selected: tuple[int, int], hies: np.ndarray) -> None:
     """Everything about head `selected` = (row, head); hies (R, H) as shown beside it."""
     row, head = selected
     scores = loaded.scores
@@ -33,7 +33,7 @@ def inspector(loaded: Work, selected: tuple[int, int], hies: np.ndarray) -> None
     words = f"Its importance on the {len(his)} texts runs from {his.min():.3g} to {his.max():.3g}."
     middle.markdown("**How it differs from text to text**")
     middle.plotly_chart(
-        per_example_strip(his, "importance on a text", his.mean()), alt=words, config={"displayModeBar": False}
+        per_example_histogram(his, "importance on a text", his.mean()), alt=words, config={"displayModeBar": False}
     )
     right.markdown("**Texts that lean on it most**")
     top = np.argsort(-his)[:3]
@@ -47,6 +47,6 @@ def inspector(loaded: Work, selected: tuple[int, int], hies: np.ndarray) -> None
     )
 
 
-def _interval(loaded: Work, metric: str, selected: tuple[int, int]) -> str:
+def _interval(loaded: Workspace, metric: str, selected: tuple[int, int]) -> str:
     low, high = loaded.scores.bootstrap(metric)
     return f"{low[selected]:.3g} to {high[selected]:.3g}"

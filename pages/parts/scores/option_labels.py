@@ -35,7 +35,7 @@ FIELDS = {  # option -> what it is called, and why it is there
 }
 
 
-def in_words(options: ScoreOptions) -> str:
+def describe_options(options: ScoreOptions) -> str:
     """What differs from the papers' own way, in a few words; empty where nothing does."""
     usual = ScoreOptions()
     there = [(FIELDS[name][0], getattr(options, name)) for name in FIELDS if getattr(options, name) != getattr(usual, name)]

@@ -4,7 +4,7 @@ import streamlit as st
 
 from headprune_core import estimate_scoring
 from headprune_core.masks.reduction_agreement import (
-    agreement_words,
+    describe_reductions,
     precision_agreement,
     reduction_agreement,
     removed_by_all,
@@ -14,16 +14,16 @@ from headprune_core.scores.importance import REDUCTIONS
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import reduce_by, runner, setting, start_scoring
 from pages.parts.common.shared_ui import duration, progress_panel
-from pages.parts.common.workspace import BATCH_SIZE, ScoreOptions, Work
+from pages.parts.common.workspace import BATCH_SIZE, ScoreOptions, Workspace
 
-from .option_labels import FIELDS, NAMES, in_words
+from .option_labels import FIELDS, NAMES, describe_options
 
 METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
 
 
-def options_panel(loaded: Work) -> None:
+def options_panel(loaded: Workspace) -> None:
     """Options of `loaded`'s scores: the reduction changes at once, the others by scoring again."""
-    if words := in_words(loaded.options):
+    if words := describe_options(loaded.options):
         st.caption(f"Computed otherwise than in the papers: {words}")
     with st.expander("How they are computed", icon=":material/function:", key="how_computed"):
         _reductions(loaded)
@@ -42,7 +42,7 @@ def options_panel(loaded: Work) -> None:
         progress_panel("scores")
 
 
-def _reductions(loaded: Work) -> None:
+def _reductions(loaded: Workspace) -> None:
     """The choice between the three, and how far they disagree on these texts."""
     scores, now = loaded.scores, loaded.options.his_reduction
     chosen = st.segmented_control(
@@ -65,12 +65,12 @@ def _reductions(loaded: Work) -> None:
             st.metric(f"{NAMES[first][0]} and {NAMES[second][0].lower()}", f"{value:.2f}")
     common, total = removed_by_all(scores, setting("sparsity"))
     st.markdown(
-        f"{agreement_words(agreement)} At {setting('sparsity'):.0%} sparsity all three remove the same {common} of {total} "
+        f"{describe_reductions(agreement)} At {setting('sparsity'):.0%} sparsity all three remove the same {common} of {total} "
         f"heads. **By batch** depends on the batch size, here {BATCH_SIZE}: other batches give other scores."
     )
 
 
-def _form(loaded: Work) -> ScoreOptions:
+def _form(loaded: Workspace) -> ScoreOptions:
     """What was chosen of the options that need a run."""
     choices = {"objective": loaded.objectives, "gnorm_objective": loaded.objectives, "entropy": KINDS}
     choices |= {"special_tokens": (True, False), "dtype": ("float32", "bfloat16")}
@@ -92,17 +92,17 @@ def _form(loaded: Work) -> ScoreOptions:
     return ScoreOptions(loaded.options.his_reduction, **chosen)
 
 
-def _cost(loaded: Work, options: ScoreOptions) -> str:
+def _cost(loaded: Workspace, options: ScoreOptions) -> str:
     """What scoring by these options will take, in words."""
     named = {name: getattr(options, name) for name in ("objective", "gnorm_objective", "dtype")}
     cost = estimate_scoring(loaded.model, loaded.calibration, batch_size=BATCH_SIZE, **named)
     return (
-        f"This will take about {duration(cost.seconds)} and {cost.bytes / 2**20:,.0f} MB. The scores that are there stay "
+        f"This will take about {duration(cost.seconds)} and {cost.peak_bytes / 2**20:,.0f} MB. The scores that are there stay "
         "until the new ones are whole."
     )
 
 
-def _precision(loaded: Work) -> None:
+def _precision(loaded: Workspace) -> None:
     """How far the ranking changes with the precision, once both were computed."""
     other = "float32" if loaded.options.dtype == "bfloat16" else "bfloat16"
     scores = loaded.in_precision(other, shared())

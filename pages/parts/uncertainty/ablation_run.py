@@ -7,14 +7,14 @@ import streamlit as st
 
 from headprune_core import LeaveOneOut, leave_one_out
 from headprune_core.jobs import Job
-from pages.parts.common.server_cache import in_turn, shared
+from pages.parts.common.server_cache import hold_lock, shared
 from pages.parts.common.session import runner
-from pages.parts.common.workspace import Work
+from pages.parts.common.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """An ablation of one `Work` on `size` texts; held_out: none of them gave the scores."""
+    """An ablation of one `Workspace` on `size` texts; held_out: none of them gave the scores."""
 
     key: str
     size: int
@@ -22,7 +22,7 @@ class AblationResult:
     found: LeaveOneOut
 
 
-def start_ablation(loaded: Work, size: int) -> None:
+def start_ablation(loaded: Workspace, size: int) -> None:
     """Run in the background; what was found before stays until the new is whole."""
     server, texts, held_out = shared(), ablation_texts(loaded), loaded.evaluation is not None
     # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
@@ -32,7 +32,7 @@ def start_ablation(loaded: Work, size: int) -> None:
         return server.ablations.get((loaded.key, size, held_out), lambda: measure(progress), progress)
 
     def measure(progress) -> LeaveOneOut:
-        with in_turn(server.heavy, progress):
+        with hold_lock(server.heavy, progress):
             return leave_one_out(loaded.model, texts, progress=progress)
 
     def deliver(job: Job) -> None:
@@ -44,12 +44,12 @@ def start_ablation(loaded: Work, size: int) -> None:
     runner().start("Leaving out one head at a time", work, deliver)
 
 
-def ablation_texts(loaded: Work) -> datasets.Dataset:
+def ablation_texts(loaded: Workspace) -> datasets.Dataset:
     """The texts to leave heads out on: those that the scores have not seen, if there are any."""
     return loaded.calibration if loaded.evaluation is None else loaded.evaluation
 
 
-def ablation(loaded: Work) -> AblationResult | None:
+def ablation(loaded: Workspace) -> AblationResult | None:
     """What was found for `loaded`, if anything was."""
     result = st.session_state.get("ablation")
     return result if result is not None and result.key == loaded.key else None

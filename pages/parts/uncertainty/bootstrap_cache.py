@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import RankStability, against_ablation, criterion_rankings, rank_stability, split_half
+from headprune_core import RankStability, compare_with_ablation, criterion_rankings, rank_stability, split_half
 from headprune_core.measure.ranking_agreement import drawn_rankings, kendall_intervals
-from headprune_core.scores.bootstrap import available, drawn_scores, draws, percentiles, shares
-from pages.parts.common.workspace import Work, digest
+from headprune_core.scores.bootstrap import available, percentiles, resample_indices, resampled_scores, shares
+from pages.parts.common.workspace import Workspace, digest
 
 from .ablation_run import AblationResult
 
@@ -15,27 +15,27 @@ RESAMPLES = 1000
 _memory = st.cache_data(max_entries=32, show_spinner="Drawing the texts anew…")
 
 
-def stability(loaded: Work, alpha: float) -> list[RankStability]:
+def stability(loaded: Workspace, alpha: float) -> list[RankStability]:
     """Rank stability by each metric that there is."""
     return _stability(_key(loaded), loaded.scores, alpha)
 
 
-def intervals(loaded: Work, metric: str, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def intervals(loaded: Workspace, metric: str, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A metric's values and their 95 % interval: three arrays (R, H)."""
     return _intervals(_key(loaded), loaded.scores, metric, alpha)
 
 
-def rankings(loaded: Work, alpha: float) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def rankings(loaded: Workspace, alpha: float) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Every criterion's drawn rankings (B, R, H), and the intervals (low, high) of their Kendall in pairs."""
     return _rankings(_key(loaded), loaded.scores, alpha)
 
 
-def against(loaded: Work, result: AblationResult, alpha: float) -> tuple[pd.DataFrame, dict[str, tuple]]:
+def against(loaded: Workspace, result: AblationResult, alpha: float) -> tuple[pd.DataFrame, dict[str, tuple]]:
     """Every criterion's Kendall with the ablation, and how far two halves of its texts agree by each measure."""
     return _against(_key(loaded), result.size, result.held_out, loaded.scores, result.found, alpha)
 
 
-def _key(loaded: Work) -> str:
+def _key(loaded: Workspace) -> str:
     return digest(loaded.key, loaded.scores.settings)
 
 
@@ -47,8 +47,8 @@ def _stability(key, _scores, alpha):
 @_memory
 def _intervals(key, _scores, metric, alpha):
     count = len(next(iter(_scores.per_example.values())))
-    drawn = drawn_scores(_scores, metric, shares(draws(count, RESAMPLES), count), alpha=alpha)
-    values = drawn_scores(_scores, metric, np.full((1, count), 1.0 / count), alpha=alpha)[0]
+    drawn = resampled_scores(_scores, metric, shares(resample_indices(count, RESAMPLES), count), alpha=alpha)
+    values = resampled_scores(_scores, metric, np.full((1, count), 1.0 / count), alpha=alpha)[0]
     return values, *percentiles(drawn)
 
 
@@ -60,8 +60,8 @@ def _rankings(key, _scores, alpha):
 
 @_memory
 def _against(key, size, held_out, _scores, _found, alpha):
-    table = against_ablation(_scores, _found, paired=not held_out, alpha=alpha)
+    table = compare_with_ablation(_scores, _found, paired=not held_out, alpha=alpha)
     halves = {}
     if size > 1:
-        halves = {"loss_change": split_half(np.abs(_found.per_example)), "loss_increase": split_half(_found.per_example)}
+        halves = {"abs_loss_change": split_half(np.abs(_found.per_example)), "loss_change": split_half(_found.per_example)}
     return table, halves
