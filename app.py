@@ -5,32 +5,11 @@ import os
 
 import streamlit as st
 
+from pages.parts.common.labels import PAGES
+
 # Threads that wait for each other asleep: spinning, two of them beside a browser on a small machine are ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported, below
 
-PAGES = [
-    ("model_and_data", "Model & data", ":material/description:", "What is loaded, and loading something else", "model"),
-    ("head_scores", "Head scores", ":material/grid_on:", "What every head is worth, by four criteria", "scores"),
-    (
-        "orthogonality",
-        "Orthogonality",
-        ":material/scatter_plot:",
-        "Do importance and entropy say different things?",
-        "orthogonality",
-    ),
-    (
-        "uncertainty",
-        "How sure?",
-        ":material/rule:",
-        "How far can scores and rankings be believed?",
-        "uncertainty",
-    ),
-    ("alpha", "Alpha", ":material/tune:", "Mix the two and watch the pruning mask", "alpha"),
-    ("alpha_choice", "Which alpha?", ":material/balance:", "Measure every mask along alpha, and choose", "alpha_choice"),
-    ("greedy", "Greedy-Gnorm", ":material/low_priority:", "Remove the weakest head, score again, step by step", "greedy"),
-    ("accuracy", "Accuracy vs sparsity", ":material/show_chart:", "How far can each criterion go?", "accuracy"),
-    ("prune", "Prune & export", ":material/content_cut:", "Cut the heads out for good, and take the model home", "prune"),
-]
 FIRST_LOAD = "Loading a small sentiment model and its tweets, and scoring its 72 attention heads. This takes a few seconds."
 
 st.set_page_config("HeadPrune", page_icon="assets/icon.svg", layout="wide")
@@ -39,8 +18,15 @@ st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
 logging.getLogger("transformers").setLevel(logging.ERROR)
 page = st.navigation(
     [
-        st.Page(f"pages/views/{name}.py", title=title, icon=icon, help=help_, url_path=path, default=path == "model")
-        for name, title, icon, help_, path in PAGES
+        st.Page(
+            page.script,
+            title=page.title,
+            icon=page.icon,
+            help=page.question,
+            url_path=page.path,
+            default=page.path == "model",
+        )
+        for page in PAGES.values()
     ]
 )
 

@@ -74,7 +74,7 @@ def prune(options) -> tuple[dict[str, object], str]:
         where = f"examples of {options.dataset} ({training_split(options)})"
         known["training_data"] = f"{where}; {among_words(overlap(learned, texts))}"
         labelled = "label" in learned.column_names or model.task != "classification"
-        objective = options.recover_from or ("labels" if labelled else "teacher")
+        objective = options.finetune_objective or ("labels" if labelled else "teacher")
         run = {"steps": options.finetune_steps, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
         final, known["recovery"] = recover(pruned, learned, teacher=model, evaluation=texts, progress=told, **run)
     record = PruningRecord(**known)

@@ -48,7 +48,7 @@ def parameter_table(before: PrunableModel | nn.Module, after: PrunableModel | nn
     """One line per module, in the form of the Greedy-Gnorm paper's Tables 2 to 5.
 
     Columns: module (its name for people), path (in the model, "" for the whole), level (0 the model, 1 its parts, 2 theirs),
-    parameters, share (percent of the model), mb (in float32); with `after` also parameters_after, share_after and size_mib_after.
+    parameters, share (percent of the model), size_mib (in float32); with `after` also parameters_after, share_after and size_mib_after.
     tied_to names the weights of another line that a module of 0 parameters uses, else "". The lines of level 1 add up to the
     model; those of level 2 to the line above them.
     """
@@ -66,7 +66,7 @@ def parameter_table(before: PrunableModel | nn.Module, after: PrunableModel | nn
         table |= {
             f"parameters{ending}": counts,
             f"share{ending}": 100.0 * counts / counts[0],
-            f"mb{ending}": BYTES * counts / MB,
+            f"size_mib{ending}": BYTES * counts / MB,
         }
     return pd.DataFrame(table)
 

@@ -112,7 +112,7 @@ def recover(
         tuned = copied(model)
         value = label_loss if objective == "labels" else teacher_loss(teacher.in_precision(dtype), TEMPERATURE)
         started = time.perf_counter()
-        options = {"steps": steps, "batch_size": batch_size, "rate": learning_rate, "seed": seed, "dtype": dtype}
+        options = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "dtype": dtype}
         fine_tune(tuned, encoded, value, **options, after=after)
         done = total - judge.passes
         return tuned, outcome(judge.of(tuned, lambda more: report(done + more, "Measuring accuracy after")))

@@ -8,7 +8,7 @@ from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, stability_words
 from headprune_core.measure.curves import main_measure
 from pages.parts.common.session import current_workspace, publish, runner
-from pages.parts.common.shared_ui import plain, progress_panel
+from pages.parts.common.shared_ui import page_header, plain, progress_panel
 from pages.parts.common.workspace import Request
 from pages.parts.curves.curve_exports import PICTURES, exports
 from pages.parts.curves.curve_form import curve_form
@@ -26,7 +26,7 @@ VIEWS = {"curves": "Curves", "boxes": "Random orders", "classes": "By class"}
 loaded = current_workspace()
 publish("alpha")
 
-st.title("How far can each criterion go?")
+page_header("accuracy")
 st.markdown(
     "Heads are removed in each criterion's order and the model answers texts that the scores have **not** seen. "
     "Only what lies above the grey band of random removal has told us something."

@@ -13,7 +13,7 @@ from pages.parts.alpha.mask_constraints import constraints_form, rules
 from pages.parts.alpha.pinned_masks import pin_row, pins, table
 from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released, stops
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
-from pages.parts.common.shared_ui import downloads
+from pages.parts.common.shared_ui import downloads, page_header
 
 KEY = "alpha_grid"
 loaded = current_workspace()
@@ -21,7 +21,7 @@ scores, grid = loaded.scores, loaded.scores.grid
 labels = grid.row_labels
 publish(*ALPHA)
 
-st.title("Which heads go, as alpha moves?")
+page_header("alpha")
 st.markdown(
     "Drag **alpha** to weigh importance against entropy, and **sparsity** to remove more heads. The mask follows the finger."
 )

@@ -18,7 +18,7 @@ from pages.parts.alpha_choice.alpha_run import (
     start_surface,
 )
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, runner, setting
-from pages.parts.common.shared_ui import downloads, progress_panel, records
+from pages.parts.common.shared_ui import downloads, page_header, progress_panel, records
 
 PLAIN = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 BY = {"accuracy": "Right answers", "agreement": "Agreement, no labels needed"}
@@ -26,7 +26,7 @@ loaded = current_workspace()
 grid, obeyed = loaded.model.grid, rules(loaded.model.grid)
 publish(*ALPHA)
 
-st.title("Which alpha is best?")
+page_header("alpha_choice")
 st.markdown(
     "Along alpha the mask changes at a few places only, so **every** mask can be measured: what you see is the whole curve, "
     "not a sample. The texts are not those of the scores."

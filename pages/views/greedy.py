@@ -14,7 +14,7 @@ from headprune_core.figures.greedy import (
 from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_verdicts import describe_verdict
 from pages.parts.common.session import current_workspace, runner
-from pages.parts.common.shared_ui import downloads, progress_panel
+from pages.parts.common.shared_ui import downloads, page_header, progress_panel
 from pages.parts.greedy.greedy_run import (
     GreedyRequest,
     GreedyResult,
@@ -38,7 +38,7 @@ loaded = current_workspace()
 labels = loaded.model.grid.row_labels
 heads = len(labels) * loaded.model.grid.shape[1]
 
-st.title("Remove the weakest head, score again")
+page_header("greedy")
 st.markdown(
     "When one head goes, the gradients of the others change, so a score taken once grows old. **Greedy-Gnorm** removes the "
     "head of lowest Gnorm, scores all that are left anew, and goes on."

@@ -6,7 +6,7 @@ import streamlit as st
 from headprune_core.figures.heatmaps import METRIC_LABELS, called, describe_heatmap, named, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.common.session import current_workspace, publish, remember, setting
-from pages.parts.common.shared_ui import downloads
+from pages.parts.common.shared_ui import downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
 from pages.parts.scores.head_inspector import inspector
 from pages.parts.scores.score_options import options_panel
@@ -17,7 +17,7 @@ rows, heads = scores.grid.shape
 labels = scores.grid.row_labels
 publish("alpha", "head")
 
-st.title("What is every head worth?")
+page_header("head_scores")
 st.markdown(
     "**HIS** asks how much the loss would feel it if the head's output changed. **AE** asks how spread its attention is. "
     "**HIES** mixes the two. **Gnorm** multiplies the gradient norms of its query, key and value weights. Click a head."

@@ -12,10 +12,10 @@ from headprune_core.figures.data import label_bars, length_histogram
 from headprune_core.figures.heatmaps import named
 from headprune_core.model.smollm2 import INSTALL, SMOLLM2, has_smollm2
 from pages.parts.common.session import current_workspace, runner, start_loading
-from pages.parts.common.shared_ui import downloads, progress_panel
+from pages.parts.common.shared_ui import downloads, page_header, progress_panel
 from pages.parts.common.workspace import Request, digest
 
-st.title("Which heads matter?")
+page_header("model_and_data")
 st.markdown(
     "A transformer looks at text through many **attention heads**. HeadPrune measures what each is worth and shows what "
     "happens when the others are taken out. Below is what is loaded now: look at its scores, or load something of your own."

@@ -8,12 +8,12 @@ from headprune_core import orthogonality
 from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.scores.hies import min_max
 from pages.parts.common.session import current_workspace
-from pages.parts.common.shared_ui import downloads
+from pages.parts.common.shared_ui import downloads, page_header
 
 loaded = current_workspace()
 scores = loaded.scores
 
-st.title("Do importance and entropy say different things?")
+page_header("orthogonality")
 st.markdown(
     "HIES mixes two signals. That can only help where they differ: if they rank heads alike, one of them is enough. "
     "Each point is a head; further right matters more to the loss, further up looks at more words at once."

@@ -8,7 +8,7 @@ from headprune_core.figures.pruned import describe_head_map, head_map_figure
 from headprune_core.prune.structural_pruning import plan_pruning
 from pages.parts.alpha.mask_constraints import grouped
 from pages.parts.common.session import ALPHA, current_workspace, publish, runner
-from pages.parts.common.shared_ui import plain, progress
+from pages.parts.common.shared_ui import page_header, plain, progress
 from pages.parts.prune.export_ui import take
 from pages.parts.prune.mask_source import Choice, choose
 from pages.parts.prune.prune_run import (
@@ -55,7 +55,7 @@ grid = loaded.model.grid
 there = int(grid.kept.sum())
 publish(*ALPHA)
 
-st.title("Take the smaller model home")
+page_header("prune")
 st.markdown(
     "Until now heads were only switched off. Here they are cut out of the weights **for good**: the file gets smaller, the "
     "answers stay those of the model with its heads switched off, and that is shown."

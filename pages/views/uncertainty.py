@@ -21,7 +21,7 @@ from headprune_core.measure.ranking_agreement import removal_share
 from headprune_core.scores.bootstrap import available
 from pages.parts import redraws
 from pages.parts.common.session import current_workspace, publish, remember, runner, setting
-from pages.parts.common.shared_ui import downloads, progress_panel, records
+from pages.parts.common.shared_ui import downloads, page_header, progress_panel, records
 from pages.parts.uncertainty.ablation_run import ablation, ablation_texts, start_ablation
 
 FEW = 8  # below this many texts, draws of them are too alike for an interval
@@ -34,7 +34,7 @@ count = len(loaded.calibration)
 alpha = float(setting("alpha"))
 publish("alpha", "sparsity")
 
-st.title("How sure are we?")
+page_header("uncertainty")
 counted = f"{count} text{'s' if count > 1 else ''}"
 st.markdown(
     f"Every score here is a mean over {counted}. Other texts would have given other scores: how different, and would other "

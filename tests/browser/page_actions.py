@@ -11,19 +11,10 @@ from pathlib import Path
 from playwright.sync_api import TimeoutError as NotYet
 from playwright.sync_api import expect
 
+from pages.parts.common import labels
 from tests.browser.conftest import PATIENCE
 
-PAGES = {
-    "": "Which heads matter?",
-    "scores": "What is every head worth?",
-    "orthogonality": "Do importance and entropy say different things?",
-    "uncertainty": "How sure are we?",
-    "alpha": "Which heads go, as alpha moves?",
-    "alpha_choice": "Which alpha is best?",
-    "greedy": "Remove the weakest head, score again",
-    "prune": "Take the smaller model home",
-    "accuracy": "How far can each criterion go?",
-}
+PAGES = {"" if page.path == "model" else page.path: page.title for page in labels.PAGES.values()}
 LONG = 5 * PATIENCE  # ms; until the model has done what it was asked
 SOON = 10_000  # ms; until what was clicked shows, unless a redraw has swallowed the click
 expect.set_options(timeout=PATIENCE)

@@ -120,7 +120,7 @@ def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, t
     printed = document(capsys, "curves", "--methods", *methods, "--ranking", str(tmp_path / "mine.csv"), *few)
     assert [line["method"] for line in printed["curves"]] == list(methods)
     assert {line["heads_pruned"] for line in printed["curves"]} == {36}
-    assert printed["scored and measured on the same texts"] == 0
+    assert printed["calibration_evaluation_overlap"] == 0
 
 
 def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
@@ -164,7 +164,7 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         (("score", "--model", "./nothing"), "there is no folder './nothing'"),
         (("score", "--calibration-size", "0"), "0 examples were asked for"),
         (("curves", "--n-random", "0", "--calibration-size", "3"), "0 random seeds were asked for"),
-        (("curves", "--methods", "custom", "--calibration-size", "3"), "the ranking of 'own' was not given"),
+        (("curves", "--methods", "custom", "--calibration-size", "3"), "the ranking of 'custom' was not given"),
         (
             ("greedy", "--heads-per-step", "73", "--calibration-size", "3"),
             "73 heads are to go at each step; expected 1 to 72",

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300  # seconds, on a machine that has other things to do; far more than anything here takes on one that has not
 
 
-def opened(view="model_and_text", **link) -> AppTest:
+def opened(view="model_and_data", **link) -> AppTest:
     """The app on one page, with what a first opening loads loaded."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     for name, value in link.items():
@@ -20,7 +20,7 @@ def opened(view="model_and_text", **link) -> AppTest:
         assert time.monotonic() < deadline, f"the embedded model was not loaded within {PATIENCE} s"
         time.sleep(0.1)
         app.run()
-    if view != "model_and_text":
+    if view != "model_and_data":
         app.switch_page(f"pages/views/{view}.py").run()
     assert not app.exception
     return app

@@ -127,7 +127,7 @@ def test_every_method_has_a_label(name, label):
 
 
 def test_a_new_criterion_is_used_like_the_others(scores, monkeypatch):
-    monkeypatch.setattr("headprune_core.criteria.CRITERIA", dict(hp.CRITERIA))
+    monkeypatch.setattr("headprune_core.masks.criteria.CRITERIA", dict(hp.CRITERIA))
 
     @hp.criterion("by_number", "By number", ("his",), "removes heads in the order of their numbers")
     def by_number(scores, alpha, generator):

@@ -249,9 +249,9 @@ def test_cancelled_and_taken_up_again_from_a_store(model, whole, tmp_path, runs)
             raise hp.Cancelled("enough")
 
     with pytest.raises(hp.Cancelled):
-        hp.greedy_gnorm(model, examples, **options, store=hp.ResultCache(tmp_path), progress=stop)
+        hp.greedy_gnorm(model, examples, **options, cache=hp.ResultCache(tmp_path), progress=stop)
     runs.clear()
-    found = hp.greedy_gnorm(model, examples, **options, store=hp.ResultCache(tmp_path))
+    found = hp.greedy_gnorm(model, examples, **options, cache=hp.ResultCache(tmp_path))
     assert same(found, whole)
     assert 0 < len(runs) < 0.75 * alone
 

@@ -214,7 +214,7 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
             progress(1, 2, "Scoring heads")
             time.sleep(0.01)
 
-    monkeypatch.setattr("pages.parts.session.rescore", endless)
+    monkeypatch.setattr("pages.parts.common.session.rescore", endless)
     app = opened("head_scores")
     before = app.session_state["work"]
     app.selectbox[0].select("logit_norm").run()

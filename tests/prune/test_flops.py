@@ -23,7 +23,7 @@ def counted(model, inputs) -> dict[str, int]:
 @pytest.fixture
 def explicit(monkeypatch):
     """Attention by products that the counter knows; it leaves the CPU's fused one out."""
-    monkeypatch.setattr("headprune_core.probe._softmax_attention", lambda call: call.attend())
+    monkeypatch.setattr("headprune_core.model.attention_hooks._softmax_attention", lambda call: call.attend())
 
 
 @pytest.mark.parametrize("length", [7, 40])

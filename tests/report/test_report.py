@@ -415,7 +415,7 @@ def test_a_change_is_shown_only_where_interval_and_exact_test_agree(half):
     before[:1], after[1:8] = 0, 0  # 1 right only after, 7 only before
     worse = replace(record.verification.pruned, right=after[None])
     verification = replace(
-        record.verification, before=replace(record.verification.unpruned, right=before[None]), pruned=worse
+        record.verification, unpruned=replace(record.verification.unpruned, right=before[None]), pruned=worse
     )
     text = Reader(html_report(model, pruned, replace(record, verification=verification))).text
     found = mcnemar(after.astype(bool), before.astype(bool))

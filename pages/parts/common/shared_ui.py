@@ -8,9 +8,16 @@ import streamlit as st
 from headprune_core.jobs import Snapshot
 from pages.parts.scores.option_labels import describe_options
 
+from .labels import PAGES
 from .session import OPTIONS, current_workspace, publish, runner
 
 POLL = 0.4  # seconds between looks at a running job
+
+
+def page_header(view: str) -> None:
+    """Draw the heading of a page, which is its navigation label, and the question that the page answers below it."""
+    st.title(PAGES[view].title)
+    st.markdown(f"**{PAGES[view].question}**")
 
 
 def sidebar() -> None:

@@ -46,7 +46,9 @@ def speed(loaded: Workspace, result: PruneResult) -> None:
         "seconds": number("ms after", format="%.1f"),
         "compare_examples_per_second": number("Texts/s before", format="%.0f", help="Texts a second"),
         "examples_per_second": number("Texts/s after", format="%.0f"),
-        "compare_memory_mb": number("MB before", format="%.1f", help="The most that tensors take beside weights and inputs"),
+        "compare_memory_mib": number(
+            "MB before", format="%.1f", help="The most that tensors take beside weights and inputs"
+        ),
         "memory_mib": number("MB after", format="%.1f"),
         "speedup": number("Times as fast", format="%.2f", help="Median of pairs of neighbouring runs"),
         "speedup_low": number("from", format="%.2f", help="Lower quartile"),
