@@ -22,8 +22,8 @@ import torch
 from .errors import HeadPruneWarning
 
 FILE = "results.sqlite"
-MOST_BYTES = 2**30  # beyond this a file is begun anew
-EVERY = 0.5  # seconds between commits while results come in
+MAX_BYTES = 2**30  # beyond this a file is begun anew
+COMMIT_INTERVAL_S = 0.5  # seconds between commits while results come in
 _SCHEMA = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, shape TEXT, data BLOB, crc INTEGER) WITHOUT ROWID"
 
 
@@ -56,14 +56,14 @@ class ResultCache:
         return found
 
     def put(self, key: str, value: np.ndarray) -> None:
-        """Keep a value; it is on disk within half a second of more coming in, and after `atomic_folder`."""
+        """Keep a value; it is on disk within half a second of more coming in, and after `committing`."""
         with self._lock:
             self._pending[key] = np.ascontiguousarray(value, np.float64)
-            if time.monotonic() - self._written > EVERY:
+            if time.monotonic() - self._written > COMMIT_INTERVAL_S:
                 self._flush()
 
     @contextmanager
-    def atomic_folder(self) -> Iterator[None]:
+    def committing(self) -> Iterator[None]:
         """What is put in this block is on disk after it, however it ends."""
         try:
             yield
@@ -97,7 +97,7 @@ class ResultCache:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and self.path.stat().st_size > MOST_BYTES:
+            if self.path.exists() and self.path.stat().st_size > MAX_BYTES:
                 self._put_aside()
             self._connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
             self._connection.execute(_SCHEMA)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.alpha_choice.alpha_text import describe_recommendation, halving_words
+from headprune_core.alpha_choice.alpha_text import describe_recommendation, describe_halving
 from headprune_core.alpha_choice.successive_halving import elimination, nested_order, pairs_run, schedule
 from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_words
 
@@ -65,12 +65,12 @@ def measured(model: hp.PrunableModel, examples, path: list, cache: hp.ResultCach
     by_accuracy = hp.recommend_alpha(found)
     print(alpha_steps_words(found, by_accuracy), "\n")
     for chosen in (by_accuracy, hp.recommend_alpha(found, by="agreement")):
-        print(f"By {chosen.by}: alpha {chosen.alpha_shown} ({chosen.low:.4f} to {chosen.high:.4f}), {chosen.ties} as good\n")
+        print(f"By {chosen.by}: alpha {chosen.alpha_text} ({chosen.low:.4f} to {chosen.high:.4f}), {chosen.ties} as good\n")
         print(*(f"- {sentence}\n" for sentence in describe_recommendation(chosen)), sep="")
     start = time.process_time()
     search = hp.successive_halving(model, examples, path, cache=cache)
     quick = time.process_time() - start
-    print(halving_words(search, search.gap(found)), "\n")
+    print(describe_halving(search, search.gap(found)), "\n")
     print(search.frame.round(4).to_string(index=False), "\n")
     print(*(often(found, examples, last) for last in (4, 2, 1)), sep="\n")
     print(f"processor time: full search {full:.0f} s, quick one {quick:.0f} s (0 s: it was looked up)")

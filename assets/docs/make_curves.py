@@ -16,7 +16,7 @@ import pandas as pd
 import headprune_core as hp
 from headprune_core.figures.curves import curves_figure
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import describe_verdict, failure_signatures, paired, stability_words, summary
+from headprune_core.measure.curve_verdicts import describe_verdict, failure_signatures, paired, describe_stability, summary
 
 HERE = Path(__file__).parent
 METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_keep_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]
@@ -51,7 +51,7 @@ def main(folder: str | None = None) -> None:
     print(summary(frame).round(3).to_string(index=False), "\n")
     for method, words in describe_verdict(frame).items():
         print(f"- **{method_label(method)}**: {words}")
-    print(stability_words(frame), "\n", *[f"- {s.sentence}\n" for s in failure_signatures(frame)])
+    print(describe_stability(frame), "\n", *[f"- {s.sentence}\n" for s in failure_signatures(frame)])
     print(paired(found.frame, found.right, fine[heads // 2]).round(4).to_string())
     print("inflection points:", greedy.inflection, inverse.inflection)
     print(f"processor time of this run: {minutes:.0f} min")

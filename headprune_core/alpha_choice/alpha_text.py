@@ -4,7 +4,7 @@ import numpy as np
 
 from headprune_core.measure.paired_tests import McNemar
 
-from .recommendation import SURE, AlphaRecommendation, shown_inside, sure
+from .recommendation import SURE, AlphaRecommendation, format_inside, sure
 from .successive_halving import HalvingResult
 
 
@@ -31,16 +31,16 @@ def describe_recommendation(chosen: AlphaRecommendation) -> list[str]:
         told.append(f"Over {chosen.near:.0%} of alpha, {chosen.by} is within one point of the best.")
         if np.isfinite(chosen.p_corrected):
             told.append(
-                f"If HIS alone were as good as the mask of alpha {chosen.alpha_shown}, chance would set them as far apart "
+                f"If HIS alone were as good as the mask of alpha {chosen.alpha_text}, chance would set them as far apart "
                 f"{_chance(chosen.p_corrected)} (McNemar's exact test, corrected for {chosen.masks - 1} masks tried)."
             )
     return told
 
 
-def halving_words(search: HalvingResult, gap: float | None = None) -> str:
+def describe_halving(search: HalvingResult, gap: float | None = None) -> str:
     """What a `HalvingResult` cost and found; gap: how far it stays behind the full search (`HalvingResult.gap`)."""
     rounds = ", ".join(f"{len(r.masks)} on {r.texts} texts" for r in search.rounds)
-    where = shown_inside(search.alpha, search.low, search.high)
+    where = format_inside(search.alpha, search.low, search.high)
     told = f"The quick search found alpha {where} for {search.share:.0%} of the work of the full search: masks {rounds}."
     if gap is None:
         return told

@@ -88,9 +88,9 @@ class AlphaRecommendation:
     verdict: str
 
     @property
-    def alpha_shown(self) -> str:
+    def alpha_text(self) -> str:
         """alpha in two decimals, or as many as it takes to stay inside its interval."""
-        return shown_inside(self.alpha, self.low, self.high)
+        return format_inside(self.alpha, self.low, self.high)
 
 
 def recommend_alpha(
@@ -137,7 +137,7 @@ def recommend_alpha(
         "ae": float(measure[0]),
         "random": float(random.mean()) if len(random) else np.nan,
     }
-    verdict = _verdict(by, shown_inside(parts["alpha"], low, high), len(found.masks), mask == found.which[-1], tested)
+    verdict = _verdict(by, format_inside(parts["alpha"], low, high), len(found.masks), mask == found.which[-1], tested)
     return AlphaRecommendation(**parts, **tested, verdict=verdict)
 
 
@@ -153,7 +153,7 @@ def widest_interval(found: AlphaAccuracy, mask: int) -> int:
     return int(mine[np.argmax([found.path[i].high - found.path[i].low for i in mine])])
 
 
-def shown_inside(value: float, low: float, high: float) -> str:
+def format_inside(value: float, low: float, high: float) -> str:
     """A number with two decimals, or as many as it takes to stay strictly between low and high."""
     return next((text for digits in range(2, 17) if low < float(text := f"{value:.{digits}f}") < high), repr(value))
 

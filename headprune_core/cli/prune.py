@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headprune_core.data.examples import among_words, load_examples, overlap
+from headprune_core.data.examples import describe_overlap, load_examples, overlap
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import get_criterion
 from headprune_core.masks.mask_files import LARGEST, read_mask
@@ -72,7 +72,7 @@ def prune(options) -> tuple[dict[str, object], str]:
     final = pruned
     if learned is not None:
         where = f"examples of {options.dataset} ({training_split(options)})"
-        known["training_data"] = f"{where}; {among_words(overlap(learned, texts))}"
+        known["training_data"] = f"{where}; {describe_overlap(overlap(learned, texts))}"
         labelled = "label" in learned.column_names or model.task != "classification"
         objective = options.finetune_objective or ("labels" if labelled else "teacher")
         run = {"steps": options.finetune_steps, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
@@ -219,7 +219,7 @@ def _found(record: PruningRecord) -> dict:
 
 
 def _words(record: PruningRecord) -> list[str]:
-    lines = [] if record.random_baseline is None else [record.random_baseline.words]
+    lines = [] if record.random_baseline is None else [record.random_baseline.summary]
     lines += [] if record.latency is None else describe_latency(record.latency)
     if record.recovery is not None:
         recovery = record.recovery

@@ -130,17 +130,17 @@ class Encoded:
         """(N,) tokens of each example, its target's included; 1 for an image."""
         return np.array([len(row.get("input_ids", (0,))) + len(row.get("target_ids", ())) for row in self.inputs])
 
-    def batches(self, batch_size: int, device: torch.device, *, most_tokens: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int, device: torch.device, *, token_limit: int | None = None) -> Iterator[Batch]:
         """All examples, longest first, in batches of up to `batch_size` that waste little on padding.
 
-        No batch has more than most_tokens tokens, padding included, unless one example alone has.
+        No batch has more than token_limit tokens, padding included, unless one example alone has.
         """
-        for index in self.packed(batch_size, most_tokens, device):
+        for index in self.packed(batch_size, token_limit, device):
             yield self.batch(index, device)
 
-    def packed(self, batch_size: int, most_tokens: int | None, device: torch.device) -> list[np.ndarray]:
+    def packed(self, batch_size: int, token_limit: int | None, device: torch.device) -> list[np.ndarray]:
         """Which examples make which batch."""
-        return packed(self.lengths, batch_size, most_tokens, BATCH_COST.get(device.type, GPU_BATCH_COST_TOKENS))
+        return packed(self.lengths, batch_size, token_limit, BATCH_COST.get(device.type, GPU_BATCH_COST_TOKENS))
 
     def batch(self, index: np.ndarray, device: torch.device) -> Batch:
         """The examples of those numbers as one batch."""
@@ -180,7 +180,7 @@ class Encoded:
 
 
 def packed(
-    lengths: np.ndarray, batch_size: int, most_tokens: int | None = None, batch_cost: int = BATCH_COST["cpu"]
+    lengths: np.ndarray, batch_size: int, token_limit: int | None = None, batch_cost: int = BATCH_COST["cpu"]
 ) -> list[np.ndarray]:
     """Example numbers by batch, longest first, such that padding, and batch_cost for every batch, add up to the least."""
     if batch_size < 1:
@@ -191,8 +191,8 @@ def packed(
     for end in range(1, len(order) + 1):
         starts = np.arange(max(0, end - batch_size), end)
         padded = (end - starts) * long[starts]
-        if most_tokens is not None:
-            fits = (padded <= most_tokens) | (starts == end - 1)
+        if token_limit is not None:
+            fits = (padded <= token_limit) | (starts == end - 1)
             starts, padded = starts[fits], padded[fits]
         costs = least[starts] + padded + batch_cost
         best = int(costs.argmin())

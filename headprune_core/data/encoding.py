@@ -67,7 +67,7 @@ def special_ids(model: PrunableModel) -> set[int]:
     return {i for token in named if token is not None for i in (token if isinstance(token, list) else [token]) if i >= 0}
 
 
-def cut_note(cut: int, total: int, longest: int, limit: int) -> str:
+def truncation_note(cut: int, total: int, longest: int, limit: int) -> str:
     """What to tell about texts that do not fit the model."""
     return (
         f"{cut} of {total} texts are longer than the {limit} tokens that the model can read (the longest has {longest}); "
@@ -104,7 +104,7 @@ def _tokens(model, examples):
     longest, cut = max(lengths), sum(limit is not None and length > limit for length in lengths)
     if cut:
         encoded = model.tokenizer(list(examples["text"]), *pairs, truncation=True, max_length=limit)
-        warnings.warn(cut_note(cut, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
+        warnings.warn(truncation_note(cut, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
     names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
     rows = [{name: list(encoded[name][i]) for name in names} for i in range(len(lengths))]
     if model.task == "translation":

@@ -92,7 +92,7 @@ def overlap(first: datasets.Dataset, second: datasets.Dataset) -> int:
     return sum(content in known for content in _contents(second))
 
 
-def among_words(shared: int) -> str:
+def describe_overlap(shared: int) -> str:
     """How many of the examples measured on are among those learned from, as the end of a sentence."""
     if shared == 0:
         return "no text that was measured on is among them"

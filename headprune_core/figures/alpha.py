@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface
-from headprune_core.alpha_choice.recommendation import AlphaRecommendation, shown_inside
+from headprune_core.alpha_choice.recommendation import AlphaRecommendation, format_inside
 from headprune_core.measure.curves import wilson
 
 from .style import GREY, MARGIN, style
@@ -89,7 +89,7 @@ def alpha_steps_words(found: AlphaAccuracy, chosen: AlphaRecommendation) -> str:
     ties = f" ({chosen.ties} masks are as good; this one is the widest)" if chosen.ties > 1 else ""
     return (
         f"From alpha 0 to 1 there are {steps}: {_NAMES[chosen.by]} goes from {values.min():.1%} to {values.max():.1%}; "
-        f"{ends}. Best is alpha {chosen.alpha_shown}, with {chosen.value:.1%} ({chosen.value_low:.1%} to "
+        f"{ends}. Best is alpha {chosen.alpha_text}, with {chosen.value:.1%} ({chosen.value_low:.1%} to "
         f"{chosen.value_high:.1%}){ties}."
     )
 
@@ -138,7 +138,7 @@ def surface_words(surface: AlphaSurface) -> str:
     """The surface in words: the best alpha at each sparsity, and at which alpha makes most difference."""
     best = surface.best
     told = "; ".join(
-        f"{_percent(line.sparsity)}: alpha {shown_inside(line.alpha, line.low, line.high)} with {line.value:.1%} (HIS "
+        f"{_percent(line.sparsity)}: alpha {format_inside(line.alpha, line.low, line.high)} with {line.value:.1%} (HIS "
         f"alone {line.his:.1%})"
         for line in best.itertuples()
     )
@@ -158,7 +158,7 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
         y=[chosen.value],
         mode="markers",
         marker={"color": _CHOSEN, "symbol": "star", "size": 15, "line": {"width": 1, "color": GREY.format(1)}},
-        name=f"recommended: {chosen.alpha_shown}",
+        name=f"recommended: {chosen.alpha_text}",
         hovertemplate=f"recommended, alpha {chosen.low:.4f} to {chosen.high:.4f}: %{{y:.3f}}<extra></extra>",
     )
     held = chosen.cross_validated

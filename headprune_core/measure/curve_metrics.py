@@ -22,7 +22,7 @@ _TINY = 1e-9  # below this, differences of shares are rounding
 
 
 @dataclass(frozen=True)
-class Drop:
+class SteepestDrop:
     """The steepest fall of a curve between two measured sparsities.
 
     fall: what is lost of the main measure, as a share. heads: how many heads more are gone (None where the frame does not
@@ -112,7 +112,7 @@ def knee(curve: pd.DataFrame) -> float:
     return float(curve.index[best]) if above[best] > _TINY else np.nan
 
 
-def sharp_drop(curves: pd.DataFrame, method: str) -> Drop | None:
+def steepest_drop(curves: pd.DataFrame, method: str) -> SteepestDrop | None:
     """Between which two measured sparsities a method's main measure falls most for each head; None where it never falls."""
     curve = method_curve(curves, method)
     if len(curve) < 2:
@@ -125,7 +125,7 @@ def sharp_drop(curves: pd.DataFrame, method: str) -> Drop | None:
         return None
     start, end = float(curve.index[i]), float(curve.index[i + 1])
     clear = _falls(curve.iloc[i], curve.iloc[i + 1])
-    return Drop(start, end, float(fall[i]), int(step[i]) if counted else None, regime_of((start + end) / 2), clear)
+    return SteepestDrop(start, end, float(fall[i]), int(step[i]) if counted else None, regime_of((start + end) / 2), clear)
 
 
 def regime_of(sparsity: float) -> str:

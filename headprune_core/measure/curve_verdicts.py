@@ -15,11 +15,11 @@ from headprune_core.masks.criteria import WITH_ALPHA, method_label
 
 from .curve_metrics import (
     PUBLISHED_STABILITY_RATIO,
-    Drop,
+    SteepestDrop,
     area,
     inflection,
     method_curve,
-    sharp_drop,
+    steepest_drop,
     summary,
     unpruned,
 )
@@ -27,22 +27,22 @@ from .curves import main_measure
 from .paired_tests import McNemar, mcnemar, paired
 
 __all__ = [
-    "Drop",
+    "SteepestDrop",
     "McNemar",
     "Signature",
     "failure_signatures",
     "inflection",
     "mcnemar",
     "paired",
-    "sharp_drop",
-    "stability_words",
+    "steepest_drop",
+    "describe_stability",
     "summary",
     "describe_verdict",
     "compare_with_random",
 ]
 
 VERDICTS = ["method", "area", "random_low", "random_high", "verdict"]
-LITTLE, HALF = 0.1, 0.5  # of the heads: the end of redundancy, and of specialisation
+LITTLE, HALF = 0.1, 0.5  # of the heads: the end of redundancy, and of specialization
 CATASTROPHE = 0.1  # of the main measure: a smaller loss is no catastrophe
 _REACH = 2  # points
 _CAUSES = {
@@ -97,7 +97,7 @@ def describe_verdict(curves: pd.DataFrame) -> dict[str, str]:
     return told
 
 
-def stability_words(curves: pd.DataFrame) -> str:
+def describe_stability(curves: pd.DataFrame) -> str:
     """Every method's stability as a ratio to HIS's, beside the published one; empty where that cannot be said."""
     table = summary(curves).set_index("method").stability_ratio.drop(["his", "random"], errors="ignore").dropna()
     if table.empty:
@@ -157,7 +157,7 @@ def _control(method: str, found: pd.DataFrame) -> list[str]:
 
 
 def _how_far(curves: pd.DataFrame, method: str, reach: float) -> str:
-    measure, drop = main_measure(curves), sharp_drop(curves, method)
+    measure, drop = main_measure(curves), steepest_drop(curves, method)
     parts = []
     if np.isfinite(reach):
         far = f"with up to {reach:.0%} of the heads gone" if reach > 0 else "at no measured sparsity"

@@ -22,7 +22,7 @@ from headprune_core.scores.head_scores import HeadScores
 
 from .evaluation import MaskEvaluation, evaluate_masks
 
-REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "specialisation"), (0.5, 1.0, "collapse"))
+REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "specialization"), (0.5, 1.0, "collapse"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
-from headprune_core.model.forward_cost import most_tokens
+from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache, fingerprint
@@ -100,7 +100,7 @@ def evaluate_masks(
 
 def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str | None) -> Iterator[Batch]:
     """Batches in an order that has nothing to do with their lengths, so that the first ones speak for all."""
-    packed = encoded.packed(batch_size, most_tokens(model, dtype), model.device)
+    packed = encoded.packed(batch_size, token_limit(model, dtype), model.device)
     for number in np.random.default_rng(0).permutation(len(packed)):
         yield encoded.batch(packed[number], model.device)
 
@@ -125,7 +125,7 @@ class _Runs:
             if keys[number] in known:
                 yield number, known[keys[number]]
         missing = [number for number in self._order if keys[number] not in known]
-        with self._store.atomic_folder():
+        with self._store.committing():
             for number, values in self._computed(batch, missing):
                 self._store.put(keys[number], values)
                 yield number, values

@@ -36,7 +36,7 @@ def gradient_shift(
 
     Axis 1 is the head whose weights they are, axis 2 the part of the input that they read. mask None: all heads are there.
     """
-    model.grid.check_whole("the gradient shift")
+    model.grid.check_unpruned("the gradient shift")
     mask = np.ones(model.grid.shape, bool) if mask is None else np.asarray(mask, bool)
     if mask.shape != model.grid.shape or not all(0 <= i < n for i, n in zip(head, mask.shape, strict=True)):
         raise HeadPruneError(f"head {tuple(head)} under a mask {mask.shape}; expected one of the {model.grid.shape} heads")

@@ -20,7 +20,7 @@ from headprune_core.data.encoding import encode
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, use_forward_cache
-from headprune_core.model.forward_cost import most_tokens
+from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
@@ -134,7 +134,7 @@ def greedy_gnorm(
     stop_at_inflection where accuracy begins to fall for good; both need `evaluation`. on_partial is given the run so far after
     every step; when `progress` raises Cancelled, the exception carries it as `.partial`.
     """
-    model.grid.check_whole("Greedy-Gnorm")
+    model.grid.check_unpruned("Greedy-Gnorm")
     heads = int(np.prod(model.grid.shape))
     most = -(-heads // max(heads_per_step, 1))
     if not 1 <= heads_per_step <= heads:
@@ -182,8 +182,8 @@ class _Run:
 
     def __init__(self, model, examples, objective: str, batch_size: int, dtype: str | None, cache: ResultCache | None):
         self._model, self._objective, self._store = model.in_precision(dtype), objective, cache
-        encoded, room = encode(model, examples), most_tokens(model, dtype)
-        self._batches = list(encoded.batches(batch_size, model.device, most_tokens=room))
+        encoded, room = encode(model, examples), token_limit(model, dtype)
+        self._batches = list(encoded.batches(batch_size, model.device, token_limit=room))
         self.size = len(encoded)
         # between two steps the graphs of all batches are kept, where they fit
         self._recalls: dict[bytes, ForwardCache] | None = {} if room is None or encoded.lengths.sum() <= room else None
@@ -209,11 +209,11 @@ class _Run:
         if not np.isfinite(scores[mask]).all():
             row, head = (int(i) for i in np.argwhere(mask & ~np.isfinite(scores))[0])
             reason = (
-                self._model.where_not_finite() or "numbers grew too large on the way: load the model with dtype='float32'"
+                self._model.describe_non_finite() or "numbers grew too large on the way: load the model with dtype='float32'"
             )
             raise HeadPruneError(f"Gnorm is not a finite number at row {row}, head {head}; {reason}")
         if key is not None:
-            with self._store.atomic_folder():
+            with self._store.committing():
                 self._store.put(key, scores)
         return scores
 

@@ -95,17 +95,17 @@ class AttentionHooks:
     on_projection: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
 
 
-_ACTIVE: ContextVar[AttentionHooks | None] = ContextVar("headprune_probe", default=None)
+_ACTIVE_HOOKS: ContextVar[AttentionHooks | None] = ContextVar("headprune_probe", default=None)
 
 
 @contextmanager
 def use_hooks(probe: AttentionHooks) -> Iterator[None]:
     """Make `probe` the one that models called in this block answer to, in this thread alone."""
-    token = _ACTIVE.set(probe)
+    token = _ACTIVE_HOOKS.set(probe)
     try:
         yield
     finally:
-        _ACTIVE.reset(token)
+        _ACTIVE_HOOKS.reset(token)
 
 
 def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, position_bias=None, **kwargs):
@@ -135,7 +135,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     call = AttentionCall(
         module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
     )
-    now, probe = active_pass(), _ACTIVE.get()
+    now, probe = active_pass(), _ACTIVE_HOOKS.get()
 
     def work() -> Tensor:
         if left == ():
@@ -190,7 +190,7 @@ def unwatch_projection(projection: nn.Module) -> None:
 
 
 def _show_projection(projection, inputs, output):
-    probe = _ACTIVE.get()
+    probe = _ACTIVE_HOOKS.get()
     if probe is None or probe.on_projection is None:
         return None
     return _tell(probe, "on_projection", projection, inputs[0], output)

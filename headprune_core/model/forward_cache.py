@@ -39,7 +39,7 @@ class ForwardCache:
         self.kept: dict[tuple, _Kept] = {}
 
 
-class Pass:
+class CachedPass:
     """One forward pass with a memory: the masks by attention call, and how many calls there have been."""
 
     def __init__(self, recall: ForwardCache, grid: HeadGrid, mask: np.ndarray, probe: object):
@@ -88,22 +88,22 @@ class Pass:
         return getattr(self._probe, callback)(*what)
 
 
-_NOW: ContextVar[Pass | None] = ContextVar("headprune_pass", default=None)
+_ACTIVE_PASS: ContextVar[CachedPass | None] = ContextVar("headprune_active_pass", default=None)
 
 
 @contextmanager
 def use_forward_cache(recall: ForwardCache | None, grid: HeadGrid, mask: np.ndarray, probe: object) -> Iterator[None]:
     """Let the forward pass in this block, under `mask` (R, H) and `probe`, use and fill `recall`; None: nothing is kept."""
-    token = _NOW.set(None if recall is None else Pass(recall, grid, mask, probe))
+    token = _ACTIVE_PASS.set(None if recall is None else CachedPass(recall, grid, mask, probe))
     try:
         yield
     finally:
-        _NOW.reset(token)
+        _ACTIVE_PASS.reset(token)
 
 
-def active_pass() -> Pass | None:
+def active_pass() -> CachedPass | None:
     """The pass that is on in this thread, if any."""
-    return _NOW.get()
+    return _ACTIVE_PASS.get()
 
 
 def cache_friendly_order(grid: HeadGrid, masks: np.ndarray) -> list[int]:
@@ -125,7 +125,7 @@ def enable_caching(model: nn.Module, grid: HeadGrid) -> None:
 
 
 def _forward(module: nn.Module, *args, **kwargs):
-    now = _NOW.get()
+    now = _ACTIVE_PASS.get()
     if now is None:
         return type(module).forward(module, *args, **kwargs)
     if now.idle(module):

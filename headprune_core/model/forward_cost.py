@@ -15,13 +15,13 @@ import torch
 
 from .packed_linear import PackedWeights
 
-KEPT = 1.8  # values kept for a linear layer's each output: itself, its share of norms, activations, tape and gradients
-LOGITS = 2.0  # times as much as that for the outputs that are logits of tokens: their softmax, its gradient, copies
+ACTIVATION_FACTOR = 1.8  # values kept for a linear layer's each output: itself, its share of norms, activations, tape and gradients
+LOGIT_FACTOR = 2.0  # times as much as that for the outputs that are logits of tokens: their softmax, its gradient, copies
 ATTENTION_BACKWARD = 2.5  # of a forward call
 EFFICIENCY = 0.7  # of the matrix-product rate, with all that is no product
-CALL = 1.5e-4  # seconds of a linear layer and what belongs to it, however little it has to do, forward or backward
-LOGIT = 2e-8  # seconds of a token's every logit: losses, norms and their gradients over the vocabulary
-SHARE = 0.5  # of the free memory that a batch may take
+SECONDS_PER_CALL = 1.5e-4  # seconds of a linear layer and what belongs to it, however little it has to do, forward or backward
+SECONDS_PER_LOGIT = 2e-8  # seconds of a token's every logit: losses, norms and their gradients over the vocabulary
+MEMORY_SHARE = 0.5  # of the free memory that a batch may take
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | 
         where, share = (rows, 1) if rows in (tokens, targets) else ("example", rows)
         last = call is linear_calls[-1] and where != "example"
         logits = outputs if last else 0
-        parts[where] += share * Part(inputs * outputs, outputs + (LOGITS - 1) * logits)
+        parts[where] += share * Part(inputs * outputs, outputs + (LOGIT_FACTOR - 1) * logits)
     width = sum(call.query.shape[1] * call.query.shape[3] for call in attention_calls)
     image = max((call.query.shape[2] for call in attention_calls), default=0) if tokens is None else 0
     return Cost(parts[tokens], parts[targets], parts["example"], len(linear_calls), width, logits, image)
@@ -91,16 +91,16 @@ def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype:
         attention = 4.0 * examples * max(longest, target) ** 2 * cost.attention
         flops += 2.0 * part.multiply_adds * (1 + passes) + attention * (2 + ATTENTION_BACKWARD * passes)
         most = max(most, batch_bytes(model, part, dtype))
-    seconds = flops / (EFFICIENCY * product_rate(model, dtype)) + len(batches) * cost.calls * (1 + passes) * CALL
-    seconds += LOGIT * cost.logits * sum(examples * (target or longest) for examples, longest, target in batches)
+    seconds = flops / (EFFICIENCY * product_rate(model, dtype)) + len(batches) * cost.calls * (1 + passes) * SECONDS_PER_CALL
+    seconds += SECONDS_PER_LOGIT * cost.logits * sum(examples * (target or longest) for examples, longest, target in batches)
     return CostEstimate(flops, seconds, most)
 
 
-def most_tokens(model, dtype: str | None = None) -> int | None:
+def token_limit(model, dtype: str | None = None) -> int | None:
     """How many tokens a batch may have for what it keeps to fit into half of the free memory; None where that is unknown."""
     free = free_memory(model.device)
     per_token = max(batch_bytes(model, part, dtype) for part in (model.cost.token, model.cost.target))
-    return None if free is None or per_token == 0 else max(1, int(SHARE * free / per_token))
+    return None if free is None or per_token == 0 else max(1, int(MEMORY_SHARE * free / per_token))
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -113,7 +113,7 @@ def free_memory(device: torch.device) -> int | None:
 def batch_bytes(model, part: Part, dtype: str | None) -> float:
     """Bytes that autograd keeps of a part of a forward pass."""
     size = model.model.dtype.itemsize
-    return (2 if size == 2 else 3 if dtype == "bfloat16" else size) * KEPT * part.values
+    return (2 if size == 2 else 3 if dtype == "bfloat16" else size) * ACTIVATION_FACTOR * part.values
 
 
 def product_rate(model, dtype: str | None) -> float:

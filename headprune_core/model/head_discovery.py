@@ -15,7 +15,7 @@ from headprune_core.errors import HeadPruneError
 from .attention_hooks import ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
-from .head_tracing import Trial, head_grid
+from .head_tracing import TraceRun, head_grid
 
 TOKENS = 6  # of the trial text; its target, where there is one, has two less
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # of the largest logit; half precision: 0.05
@@ -35,7 +35,7 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
             f"{name} computes attention in its own way, not through the Transformers attention interface, so its heads "
             "cannot be reached; choose a model of a family that does (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
         )
-    inputs = trial_inputs(model)
+    inputs = sample_inputs(model)
     own = _own_logits(model, inputs)
     model.set_attn_implementation(ATTENTION)
     trial, logits = _tried(model, inputs)
@@ -51,7 +51,7 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
     Raises HeadPruneError where the trial run shows another task, or rows and heads in another order or of another size.
     """
     model.set_attn_implementation(ATTENTION)
-    trial, logits = _tried(model, trial_inputs(model))
+    trial, logits = _tried(model, sample_inputs(model))
     found = _task(model, logits, grid)
     if found != task:
         raise HeadPruneError(f"{type(model).__name__} does {found}; expected {task}")
@@ -59,9 +59,9 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
     return _ready(model, grid, trial)
 
 
-def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[Trial, Tensor | None]:
+def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
     """What happens in a run on `inputs`, and the logits."""
-    trial, layers = Trial(), linear_layers(model)
+    trial, layers = TraceRun(), linear_layers(model)
     for layer in layers:
         watch_projection(layer)
     try:
@@ -74,7 +74,7 @@ def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[Trial, Te
     return trial, None if logits is None else logits.detach()
 
 
-def _ready(model: PreTrainedModel, grid: HeadGrid, trial: Trial) -> Cost:
+def _ready(model: PreTrainedModel, grid: HeadGrid, trial: TraceRun) -> Cost:
     """Watch the projections from now on; what a forward pass costs."""
     for projection in {p.module for row in grid.rows for p in (row.q, row.k, row.v)}:
         watch_projection(projection)
@@ -82,7 +82,7 @@ def _ready(model: PreTrainedModel, grid: HeadGrid, trial: Trial) -> Cost:
     return count_cost(trial.linear_calls, trial.attention_calls, *sizes)
 
 
-def trial_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
+def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
     """One small example of what the model reads."""
     config, device = model.config, model.device
     if model.main_input_name == "pixel_values":
@@ -149,7 +149,7 @@ def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
         )
 
 
-def _check_calls(name: str, grid: HeadGrid, trial: Trial) -> None:
+def _check_calls(name: str, grid: HeadGrid, trial: TraceRun) -> None:
     """The attention calls that were seen are those of the grid's layers; rows without heads call nothing."""
     rows = [grid.rows[number] for number in grid.layers]
     said = [(row.module, len(row.present), row.out.features.shape[1]) for row in rows if len(row.present)]

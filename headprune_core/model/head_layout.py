@@ -60,7 +60,7 @@ class PrunedLayout:
 class AttentionRow:
     """One attention module: its path, its heads, the four projections around them, and what it attends to.
 
-    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross". remains: None where no head was removed. The
+    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross". pruned_layout: None where no head was removed. The
     projections number the features that are there now; heads and kv_heads count those of the original.
     """
 
@@ -71,7 +71,7 @@ class AttentionRow:
     v: Projection
     out: Projection
     kind: str = "self"
-    remains: PrunedLayout | None = None
+    pruned_layout: PrunedLayout | None = None
 
     @property
     def heads(self) -> int:
@@ -84,17 +84,17 @@ class AttentionRow:
     @property
     def layout(self) -> Mapping[str, np.ndarray]:
         """The features (heads, size) of "q", "k", "v" and "out" in the original."""
-        return {part: getattr(self, part).features for part in PARTS} if self.remains is None else self.remains.layout
+        return {part: getattr(self, part).features for part in PARTS} if self.pruned_layout is None else self.pruned_layout.layout
 
     @property
     def present(self) -> np.ndarray:
         """The numbers of the heads whose weights are there."""
-        return np.arange(self.heads) if self.remains is None else np.array(self.remains.present, int)
+        return np.arange(self.heads) if self.pruned_layout is None else np.array(self.pruned_layout.present, int)
 
     @property
     def kept(self) -> np.ndarray:
         """bool (heads,): those that work."""
-        return np.isin(np.arange(self.heads), np.arange(self.heads) if self.remains is None else self.remains.kept)
+        return np.isin(np.arange(self.heads), np.arange(self.heads) if self.pruned_layout is None else self.pruned_layout.kept)
 
     @property
     def kv_group(self) -> np.ndarray:
@@ -177,7 +177,7 @@ class HeadGrid:
         """bool (R, H): heads whose weights are there."""
         return np.stack([np.isin(np.arange(row.heads), row.present) for row in self.rows])
 
-    def check_whole(self, what: str) -> None:
+    def check_unpruned(self, what: str) -> None:
         """Raise HeadPruneError where heads were removed for good, since `what` takes a model that has them all."""
         gone = int((~self.kept).sum())
         if gone:

@@ -3,7 +3,7 @@
     {"version": 1, "task": "classification", "shape": [R, H], "layers": [row of every attention call],
      "rows": {name of the attention module: {"heads": H, "kept": [...], "gated": [...], "kind": "self",
               "projections": {"q": {"module": path, "features": [a head's [[start, stop], ...], ...]}, "k", "v", "out"}}},
-     "plain": what a loader without this code needs (`plain_sizes.py`)}
+     "plain": what a loader without this code needs (`standalone_sizes.py`)}
 
 Head numbers and features are those of the model before any head was removed; gated heads have weights but no effect. With
 the configuration of the whole model this says the shape of every weight, so the model is rebuilt without the whole weights.
@@ -19,8 +19,8 @@ from torch import nn
 from headprune_core.errors import HeadPruneError
 
 from .head_layout import KINDS, PARTS, AttentionRow, HeadGrid, Projection, width
-from .standalone_sizes import plain_sizes
-from .weight_slicing import cut_row
+from .standalone_sizes import standalone_sizes
+from .weight_slicing import slice_row
 
 HEAD_MAP = "head_map.json"
 VERSION = 1
@@ -35,7 +35,7 @@ class HeadMap:
     layers: tuple[int, ...]
     rows: dict[str, dict]
 
-    def cut(self, model: nn.Module) -> HeadGrid:
+    def prune(self, model: nn.Module) -> HeadGrid:
         """Cut what the map says is gone out of a whole `model`, in place, on the meta device too; the grid that is left."""
         try:
             rows = tuple(self._row(model, name, entry) for name, entry in self.rows.items())
@@ -66,7 +66,7 @@ class HeadMap:
             or len(set(present)) < len(present)
         ):
             raise ValueError(f"{name} has {row.heads} heads and keeps {present.tolist()}")
-        return cut_row(model, row, present, np.sort(kept))
+        return slice_row(model, row, present, np.sort(kept))
 
 
 def head_map(model) -> dict:
@@ -79,7 +79,7 @@ def head_map(model) -> dict:
         "shape": list(grid.shape),
         "layers": list(grid.layers),
         "rows": {row.name: _entry(row, paths) for row in grid.rows},
-        "plain": plain_sizes(model),
+        "plain": standalone_sizes(model),
     }
 
 

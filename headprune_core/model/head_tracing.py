@@ -32,7 +32,7 @@ class LinearCall:
 
 
 @dataclass
-class Trial:
+class TraceRun:
     """What happened in a trial run, in order. Its two methods are a probe's callbacks."""
 
     events: list = field(default_factory=list)
@@ -54,7 +54,7 @@ class Trial:
         return [event for event in self.events if isinstance(event, LinearCall)]
 
 
-def head_grid(model: PreTrainedModel, trial: Trial) -> HeadGrid:
+def head_grid(model: PreTrainedModel, trial: TraceRun) -> HeadGrid:
     """The head grid that a trial run of `model` shows; HeadPruneError, by name and reason, where it shows none."""
     name = type(model).__name__
     calls = trial.attention_calls

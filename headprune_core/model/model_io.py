@@ -122,7 +122,7 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
 
         def build(self, *args, **kwargs):
             kind.__init__(self, *args, **kwargs)
-            grids.append(chart.cut(self))
+            grids.append(chart.prune(self))
 
         # the library looks at the module and the name of a class
         cut = type(kind.__name__, (kind,), {"__init__": build, "__module__": kind.__module__})

@@ -164,7 +164,7 @@ class PrunableModel:
         twin._autocast = True
         return twin
 
-    def where_not_finite(self) -> str | None:
+    def describe_non_finite(self) -> str | None:
         """A sentence on the first weights that are NaN or infinite, by row and head where they are a head's; else None."""
         for row, (row_name, parts) in enumerate(self.grid.weights()):
             for part, heads in parts.items():

@@ -20,15 +20,15 @@ from .head_layout import PARTS, AttentionRow, width
 from .weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_position_bias
 
 
-def built_whole(model: PreTrainedModel) -> PreTrainedModel:
+def unpruned_architecture(model: PreTrainedModel) -> PreTrainedModel:
     """The architecture of a pruned `model` with all its heads and no weights, on the meta device."""
     with torch.device("meta"):
         return type(model)(copy.deepcopy(model.config)).eval().requires_grad_(False)
 
 
-def plain_sizes(model) -> dict[str, dict | list]:
+def standalone_sizes(model) -> dict[str, dict | list]:
     """What is to be set on the whole architecture to get the pruned PrunableModel `model`, as JSON has it."""
-    body, whole = model.model, built_whole(model.model)
+    body, whole = model.model, unpruned_architecture(model.model)
     modules, parameters = dict(whole.named_modules()), dict(whole.named_parameters(remove_duplicate=False))
     paths = {module: path for path, module in body.named_modules()}
     numbers = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}

@@ -59,7 +59,7 @@ class BiasOnly(_Weightless):
         return out if self.bias is None else out + self.bias
 
 
-def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.ndarray) -> AttentionRow:
+def slice_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.ndarray) -> AttentionRow:
     """The row after all heads but `present` are cut out of `model`, in place; of these only `kept` still work.
 
     Both are original head numbers, in order. Weights are replaced, never written to, so others may share those that were
@@ -68,9 +68,9 @@ def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.n
     before, stay = row.present, np.isin(row.present, present)
     groups_before = np.unique(row.kv_group[before])
     groups_stay = np.isin(groups_before, np.unique(row.kv_group[present]))
-    remains = PrunedLayout(row.layout, tuple(present.tolist()), tuple(kept.tolist()))
+    pruned_layout = PrunedLayout(row.layout, tuple(present.tolist()), tuple(kept.tolist()))
     if not len(before) or (stay.all() and np.array_equal(np.flatnonzero(row.kept), kept)):
-        return replace(row, remains=remains)
+        return replace(row, pruned_layout=pruned_layout)
     chosen = {"q": stay, "k": groups_stay, "v": groups_stay, "out": stay}
     features = {part: getattr(row, part).features for part in PARTS}
     _check_all_are_heads(row, features)
@@ -81,9 +81,9 @@ def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.n
     places = np.arange(ratio) if empty else np.flatnonzero(stay)
     _cut_what_else(row, places, np.arange(1) if empty else np.flatnonzero(groups_stay))
     _tell_sizes(row, heads, groups)
-    setattr(row.module, HEADS_LEFT, remains.present)
+    setattr(row.module, HEADS_LEFT, pruned_layout.present)
     if empty:
-        return replace(row, remains=remains, **_emptied(model, row, features, {"q": ratio, "k": 1, "v": 1}))
+        return replace(row, pruned_layout=pruned_layout, **_emptied(model, row, features, {"q": ratio, "k": 1, "v": 1}))
     taken = {}
     for part in PARTS:
         module = getattr(row, part).module
@@ -101,7 +101,7 @@ def cut_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.n
         along = _along(row.out.module, outputs=False)
         with torch.no_grad():
             weight.index_fill_(along, torch.as_tensor(parts["out"].features[silent].ravel(), device=weight.device), 0.0)
-    return replace(row, remains=remains, **parts)
+    return replace(row, pruned_layout=pruned_layout, **parts)
 
 
 def _check_all_are_heads(row: AttentionRow, features: dict[str, np.ndarray]) -> None:

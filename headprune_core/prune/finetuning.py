@@ -138,7 +138,7 @@ def zeroed_columns(grid: HeadGrid) -> list[tuple[nn.Parameter, int, Tensor]]:
 def _not_finite(model: PrunableModel, step: int, loss: float, norm: float, learning_rate: float) -> str:
     what = f"the loss is {loss:g} and its gradient has length {norm:g}"
     if step == 0:  # no rate has had a part in it
-        reason = model.where_not_finite() or "the examples may hold extreme values"
+        reason = model.describe_non_finite() or "the examples may hold extreme values"
         return f"{what} before any update ({reason}); expected finite numbers"
     return f"{what} after {step} updates; expected finite numbers: choose a rate below {learning_rate:g}"
 

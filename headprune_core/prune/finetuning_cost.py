@@ -4,7 +4,14 @@ import datasets
 import numpy as np
 
 from headprune_core.data.encoding import encode
-from headprune_core.model.forward_cost import CALL, EFFICIENCY, LOGIT, CostEstimate, batch_bytes, product_rate
+from headprune_core.model.forward_cost import (
+    EFFICIENCY,
+    SECONDS_PER_CALL,
+    SECONDS_PER_LOGIT,
+    CostEstimate,
+    batch_bytes,
+    product_rate,
+)
 from headprune_core.model.prunable_model import PrunableModel
 
 PASSES = {"labels": 3, "teacher": 4}  # as long as the forward one, which is the first: by inputs, by weights; the teacher's
@@ -33,8 +40,8 @@ def estimate_recovery(
     attention = 4.0 * batch_size * max(text, target, cost.image_tokens) ** 2 * cost.attention
     products = 2.0 * cost.of(batch_size, batch_size * text, batch_size * target).multiply_adds
     flops = passes * (products + attention)
-    seconds = UNPACKED * flops / (EFFICIENCY * product_rate(model, dtype)) + passes * cost.calls * CALL
-    seconds += LOGIT * cost.logits * batch_size * (target or text)
+    seconds = UNPACKED * flops / (EFFICIENCY * product_rate(model, dtype)) + passes * cost.calls * SECONDS_PER_CALL
+    seconds += SECONDS_PER_LOGIT * cost.logits * batch_size * (target or text)
     weights = sum(p.numel() for p in model.model.parameters())
     largest = cost.of(batch_size, batch_size * int(texts.max()), batch_size * int(targets.max()))
     held = STATES * weights * model.model.dtype.itemsize + batch_bytes(model, largest, dtype)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import PARTS, Projection, width
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import built_whole
+from headprune_core.model.standalone_sizes import unpruned_architecture
 
 
 def flops_per_token(model: PrunableModel, sequence_length: int | None = None) -> float:
@@ -28,13 +28,13 @@ def flops_per_token(model: PrunableModel, sequence_length: int | None = None) ->
 
 def flops_before(model: PrunableModel, sequence_length: int | None = None) -> float:
     """`flops_per_token` of the model with all its heads, of which `model` is what surgery left: no weights are needed."""
-    whole = dict(built_whole(model.model).named_modules())
+    whole = dict(unpruned_architecture(model.model).named_modules())
     paths = {module: path for path, module in model.model.named_modules()}
     tokens, heads, width_before = tokens_of(model, sequence_length), 0, 0
     for number in model.grid.layers:
         row = model.grid.rows[number]
         parts = {p: Projection(whole[paths[getattr(row, p).module]], row.layout[p]) for p in PARTS}
-        heads += _multiply_adds(replace(row, remains=None, **parts)) - _multiply_adds(row)
+        heads += _multiply_adds(replace(row, pruned_layout=None, **parts)) - _multiply_adds(row)
         width_before += row.layout["q"].size
     attention = 4.0 * tokens * (width_before - model.cost.attention)
     return flops_per_token(model, sequence_length) + 2.0 * heads + attention

@@ -18,7 +18,7 @@ import torch
 
 from headprune_core.data.batches import out_of_memory
 from headprune_core.errors import Cancelled, HeadPruneError
-from headprune_core.model.head_discovery import trial_inputs
+from headprune_core.model.head_discovery import sample_inputs
 from headprune_core.model.prunable_model import PrunableModel
 
 from .flops import flops_per_token, head_flops_per_token, tokens_of
@@ -77,7 +77,7 @@ def measure_latency(
 def example_inputs(model: PrunableModel, batch_size: int, sequence_length: int) -> dict[str, torch.Tensor]:
     """Inputs of that many examples and tokens, without padding; an encoder-decoder that writes has a target as long."""
     inputs = {}
-    for name, value in trial_inputs(model.model).items():
+    for name, value in sample_inputs(model.model).items():
         if name != "pixel_values":  # its words over and over; the last may have to mark the end
             words, last = value[:, :-1], value[:, -1:]
             times = -(-sequence_length // words.shape[1])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from headprune_core.data.batches import Batch
 from headprune_core.data.encoding import encode, pad_id, special_ids
-from headprune_core.model.head_discovery import image_shape, trial_inputs
+from headprune_core.model.head_discovery import image_shape, sample_inputs
 from headprune_core.model.prunable_model import PrunableModel
 
 OPSET = 18
@@ -53,7 +53,7 @@ def random_batch(model: PrunableModel, count: int, tokens: int) -> Batch:
         rows = [generator.choice(words, length) for length in lengths]
         if model.model.config.is_encoder_decoder:  # its classifiers look for the end of the text
             for row in rows:
-                row[-1] = trial_inputs(model.model)["input_ids"][0, -1]
+                row[-1] = sample_inputs(model.model)["input_ids"][0, -1]
         columns = {"input_ids": [row.tolist() for row in rows]}
         if "token_type_ids" in graph_inputs(model):
             columns["token_type_ids"] = [generator.integers(0, 2, length).tolist() for length in lengths]

@@ -16,10 +16,10 @@ import torch
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.measure.evaluation import gates
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
-from headprune_core.model.head_discovery import trial_inputs
+from headprune_core.model.head_discovery import sample_inputs
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.weight_slicing import cut_row
+from headprune_core.model.weight_slicing import slice_row
 
 PARTIAL_GROUPS = ("zero", "keep", "remove")
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest logit; half precision: 0.05
@@ -93,7 +93,7 @@ def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> 
     body = copy.deepcopy(model.model, {id(tensor): tensor for tensor in tensors})
     grid = model.grid.moved(dict(zip(model.model.modules(), body.modules(), strict=True)))
     pairs = zip(grid.rows, cut.present, cut.kept, strict=True)
-    rows = tuple(cut_row(body, row, np.flatnonzero(there), np.flatnonzero(kept)) for row, there, kept in pairs)
+    rows = tuple(slice_row(body, row, np.flatnonzero(there), np.flatnonzero(kept)) for row, there, kept in pairs)
     kind = type(model.model).__name__
     try:
         pruned = PrunableModel.of_heads(body, replace(grid, rows=rows), model.task, model.tokenizer, name=model.name)
@@ -109,7 +109,7 @@ def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> 
 @torch.no_grad()
 def _trial_logits(model: PrunableModel, mask: np.ndarray) -> torch.Tensor:
     with use_hooks(AttentionHooks(gates=gates(model, mask))):
-        return model.logits(trial_inputs(model.model))
+        return model.logits(sample_inputs(model.model))
 
 
 def _check_same(kind: str, masked: torch.Tensor, pruned: torch.Tensor) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import mcnemar, share_difference, verdict
+from headprune_core.measure.paired_tests import mcnemar, share_difference, significance_text
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import built_whole
+from headprune_core.model.standalone_sizes import unpruned_architecture
 from headprune_core.prune.flops import flops_before, flops_per_token
 from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.parameter_table import parameter_table
@@ -44,7 +44,7 @@ def model_card(model: PrunableModel, record: PruningRecord | None = None) -> str
     """
     if model.grid.kept.all():
         raise HeadPruneError("the model has all its heads; expected one from which prune_heads removed some")
-    weights, found = parameter_table(built_whole(model.model), model), final(record)
+    weights, found = parameter_table(unpruned_architecture(model.model), model), final(record)
     parts = [
         front_matter(model, record, None if found is None else share(found)),
         f"# {_name(model, record)}, pruned",
@@ -135,7 +135,7 @@ def _accuracy(record: PruningRecord) -> str | None:
     parts = [] if record.verification is None else _proof_words(record)
     if record.random_baseline is not None:
         when = "" if record.recovery is None else ", before the fine-tune"
-        parts.append(f"Control{when}: {record.random_baseline.words}")
+        parts.append(f"Control{when}: {record.random_baseline.summary}")
     if record.recovery is not None:
         parts += _recovery_words(record.recovery, record.training_data)
     return "\n\n".join(["## What it gets right", *parts]) if parts else None
@@ -196,7 +196,7 @@ def _difference(before: MaskEvaluation, after: MaskEvaluation, words: str) -> st
     else:
         found, test = share_difference(a, b), "bootstrap over examples, which count alike however long they are"
     low, high = (f"{100 * value:+.1f}" for value in (found.low, found.high))
-    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test}), {verdict(found)}."
+    return f"From {words}: {100 * found.difference:+.1f} points (95 % interval {low} to {high}; {test}), {significance_text(found)}."
 
 
 def _sizes(model: PrunableModel, weights: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from headprune_core.figures.style import label
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import McNemar, doubt, shown
+from headprune_core.measure.paired_tests import McNemar, is_significant, why_not_significant
 from headprune_core.scores.hies import min_max
 from headprune_core.scores.orthogonality import orthogonality
 
@@ -94,9 +94,9 @@ def _change_words(name: str, before: MaskEvaluation, after: MaskEvaluation) -> s
         )
     else:
         told += " in the mean over texts, by a bootstrap in which each text counts alike"
-    if shown(found):
+    if is_significant(found):
         return f"{told}. That is more than chance gives."
-    return f"{told}. {doubt(found)}, so a change is not shown; it does not show either that there is none."
+    return f"{told}. {why_not_significant(found)}, so a change is not shown; it does not show either that there is none."
 
 
 def _counted(found) -> bool:
@@ -148,7 +148,7 @@ def _classes(facts: Facts) -> list[Block]:
             f"{points(worst.change)}. "
         )
         told += (
-            "That is more than chance gives" if shown(worst.change) else f"{doubt(worst.change)}, so this loss is not shown"
+            "That is more than chance gives" if is_significant(worst.change) else f"{why_not_significant(worst.change)}, so this loss is not shown"
         )
         blocks.append(Text(f"{told}; as the worst of {len(found)}, it would look large by chance as well."))
     return blocks
@@ -230,8 +230,8 @@ def _recovery(facts: Facts) -> list[Block]:
         return blocks if len(blocks) > 1 else []
     found = change(before, after)
     told = f"Accuracy of the pruned model is {share(before)} before it and {share(after)} after it, {points(found)}. "
-    if not shown(found):
-        told += f"{doubt(found)}, so a gain is not shown."
+    if not is_significant(found):
+        told += f"{why_not_significant(found)}, so a gain is not shown."
     else:
         told += "The gain is more than chance gives." if found.difference > 0 else "The loss is more than chance gives."
     verification = facts.record.verification

@@ -1,11 +1,11 @@
 """The code that loads a pruned model's folder without this package: torch, transformers and safetensors are enough.
 
 The library loads the weights itself (names, shards, tied and shared ones, precision) into its own class, whose constructor
-is followed by what head_map.json says of sizes (`plain_sizes.py`); so the whole weights are at no time there.
+is followed by what head_map.json says of sizes (`standalone_sizes.py`); so the whole weights are at no time there.
 """
 
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import plain_sizes
+from headprune_core.model.standalone_sizes import standalone_sizes
 
 _START = """\
 folder = "pruned-model"
@@ -61,7 +61,7 @@ def plain_loader(model: PrunableModel) -> str:
     Ten lines after the folder's name; more where rows have no heads, for Phi-3 and for T5. The model is the library's own
     class in all but its constructor, smaller, in eval mode and the file's precision.
     """
-    sizes = plain_sizes(model)
+    sizes = standalone_sizes(model)
     by_heads, config, zeros = (bool(sizes[kind]) for kind in ("heads_left", "config", "zeros"))
     imports = f"import {'copy, ' if config else ''}json, pathlib, torch, transformers"
     if by_heads:

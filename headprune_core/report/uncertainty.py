@@ -2,7 +2,7 @@
 
 from headprune_core.figures.pruned import baseline_figure, describe_baseline
 from headprune_core.measure.curves import REGIMES
-from headprune_core.measure.paired_tests import shown
+from headprune_core.measure.paired_tests import is_significant
 
 from .data import Facts, agreement, change
 from .html import Block, Drawing, Points, Section, Text
@@ -11,7 +11,7 @@ from .pruning_record import share
 _REGIME_WORDS = {
     "redundancy": "Up to a tenth, heads are mostly redundant, and nearly any choice does well.",
     "transition": "Between a tenth and three tenths, the choice begins to matter.",
-    "specialisation": "Between three and five tenths, heads that do something of their own begin to go.",
+    "specialization": "Between three and five tenths, heads that do something of their own begin to go.",
     "collapse": "Beyond half, models tend to collapse, whatever the choice.",
 }
 
@@ -31,7 +31,7 @@ def describe_confidence(facts: Facts) -> str:
     told, random_baseline = [], facts.record.random_baseline
     if facts.labelled:
         last = list(facts.forms.values())[-1]
-        is_shown = shown(change(facts.record.verification.unpruned, last))
+        is_shown = is_significant(change(facts.record.verification.unpruned, last))
         when = "after the fine-tune " if len(facts.forms) > 2 else ""
         told.append(
             f"{when}the change of accuracy is more than chance gives"
@@ -45,7 +45,7 @@ def describe_confidence(facts: Facts) -> str:
         this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
         many = f"{masks} random choices" if masks > 1 else "one random choice"
         if random_baseline.n_beaten == masks:
-            few = "" if random_baseline.better_than_chance else ", too few to tell that from chance"
+            few = "" if random_baseline.better_than_random else ", too few to tell that from chance"
             told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads{few}")
         elif random_baseline.n_beaten == 0:
             told.append(f"{this} no better than {many} of as many heads: no better than chance")
@@ -79,7 +79,7 @@ def _interval_words(facts: Facts) -> str:
 
 def _verdict(facts: Facts) -> str:
     random_baseline = facts.record.random_baseline
-    words = f"{random_baseline.words[0].upper()}{random_baseline.words[1:]}"
+    words = f"{random_baseline.summary[0].upper()}{random_baseline.summary[1:]}"
     if random_baseline.n_beaten == len(random_baseline.random_values):
         return f"{words} One more random choice would lie above all others once in {len(random_baseline.random_values) + 1} times."
     as_good = len(random_baseline.random_values) - random_baseline.n_beaten

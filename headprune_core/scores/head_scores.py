@@ -16,7 +16,7 @@ from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model.attention_hooks import AttentionCall, AttentionHooks, use_hooks
-from headprune_core.model.forward_cost import most_tokens
+from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
@@ -122,14 +122,14 @@ def score_heads(
     unknown = set(metrics) - set(METRICS)
     if unknown or not metrics:
         raise HeadPruneError(f"metrics {sorted(unknown)} are not known; expected some of {', '.join(METRICS)}")
-    model.grid.check_whole("scoring")
+    model.grid.check_unpruned("scoring")
     encoded = encode(model, examples)
     options = _Options(tuple(metrics), objective, gnorm_objective, entropy, special_tokens)
     runs, (rows, heads) = model.in_precision(dtype), model.grid.shape
     shapes = {"ae": (rows, heads), "gnorm": (3, rows, heads), "example": (rows, heads), "token": (rows, heads)}
     values = {name: np.empty((len(encoded), *shape)) for name, shape in shapes.items()}
     done = 0
-    for whole in encoded.batches(batch_size, model.device, most_tokens=most_tokens(model, dtype)):
+    for whole in encoded.batches(batch_size, model.device, token_limit=token_limit(model, dtype)):
         for batch, found in in_parts(whole, lambda batch: _score_batch(runs, batch, options)):
             if progress is not None:
                 progress(done, len(encoded), "Scoring heads")
@@ -229,5 +229,5 @@ def _check_finite(metric: str, values: np.ndarray, model: PrunableModel) -> None
         row, head = (int(i) for i in np.argwhere(bad)[0][-2:])
         raise HeadPruneError(
             f"{metric} is not a finite number for {int(bad.any(0).sum())} entries, the first at row {row} "
-            f"({model.grid.row_names[row]}), head {head}; {model.where_not_finite() or OVERFLOW_HINT}"
+            f"({model.grid.row_names[row]}), head {head}; {model.describe_non_finite() or OVERFLOW_HINT}"
         )

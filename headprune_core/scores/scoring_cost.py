@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from headprune_core.data.encoding import encode
-from headprune_core.model.forward_cost import CostEstimate, estimate, most_tokens
+from headprune_core.model.forward_cost import CostEstimate, estimate, token_limit
 from headprune_core.model.head_layout import linear_layers
 
 
@@ -28,7 +28,7 @@ def estimate_scoring(
     targets = np.array([len(row.get("target_ids", ())) for row in encoded.inputs])
     batches = [
         (len(b), int(lengths[b].max()), int(targets[b].max()))
-        for b in encoded.packed(batch_size, most_tokens(model, dtype), model.device)
+        for b in encoded.packed(batch_size, token_limit(model, dtype), model.device)
     ]
     objectives = {"his": objective, "gnorm": gnorm_objective}
     said = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)

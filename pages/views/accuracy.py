@@ -5,7 +5,7 @@ import streamlit as st
 from headprune_core.figures.curve_details import class_curves, class_names, class_words, random_boxes, random_boxes_words
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, stability_words
+from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, describe_stability
 from headprune_core.measure.curves import main_measure
 from pages.parts.common.session import current_workspace, publish, runner
 from pages.parts.common.shared_ui import page_header, plain, progress_panel
@@ -165,7 +165,7 @@ for signature in failure_signatures(frame):
 
 st.subheader("In numbers")
 summary_table(frame, measure)
-if words := stability_words(frame):
+if words := describe_stability(frame):
     st.caption(words)
 
 st.subheader("On the same texts")

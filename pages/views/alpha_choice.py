@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, recommend_alpha
-from headprune_core.alpha_choice.alpha_text import describe_recommendation, halving_words
+from headprune_core.alpha_choice.alpha_text import describe_recommendation, describe_halving
 from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.alpha.mask_constraints import rules
@@ -112,7 +112,7 @@ def steps() -> None:
             "another order: set the scale under Alpha, or look at Accuracy vs sparsity."
         )
     st.markdown("\n".join(f"- {told}" for told in describe_recommendation(chosen)[1:]))
-    st.button(f"Take alpha {chosen.alpha_shown}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha))
+    st.button(f"Take alpha {chosen.alpha_text}", icon=icon, key="take_alpha", on_click=take, args=("alpha", chosen.alpha))
 
 
 if result is None and search is None and not busy:
@@ -128,7 +128,7 @@ if result is not None:
 if search is not None and not busy:
     whole = result is not None and result.complete
     gap = search.gap(result.found) if whole and result.found.measure == search.by else None
-    st.markdown(halving_words(search, gap))
+    st.markdown(describe_halving(search, gap))
     if result is None:
         st.button(
             f"Take alpha {search.alpha:.3g}",

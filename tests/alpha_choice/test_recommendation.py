@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 import headprune_core as hp
 from headprune_core.alpha_choice.cross_validation import stratified_folds
-from headprune_core.alpha_choice.recommendation import best_mask, shown_inside, widest_interval
+from headprune_core.alpha_choice.recommendation import best_mask, format_inside, widest_interval
 from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
 
 
@@ -79,7 +79,7 @@ def test_best_of_equals_by_hand():
     [(0.2, 0.45, "0.33"), (0.0, 1.0, "0.50"), (0.12341, 0.12347, "0.12344"), (0.995, 1.0, "0.998"), (0.0, 0.004, "0.002")],
 )
 def test_alpha_is_shown_with_as_many_digits_as_it_needs(low, high, text):
-    assert shown_inside((low + high) / 2, low, high) == text
+    assert format_inside((low + high) / 2, low, high) == text
 
 
 def test_cross_validation_is_a_plain_loop():

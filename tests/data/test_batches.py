@@ -40,22 +40,22 @@ def partitions(items):
             yield [*groups[:i], [first, *group], *groups[i + 1 :]]
 
 
-def fits(lengths, batch, batch_size, most_tokens):
-    small = most_tokens is None or len(batch) == 1 or len(batch) * lengths[batch].max() <= most_tokens
+def fits(lengths, batch, batch_size, token_limit):
+    small = token_limit is None or len(batch) == 1 or len(batch) * lengths[batch].max() <= token_limit
     return len(batch) <= batch_size and small
 
 
 @given(LENGTHS, st.integers(1, 8), st.none() | st.integers(1, 400))
-def test_no_other_way_of_packing_costs_less(lengths, batch_size, most_tokens):
-    found = packed(lengths, batch_size, most_tokens)
+def test_no_other_way_of_packing_costs_less(lengths, batch_size, token_limit):
+    found = packed(lengths, batch_size, token_limit)
     every = ([np.array(group) for group in groups] for groups in partitions(list(range(len(lengths)))))
-    allowed = [ways for ways in every if all(fits(lengths, batch, batch_size, most_tokens) for batch in ways)]
+    allowed = [ways for ways in every if all(fits(lengths, batch, batch_size, token_limit) for batch in ways)]
     assert cost(lengths, found) == min(cost(lengths, ways) for ways in allowed)
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=80).map(np.array), st.integers(1, 90), st.integers(1, 5000))
-def test_every_example_is_in_one_batch_that_is_not_too_large(lengths, batch_size, most_tokens):
-    for limit in (None, most_tokens):
+def test_every_example_is_in_one_batch_that_is_not_too_large(lengths, batch_size, token_limit):
+    for limit in (None, token_limit):
         batches = packed(lengths, batch_size, limit)
         order = np.concatenate(batches)
         assert sorted(order) == list(range(len(lengths)))
@@ -65,7 +65,7 @@ def test_every_example_is_in_one_batch_that_is_not_too_large(lengths, batch_size
 
 def test_equally_long_examples_fill_their_batches():
     assert [len(batch) for batch in packed(np.full(70, 9), 32)] in ([32, 32, 6], [6, 32, 32], [32, 6, 32])
-    assert [len(batch) for batch in packed(np.full(10, 9), 32, most_tokens=45)] == [5, 5]
+    assert [len(batch) for batch in packed(np.full(10, 9), 32, token_limit=45)] == [5, 5]
 
 
 def test_little_is_padding_where_texts_are_short():
@@ -95,7 +95,7 @@ def test_batches_of_every_family_hold_every_example_once_the_longest_first(famil
     assert sorted(order) == list(range(11))
     assert (np.diff(encoded.lengths[order]) <= 0).all()
     assert max(map(len, batches)) <= 4
-    limited = list(encoded.batches(11, torch.device("cpu"), most_tokens=40))
+    limited = list(encoded.batches(11, torch.device("cpu"), token_limit=40))
     assert all(len(batch) * encoded.lengths[batch.index].max() <= 40 for batch in limited)
 
 
@@ -211,7 +211,7 @@ def test_other_errors_are_not_taken_for_memory(error, monkeypatch):
 
 def test_parts_come_in_order_and_only_once():
     encoded = encode(hp.PrunableModel(tiny("bert")), random_examples(count=8))
-    batch = next(encoded.batches(8, torch.device("cpu"), most_tokens=None))
+    batch = next(encoded.batches(8, torch.device("cpu"), token_limit=None))
 
     def work(part):
         if len(part) > 2:

@@ -94,14 +94,14 @@ def test_a_longer_text_is_cut_and_said(short):
     with pytest.warns(hp.HeadPruneWarning, match=r"1 of 3 texts are longer than the 8 tokens .* \(the longest has 32\)"):
         encoded = encode(short, examples)
     assert [row["input_ids"] for row in encoded.inputs] == [[2, *[5] * 6, 3], [2, 6, 3], [2, *[7] * 6, 3]]
-    assert (encoded.cut, encoded.longest) == (1, 32)
+    assert (encoded.truncated, encoded.longest) == (1, 32)
 
 
 def test_a_model_without_end_cuts_nothing():
     model = tiny("llama")
     model.config.max_position_embeddings = 0
     encoded = encode(hp.PrunableModel(model, tiny_tokenizer()), dataset(text=["w5 " * 3000]))
-    assert (encoded.cut, encoded.longest) == (0, 3002)
+    assert (encoded.truncated, encoded.longest) == (0, 3002)
 
 
 def test_ready_tokens_that_do_not_fit_are_refused(short):
@@ -169,7 +169,7 @@ def test_unusable_examples_are_refused(family, columns, words):
 def test_texts_that_fit_give_no_warning(short):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert encode(short, dataset(text=["w5 " * 6])).cut == 0
+        assert encode(short, dataset(text=["w5 " * 6])).truncated == 0
 
 
 # Ready inputs

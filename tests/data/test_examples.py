@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.data.examples import CALIBRATION_POOL, LONGEST_CELL, among_words, as_examples, overlap, read_examples
+from headprune_core.data.examples import CALIBRATION_POOL, LONGEST_CELL, describe_overlap, as_examples, overlap, read_examples
 from headprune_core.data.table_io import lines_table
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]
@@ -261,4 +261,4 @@ def test_texts_in_two_sets_are_counted_by_content(first, second, shared):
 )
 def test_how_many_were_learned_from_too_is_told(shared, words):
     learned, measured = (as_examples([f"text {i}" for i in range(*ends)]) for ends in ((0, 5), (5 - shared, 9)))
-    assert among_words(overlap(learned, measured)) == words
+    assert describe_overlap(overlap(learned, measured)) == words

@@ -140,9 +140,9 @@ def test_a_search_in_words():
     rounds = (Round(np.arange(8), 10, np.ones(8), 4), Round(np.arange(4), 20, np.ones(4), 1))
     search = HalvingResult("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
     said = "The quick search found alpha 0.30 for 75% of the work of the full search: masks 8 on 10 texts, 4 on 20 texts."
-    assert alpha_words.halving_words(search) == said
-    assert alpha_words.halving_words(search, 0.0) == f"{said} It is as good as the full search's choice."
-    assert alpha_words.halving_words(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
+    assert alpha_words.describe_halving(search) == said
+    assert alpha_words.describe_halving(search, 0.0) == f"{said} It is as good as the full search's choice."
+    assert alpha_words.describe_halving(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
 
 
 def test_the_surface_is_the_step_function_at_every_sparsity(surface):

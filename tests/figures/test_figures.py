@@ -78,7 +78,7 @@ def test_curves_lie_over_the_random_envelope(curves):
 def test_the_regimes_and_the_unpruned_model_are_marked(curves):
     figure = curves_figure(curves, chance=1 / 3)
     assert [note.text for note in figure.layout.annotations] == [
-        "redundancy", "transition", "specialisation", "unpruned", "guessing",
+        "redundancy", "transition", "specialization", "unpruned", "guessing",
     ]  # fmt: skip
 
 

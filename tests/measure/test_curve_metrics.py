@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.interpolate import interp1d
 
-from headprune_core.measure.curve_metrics import SUMMARY, knee, method_curve, regime_of, sharp_drop, summary, unpruned
+from headprune_core.measure.curve_metrics import SUMMARY, knee, method_curve, regime_of, steepest_drop, summary, unpruned
 from headprune_core.measure.curve_verdicts import inflection
 from headprune_core.measure.curves import REGIMES, wilson
 
@@ -67,13 +67,13 @@ def test_one_sparsity_has_no_area_and_no_knee():
     found = summary(curves(steps=[0.3], his=[0.8], random=[[0.7], [0.6]])).set_index("method")
     assert found.at_30.to_dict() == pytest.approx({"his": 0.8, "random": 0.65})
     assert found[["area", "knee", "within_5", "at_10", "at_50"]].isna().all(axis=None)
-    assert sharp_drop(curves(steps=[0.3], his=[0.8]), "his") is None
+    assert steepest_drop(curves(steps=[0.3], his=[0.8]), "his") is None
 
 
 def test_a_constant_curve_goes_all_the_way():
     found = summary(curves(his=[1.0] * 5)).iloc[0]
     assert found.tolist()[1:] == pytest.approx([1.0, 1.0, 0.5, 1.0, 0.9, 0.9, 0.9, np.nan, 1.0, 1.0, 1.0], nan_ok=True)
-    assert sharp_drop(curves(his=[1.0] * 5), "his") is None
+    assert steepest_drop(curves(his=[1.0] * 5), "his") is None
 
 
 def test_without_labels_it_is_agreement_and_the_whole_model_agrees_with_itself():
@@ -139,26 +139,26 @@ def test_intervals_of_agreement_come_from_the_number_of_answers():
 
 def test_the_sharpest_drop_is_for_each_head():
     frame = curves(heads=100, his=[0.9, 0.8, 0.75, 0.55, 0.1])
-    drop = sharp_drop(frame, "his")  # 0.010, 0.0025, 0.010 and 0.01125 for each head
+    drop = steepest_drop(frame, "his")  # 0.010, 0.0025, 0.010 and 0.01125 for each head
     assert (drop.start, drop.end, drop.heads, drop.regime, drop.clear) == (0.5, 0.9, 40, "collapse", True)
     assert drop.fall == pytest.approx(0.45)
-    few = sharp_drop(curves(heads=4, steps=[0, 0.1, 0.3, 0.6, 1], his=[0.9, 0.9, 0.8, 0.6, 0.5]), "his")
+    few = steepest_drop(curves(heads=4, steps=[0, 0.1, 0.3, 0.6, 1], his=[0.9, 0.9, 0.8, 0.6, 0.5]), "his")
     assert (few.start, few.end, few.heads) == (0.3, 0.6, 1)  # 0 and 10 % are the same heads
-    bare = sharp_drop(curves(his=[0.9, 0.7, 0.65, 0.6, 0.5]), "his")
+    bare = steepest_drop(curves(his=[0.9, 0.7, 0.65, 0.6, 0.5]), "his")
     assert (bare.start, bare.end, bare.heads, bare.regime) == (0.0, 0.1, None, "redundancy")
-    assert sharp_drop(frame, "magic") is None
+    assert steepest_drop(frame, "magic") is None
 
 
 @pytest.mark.parametrize(("trials", "clear"), [(40, False), (4000, True)])
 def test_whether_a_drop_may_be_chance(trials, clear):
     frame = curves(his=[0.9, 0.9, 0.8, 0.8, 0.8])
     low, high = wilson(frame.accuracy * trials, trials)
-    assert sharp_drop(frame.assign(accuracy_low=low, accuracy_high=high), "his").clear == clear
+    assert steepest_drop(frame.assign(accuracy_low=low, accuracy_high=high), "his").clear == clear
 
 
 def test_every_sparsity_has_a_regime():
     assert [regime_of(at) for at in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.51, 1.0)] == [
-        "redundancy", "redundancy", "transition", "transition", "specialisation", "specialisation", "collapse", "collapse",
+        "redundancy", "redundancy", "transition", "transition", "specialization", "specialization", "collapse", "collapse",
     ]  # fmt: skip
     assert regime_of(0.1 + 0.2) == REGIMES[1][2]
 

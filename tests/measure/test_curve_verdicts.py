@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
-from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, stability_words
+from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, describe_stability
 from headprune_core.measure.curves import wilson
 
 STEPS = [0.0, 0.1, 0.3, 0.5]
@@ -105,7 +105,7 @@ def test_words_for_better_worse_and_among():
     assert told["his"] == (
         "Better than random: its mean accuracy over the range, 0.834, lies above all 2 random orders (0.670 to 0.725; one "
         "more random order would lie there 1 time in 3). It stays within 2 points of the unpruned model's accuracy with up "
-        "to 30% of the heads gone; it falls most for each head between 30% and 50% (specialisation), by 28.5 points."
+        "to 30% of the heads gone; it falls most for each head between 30% and 50% (specialization), by 28.5 points."
     )
     assert told["ae"].startswith(
         "Worse than random: its mean accuracy over the range, 0.520, lies below all 2 random orders"
@@ -123,7 +123,7 @@ def test_words_for_better_worse_and_among():
 def test_a_small_steepest_fall_may_be_chance():
     told = describe_verdict(curves(trials=50, his=[0.9, 0.9, 0.88, 0.84]))["his"]
     assert told.startswith("Not compared with random. It stays within 2 points")
-    assert told.endswith("between 30% and 50% (specialisation), by 4.0 points, which may be chance.")
+    assert told.endswith("between 30% and 50% (specialization), by 4.0 points, which may be chance.")
 
 
 def test_one_random_order_says_little_and_that_is_said():
@@ -150,7 +150,7 @@ def test_there_are_words_for_every_frame(frame):
         assert words.endswith(".")
         assert "nan" not in words
     assert failure_signatures(frame) == []
-    assert "nan" not in stability_words(frame)
+    assert "nan" not in describe_stability(frame)
 
 
 def test_words_without_labels_are_of_agreement():
@@ -212,11 +212,11 @@ def test_a_catastrophe_is_a_great_loss_that_random_orders_share():
 def test_stability_is_quoted_beside_the_published_ratio():
     frame = curves(his=HIS, hies=[0.9, 0.9, 0.9, 0.9], random=RANDOM)
     ratio = 3 * 0.81 / np.square(HIS[1:]).sum()
-    assert stability_words(frame) == (
+    assert describe_stability(frame) == (
         "Stability (mean correlation with the unpruned model's logits) as a ratio to HIS's: "
         f"HIES {ratio:.2f}. The HIES paper reports up to 2.04."
     )
-    assert stability_words(frame[frame.method != "his"]) == ""
+    assert describe_stability(frame[frame.method != "his"]) == ""
 
 
 def test_the_published_curves_of_the_embedded_model():

@@ -68,7 +68,7 @@ def test_the_measures_by_hand(case):
 
 
 @pytest.fixture(scope="module", params=WRITERS)
-def atomic_folder(request):
+def writing_model(request):
     """(model, examples, masks, which logits predict a target, the targets, logits by mask and example the plain way)."""
     model, examples = tiny(request.param), examples_for(request.param)
     wrapped = hp.PrunableModel(model)
@@ -80,8 +80,8 @@ def atomic_folder(request):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_a_model_that_writes_under_masks(atomic_folder, batch_size):
-    model, examples, masks, predicting, targets, by_mask = atomic_folder
+def test_a_model_that_writes_under_masks(writing_model, batch_size):
+    model, examples, masks, predicting, targets, by_mask = writing_model
     found = hp.evaluate_masks(model, examples, masks, batch_size=batch_size)
     assert found.logits is None
     whole = by_mask[-1]
@@ -98,8 +98,8 @@ def test_a_model_that_writes_under_masks(atomic_folder, batch_size):
         assert found.correlation[m] == pytest.approx(np.corrcoef(*pair)[0, 1], rel=1e-4)
 
 
-def test_the_loss_of_a_model_that_writes_is_its_own(atomic_folder):
-    wrapped, examples, *_ = atomic_folder
+def test_the_loss_of_a_model_that_writes_is_its_own(writing_model):
+    wrapped, examples, *_ = writing_model
     found = hp.evaluate_masks(wrapped, examples, np.ones((1, *wrapped.grid.shape), bool)).loss[0]
     with torch.no_grad():
         given = [torch.tensor([ids]) for ids in examples["input_ids"]]
@@ -108,9 +108,9 @@ def test_the_loss_of_a_model_that_writes_is_its_own(atomic_folder):
     assert found == pytest.approx(np.mean(own), rel=1e-5)
 
 
-def test_logits_under_a_mask_at_every_real_position(atomic_folder):
+def test_logits_under_a_mask_at_every_real_position(writing_model):
     """Of every mask, the one without a single head in its last row among them."""
-    wrapped, examples, masks, *_, by_mask = atomic_folder
+    wrapped, examples, masks, *_, by_mask = writing_model
     assert not masks[0, -1].any()
     for mask, expected in zip(masks, by_mask, strict=True):
         for batch in encode(wrapped, examples).batches(4, wrapped.device):

@@ -80,7 +80,7 @@ def signed_low(before, after):
 def test_chance_stands_beside_it(pruned):
     random_baseline = pruned.session_state["pruned"].random_baseline
     assert len(random_baseline.random_values) == 20
-    assert random_baseline.words in said(pruned.main.caption)
+    assert random_baseline.summary in said(pruned.main.caption)
 
 
 def test_a_text_of_ones_own_is_answered_by_every_form(pruned):

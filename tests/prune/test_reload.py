@@ -135,13 +135,13 @@ def test_a_pruned_model_takes_less_room_and_its_tokenizer_comes_back(saved, tmp_
 
 def test_whole_weights_are_at_no_time_there(saved, monkeypatch):
     """Cutting happens while every parameter is on the meta device, where it takes no memory."""
-    cut, devices = HeadMap.cut, []
+    cut, devices = HeadMap.prune, []
 
     def looking(self, model):
         devices.extend(p.device.type for p in model.parameters())
         return cut(self, model)
 
-    monkeypatch.setattr(HeadMap, "cut", looking)
+    monkeypatch.setattr(HeadMap, "prune", looking)
     load(saved)
     assert set(devices) == {"meta"}
 

@@ -399,7 +399,7 @@ def test_weights_that_are_not_finite_are_named_by_original_head(wrapped):
     mask[1, :2] = False
     pruned = hp.prune_heads(wrapped("bert"), mask)
     pruned.grid.rows[1].q.module.weight.data[-1, 0] = torch.nan
-    assert "the query weights of row 1 (bert.encoder.layer.1.attention.self), head 3" in pruned.where_not_finite()
+    assert "the query weights of row 1 (bert.encoder.layer.1.attention.self), head 3" in pruned.describe_non_finite()
 
 
 def test_a_layer_that_makes_more_than_heads_is_refused():

@@ -124,7 +124,7 @@ def test_what_it_tells_is_what_was_measured(folder, record, pruned, embedded_mod
     operations = [f"{hp.flops_per_token(model, 128):,.0f}" for model in (embedded_model, pruned)]
     assert f"| operations per token, texts of 128 | {operations[0]} | {operations[1]} |" in card
     assert f"on {SIZE} evaluation tweets." in card
-    assert record.random_baseline.words in card
+    assert record.random_baseline.summary in card
     assert "Layers without heads: 2." in card
     assert "his reduction example" in card.replace("\\_", "_")
     assert plain_loader(pruned) in card
@@ -181,7 +181,7 @@ def test_the_first_lines_tell_a_stranger_what_it_is(pruned, record):
     tuned = model_card(pruned, replace(record, source="gpt2", recovery=recovery))
     assert "smaller, and with a short fine-tune of 40 steps after that; accuracy is" in tuned
     assert "comes with HeadPrune" not in tuned
-    assert f"Control, before the fine-tune: {record.random_baseline.words}" in tuned
+    assert f"Control, before the fine-tune: {record.random_baseline.summary}" in tuned
 
 
 @pytest.mark.parametrize("family", FAMILIES)

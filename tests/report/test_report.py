@@ -136,7 +136,7 @@ def test_the_numbers_are_those_of_plain_counts(half):
     assert gone in text
     for row, kept in enumerate(mask):
         assert f"{row}  {' '.join('■' if here else '·' for here in kept)}" in text
-    assert record.random_baseline.words[1:] in text
+    assert record.random_baseline.summary[1:] in text
     for sentence in hp.describe_latency(record.latency):
         assert sentence in text
     assert "25 November 2026" in text
@@ -349,7 +349,7 @@ def test_a_fine_tune_is_told_and_compared_on_the_same_texts(half):
 
 
 @pytest.mark.parametrize(
-    ("share", "regime"), [(0.05, "redundancy"), (0.3, "transition"), (0.5, "specialisation"), (0.9, "collapse")]
+    ("share", "regime"), [(0.05, "redundancy"), (0.3, "transition"), (0.5, "specialization"), (0.9, "collapse")]
 )
 def test_the_regime_is_named(share, regime, embedded_model):
     mask = hp.prune_mask(np.arange(72.0).reshape(6, 12), share)

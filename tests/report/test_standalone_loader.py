@@ -14,7 +14,7 @@ from helpers.tiny_models import FAMILIES, GROUPED, examples_for, randomized, tin
 import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.model.head_map import HEAD_MAP
-from headprune_core.model.standalone_sizes import plain_sizes
+from headprune_core.model.standalone_sizes import standalone_sizes
 from headprune_core.report.standalone_loader import plain_loader
 
 # runs pieces of code in one process, each with its inputs, where headprune_core cannot be imported
@@ -193,7 +193,7 @@ def test_the_sizes_that_are_written_are_those_that_surgery_changed(tmp_path):
     pruned = hp.prune_heads(model, mask)
     pruned.save_pretrained(tmp_path / "model")
     found = json.loads((tmp_path / "model" / HEAD_MAP).read_text())["plain"]
-    assert found == plain_sizes(pruned)
+    assert found == standalone_sizes(pruned)
     first, last = (f"bert.encoder.layer.{i}.attention" for i in (0, 2))
     parts = ("query", "key", "value")
     sizes = {(path, name): size for path, name, size in found["sizes"]}

@@ -197,12 +197,12 @@ def spoil(family, model, row, part, head, number):
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part, number):
     model = hp.PrunableModel(tiny(family))
-    assert model.where_not_finite() is None
+    assert model.describe_non_finite() is None
     row, head = len(model.grid.rows) - 1, 1
     spoil(family, model.model, row, part, head, number)
     name = re.escape(model.grid.row_names[row])
     words = rf"the {part} weights of row {row} \({name}\), head {head}, hold NaN or infinite numbers"
-    assert re.fullmatch(words, model.where_not_finite())
+    assert re.fullmatch(words, model.describe_non_finite())
     with pytest.raises(hp.HeadPruneError, match=rf"his is not a finite number .*, head \d; {words}"):
         hp.score_heads(model, examples_for(family), metrics=("his",))
 
@@ -214,7 +214,7 @@ def test_other_weights_that_are_no_numbers_are_named(family):
     name = names[-1] if not names[-1].endswith("relative_attention_bias.weight") else names[-2]
     with torch.no_grad():
         model.model.get_parameter(name).view(-1)[-1] = torch.nan
-    assert model.where_not_finite() == f"the weights {name} hold NaN or infinite numbers"
+    assert model.describe_non_finite() == f"the weights {name} hold NaN or infinite numbers"
 
 
 def test_numbers_that_grow_too_large_on_the_way_are_told_from_weights_that_are_none():

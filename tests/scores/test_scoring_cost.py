@@ -91,7 +91,7 @@ def test_batches_are_as_small_as_free_memory_asks_and_the_scores_stay(monkeypatc
 
     monkeypatch.setattr(model, "logits", noted)
     monkeypatch.setattr(
-        cost, "free_memory", lambda device: 2 * 30 * 4 * cost.KEPT * model.cost.token.values / cost.SHARE / 2
+        cost, "free_memory", lambda device: 2 * 30 * 4 * cost.ACTIVATION_FACTOR * model.cost.token.values / cost.MEMORY_SHARE / 2
     )
     small = hp.score_heads(model, examples)
     assert max(np.prod(size) for size in sizes) <= 30

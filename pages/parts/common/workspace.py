@@ -11,7 +11,7 @@ import datasets
 import pandas as pd
 
 from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
-from headprune_core.data.encoding import cut_note, encode
+from headprune_core.data.encoding import truncation_note, encode
 from headprune_core.data.examples import read_examples
 from headprune_core.scores.objectives import OBJECTIVES
 
@@ -148,8 +148,8 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
             "in a notebook, with score_heads(model, a Dataset with a column image or pixel_values)"
         )
     encoded = encode(model, calibration)
-    if encoded.cut:
-        notes.append(cut_note(encoded.cut, len(encoded), encoded.longest, model.max_tokens))
+    if encoded.truncated:
+        notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
     scores = _score(request, model, calibration, shared, lambda d, total, note: progress(2 * total + d, 4 * total, note))
     return Workspace(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
 

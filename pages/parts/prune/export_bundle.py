@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from headprune_core import HeadPruneError, PrunableModel, PruningRecord, html_report, write_bundle
-from headprune_core.data.examples import among_words, overlap
+from headprune_core.data.examples import describe_overlap, overlap
 from headprune_core.report.export_figures import export_figures
 from pages.parts.common.as_code import COLUMNS
 from pages.parts.common.background import start_exclusive_job
@@ -74,7 +74,7 @@ class ExportBundle:
             return None
         learned = self.result.learned
         told = f"the {learned.split} texts of {self.loaded.text_name}"
-        return told if learned.shared is None else f"{told}; {among_words(learned.shared)}"
+        return told if learned.shared is None else f"{told}; {describe_overlap(learned.shared)}"
 
     def _measured_with(self) -> dict[str, object]:
         """The test texts as arguments of `load_examples`; empty where they are a user's own, which others lack."""

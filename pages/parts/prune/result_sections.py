@@ -4,7 +4,7 @@ import streamlit as st
 
 from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.figures.pruned import baseline_figure, describe_baseline, describe_head_map, head_map_figure
-from headprune_core.measure.paired_tests import verdict
+from headprune_core.measure.paired_tests import significance_text
 from headprune_core.report.data import change, points
 from headprune_core.report.pruning_record import share
 from pages.parts.common.session import runner
@@ -42,7 +42,7 @@ def result_section(loaded: Workspace, result: PruneResult) -> None:
         columns[3].caption("masked, pruned and reloaded")
         if now.name == "accuracy":
             found = change(verification.unpruned, verification.pruned)
-            st.caption(f"Accuracy changes by {points(found)}, {verdict(found)}.")
+            st.caption(f"Accuracy changes by {points(found)}, {significance_text(found)}.")
     map_, chance = st.columns(2, gap="large") if result.random_baseline is not None else (st.container(), None)
     labels = loaded.model.grid.row_labels
     told = describe_head_map(cut.kept, cut.present, labels)
@@ -51,7 +51,7 @@ def result_section(loaded: Workspace, result: PruneResult) -> None:
     if chance is not None:
         told = describe_baseline(result.random_baseline)
         chance.plotly_chart(baseline_figure(result.random_baseline), alt=told, key="control", config=PLAIN)
-        chance.caption(result.random_baseline.words)
+        chance.caption(result.random_baseline.summary)
     elif verification is not None:
         st.caption("Measuring random choices was cancelled, so chance does not stand beside it. Prune again to have it.")
     if verification is not None:
