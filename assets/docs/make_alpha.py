@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 import headprune_core as hp
-from headprune_core.alpha_choice.alpha_text import describe_recommendation, describe_halving
+from headprune_core.alpha_choice.alpha_text import describe_halving, describe_recommendation
 from headprune_core.alpha_choice.successive_halving import elimination, nested_order, pairs_run, schedule
-from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_words
+from headprune_core.figures.alpha import alpha_steps, describe_alpha_steps, describe_surface
 
 HERE = Path(__file__).parent
 SPARSITIES = (0.3, 0.5)
@@ -45,7 +45,7 @@ def main(folder: str | None = None) -> None:
     draw(figures)
     surface = hp.alpha_surface(model, many, scores, SURFACE, cache=cache)
     print("\n## Alpha against sparsity, layer scaling\n")
-    print(surface_words(surface), "\n")
+    print(describe_surface(surface), "\n")
     print(surface.best.round(4).to_string(index=False))
     for sparsity in SURFACE:
         path = hp.alpha_path(scores.his, scores.ae, sparsity)
@@ -63,7 +63,7 @@ def measured(model: hp.PrunableModel, examples, path: list, cache: hp.ResultCach
     full = time.process_time() - start
     found = hp.alpha_accuracy(model, examples, path, cache=cache)
     by_accuracy = hp.recommend_alpha(found)
-    print(alpha_steps_words(found, by_accuracy), "\n")
+    print(describe_alpha_steps(found, by_accuracy), "\n")
     for chosen in (by_accuracy, hp.recommend_alpha(found, by="agreement")):
         print(f"By {chosen.by}: alpha {chosen.alpha_text} ({chosen.low:.4f} to {chosen.high:.4f}), {chosen.ties} as good\n")
         print(*(f"- {sentence}\n" for sentence in describe_recommendation(chosen)), sep="")

@@ -1,6 +1,6 @@
 """Figures of what alpha is worth, as pure functions: the step function of accuracy over alpha, and alpha against sparsity.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear. Steps are drawn where they
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear. Steps are drawn where they
 are, however narrow: no grid over alpha comes between.
 """
 
@@ -12,7 +12,7 @@ from headprune_core.alpha_choice.alpha_surface import AlphaSurface
 from headprune_core.alpha_choice.recommendation import AlphaRecommendation, format_inside
 from headprune_core.measure.curves import wilson
 
-from .style import GREY, MARGIN, style
+from .style import GRAY, MARGIN, style
 
 _STEP, _CHOSEN = "#0072b2", "#d55e00"
 _NAMES = {"accuracy": "accuracy", "agreement": "agreement with the unpruned model"}
@@ -44,7 +44,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
             x=[0, 1],
             y=[random.mean()] * 2,
             mode="lines",
-            line={"color": GREY.format(1), "dash": "dot", "width": 2},
+            line={"color": GRAY.format(1), "dash": "dot", "width": 2},
             name=f"random, mean of {len(random)}",
             hovertemplate="random mean: %{y:.3f}<extra></extra>",
         )
@@ -59,12 +59,12 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         name="HIES, 95 % interval",
     )
     for at, method, name in ((0, "ae", "AE alone"), (-1, "his", "HIS alone")):
-        colour, _, symbol = style(method)
+        color, _, symbol = style(method)
         figure.add_scatter(
             x=[edges[at]],
             y=[value[at]],
             mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 13, "line": {"width": 1, "color": GREY.format(1)}},
+            marker={"color": color, "symbol": symbol, "size": 13, "line": {"width": 1, "color": GRAY.format(1)}},
             name=name,
             hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
             cliponaxis=False,
@@ -78,7 +78,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
     )
 
 
-def alpha_steps_words(found: AlphaAccuracy, chosen: AlphaRecommendation) -> str:
+def describe_alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation) -> str:
     """What the steps show: how many there are, their range, both ends, the choice and what it is worth."""
     values = getattr(found, chosen.by)
     random = f", random masks {chosen.random:.1%} on average" if np.isfinite(chosen.random) else ""
@@ -134,7 +134,7 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
     return figure.update_layout(height=160 + 44 * len(names), margin=MARGIN, legend=legend)
 
 
-def surface_words(surface: AlphaSurface) -> str:
+def describe_surface(surface: AlphaSurface) -> str:
     """The surface in words: the best alpha at each sparsity, and at which alpha makes most difference."""
     best = surface.best
     told = "; ".join(
@@ -157,7 +157,7 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
         x=[chosen.alpha],
         y=[chosen.value],
         mode="markers",
-        marker={"color": _CHOSEN, "symbol": "star", "size": 15, "line": {"width": 1, "color": GREY.format(1)}},
+        marker={"color": _CHOSEN, "symbol": "star", "size": 15, "line": {"width": 1, "color": GRAY.format(1)}},
         name=f"recommended: {chosen.alpha_text}",
         hovertemplate=f"recommended, alpha {chosen.low:.4f} to {chosen.high:.4f}: %{{y:.3f}}<extra></extra>",
     )

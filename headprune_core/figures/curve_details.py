@@ -1,6 +1,6 @@
 """Figures of what lies behind a curve, as pure functions: random orders one by one, and every class of its own.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear. The curves themselves are
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear. The curves themselves are
 drawn by `figures.curves_figure`.
 """
 
@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import GREY, MARGIN, for_plotly, label, style
+from .style import GRAY, MARGIN, for_plotly, label, style
 
 CLASS = "accuracy: "  # how columns of a class's recall begin
 MEASURES = {"correlation": "correlation of logits with the unpruned model's"}
 FALLING = ("loss", "perplexity")  # measures of which less is better
-_CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _CLASS_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 _LEGEND = {"orientation": "h", "y": -0.2, "yanchor": "top"}
@@ -36,21 +36,21 @@ def random_boxes(curves: pd.DataFrame, measure: str = "accuracy") -> go.Figure:
             jitter=0.4,
             pointpos=0,
             name=f"random, {random.seed.nunique()} orders",
-            line={"color": GREY.format(1), "width": 1.5},
-            fillcolor=GREY.format(0.2),
-            marker={"color": GREY.format(0.7), "size": 4},
+            line={"color": GRAY.format(1), "width": 1.5},
+            fillcolor=GRAY.format(0.2),
+            marker={"color": GRAY.format(0.7), "size": 4},
             customdata=random.seed,
             hovertemplate="random order %{customdata}: %{y:.3f}<extra></extra>",
         )
     for method, curve in curves[curves.method != "random"].groupby("method", sort=False):
-        (colour, _, symbol), shown = style(method), for_plotly(label(method))
+        (color, _, symbol), shown = style(method), for_plotly(label(method))
         curve = curve.sort_values("sparsity")
         figure.add_scatter(
             x=curve.sparsity,
             y=curve[measure],
             mode="markers",
             name=shown,
-            marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 1, "color": GREY.format(1)}},
+            marker={"color": color, "symbol": symbol, "size": 11, "line": {"width": 1, "color": GRAY.format(1)}},
             hovertemplate=f"{shown}: %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(title="heads removed", tickformat=".0%")
@@ -58,7 +58,7 @@ def random_boxes(curves: pd.DataFrame, measure: str = "accuracy") -> go.Figure:
     return figure.update_layout(height=480, margin={**MARGIN, "t": 16}, legend=_LEGEND)
 
 
-def random_boxes_words(curves: pd.DataFrame, measure: str = "accuracy", at: float = 0.5) -> str:
+def describe_random_boxes(curves: pd.DataFrame, measure: str = "accuracy", at: float = 0.5) -> str:
     """The boxes in words, at the sparsity nearest to `at`: the random orders, and which methods beat or lose to them all."""
     random = curves[(curves.method == "random") & curves[measure].notna()]
     if random.empty:
@@ -98,14 +98,14 @@ def class_curves(curves: pd.DataFrame, method: str) -> go.Figure:
     figure = go.Figure()
     for number, name in enumerate(class_names(curves)):
         recall, shown = _recall(curves, method, name), for_plotly(name)
-        colour = _CLASS_COLOURS[number % len(_CLASS_COLOURS)]
+        color = _CLASS_COLORS[number % len(_CLASS_COLORS)]
         figure.add_scatter(
             x=recall.index,
             y=recall,
             mode="lines+markers",
             name=shown,
-            line={"color": colour, "dash": _CLASS_DASHES[number % len(_CLASS_DASHES)], "width": 2.5},
-            marker={"color": colour, "symbol": _CLASS_SYMBOLS[number % len(_CLASS_SYMBOLS)], "size": 9},
+            line={"color": color, "dash": _CLASS_DASHES[number % len(_CLASS_DASHES)], "width": 2.5},
+            marker={"color": color, "symbol": _CLASS_SYMBOLS[number % len(_CLASS_SYMBOLS)], "size": 9},
             hovertemplate=f"{shown}: %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(title="heads removed", tickformat=".0%")
@@ -115,7 +115,7 @@ def class_curves(curves: pd.DataFrame, method: str) -> go.Figure:
     )
 
 
-def class_words(curves: pd.DataFrame, method: str) -> str:
+def describe_class_curves(curves: pd.DataFrame, method: str) -> str:
     """The classes in words: which loses most and least between the ends of a method's curve, and whether one takes all."""
     recall = {name: _recall(curves, method, name) for name in class_names(curves)}
     recall = {name: values for name, values in recall.items() if len(values)}

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from headprune_core.measure.curves import REGIMES, main_measure
 
-from .style import GREY, MARGIN, for_plotly, label, style
+from .style import GRAY, MARGIN, for_plotly, label, style
 
 
 def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float | None = None) -> go.Figure:
@@ -18,7 +18,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             figure.add_vrect(
                 x0=low,
                 x1=min(high, end),
-                fillcolor=GREY.format(0.05 * number),
+                fillcolor=GRAY.format(0.05 * number),
                 line_width=0,
                 layer="below",
                 annotation={"text": name, "font_size": 11, "opacity": 0.75, "yshift": 16 * (number % 2)},
@@ -33,7 +33,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=x,
             y=y,
             fill="toself",
-            fillcolor=GREY.format(0.28),
+            fillcolor=GRAY.format(0.28),
             line_width=0,
             hoverinfo="skip",
             mode="lines",
@@ -43,7 +43,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             x=random.sparsity,
             y=random["mean"],
             mode="lines",
-            line={"color": GREY.format(1), "dash": "dot"},
+            line={"color": GRAY.format(1), "dash": "dot"},
             name="random, mean",
             hovertemplate="random mean: %{y:.3f}<extra></extra>",
         )
@@ -53,14 +53,14 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     if len(whole) and measure in ("accuracy", "loss"):
         figure.add_hline(
             y=whole.iloc[0],
-            line={"dash": "dash", "width": 1.5, "color": GREY.format(1)},
+            line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
             annotation_text="unpruned",
             annotation_position="bottom right",
         )
     if chance is not None and measure == "accuracy":
         figure.add_hline(
             y=chance,
-            line={"dash": "dot", "width": 1, "color": GREY.format(1)},
+            line={"dash": "dot", "width": 1, "color": GRAY.format(1)},
             annotation_text="guessing",
             annotation_position="top right",
         )
@@ -88,7 +88,7 @@ def describe_curves(curves: pd.DataFrame, at: float = 0.5) -> str:
 
 
 def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
-    (colour, dash, symbol), name = style(method), for_plotly(label(method))
+    (color, dash, symbol), name = style(method), for_plotly(label(method))
     spread = None
     if measure == "accuracy":
         up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
@@ -99,7 +99,7 @@ def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
         name=name,
         mode="lines+markers",
         error_y=spread,
-        line={"color": colour, "dash": dash, "width": 2.5},
-        marker={"symbol": symbol, "size": 9, "color": colour},
+        line={"color": color, "dash": dash, "width": 2.5},
+        marker={"symbol": symbol, "size": 9, "color": color},
         hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
     )

@@ -1,6 +1,6 @@
 """Figures of a Greedy-Gnorm run, as pure functions of it, and for each the sentence that says what it shows.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from plotly.subplots import make_subplots
 
 from headprune_core.measure.greedy import GreedyTrajectory
 
-from .heatmaps import called, named
-from .style import GREY, MARGIN, style, tick
+from .heatmaps import row_name, has_custom_labels
+from .style import GRAY, MARGIN, style, tick
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
@@ -27,7 +27,7 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
     low, high = (float(f(np.log10(every))) for f in (np.min, np.max)) if len(every) else (0.0, 1.0)
     powers = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
     hover = [
-        f"<b>{called(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "removed")
+        f"<b>{row_name(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "removed")
         for r, h in np.ndindex(rows, heads)
     ]
     cell = min(30, max(12, 480 // rows))
@@ -55,7 +55,7 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
         x=gone[:, 1],
         y=gone[:, 0],
         mode="markers",
-        marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": GREY.format(0.9)}},
+        marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": GRAY.format(0.9)}},
         hoverinfo="skip",
         showlegend=False,
     )
@@ -64,20 +64,20 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
         figure.add_shape(type="rect", **box, line={"color": ORANGE, "width": 4})
     figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False)
     figure.update_yaxes(title="layer", range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False)
-    if named(labels):
+    if has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     figure.update_layout(height=max(240, 92 + cell * rows), margin={**MARGIN, "t": 16}, dragmode=False)
     return figure
 
 
-def greedy_words(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> str:
+def describe_greedy_step(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> str:
     """What has happened by `step` and what happens next, in a sentence or two."""
     left = int(run.mask(step).sum())
     told = f"{run.mask(step).size - left} heads are gone, {left} are left. "
     going = run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]
     if not going:
         return told + "The run ends here."
-    names = ", ".join(f"{called(labels[row])} head {head}" for row, head in going[:4]) + (", …" if len(going) > 4 else "")
+    names = ", ".join(f"{row_name(labels[row])} head {head}" for row, head in going[:4]) + (", …" if len(going) > 4 else "")
     scores = run.scores[step]
     size = f" (Gnorm {scores[going[0]]:.3g}, {'highest' if run.inverse else 'lowest'} of all)"
     return told + f"Next to go: {names}{size if len(going) == 1 else ''}."
@@ -88,18 +88,18 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
     figure = go.Figure()
     values, labelled = run.measure, run.measure is run.accuracy
     gone = np.minimum(np.arange(len(values)) * run.heads_per_step, run.mask(0).size)
-    colour, _, symbol = style("inverse_greedy_gnorm" if run.inverse else "greedy_gnorm")
+    color, _, symbol = style("inverse_greedy_gnorm" if run.inverse else "greedy_gnorm")
     if labelled and len(values):
         x = np.r_[gone, gone[::-1]]
         y = np.r_[run.accuracy_high, run.accuracy_low[::-1]]
-        band = {"fill": "toself", "fillcolor": GREY.format(0.22), "line_width": 0, "hoverinfo": "skip"}
+        band = {"fill": "toself", "fillcolor": GRAY.format(0.22), "line_width": 0, "hoverinfo": "skip"}
         figure.add_scatter(x=x, y=y, mode="lines", name="95 % (Wilson)", **band)
     figure.add_scatter(
         x=gone,
         y=values,
         mode="lines+markers",
         name="accuracy" if labelled else "agreement with the unpruned model",
-        line={"color": colour, "width": 2.5},
+        line={"color": color, "width": 2.5},
         marker={"size": 5, "symbol": symbol},
         hovertemplate="%{x} heads removed: %{y:.3f}<extra></extra>",
     )
@@ -111,7 +111,7 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
         at = gone[min(run.inflection, len(gone) - 1)]
         figure.add_vline(x=at, line={"dash": "dash", "color": ORANGE}, annotation_text="inflection point")
     if chance is not None and labelled:
-        line = {"dash": "dot", "width": 1, "color": GREY.format(1)}
+        line = {"dash": "dot", "width": 1, "color": GRAY.format(1)}
         figure.add_hline(y=chance, line=line, annotation_text="guessing", annotation_position="bottom left")
     figure.update_xaxes(title="heads removed", range=[-1, run.mask(0).size + 1], zeroline=False)
     figure.update_yaxes(title="accuracy" if labelled else "agreement", zeroline=False)
@@ -119,7 +119,7 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
     return figure
 
 
-def accuracy_words(run: GreedyTrajectory, step: int) -> str:
+def describe_greedy_accuracy(run: GreedyTrajectory, step: int) -> str:
     """The accuracy at `step` beside the unpruned model's, and where it begins to fall."""
     what = "accuracy" if run.measure is run.accuracy else "agreement with the unpruned model"
     if step >= len(run.measure):
@@ -134,7 +134,7 @@ def shift_map(change: np.ndarray, labels: Sequence[str]) -> go.Figure:
     """A gradient shift (R, H, H): a small map for each row, heads down, the parts of the input that they read across."""
     rows = len(change)
     across = min(3, rows)
-    titles = [called(label) for label in labels]
+    titles = [row_name(label) for label in labels]
     figure = make_subplots(-(-rows // across), across, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
     most = float(np.abs(change).max()) or 1.0
     for number, part in enumerate(change):
@@ -147,15 +147,15 @@ def shift_map(change: np.ndarray, labels: Sequence[str]) -> go.Figure:
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False, zeroline=False, fixedrange=True)
     bar = {"title": "change", "thickness": 10, "exponentformat": "power"}
-    colours = {"colorscale": "PuOr", "cmin": -most, "cmax": most, "colorbar": bar}
-    figure.update_layout(coloraxis=colours, height=60 + 190 * -(-rows // across), margin={**MARGIN, "t": 32}, dragmode=False)
+    colors = {"colorscale": "PuOr", "cmin": -most, "cmax": most, "colorbar": bar}
+    figure.update_layout(coloraxis=colors, height=60 + 190 * -(-rows // across), margin={**MARGIN, "t": 32}, dragmode=False)
     return figure
 
 
-def shift_words(change: np.ndarray, head: tuple[int, int], labels: Sequence[str]) -> str:
+def describe_shift(change: np.ndarray, head: tuple[int, int], labels: Sequence[str]) -> str:
     """Which rows noticed that `head` went, in a sentence."""
     size = np.sqrt(np.square(change).mean((1, 2)))
-    gone = f"{called(labels[head[0]])}, head {head[1]}"
+    gone = f"{row_name(labels[head[0]])}, head {head[1]}"
     if not size.any():
         return f"Removing {gone} changed no other head's query gradient at all."
     others = np.delete(np.arange(len(size)), head[0])
@@ -163,5 +163,5 @@ def shift_words(change: np.ndarray, head: tuple[int, int], labels: Sequence[str]
     most = int(size.argmax())
     return (
         f"Removing {gone} changed the query gradients in {noticed} of the {len(others)} other layers, most in "
-        f"{called(labels[most])}: that is why Greedy-Gnorm scores again after every removal."
+        f"{row_name(labels[most])}: that is why Greedy-Gnorm scores again after every removal."
     )

@@ -51,25 +51,25 @@ def score_heatmap(
     figure.update_yaxes(
         title="layer", range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True
     )
-    if labels is not None and named(labels):
+    if labels is not None and has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     figure.update_layout(title=title, height=max(220, 92 + cell * rows), margin=MARGIN, dragmode=False, hoverdistance=24)
     return figure
 
 
-def named(labels: Sequence[str]) -> bool:
+def has_custom_labels(labels: Sequence[str]) -> bool:
     """Whether rows are called by other names than their numbers, as in an encoder-decoder."""
     return any(label != str(row) for row, label in enumerate(labels))
 
 
-def called(label: str) -> str:
+def row_name(label: str) -> str:
     """A row's label in a sentence: "layer 3", or "cross 0" as it is."""
     return f"layer {label}" if label.isdigit() else label
 
 
 def describe_heatmap(values: np.ndarray, name: str, labels: Sequence[str] | None = None) -> str:
     """What a heatmap shows: where its highest and lowest heads are and which row stands out."""
-    rows = [called(label) for label in labels or map(str, range(len(values)))]
+    rows = [row_name(label) for label in labels or map(str, range(len(values)))]
     top, low = (np.unravel_index(pick(values), values.shape) for pick in (np.argmax, np.argmin))
     row = int(values.mean(1).argmax())
     return (

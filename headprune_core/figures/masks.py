@@ -1,6 +1,6 @@
 """Figures of masks, as pure functions: how long each head stays along alpha, and where two masks differ.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
 
-from .heatmaps import called, named, score_heatmap
-from .style import GREY, MARGIN, tick
+from .heatmaps import row_name, has_custom_labels, score_heatmap
+from .style import GRAY, MARGIN, tick
 
-_FATES = (  # kept by A, kept by B, what it is called, colour, symbol
+_FATES = (  # kept by A, kept by B, what it is row_name, color, symbol
     (True, True, "kept by both", "#0072b2", "circle"),
     (True, False, "kept by {a} only", "#e69f00", "triangle-left"),
     (False, True, "kept by {b} only", "#cc79a7", "triangle-right"),
-    (False, False, "kept by neither", GREY.format(0.9), "x-thin"),
+    (False, False, "kept by neither", GRAY.format(0.9), "x-thin"),
 )
 
 
-def survival_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> go.Figure:
+def keep_fraction_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> go.Figure:
     """The share of alpha over which each head stays, (R, H), 0: goes at every alpha, 1: stays at every alpha."""
-    rows = [called(label) for label in labels or map(str, range(len(keep_fraction)))]
+    rows = [row_name(label) for label in labels or map(str, range(len(keep_fraction)))]
     hover = [
         f"<b>{rows[row]}, head {head}</b><br>stays over {share:.1%} of alpha"
         for (row, head), share in np.ndenumerate(keep_fraction)
@@ -33,7 +33,7 @@ def survival_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | None = N
     return figure.update_layout(margin={**MARGIN, "t": 16})
 
 
-def survival_words(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> str:
+def describe_keep_fraction(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> str:
     """How many heads stay at every alpha, go at every alpha, and depend on it; and the head that depends on it most."""
     stays, goes = int((keep_fraction >= 1.0 - 1e-12).sum()), int((keep_fraction <= 1e-12).sum())
     depends = keep_fraction.size - stays - goes
@@ -41,7 +41,7 @@ def survival_words(keep_fraction: np.ndarray, labels: Sequence[str] | None = Non
     if not depends:
         return told
     row, head = np.unravel_index(np.abs(keep_fraction - 0.5).argmin(), keep_fraction.shape)
-    where = called(labels[row] if labels else str(row))
+    where = row_name(labels[row] if labels else str(row))
     return f"{told} Most evenly split is {where}, head {head}, which stays over {keep_fraction[row, head]:.0%} of alpha."
 
 
@@ -55,23 +55,23 @@ def mask_difference(
 
 
 def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequence[str] | None = None) -> go.Figure:
-    """A layer x head grid in which every head has the colour and the symbol of its state.
+    """A layer x head grid in which every head has the color and the symbol of its state.
 
-    states: name -> (which heads (R, H) bool, colour, symbol). labels: what the rows are called.
+    states: name -> (which heads (R, H) bool, color, symbol). labels: what the rows are called.
     """
     rows, heads = next(iter(states.values()))[0].shape
     cell = min(27, max(12, 480 // rows))
     size = max(4, min(17, cell - 6, 260 // heads))
-    layers = [called(label) for label in labels or map(str, range(rows))]
+    layers = [row_name(label) for label in labels or map(str, range(rows))]
     figure = go.Figure()
-    for name, (which, colour, symbol) in states.items():
+    for name, (which, color, symbol) in states.items():
         row, head = np.nonzero(which)
         figure.add_scatter(
             x=head,
             y=row,
             mode="markers",
             name=f"{name} ({len(row)})",
-            marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 2, "color": colour}},
+            marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 2, "color": color}},
             text=[f"{layers[r]}, head {h}: {name}" for r, h in zip(row, head, strict=True)],
             hovertemplate="%{text}<extra></extra>",
             showlegend=True,
@@ -79,7 +79,7 @@ def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequen
     axis = {"showgrid": False, "zeroline": False, "fixedrange": True}
     figure.update_xaxes(title="head", range=[-0.6, heads - 0.4], dtick=tick(heads), **axis)
     figure.update_yaxes(title="layer", range=[rows - 0.4, -0.6], dtick=tick(rows), **axis)
-    if labels is not None and named(labels):
+    if labels is not None and has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     return figure.update_layout(height=max(240, 140 + cell * rows), margin=MARGIN, legend=legend, dragmode=False)

@@ -9,7 +9,7 @@ from .style import MARGIN, tick
 
 
 def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality) -> go.Figure:
-    """Scaled importance against scaled entropy, both (R, H), a point a head, coloured by layer."""
+    """Scaled importance against scaled entropy, both (R, H), a point a head, colored by layer."""
     row, head = (index.ravel() for index in np.indices(his.shape))
     figure = go.Figure()
     figure.add_scatter(

@@ -1,6 +1,6 @@
 """Figure of what pruning does to every class, as a pure function, and the sentence that says what it shows.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from headprune_core.errors import HeadPruneError
 
 from .pruned import LEGEND, RED
-from .style import GREY, MARGIN, for_plotly
+from .style import GRAY, MARGIN, for_plotly
 
 
 def recall_figure(before, after, names: Sequence[str]) -> go.Figure:
@@ -20,10 +20,10 @@ def recall_figure(before, after, names: Sequence[str]) -> go.Figure:
     before, after, names = _recalls(before, after, [for_plotly(name) for name in names])
     figure = go.Figure()
     for y, one, other in zip(names, before, after, strict=True):
-        line = {"color": GREY.format(0.7), "width": 2}
+        line = {"color": GRAY.format(0.7), "width": 2}
         figure.add_scatter(x=[one, other], y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    for values, name, colour, symbol in (
-        (before, "before", GREY.format(1), "circle-open"),
+    for values, name, color, symbol in (
+        (before, "before", GRAY.format(1), "circle-open"),
         (after, "after", RED, "diamond"),
     ):
         figure.add_scatter(
@@ -31,7 +31,7 @@ def recall_figure(before, after, names: Sequence[str]) -> go.Figure:
             y=names,
             mode="markers",
             name=name,
-            marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
+            marker={"symbol": symbol, "size": 12, "color": color, "line": {"width": 2, "color": color}},
             hovertemplate=f"%{{y}}, {name}: %{{x:.1%}}<extra></extra>",
         )
     figure.update_xaxes(title="share of the class answered right", tickformat=".0%", range=[-0.03, 1.03])

@@ -1,7 +1,7 @@
 """Figures of a pruned model, as pure functions, and for each the sentence that says what it shows: the heads that are left,
 the control by random masks, a fine-tune's loss, and the speed-up beside what the arithmetic promises.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 
-from .heatmaps import called
+from .heatmaps import row_name
 from .masks import state_grid
-from .style import GREY, MARGIN
+from .style import GRAY, MARGIN
 
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"
-_STATES = {  # of a head -> colour, symbol
+_STATES = {  # of a head -> color, symbol
     "kept": (BLUE, "square"),
     "without effect, weights stay": (ORANGE, "diamond-open"),
-    "removed": (GREY.format(0.9), "x-thin"),
+    "removed": (GRAY.format(0.9), "x-thin"),
 }
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 _STACKS = 60  # of the dots of a strip, over its range
@@ -37,7 +37,7 @@ def head_map_figure(kept, present=None, labels: Sequence[str] | None = None) -> 
 def describe_head_map(kept, present=None, labels: Sequence[str] | None = None) -> str:
     """How many heads are left, which rows lose most and least, and which have none."""
     kept, states = _states(kept, present)
-    rows = [called(label) for label in labels or map(str, range(len(kept)))]
+    rows = [row_name(label) for label in labels or map(str, range(len(kept)))]
     gone, left = (~kept).sum(1), kept.sum(1)
     told = f"Of {kept.size} heads {kept.sum()} are left and {gone.sum()} removed"
     gated = int(states["without effect, weights stay"].sum())
@@ -54,8 +54,8 @@ def mark_removed(figure: go.Figure, kept) -> go.Figure:
     """The heatmap of `figures.score_heatmap` with a cross on every head that `kept` (R, H) removes."""
     row, head = np.nonzero(~np.asarray(kept, bool))
     size = max(4, min(9, 200 // np.shape(kept)[1]))
-    for width, colour in ((4, "#1a1a1a"), (1.5, "#ffffff")):  # light on dark: seen on every colour of the scale
-        line = {"width": width, "color": colour}
+    for width, color in ((4, "#1a1a1a"), (1.5, "#ffffff")):  # light on dark: seen on every color of the scale
+        line = {"width": width, "color": color}
         marker = {"symbol": "x-thin", "size": size, "line": line}
         figure.add_scatter(x=head, y=row, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
     return figure
@@ -72,7 +72,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         y=height,
         mode="markers",
         name=f"random ({len(values)})",
-        marker={"symbol": "circle-open", "size": 11, "color": GREY.format(1), "line": {"width": 2}},
+        marker={"symbol": "circle-open", "size": 11, "color": GRAY.format(1), "line": {"width": 2}},
         hovertemplate="a random mask: %{x:.1%}<extra></extra>",
     )
     figure.add_scatter(
@@ -80,7 +80,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         y=[-1],
         mode="markers",
         name="their mean",
-        marker={"symbol": "triangle-up", "size": 12, "color": GREY.format(1)},
+        marker={"symbol": "triangle-up", "size": 12, "color": GRAY.format(1)},
         hovertemplate="mean of the random masks: %{x:.1%}<extra></extra>",
     )
     figure.add_scatter(
@@ -88,7 +88,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         y=[0],
         mode="markers",
         name="this choice",
-        marker={"symbol": "diamond", "size": 15, "color": RED, "line": {"width": 1, "color": GREY.format(1)}},
+        marker={"symbol": "diamond", "size": 15, "color": RED, "line": {"width": 1, "color": GRAY.format(1)}},
         hovertemplate="this choice: %{x:.1%}<extra></extra>",
     )
     figure.update_xaxes(title=control.measure, tickformat=".3~p")
@@ -113,7 +113,7 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
     loss = np.asarray(recovery.loss, float)
     steps, window = np.arange(1, len(loss) + 1), _window(loss)
     figure = go.Figure()
-    marker = {"color": GREY.format(0.8), "size": 5, "symbol": "circle-open"}
+    marker = {"color": GRAY.format(0.8), "size": 5, "symbol": "circle-open"}
     figure.add_scatter(
         x=steps,
         y=loss,
@@ -177,7 +177,7 @@ def latency_figure(frame: pd.DataFrame) -> go.Figure:
         error_x={"array": up, "arrayminus": down, "thickness": 2, "width": 5, "color": BLUE},
         hovertemplate="%{y}: %{x:.2f} measured<extra></extra>",
     )
-    figure.add_vline(x=1, line={"dash": "dash", "width": 1.5, "color": GREY.format(1)})
+    figure.add_vline(x=1, line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)})
     figure.update_xaxes(title="times as fast as before")
     figure.update_yaxes(autorange="reversed", type="category")
     return figure.update_layout(height=max(220, 130 + 40 * len(frame)), margin=MARGIN, legend=LEGEND)

@@ -4,7 +4,7 @@ import html
 
 from headprune_core.masks.criteria import method_label, parse_alpha
 
-_STYLE = {  # method -> colour, dash, symbol
+_STYLE = {  # method -> color, dash, symbol
     "his": ("#0072b2", "solid", "circle"),
     "hies": ("#d55e00", "solid", "diamond"),
     "gnorm": ("#009e73", "solid", "square"),
@@ -20,7 +20,7 @@ _STYLE = {  # method -> colour, dash, symbol
 _ALPHA_ENDS = ((122, 49, 0), (240, 150, 90))  # HIES at an alpha of its own: dark for entropy alone, light for importance
 _ALPHA_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px,2px,2px,2px,2px")
 _ALPHA_SYMBOLS = ("diamond-tall", "diamond-wide", "diamond-cross", "diamond-x", "hexagram")
-GREY = "rgba(128, 128, 128, {})"
+GRAY = "rgba(128, 128, 128, {})"
 _OTHER = ("#7a5195", "dashdot", "star")
 MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
 
@@ -36,7 +36,7 @@ def label(method: str) -> str:
 
 
 def style(method: str) -> tuple[str, str, str]:
-    """The colour, dash and symbol by which every figure draws a method."""
+    """The color, dash and symbol by which every figure draws a method."""
     alpha = parse_alpha(method)
     return _STYLE.get(method, _OTHER) if alpha is None else _alpha_style(method.partition("@")[0], alpha)
 
@@ -44,9 +44,9 @@ def style(method: str) -> tuple[str, str, str]:
 def _alpha_style(base: str, alpha: float) -> tuple[str, str, str]:
     """A shade by alpha, and a dash and a symbol that differ between all alphas a twentieth apart."""
     red, green, blue = (round(dark + alpha * (light - dark)) for dark, light in zip(*_ALPHA_ENDS, strict=True))
-    colour = f"#{red:02x}{green:02x}{blue:02x}" if base == "hies" else f"#{blue:02x}{green:02x}{red:02x}"
+    color = f"#{red:02x}{green:02x}{blue:02x}" if base == "hies" else f"#{blue:02x}{green:02x}{red:02x}"
     place = round(20 * alpha)
-    return colour, _ALPHA_DASHES[place % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[place % len(_ALPHA_SYMBOLS)]
+    return color, _ALPHA_DASHES[place % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[place % len(_ALPHA_SYMBOLS)]
 
 
 def tick(count: int) -> int:

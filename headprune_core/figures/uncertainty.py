@@ -1,6 +1,6 @@
 """Figures of how far scores and rankings can be believed, as pure functions, and for each the sentence that says it.
 
-Like `figures`: colours safe for colour-blind readers, never colour alone, backgrounds left clear.
+Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from headprune_core.masks.criteria import CRITERIA
 from headprune_core.measure.ranking_agreement import AgreementMatrix
 from headprune_core.scores.stability import STEADY, RankStability
 
-from .style import GREY, MARGIN, label, style, tick
+from .style import GRAY, MARGIN, label, style, tick
 
 SURE = 0.95  # share of draws from which on a head's fate is called sure
-_FATES = {  # what the draws say -> colour, symbol
+_FATES = {  # what the draws say -> color, symbol
     "goes": ("#d55e00", "x"),
     "depends on the texts": ("#e69f00", "diamond"),
     "stays": ("#0072b2", "circle"),
 }
 
 
-def fates(removed: np.ndarray) -> dict[str, np.ndarray]:
+def head_stability(removed: np.ndarray) -> dict[str, np.ndarray]:
     """Which heads (R, H) surely go, surely stay, or depend on the texts, from the share of draws that remove them."""
     goes, stays = removed >= SURE, removed <= 1.0 - SURE
     return {"goes": goes, "depends on the texts": ~goes & ~stays, "stays": stays}
@@ -36,22 +36,22 @@ def interval_figure(values, low, high, removed, name: str) -> go.Figure:
     place[order] = np.arange(1, values.size + 1)
     row, head = (index.ravel() for index in np.indices(values.shape))
     figure = go.Figure()
-    for fate, which in fates(removed).items():
+    for fate, which in head_stability(removed).items():
         at = np.flatnonzero(which)
-        colour, symbol = _FATES[fate]
+        color, symbol = _FATES[fate]
         middle = values.ravel()[at]
         figure.add_scatter(
             x=place[at],
             y=middle,
             mode="markers",
             name=f"{fate} ({len(at)})",
-            marker={"color": colour, "symbol": symbol, "size": 8},
+            marker={"color": color, "symbol": symbol, "size": 8},
             error_y={
                 "array": high.ravel()[at] - middle,
                 "arrayminus": middle - low.ravel()[at],
                 "thickness": 1.2,
                 "width": 0,
-                "color": colour,
+                "color": color,
             },
             customdata=np.column_stack([row[at], head[at], low.ravel()[at], high.ravel()[at], removed.ravel()[at]]),
             hovertemplate="<b>layer %{customdata[0]:.0f}, head %{customdata[1]:.0f}</b><br>%{y:.4g}, 95 % "
@@ -62,9 +62,9 @@ def interval_figure(values, low, high, removed, name: str) -> go.Figure:
     return figure.update_layout(height=400, margin=MARGIN, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
 
 
-def interval_words(removed: np.ndarray, count: int) -> str:
+def describe_intervals(removed: np.ndarray, count: int) -> str:
     """How many of the `count` heads to remove are the same whichever texts are drawn."""
-    found = {fate: int(which.sum()) for fate, which in fates(removed).items()}
+    found = {fate: int(which.sum()) for fate, which in head_stability(removed).items()}
     return (
         f"Of {removed.size} heads {count} are to go. Whichever texts are drawn, {found['goes']} go and {found['stays']} "
         f"stay (in {SURE:.0%} of the draws or more); for the other {found['depends on the texts']} it depends on the texts."
@@ -75,7 +75,7 @@ def stability_figure(found: Sequence[RankStability]) -> go.Figure:
     """Kendall with the ranking from all the texts (full line) and of separate sets (dotted) against the number of texts."""
     figure = go.Figure()
     for one in found:
-        table, (colour, _, symbol) = one.table, style(one.metric)
+        table, (color, _, symbol) = one.table, style(one.metric)
         for column, dash, name in (("kendall", "solid", ""), ("apart", "dot", ", separate texts")):
             part = table.dropna(subset=column)
             low, high = ("low", "high") if column == "kendall" else ("apart_low", "apart_high")
@@ -84,8 +84,8 @@ def stability_figure(found: Sequence[RankStability]) -> go.Figure:
                 y=part[column],
                 mode="lines+markers",
                 name=label(one.metric) + name,
-                line={"color": colour, "dash": dash, "width": 2.5},
-                marker={"symbol": symbol if column == "kendall" else f"{symbol}-open", "size": 9, "color": colour},
+                line={"color": color, "dash": dash, "width": 2.5},
+                marker={"symbol": symbol if column == "kendall" else f"{symbol}-open", "size": 9, "color": color},
                 customdata=part[[low, high]],
                 hovertemplate=f"{label(one.metric)}{name}, %{{x}} texts: %{{y:.2f}}, 95 % %{{customdata[0]:.2f}} to "
                 "%{customdata[1]:.2f}<extra></extra>",
@@ -93,7 +93,7 @@ def stability_figure(found: Sequence[RankStability]) -> go.Figure:
     sizes = sorted({int(size) for one in found for size in one.table["size"]})
     figure.add_hline(
         y=STEADY,
-        line={"dash": "dash", "width": 1.5, "color": GREY.format(1)},
+        line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
         annotation_text="steady",
         annotation_position="bottom left",
     )
@@ -148,7 +148,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".").replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
 
 
-def describe_reductions(matrix: AgreementMatrix) -> str:
+def describe_agreement(matrix: AgreementMatrix) -> str:
     """The pairs of criteria that agree most and least; orders turned round and what is no criterion are left out."""
     pairs = matrix.to_frame()
     turned = ("inverse_", "hies_keep_high")
@@ -185,10 +185,10 @@ def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float
     middle, low, high = (table[column] for column in columns)
     names = [label(name) for name in table.criterion]
     figure = go.Figure()
-    figure.add_vrect(x0=half[1], x1=half[2], fillcolor=GREY.format(0.25), line_width=0, layer="below")
-    figure.add_vline(x=0, line={"width": 1, "color": GREY.format(1)})
+    figure.add_vrect(x0=half[1], x1=half[2], fillcolor=GRAY.format(0.25), line_width=0, layer="below")
+    figure.add_vline(x=0, line={"width": 1, "color": GRAY.format(1)})
     figure.add_vline(
-        x=half[0], line={"dash": "dot", "color": GREY.format(1)}, annotation_text="two halves", annotation_position="top"
+        x=half[0], line={"dash": "dot", "color": GRAY.format(1)}, annotation_text="two halves", annotation_position="top"
     )
     figure.add_scatter(
         x=middle,
@@ -199,7 +199,7 @@ def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float
             "color": [style(name)[0] for name in table.criterion],
             "symbol": [style(name)[2] for name in table.criterion],
         },
-        error_x={"array": high - middle, "arrayminus": middle - low, "thickness": 1.5, "width": 5, "color": GREY.format(1)},
+        error_x={"array": high - middle, "arrayminus": middle - low, "thickness": 1.5, "width": 5, "color": GRAY.format(1)},
         customdata=np.column_stack([low, high]),
         hovertemplate="%{y}: %{x:.2f}, 95 % %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
         showlegend=False,
@@ -209,7 +209,7 @@ def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float
     return figure.update_layout(height=110 + 38 * len(names), margin={**MARGIN, "t": 28})
 
 
-def ablation_words(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> str:
+def describe_ablation(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> str:
     """Each criterion's Kendall with the ablation in a sentence, and how far two halves of the texts agree."""
     columns = ("kendall", "low", "high") if measure == "abs_loss_change" else ("increase", "increase_low", "increase_high")
     lines = table[~table.criterion.str.startswith("inverse_")]

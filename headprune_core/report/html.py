@@ -16,10 +16,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from headprune_core.figures.style import GREY
+from headprune_core.figures.style import GRAY
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
-_AXIS = {"automargin": True, "gridcolor": GREY.format(0.25), "zerolinecolor": GREY.format(0.4), "title": {"standoff": 10}}
+_AXIS = {"automargin": True, "gridcolor": GRAY.format(0.25), "zerolinecolor": GRAY.format(0.4), "title": {"standoff": 10}}
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 13, "color": "#5a6673"},

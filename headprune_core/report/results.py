@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headprune_core.figures.curves import curves_figure, describe_curves
-from headprune_core.figures.heatmaps import METRIC_LABELS, called, describe_heatmap, score_heatmap
+from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, row_name, score_heatmap
 from headprune_core.figures.orthogonality import orthogonality_scatter
 from headprune_core.figures.per_class import describe_recall, recall_figure
 from headprune_core.figures.pruned import (
@@ -148,7 +148,9 @@ def _classes(facts: Facts) -> list[Block]:
             f"{points(worst.change)}. "
         )
         told += (
-            "That is more than chance gives" if is_significant(worst.change) else f"{why_not_significant(worst.change)}, so this loss is not shown"
+            "That is more than chance gives"
+            if is_significant(worst.change)
+            else f"{why_not_significant(worst.change)}, so this loss is not shown"
         )
         blocks.append(Text(f"{told}; as the worst of {len(found)}, it would look large by chance as well."))
     return blocks
@@ -169,7 +171,7 @@ def _scores(facts: Facts) -> list[Block]:
         metric = METRIC_LABELS[name].replace(" · ", ", ")
         labels = facts.labels
         hover = [
-            f"{called(labels[row])}, head {head}: {value:.4g}{'' if kept[row, head] else ', removed'}"
+            f"{row_name(labels[row])}, head {head}: {value:.4g}{'' if kept[row, head] else ', removed'}"
             for (row, head), value in np.ndenumerate(found)
         ]
         figure = mark_removed(score_heatmap(found, "", hover, labels=labels), kept)

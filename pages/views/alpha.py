@@ -5,8 +5,8 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, keep_fraction
-from headprune_core.figures.heatmaps import named
-from headprune_core.figures.masks import survival_heatmap, survival_words
+from headprune_core.figures.heatmaps import has_custom_labels
+from headprune_core.figures.masks import describe_keep_fraction, keep_fraction_heatmap
 from headprune_core.scores.hies import min_max
 from pages.parts.alpha.alpha_state import AlphaState, lab
 from pages.parts.alpha.mask_constraints import constraints_form, rules
@@ -95,8 +95,8 @@ st.caption(
 
 st.subheader("Which heads depend on alpha?")
 stays = keep_fraction(now.path)
-told = survival_words(stays, labels)
-st.plotly_chart(survival_heatmap(stays, labels), alt=told, key="keep_fraction", config={"displaylogo": False})
+told = describe_keep_fraction(stays, labels)
+st.plotly_chart(keep_fraction_heatmap(stays, labels), alt=told, key="keep_fraction", config={"displaylogo": False})
 st.caption(f"{told} A cell is the share of alpha over which the head stays, at {now.setting.sparsity:.0%} sparsity.")
 
 st.subheader("Two settings side by side")
@@ -108,7 +108,7 @@ columns = {"hies": now.hies, "kept": now.mask, "kept_by_his_alone": now.his_alon
 frame = pd.DataFrame(
     {"row": row, "head": head} | {name: value.ravel() for name, value in (columns | {"keep_fraction": stays}).items()}
 )
-if named(labels):
+if has_custom_labels(labels):
     frame.insert(1, "layer", np.repeat(labels, grid.shape[1]))
 if len(held_fast := pins(loaded)) == 2:
     frame = frame.merge(table(held_fast), on=["row", "head"])

@@ -4,8 +4,8 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, recommend_alpha
-from headprune_core.alpha_choice.alpha_text import describe_recommendation, describe_halving
-from headprune_core.figures.alpha import alpha_steps, alpha_steps_words, surface_heatmap, surface_words
+from headprune_core.alpha_choice.alpha_text import describe_halving, describe_recommendation
+from headprune_core.figures.alpha import alpha_steps, describe_alpha_steps, describe_surface, surface_heatmap
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.alpha.mask_constraints import rules
 from pages.parts.alpha_choice.alpha_run import (
@@ -99,7 +99,7 @@ def steps() -> None:
     if len(ways) > 1:
         by = st.segmented_control("Judge by", ways, default=by, required=True, key="choice_by", format_func=BY.get)
     chosen = recommend_alpha(found, by=by)
-    words = alpha_steps_words(found, chosen)
+    words = describe_alpha_steps(found, chosen)
     st.plotly_chart(alpha_steps(found, chosen), alt=words, key="alpha_steps", config=PLAIN)
     st.caption(f"{words} Measured on {found.right.shape[1]} of {request.size} texts.")
     if busy:
@@ -150,7 +150,7 @@ if surface is None or (surface[0].key, surface[0].rules, surface[0].size) != (re
         + ("." if count is None else f": {count} masks on {size} texts.")
     )
 else:
-    words = surface_words(surface[1])
+    words = describe_surface(surface[1])
     st.plotly_chart(surface_heatmap(surface[1]), alt=words, key="surface", config=PLAIN)
     st.caption(f"{words} The best of many masks on the texts that chose it: on other texts it is worth a little less.")
 

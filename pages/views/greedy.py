@@ -4,12 +4,12 @@ import streamlit as st
 
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.figures.greedy import (
-    accuracy_words,
+    describe_greedy_accuracy,
+    describe_greedy_step,
+    describe_shift,
     greedy_accuracy,
     greedy_map,
-    greedy_words,
     shift_map,
-    shift_words,
 )
 from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_verdicts import describe_verdict
@@ -108,12 +108,12 @@ def player() -> None:
     if playing and not st.session_state["greedy_playing"]:
         st.rerun()
     map_, curve = st.columns(2, gap="large")
-    words = greedy_words(run, step, labels)
+    words = describe_greedy_step(run, step, labels)
     map_.plotly_chart(greedy_map(run, step, labels), alt=words, config=PLAIN, key="greedy_map")
     map_.caption(f"{words} Colours are powers of ten; crosses are heads that are gone; the orange frame goes next.")
     if len(run.measure):
         classes = len(loaded.model.labels)
-        told = accuracy_words(run, step)
+        told = describe_greedy_accuracy(run, step)
         figure = greedy_accuracy(run, step, 1 / classes if classes else None)
         curve.plotly_chart(figure, alt=told, config=PLAIN, key="greedy_curve")
         curve.caption(f"{told} {result.request.size} texts, none of them used for the scores.")
@@ -137,7 +137,7 @@ def removal(step: int) -> None:
         )
         st.caption("Draws the change in every layer's query gradient when the framed head goes, as in the paper's Figure 2.")
         return
-    words = shift_words(found.change, found.head, labels)
+    words = describe_shift(found.change, found.head, labels)
     st.plotly_chart(shift_map(found.change, labels), alt=words, config=PLAIN, key="shift_map")
     st.caption(f"{words} A cell is a head (down) and a part of the input that it reads (across); white is no change.")
 

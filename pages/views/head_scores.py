@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from headprune_core.figures.heatmaps import METRIC_LABELS, called, describe_heatmap, named, score_heatmap
+from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, has_custom_labels, row_name, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import downloads, page_header
@@ -41,7 +41,7 @@ if alpha != setting("alpha"):
 
 table = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
 hover = [
-    f"<b>{called(labels[r])}, head {h}</b><br>"
+    f"<b>{row_name(labels[r])}, head {h}</b><br>"
     + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in table.items())
     for r, h in np.ndindex(rows, heads)
 ]
@@ -91,7 +91,7 @@ with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
 st.subheader("The table")
 frame = scores.to_frame()
 frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
-if named(labels):
+if has_custom_labels(labels):
     frame.insert(1, "layer", np.repeat(labels, heads))
 digits = dict.fromkeys(frame.columns[-len(table) :], st.column_config.NumberColumn(format="%.4g"))
 st.dataframe(

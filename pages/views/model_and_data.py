@@ -9,7 +9,7 @@ from headprune_core import HeadPruneError
 from headprune_core.data.examples import guess_columns
 from headprune_core.data.table_io import SUFFIXES, lines_table, read_table
 from headprune_core.figures.data import label_bars, length_histogram
-from headprune_core.figures.heatmaps import named
+from headprune_core.figures.heatmaps import has_custom_labels
 from headprune_core.model.smollm2 import INSTALL, SMOLLM2, has_smollm2
 from pages.parts.common.session import current_workspace, runner, start_loading
 from pages.parts.common.shared_ui import downloads, page_header, progress_panel
@@ -177,7 +177,7 @@ ATTENDS = {
 anatomy = pd.DataFrame(
     {
         "row": range(rows),
-        **({"layer": grid.row_labels} if named(grid.row_labels) else {}),
+        **({"layer": grid.row_labels} if has_custom_labels(grid.row_labels) else {}),
         "attention module": grid.row_names,
         "attends": [ATTENDS[row.kind] for row in grid.rows],
         "times used": [sum(layer == row for layer in grid.layers) for row in range(rows)],

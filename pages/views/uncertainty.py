@@ -8,11 +8,11 @@ from headprune_core.figures.heatmaps import METRIC_LABELS
 from headprune_core.figures.uncertainty import (
     ablation_heatmap,
     ablation_kendall,
-    ablation_words,
     agreement_heatmap,
-    describe_reductions,
+    describe_ablation,
+    describe_agreement,
+    describe_intervals,
     interval_figure,
-    interval_words,
     stability_figure,
 )
 from headprune_core.masks.prune_mask import heads_to_remove
@@ -58,7 +58,7 @@ metric = st.segmented_control(
 )
 values, low, high = redraws.intervals(loaded, metric, alpha)
 removed = removal_share(drawn[metric], sparsity)
-words = interval_words(removed, heads_to_remove(sparsity, values.size))
+words = describe_intervals(removed, heads_to_remove(sparsity, values.size))
 st.markdown(words)
 figure = interval_figure(values, low, high, removed, METRIC_LABELS[metric])
 st.plotly_chart(figure, alt=f"{METRIC_LABELS[metric]} of every head with 95 % intervals. {words}", config=PLAIN)
@@ -107,7 +107,7 @@ show = st.segmented_control(
     key="agreement_show",
     format_func={"kendall": "Order of all heads", "overlap": "Overlap of what goes"}.get,
 )
-words = describe_reductions(matrix)
+words = describe_agreement(matrix)
 st.plotly_chart(agreement_heatmap(matrix, show, kendall_range), alt=f"Agreement of criteria in pairs. {words}", config=PLAIN)
 st.caption(
     f"{words} "
@@ -176,7 +176,7 @@ left.caption(
 )
 against, halves = redraws.against(loaded, result, alpha)
 if measure in halves:
-    told = ablation_words(against, measure, halves[measure])
+    told = describe_ablation(against, measure, halves[measure])
     right.plotly_chart(ablation_kendall(against, measure, halves[measure]), alt=told, config=PLAIN)
     st.markdown(told)
     st.caption(

@@ -84,19 +84,21 @@ def test_without_random_masks_and_without_tests(found):
     chosen = hp.recommend_alpha(bare, by="agreement")
     names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
     assert not [name for name in names if "random" in name or "other texts" in name]
-    assert "random" not in drawn.alpha_steps_words(bare, chosen)
+    assert "random" not in drawn.describe_alpha_steps(bare, chosen)
     assert alpha_words.describe_recommendation(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
 
 
 def test_steps_in_words(found):
     low, high = wilson(90, 100)
-    assert drawn.alpha_steps_words(found, hp.recommend_alpha(found)) == (
+    assert drawn.describe_alpha_steps(found, hp.recommend_alpha(found)) == (
         "From alpha 0 to 1 there are 4 intervals with 4 masks: accuracy goes from 60.0% to 90.0%; HIS alone 85.0%, entropy "
         f"alone 60.0%, random masks 71.0% on average. Best is alpha 0.41, with 90.0% ({low:.1%} to {high:.1%})."
     )
     right = found.right[[0, 2, 2, 3]]
     tied = replace(found, right=right, accuracy=right.mean(1))
-    assert drawn.alpha_steps_words(tied, hp.recommend_alpha(tied)).endswith("(2 masks are as good; this one is the widest).")
+    assert drawn.describe_alpha_steps(tied, hp.recommend_alpha(tied)).endswith(
+        "(2 masks are as good; this one is the widest)."
+    )
 
 
 def test_one_mask_in_words(found):
@@ -104,7 +106,7 @@ def test_one_mask_in_words(found):
     one = replace(found, path=(hp.AlphaInterval(0.0, 1.0, found.masks[0]),), **parts)
     chosen = hp.recommend_alpha(one)
     expected = "From alpha 0 to 1 there is one mask: accuracy 60.0%, random masks 71.0% on average."
-    assert drawn.alpha_steps_words(one, chosen) == expected
+    assert drawn.describe_alpha_steps(one, chosen) == expected
     assert alpha_words.describe_recommendation(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
 
 
@@ -165,7 +167,7 @@ def test_paths_that_change_at_other_alphas_share_the_picture(surface):
 
 
 def test_the_surface_in_words(surface):
-    assert drawn.surface_words(surface) == (
+    assert drawn.describe_surface(surface) == (
         "Best accuracy by share of heads removed. 12.5%: alpha 0.205 with 95.0% (HIS alone 80.0%); 50%: alpha 0.41 with "
         "90.0% (HIS alone 85.0%). Alpha makes most difference with 50% removed: 30.0 points between its best and its worst "
         "mask."

@@ -52,16 +52,16 @@ def test_boxes_of_another_measure_of_one_sparsity_and_of_none(curves):
 
 
 def test_boxes_in_words(curves):
-    assert drawn.random_boxes_words(curves) == (
+    assert drawn.describe_random_boxes(curves) == (
         "With 50% of the heads removed at random accuracy is 60.0% in the middle of 3 orders, 55.0% to 65.0% for half of "
         "them, 50.0% to 70.0% for all; better than all of them: HIS; worse than all of them: AE."
     )
-    assert drawn.random_boxes_words(curves, at=0.2).endswith("better than all of them: HIS; among them: AE.")
-    assert "better than all of them: HIS; worse than all of them: AE" in drawn.random_boxes_words(curves, "loss")
-    alone = drawn.random_boxes_words(curves[curves.method == "random"], at=0.0)
+    assert drawn.describe_random_boxes(curves, at=0.2).endswith("better than all of them: HIS; among them: AE.")
+    assert "better than all of them: HIS; worse than all of them: AE" in drawn.describe_random_boxes(curves, "loss")
+    alone = drawn.describe_random_boxes(curves[curves.method == "random"], at=0.0)
     assert alone.endswith("90.0% to 90.0% for all.")
-    assert drawn.random_boxes_words(curves[curves.method == "his"]) == "There are no random orders in these curves."
-    assert "no random orders" in drawn.random_boxes_words(curves.assign(accuracy=np.nan))
+    assert drawn.describe_random_boxes(curves[curves.method == "his"]) == "There are no random orders in these curves."
+    assert "no random orders" in drawn.describe_random_boxes(curves.assign(accuracy=np.nan))
 
 
 def test_every_class_has_a_line_of_its_own(curves):
@@ -73,25 +73,25 @@ def test_every_class_has_a_line_of_its_own(curves):
     np.testing.assert_allclose(drawn.class_curves(curves, "random").data[0].y, [0.9, 0.7833333, 0.6])
 
 
-def test_many_classes_differ_by_more_than_colour(curves):
+def test_many_classes_differ_by_more_than_color(curves):
     many = curves.assign(**{f"accuracy: {n}": 0.5 for n in range(27)})
     lines = drawn.class_curves(many, "his").data
     assert len({(line.line.color, line.line.dash, line.marker.symbol) for line in lines}) == 30
 
 
 def test_classes_in_words(curves):
-    assert drawn.class_words(curves, "his") == (
+    assert drawn.describe_class_curves(curves, "his") == (
         "Under HIS, from 0% to 50% of the heads removed, the share answered right falls most for bad (90% to 30%) "
         "and least for so so (90% to 100%)."
     )
     one = curves.drop(columns=["accuracy: bad", "accuracy: so so"])
-    assert drawn.class_words(one, "ae").endswith("the share answered right is: good (90% to 40%).")
+    assert drawn.describe_class_curves(one, "ae").endswith("the share answered right is: good (90% to 40%).")
     alike = one.assign(**{"accuracy: other": one["accuracy: good"]})
-    assert drawn.class_words(alike, "ae").endswith("changes alike in all 2 classes, as in good (90% to 40%).")
+    assert drawn.describe_class_curves(alike, "ae").endswith("changes alike in all 2 classes, as in good (90% to 40%).")
     end = curves.sparsity == 0.5
     curves.loc[end, ["accuracy: good", "accuracy: bad", "accuracy: so so"]] = [0.0, 0.004, 1.0]
-    assert drawn.class_words(curves, "ae").endswith("In the end every text is called so so.")
-    assert "from 50% to 50%" in drawn.class_words(curves[end], "ae")
+    assert drawn.describe_class_curves(curves, "ae").endswith("In the end every text is called so so.")
+    assert "from 50% to 50%" in drawn.describe_class_curves(curves[end], "ae")
 
 
 def test_curves_without_classes_have_an_empty_figure_and_say_so(curves):
@@ -101,8 +101,8 @@ def test_curves_without_classes_have_an_empty_figure_and_say_so(curves):
     ):
         assert drawn.class_names(bare) == []
         assert drawn.class_curves(bare, "his").data == ()
-        assert drawn.class_words(bare, "his") == "There is no recall of classes under HIS in these curves."
-    assert drawn.class_words(curves, "gnorm") == "There is no recall of classes under Gnorm in these curves."
+        assert drawn.describe_class_curves(bare, "his") == "There is no recall of classes under HIS in these curves."
+    assert drawn.describe_class_curves(curves, "gnorm") == "There is no recall of classes under Gnorm in these curves."
 
 
 LINK = "<a href='https://example.org'><b>good</b></a> & bad"

@@ -99,8 +99,8 @@ def test_hies_at_any_alpha_has_a_style_of_its_own():
     assert len(set(styles)) == len(styles)
     assert len({style(name)[0] for name in names}) == len(names)
     assert len({style(name)[1:] for name in names[:21]}) == 21
-    for colour, dash, symbol in styles:
-        go.Scatter(line={"color": colour, "dash": dash}, marker={"symbol": f"{symbol}-open"})
+    for color, dash, symbol in styles:
+        go.Scatter(line={"color": color, "dash": dash}, marker={"symbol": f"{symbol}-open"})
 
 
 def test_what_is_no_criterion_is_drawn_and_called_by_its_name():

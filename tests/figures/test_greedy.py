@@ -6,12 +6,12 @@ from helpers.tiny_models import random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.figures.greedy import (
-    accuracy_words,
+    describe_greedy_accuracy,
     greedy_accuracy,
     greedy_map,
-    greedy_words,
+    describe_greedy_step,
     shift_map,
-    shift_words,
+    describe_shift,
 )
 
 
@@ -41,12 +41,12 @@ def test_at_the_end_nobody_goes_next(model, run):
     figure = greedy_map(run, 12, model.grid.row_labels)
     assert not figure.layout.shapes
     assert len(figure.data[1].x) == 12
-    assert "The run ends here" in greedy_words(run, 12, model.grid.row_labels)
+    assert "The run ends here" in describe_greedy_step(run, 12, model.grid.row_labels)
 
 
 def test_words_name_the_next_head_and_its_score(model, run):
     row, head = run.order[3]
-    words = greedy_words(run, 3, model.grid.row_labels)
+    words = describe_greedy_step(run, 3, model.grid.row_labels)
     assert words.startswith("3 heads are gone, 9 are left.")
     assert f"layer {row} head {head}" in words
     assert f"{run.scores[3][row, head]:.3g}" in words
@@ -57,7 +57,7 @@ def test_the_curve_is_the_runs_accuracy_with_its_interval(run):
     np.testing.assert_array_equal(line.y, run.accuracy)
     np.testing.assert_array_equal(band.y, [*run.accuracy_high, *run.accuracy_low[::-1]])
     assert (point.x[0], point.y[0]) == (4, run.accuracy[4])
-    assert f"{run.accuracy[4]:.1%}" in accuracy_words(run, 4)
+    assert f"{run.accuracy[4]:.1%}" in describe_greedy_accuracy(run, 4)
 
 
 def test_without_labels_it_is_agreement(model):
@@ -65,11 +65,11 @@ def test_without_labels_it_is_agreement(model):
     bare = hp.greedy_gnorm(model, random_examples(count=3), evaluation=texts, steps=2)
     (line, _) = greedy_accuracy(bare, 1).data
     np.testing.assert_array_equal(line.y, bare.agreement)
-    assert "agreement with the unpruned model" in accuracy_words(bare, 1)
+    assert "agreement with the unpruned model" in describe_greedy_accuracy(bare, 1)
 
 
 def test_a_step_that_is_not_measured_yet_is_said(model, run):
-    assert "not been measured" in accuracy_words(hp.greedy_gnorm(model, random_examples(count=3), steps=1), 1)
+    assert "not been measured" in describe_greedy_accuracy(hp.greedy_gnorm(model, random_examples(count=3), steps=1), 1)
 
 
 def test_a_shift_has_a_map_for_every_row_and_one_scale(model):
@@ -79,5 +79,5 @@ def test_a_shift_has_a_map_for_every_row_and_one_scale(model):
     for heat, part in zip(figure.data, change, strict=True):
         np.testing.assert_array_equal(heat.z, part)
     assert figure.layout.coloraxis.cmax == -figure.layout.coloraxis.cmin == np.abs(change).max()
-    assert "Removing layer 1, head 2 changed" in shift_words(change, (1, 2), model.grid.row_labels)
-    assert "no other head" in shift_words(0 * change, (1, 2), model.grid.row_labels)
+    assert "Removing layer 1, head 2 changed" in describe_shift(change, (1, 2), model.grid.row_labels)
+    assert "no other head" in describe_shift(0 * change, (1, 2), model.grid.row_labels)

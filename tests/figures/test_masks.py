@@ -1,4 +1,4 @@
-"""Figures of masks: what is drawn where, told apart by more than colour, and what their words say."""
+"""Figures of masks: what is drawn where, told apart by more than color, and what their words say."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_rows_with_names_keep_them():
     labels = ["encoder 0", "cross 0"]
     assert list(drawn.mask_difference(A, B, labels=labels).layout.yaxis.ticktext) == labels
     assert drawn.mask_difference(A, B, labels=["0", "1"]).layout.yaxis.ticktext is None
-    assert list(drawn.survival_heatmap(A / 2.0, labels).layout.yaxis.ticktext) == labels
+    assert list(drawn.keep_fraction_heatmap(A / 2.0, labels).layout.yaxis.ticktext) == labels
 
 
 def test_differences_in_words():
@@ -48,7 +48,7 @@ def test_masks_of_two_shapes_are_refused(work):
 
 
 def test_survival_is_drawn_from_never_to_always():
-    figure = drawn.survival_heatmap(np.array([[0.0, 1.0], [0.3, 0.55]]))
+    figure = drawn.keep_fraction_heatmap(np.array([[0.0, 1.0], [0.3, 0.55]]))
     heat, targets = figure.data
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_allclose(heat.z, [[0, 1], [0.3, 0.55]])
@@ -56,9 +56,9 @@ def test_survival_is_drawn_from_never_to_always():
 
 
 def test_survival_in_words():
-    assert drawn.survival_words(np.array([[0.0, 1.0], [0.3, 0.55]])) == (
+    assert drawn.describe_keep_fraction(np.array([[0.0, 1.0], [0.3, 0.55]])) == (
         "Of 4 heads 1 stay at every alpha and 1 go at every alpha; alpha decides over 2. Most evenly split is layer 1, head "
         "1, which stays over 55% of alpha."
     )
-    assert "is cross 0, head 1" in drawn.survival_words(np.array([[0.0, 0.4]]), ["cross 0"])
-    assert drawn.survival_words(A.astype(float)).endswith("alpha decides over 0.")
+    assert "is cross 0, head 1" in drawn.describe_keep_fraction(np.array([[0.0, 0.4]]), ["cross 0"])
+    assert drawn.describe_keep_fraction(A.astype(float)).endswith("alpha decides over 0.")

@@ -1,4 +1,4 @@
-"""Figures of a pruned model: what is drawn where, told apart by more than colour, and what their words say."""
+"""Figures of a pruned model: what is drawn where, told apart by more than color, and what their words say."""
 
 import numpy as np
 import pandas as pd

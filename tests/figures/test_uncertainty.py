@@ -33,9 +33,9 @@ def test_heads_stand_in_the_order_of_their_scores_with_their_intervals(scores):
 
 def test_a_heads_fate_is_sure_from_nineteen_draws_in_twenty_on():
     removed = np.array([[1.0, 0.95, 0.94], [0.06, 0.05, 0.0]])
-    found = figures.fates(removed)
+    found = figures.head_stability(removed)
     assert [int(which.sum()) for which in found.values()] == [2, 2, 2]
-    words = figures.interval_words(removed, 3)
+    words = figures.describe_intervals(removed, 3)
     assert "Of 6 heads 3 are to go" in words
     assert "2 go and 2 stay" in words
     assert "for the other 2" in words
@@ -70,7 +70,7 @@ def test_agreement_is_written_in_the_cells_and_intervals_in_the_hover(scores):
         matrix.kendall[1], abs=0.005
     )
     np.testing.assert_array_equal(figures.agreement_heatmap(matrix, "overlap").data[0].z, matrix.overlap)
-    words = figures.describe_reductions(matrix)
+    words = figures.describe_agreement(matrix)
     assert f"HIS and AE agree most (Kendall {matrix.kendall[0, 1]:.2f}, overlap {matrix.overlap[0, 1]:.2f})" in words
     assert f"choices of as many heads overlap by {matrix.chance:.2f}" in words
     assert "Left out" not in words
@@ -89,10 +89,10 @@ def test_what_leaving_out_says_of_the_criteria(table, measure, middle, up):
     assert list(points.y) == ["HIS", "Inverse AE"]
     assert points.x[0] == middle
     assert points.error_x.array[0] == pytest.approx(up)
-    words = figures.ablation_words(table, measure, (0.5, 0.4, 0.6))
+    words = figures.describe_ablation(table, measure, (0.5, 0.4, 0.6))
     assert f"HIS {middle:.2f} (" in words
     assert "agrees to 0.50 with leaving out on the other half." in words
-    assert "too little to judge" in figures.ablation_words(table, measure, (0.1, -0.1, 0.3))
+    assert "too little to judge" in figures.describe_ablation(table, measure, (0.1, -0.1, 0.3))
 
 
 def test_a_loss_that_falls_is_on_the_other_side_of_zero(scores):

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core.figures.data import per_example_histogram
-from headprune_core.figures.heatmaps import called
+from headprune_core.figures.heatmaps import row_name
 from pages.parts.common.workspace import Workspace
 
 
@@ -13,7 +13,7 @@ def inspector(loaded: Workspace, selected: tuple[int, int], hies: np.ndarray) ->
     """Everything about head `selected` = (row, head); hies (R, H) as shown beside it."""
     row, head = selected
     scores = loaded.scores
-    place = called(scores.grid.row_labels[row])
+    place = row_name(scores.grid.row_labels[row])
     st.subheader(f"{place[0].upper()}{place[1:]}, head {head}", anchor=False)
     st.caption(f"{scores.grid.row_names[row]} · {scores.grid.parameters_per_head[row, head]:,.0f} parameters")
     left, middle, right = st.columns([5, 4, 5])
