@@ -1,4 +1,7 @@
-"""What several test modules use: the real embedded model and text, loaded once."""
+"""Fixtures that several test modules share: the real built-in model and dataset, loaded once per worker process.
+
+Tests run in one process per core (pytest-xdist), each with one thread: two processes of two threads would wait for each other.
+"""
 
 import gc
 import os
@@ -7,6 +10,8 @@ import tempfile
 
 os.environ.setdefault("HEADPRUNE_CACHE", tempfile.mkdtemp(prefix="headprune-"))  # results of tests stay out of the user's
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub client is imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported
 
 import pytest
 from hypothesis import settings
@@ -15,6 +20,13 @@ import headprune_core as hp
 
 settings.register_profile("tests", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items):
+    """Every test in tests/browser drives a browser."""
+    for item in items:
+        if "browser" in item.path.parts:
+            item.add_marker("browser")
 
 
 def pytest_collection_finish():

@@ -1,0 +1,74 @@
+"""axe-core in Chromium: no serious violation on any page, empty and with results, in light and dark, nor in the HTML report."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+import headprune_core as hp
+from pages.parts.common import labels
+from tests.browser.conftest import opened_tab
+from tests.browser.page_actions import LONG, at_rest, open_page
+
+SERIOUS = ("serious", "critical")
+EMPTY = ["" if page.path == "model" else page.path for page in labels.PAGES.values()]
+RESULTS = {  # a page, the button that makes its results, and a heading or text that then shows
+    "uncertainty": "Run leave-one-out",
+    "greedy": "Run Greedy-Gnorm",
+    "accuracy": "Evaluate curves",
+    "alpha_choice": "Evaluate all masks",
+    "prune": "Prune model",
+}
+
+
+def violations(tab) -> list[str]:
+    """Serious and critical violations, each with the elements that have it."""
+    found = Axe().run(tab).response["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for rule in found
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_has_a_serious_violation(browser, server, scheme, width):
+    with opened_tab(browser, width=width, color_scheme=scheme) as tab:
+        for path in EMPTY:
+            open_page(tab, server, path)
+            assert violations(tab) == [], path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_with_results_has_one(browser, server, scheme):
+    with opened_tab(browser, color_scheme=scheme) as tab:
+        open_page(tab, server, "scores?head=3.5")
+        assert violations(tab) == [], "scores with a head"
+        for path, button in RESULTS.items():
+            open_page(tab, server, path)
+            main = tab.get_by_test_id("stMain")
+            main.get_by_role("button", name=button, exact=True).click()
+            expect(tab.get_by_role("button", name="Cancel")).to_have_count(0, timeout=LONG)
+            at_rest(tab)
+            assert violations(tab) == [], path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_has_none(browser, scheme, tmp_path):
+    model = hp.PrunableModel.from_pretrained("embedded")
+    examples = hp.load_examples(split="evaluation", size=24)
+    scores = hp.score_heads(model, hp.load_examples(size=8))
+    mask = hp.prune_mask(scores.his, 0.3)
+    pruned = hp.prune_heads(model, mask)
+    record = hp.PruningRecord(
+        source="embedded",
+        mask_description="HIS, 30% sparsity",
+        verification=hp.verify_pruning(model, pruned, examples),
+        random_baseline=hp.random_baseline(model, examples, mask, n_random=3),
+    )
+    file = tmp_path / "report.html"
+    file.write_text(hp.html_report(model, pruned, record, scores=scores), encoding="utf-8")
+    with opened_tab(browser, color_scheme=scheme) as tab:
+        tab.goto(file.as_uri())
+        assert violations(tab) == []
