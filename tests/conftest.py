@@ -1,6 +1,6 @@
 """Fixtures that several test modules share: the real built-in model and dataset, loaded once per worker process.
 
-Tests run in one process per core (pytest-xdist), each with one thread: two processes of two threads would wait for each other.
+Tests run in one process per core (pytest-xdist) with one thread each: processes of two threads would wait for each other.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""axe-core in Chromium: no serious violation on any page, empty and with results, in light and dark, nor in the HTML report."""
+"""axe-core in Chromium: no serious violation on any page, empty or with results, light or dark, nor in the HTML report."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
