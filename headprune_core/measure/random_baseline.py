@@ -1,7 +1,8 @@
-"""The control of a pruned model: as many heads taken out at random, several times, on the same examples.
+"""Random baseline for a pruned model: masks that prune the same number of heads at random, evaluated on the same examples.
 
-A choice of heads that is no better than chance's has found nothing, however good its accuracy looks (the random envelope of
-Greedy-Gnorm's figures, for one mask).
+A mask that does not beat this baseline carries no information about head importance. It corresponds to the random envelope
+in the figures of the Greedy-Gnorm paper, for a single mask; random rankings of a whole curve are compared in
+`curve_verdicts`.
 """
 
 from collections.abc import Callable
@@ -15,17 +16,21 @@ from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
 from .evaluation import evaluate_masks
+from .paired_tests import SIGNIFICANCE_LEVEL
 
 N_RANDOM = 20
-ENOUGH = 19  # random masks, all worse: at most once in twenty by chance
+# With n random masks or rankings, the smallest rank-based p-value is 1 / (n + 1): 19 are needed to reach the 5% level.
+MIN_RANDOM_MASKS = round(1 / SIGNIFICANCE_LEVEL) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class RandomBaseline:
-    """What a mask and random ones that remove as many heads are worth on the same examples.
+    """A mask compared with S random masks of the same size on the same examples.
 
-    measure: "accuracy", or "agreement" with the unpruned model where there are no labels. value: the mask's share, 0 to 1.
-    random_values (S,): those of the random masks.
+    Attributes:
+        measure: "accuracy", or "agreement" with the unpruned model if there are no labels.
+        value: the measure under the mask, 0 to 1.
+        random_values: (S,), the measure under each random mask.
     """
 
     measure: str
@@ -34,30 +39,39 @@ class RandomBaseline:
 
     @property
     def n_beaten(self) -> int:
-        """How many of the random masks are worse than the mask."""
+        """Number of random masks with a lower value than the mask."""
         return int((self.random_values < self.value).sum())
 
     @property
-    def better_than_chance(self) -> bool:
-        """Whether every one of enough random masks is worse: chance alone does that once in S + 1 times at most."""
-        return self.n_beaten == len(self.random_values) >= ENOUGH
+    def p_value(self) -> float:
+        """One-sided rank-based p-value of the mask among the random ones; at least 1 / (S + 1)."""
+        return (1 + len(self.random_values) - self.n_beaten) / (len(self.random_values) + 1)
 
     @property
-    def words(self) -> str:
-        """One sentence on whether the choice of heads was worth something."""
-        least, most, masks = self.random_values.min(), self.random_values.max(), len(self.random_values)
-        choices = "random choice of as many heads gives" if masks == 1 else "random choices of as many heads give"
-        told = (
-            f"{masks} {choices} {self.measure} {least:.1%} to {most:.1%} (mean {self.random_values.mean():.1%}); this one gives "
-            f"{self.value:.1%}"
-        )
-        if self.better_than_chance:
-            return f"{told}, more than any of them: the choice of heads matters, and this one is better than chance."
-        if self.n_beaten == masks:
-            return f"{told}, more than any of them; {masks} are too few to tell that from chance, {ENOUGH} are not."
-        if self.n_beaten == 0:
-            return f"{told}, no more than any of them: this choice of heads is no better than chance."
-        return f"{told}, more than {self.n_beaten} of them: this choice of heads is not shown to be better than chance."
+    def better_than_random(self) -> bool:
+        """True if the mask is significantly better than random masks: it beats all S of them, and S is at least 19."""
+        return self.n_beaten == len(self.random_values) >= MIN_RANDOM_MASKS
+
+    @property
+    def summary(self) -> str:
+        """One sentence with the values, the number of random masks and the rank-based p-value."""
+        low, high, count = self.random_values.min(), self.random_values.max(), len(self.random_values)
+        values = f"{low:.1%} to {high:.1%} (mean {self.random_values.mean():.1%})" if count > 1 else f"{low:.1%}"
+        masks = f"{count} random masks" if count > 1 else "1 random mask"
+        text = f"{self.measure.capitalize()} {self.value:.1%} vs. {values} for {masks} of the same size"
+        if self.better_than_random:
+            return (
+                f"{text}; better than all {count}: significantly better than random at the 5% level "
+                f"(rank-based p ≤ 1/{count + 1})."
+            )
+        if self.n_beaten == count:
+            beaten = f"all {count}" if count > 1 else "this one"
+            return (
+                f"{text}; better than {beaten}, but at least {MIN_RANDOM_MASKS} random masks are needed for significance at "
+                "the 5% level."
+            )
+        beaten = f"{self.n_beaten} of {count}" if self.n_beaten else f"none of {count}"
+        return f"{text}; better than {beaten}: not significantly better than random (rank-based p = {self.p_value:.2f})."
 
 
 def random_baseline(
@@ -70,23 +84,36 @@ def random_baseline(
     cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> RandomBaseline:
-    """Measure the mask `kept` (R, H), True = kept, and `n_random` random ones that remove as many of the heads of `model`.
+    """Evaluate a mask and random masks that prune the same number of heads.
 
-    Raises HeadPruneError for a mask of another shape, and for less than one random mask.
+    Args:
+        model: the unpruned or a pruned model; only heads that it still has are pruned.
+        examples: evaluation examples, not those of the scores.
+        kept: bool (R, H), True = kept.
+        n_random: number of random masks, with the seeds 0 to n_random - 1.
+        batch_size: maximum batch size.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note).
+
+    Returns:
+        The value of the mask and those of the random masks.
+
+    Raises:
+        HeadPruneError: if the mask has another shape than the model's heads or n_random is below 1.
     """
     kept = np.asarray(kept, bool)
     if kept.shape != model.grid.shape:
-        raise HeadPruneError(f"the mask has shape {kept.shape}; expected {model.grid.shape}, that of the model's heads")
+        raise HeadPruneError(f"the mask must have shape {model.grid.shape}, that of the model's heads, got {kept.shape}")
     if n_random < 1:
-        raise HeadPruneError(f"{n_random} random masks were asked for; expected at least 1")
-    there = np.flatnonzero(model.grid.kept)
-    removed = int((model.grid.kept & ~kept).sum())
+        raise HeadPruneError(f"n_random must be at least 1, got {n_random}")
+    available = np.flatnonzero(model.grid.kept)
+    count = int((model.grid.kept & ~kept).sum())
     masks = np.repeat(model.grid.kept[None], n_random + 1, axis=0)
     masks[0] &= kept
     for seed in range(n_random):
-        gone = np.random.default_rng(seed).choice(there, removed, replace=False)
-        masks[seed + 1].ravel()[gone] = False
-    found = evaluate_masks(model, examples, masks, batch_size=batch_size, cache=cache, progress=progress)
-    measure = "agreement" if np.isnan(found.accuracy[0]) else "accuracy"
-    values = getattr(found, measure)
+        pruned = np.random.default_rng(seed).choice(available, count, replace=False)
+        masks[seed + 1].ravel()[pruned] = False
+    result = evaluate_masks(model, examples, masks, batch_size=batch_size, cache=cache, progress=progress)
+    measure = "agreement" if np.isnan(result.accuracy[0]) else "accuracy"
+    values = getattr(result, measure)
     return RandomBaseline(measure, float(values[0]), values[1:])

@@ -1,4 +1,4 @@
-"""Two methods on the same texts: against printed tables, SciPy, and draws of texts whose truth is known."""
+"""Paired tests: against published tables, SciPy, and simulated examples with a known difference."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,14 @@ from scipy.stats import binomtest
 
 import headprune_core as hp
 from headprune_core.measure.curve_verdicts import McNemar, mcnemar, paired
-from headprune_core.measure.paired_tests import PAIRED, holm
+from headprune_core.measure.paired_tests import (
+    PAIRED,
+    ShareDifference,
+    holm,
+    is_significant,
+    significance_text,
+    why_not_significant,
+)
 
 
 def answers(both, first, second, neither):
@@ -76,7 +83,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     ids=["lengths", "nothing", "numbers", "shape"],
 )
 def test_answers_that_are_none_are_refused(pair):
-    with pytest.raises(hp.HeadPruneError, match="expected two bool of one length"):
+    with pytest.raises(hp.HeadPruneError, match="must be two bool arrays of one length"):
         mcnemar(*pair)
 
 
@@ -123,13 +130,13 @@ def test_the_other_side_and_the_sparsity_may_be_chosen(measured):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sparsity": 0.2}, "sparsity 0.2 was not measured; expected one of 0.1, 0.3"),
-        ({"against": "gnorm"}, "Gnorm cannot be compared with here; expected one of "),
-        ({"against": "random"}, "Random cannot be compared with here; expected one of "),
-        ({"right": None}, "these curves have no answers for each text; expected those of measure_curves"),
+        ({"sparsity": 0.2}, "sparsity must be one of the measured values 0.1, 0.3, got 0.2"),
+        ({"against": "gnorm"}, "against must be one of ae, hies, his, got Gnorm"),
+        ({"against": "random"}, "against must be one of .*, got Random"),
+        ({"right": None}, "these curves have no per-example predictions; compute them with measure_curves"),
         (
             {"right": np.ones((3, 4), bool)},
-            r"answers have shape \(3, 4\); expected \(9, N\), one line for each of the curves",
+            r"right must have shape \(9, N\), one row for each row of the curves, got \(3, 4\)",
         ),
     ],
 )
@@ -137,3 +144,25 @@ def test_what_cannot_be_compared_is_refused(measured, options, words):
     frame, right = measured
     with pytest.raises(hp.HeadPruneError, match=words):
         paired(**{"curves": frame, "right": right, "sparsity": 0.3} | options)
+
+
+def table_test(b, c, both=60, neither=80):
+    return mcnemar(*answers(both, b, c, neither))
+
+
+@pytest.mark.parametrize(
+    ("test", "significant", "reason"),
+    [
+        (table_test(30, 5), True, ""),
+        (table_test(6, 7), False, "The 95% CI includes 0"),
+        (table_test(6, 16, 59), False, "but the exact McNemar test is not significant at the 5% level (p = 0.052)"),
+        (ShareDifference(0.1, 0.05, 0.15), True, ""),
+        (ShareDifference(-0.1, -0.15, -0.05), True, ""),
+        (ShareDifference(0.1, -0.05, 0.15), False, "The 95% CI includes 0"),
+    ],
+)
+def test_significance_and_its_text(test, significant, reason):
+    assert is_significant(test) is significant
+    assert why_not_significant(test).endswith(reason)
+    assert bool(why_not_significant(test)) is not significant
+    assert significance_text(test) == ("significant" if significant else "not significant") + " at the 5% level"

@@ -1,4 +1,4 @@
-"""The random control of one mask: as many heads, the same examples, every number against evaluate_masks."""
+"""Random baseline of one mask: same number of heads, same examples, every value compared with evaluate_masks."""
 
 import numpy as np
 import pytest
@@ -46,30 +46,37 @@ def test_heads_that_are_gone_are_not_drawn_again(model):
     np.testing.assert_array_equal(found.random_values, drawn)
 
 
-def test_the_verdict_is_said():
-    spread = np.linspace(0.5, 0.8, 19)
-    above, within, below = (RandomBaseline("accuracy", value, spread) for value in (0.9, 0.7, 0.5))
+def test_summary_states_values_and_rank_based_p():
+    values = np.linspace(0.5, 0.8, 19)
+    above, within, below = (RandomBaseline("accuracy", value, values) for value in (0.9, 0.7, 0.5))
     assert (above.n_beaten, within.n_beaten, below.n_beaten) == (19, 12, 0)
-    assert (above.better_than_chance, within.better_than_chance, below.better_than_chance) == (True, False, False)
-    assert (
-        "19 random choices of as many heads give accuracy 50.0% to 80.0% (mean 65.0%); this one gives 90.0%" in above.words
+    assert (above.better_than_random, within.better_than_random, below.better_than_random) == (True, False, False)
+    assert (above.p_value, within.p_value, below.p_value) == (1 / 20, 8 / 20, 1.0)
+    assert above.summary == (
+        "Accuracy 90.0% vs. 50.0% to 80.0% (mean 65.0%) for 19 random masks of the same size; better than all 19: "
+        "significantly better than random at the 5% level (rank-based p ≤ 1/20)."
     )
-    assert "better than chance" in above.words
-    assert "more than 12 of them: this choice of heads is not shown to be better" in within.words
-    assert "no better than chance" in below.words
+    assert within.summary.endswith("; better than 12 of 19: not significantly better than random (rank-based p = 0.40).")
+    assert below.summary.endswith("; better than none of 19: not significantly better than random (rank-based p = 1.00).")
 
 
-def test_too_few_random_masks_show_nothing():
-    few = RandomBaseline("agreement", 0.9, np.array([0.5, 0.8]))
-    assert few.n_beaten == 2
-    assert not few.better_than_chance
-    assert "more than any of them; 2 are too few to tell that from chance" in few.words
-    assert "1 random choice of as many heads gives agreement" in RandomBaseline("agreement", 0.9, np.array([0.5])).words
+@pytest.mark.parametrize("masks", [1, 2, 18])
+def test_too_few_random_masks_are_not_significant(masks):
+    few = RandomBaseline("agreement", 0.9, np.linspace(0.5, 0.8, masks))
+    assert few.n_beaten == masks
+    assert not few.better_than_random
+    assert few.summary.endswith("but at least 19 random masks are needed for significance at the 5% level.")
+    assert "significantly better" not in few.summary
+
+
+def test_one_random_mask_is_described_in_the_singular():
+    one = RandomBaseline("agreement", 0.9, np.array([0.5]))
+    assert one.summary.startswith("Agreement 90.0% vs. 50.0% for 1 random mask of the same size; better than this one, but")
 
 
 def test_what_does_not_fit_is_refused(model):
     mask = np.ones(model.grid.shape, bool)
-    with pytest.raises(hp.HeadPruneError, match="the mask has shape"):
+    with pytest.raises(hp.HeadPruneError, match="the mask must have shape"):
         hp.random_baseline(model, examples_for("bert", count=2), mask[1:])
-    with pytest.raises(hp.HeadPruneError, match="at least 1"):
+    with pytest.raises(hp.HeadPruneError, match="n_random must be at least 1, got 0"):
         hp.random_baseline(model, examples_for("bert", count=2), mask, n_random=0)
