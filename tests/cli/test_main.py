@@ -164,7 +164,7 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         (("score", "--model", "./nothing"), "there is no folder './nothing'"),
         (("score", "--calibration-size", "0"), "0 examples were asked for"),
         (("curves", "--n-random", "0", "--calibration-size", "3"), "0 random seeds were asked for"),
-        (("curves", "--methods", "custom", "--calibration-size", "3"), "the ranking of 'custom' was not given"),
+        (("curves", "--methods", "custom", "--calibration-size", "3"), "'custom' needs a ranking"),
         (
             ("greedy", "--heads-per-step", "73", "--calibration-size", "3"),
             "73 heads are to go at each step; expected 1 to 72",
@@ -190,8 +190,8 @@ def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("magic", "there is no criterion 'magic'"),
-        ("hies@7", "'hies@7' has alpha '7'"),
+        ("magic", "unknown criterion 'magic'"),
+        ("hies@7", "alpha in 'hies@7' must be between 0 and 1"),
     ],
 )
 def test_a_method_that_there_is_not_is_refused(capsys, method, words):

@@ -1,11 +1,37 @@
-"""The registry of criteria: what each removes first, and adding one."""
+"""The registry of criteria: what each one documents, needs, costs and prunes first, and adding one."""
+
+import importlib
+import inspect
+import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.tiny_models import random_examples, tiny
 
 import headprune_core as hp
-from headprune_core.masks.criteria import get_criterion, method_label
+from headprune_core.masks.criteria import ALL, CRITERIA, WITH_ALPHA, get_criterion, method_label
+from headprune_core.masks.criteria.criterion import COSTS
+from headprune_core.masks.criteria.table import criteria_table
+from headprune_core.masks.rankings import read_ranking
+from headprune_core.scores.activation_capture import ActivationCapture
+
+ROOT = Path(__file__).resolve().parents[2]
+FORM = ("Paper", "Formula", "Needs", "Labels", "Cost", "Direction")
+SCORES = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
+every_criterion = pytest.mark.parametrize("criterion", ALL, ids=lambda criterion: criterion.name)
+
+# What a `direction` speaks of, computed without the criterion. A criterion that ranks by something else adds a line here.
+QUANTITIES = {
+    "HIS": lambda scores: scores.his,
+    "AE": lambda scores: scores.ae,
+    "Gnorm": lambda scores: scores.gnorm,
+    "HIES": lambda scores: hp.hies(scores.his, scores.ae, 0.5),
+    "HIES with reversed entropy term": lambda scores: hp.hies(scores.his, scores.ae, 0.5, entropy_direction="high"),
+    "loss change": lambda scores: single_head_loss_changes(),
+    "value": lambda scores: CUSTOM,
+}
+CUSTOM = np.array([[0.5, 3.0, 2.0, 7.0], [4.0, -1.0, 6.0, 5.0], [8.0, 9.0, 10.0, 11.0]])
 
 
 @pytest.fixture(scope="module")
@@ -13,36 +39,141 @@ def scores():
     return hp.score_heads(hp.PrunableModel(tiny("bert")), random_examples())
 
 
-def first_to_go(name, scores, alpha=0.5, seed=0):
-    """(row, head) of the head that a criterion removes first."""
-    ranking = hp.CRITERIA[name].rank(scores, alpha, np.random.default_rng(seed))
-    return tuple(int(i) for i in np.argwhere(~hp.prune_mask(ranking, 1 / 12))[0])
+def single_head_loss_changes():
+    """(R, H) loss with one head masked minus the loss with all heads, one evaluation per head."""
+    model, examples = hp.PrunableModel(tiny("bert")), random_examples()
+    changes = np.empty(model.grid.shape)
+    for row, head in np.ndindex(changes.shape):
+        mask = np.ones(changes.shape, bool)
+        mask[row, head] = False
+        before, after = hp.evaluate_masks(model, examples, [np.ones_like(mask), mask]).loss
+        changes[row, head] = after - before
+    return changes
 
 
-def place(find, values):
-    return tuple(int(i) for i in np.unravel_index(find(values), values.shape))
+def produced(criterion, examples):
+    """The ranking of a criterion that needs a run of its own, by the call that it names."""
+    matrix = io.StringIO("\n".join(",".join(map(str, row)) for row in CUSTOM))
+    names = {"greedy_gnorm": hp.greedy_gnorm, "leave_one_out": hp.leave_one_out, "read_ranking": read_ranking}
+    return eval(
+        criterion.produced_by, names | {"model": hp.PrunableModel(tiny("bert")), "examples": examples, "file": matrix}
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "find", "metric"),
-    [
-        ("his", np.argmin, "his"),
-        ("gnorm", np.argmin, "gnorm"),
-        ("inverse_gnorm", np.argmax, "gnorm"),
-        ("ae", np.argmax, "ae"),
-        ("inverse_ae", np.argmin, "ae"),
-    ],
-)
-def test_each_removes_what_it_says_first(scores, name, find, metric):
-    assert first_to_go(name, scores) == place(find, getattr(scores, metric))
+def ranked(criterion, scores):
+    if criterion.produced_by is not None:
+        return produced(criterion, random_examples())
+    return criterion.rank(scores, 0.5, np.random.default_rng(0))
+
+
+def documented(criterion):
+    """(module docstring, its labeled lines) of the file of a criterion."""
+    module = importlib.import_module(f"headprune_core.masks.criteria.{criterion.name}")
+    assert module.CRITERION is criterion
+    docstring = inspect.getdoc(module)
+    return docstring, dict(line.split(": ", 1) for line in docstring.splitlines()[2:])
+
+
+@every_criterion
+def test_the_docstring_has_the_fixed_form(criterion):
+    docstring, lines = documented(criterion)
+    first, blank, *_ = docstring.splitlines()
+    assert first.endswith(".")
+    assert blank == ""
+    assert tuple(lines) == FORM
+    assert all(text.endswith(".") and len(text) > 1 for text in lines.values())
+
+
+@every_criterion
+def test_the_docstring_says_what_the_fields_say(criterion):
+    _, lines = documented(criterion)
+    expected = f"`{criterion.produced_by}`" if criterion.produced_by else ", ".join(SCORES[name] for name in criterion.needs)
+    assert lines["Needs"] == f"{expected or 'nothing'}."
+    assert lines["Paper"] == f"{criterion.paper}."
+    assert lines["Cost"] == f"{criterion.cost}."
+    assert lines["Direction"] == f"{criterion.direction}."
+    assert lines["Labels"].startswith("yes" if criterion.needs_labels else "no")
+
+
+@every_criterion
+def test_each_is_registered_under_its_name(criterion):
+    assert CRITERIA[criterion.name] is criterion
+    assert list(CRITERIA) == [entry.name for entry in ALL]
+    assert criterion.random == (criterion.name == "random")
+    assert criterion.label
+    assert criterion.note[0].islower() or criterion.note.startswith(criterion.label.split()[0])
+    assert not criterion.note.endswith(".")
+
+
+def test_there_is_one_file_per_criterion_and_no_more():
+    files = {path.stem for path in (ROOT / "headprune_core/masks/criteria").glob("*.py")}
+    assert files - {"__init__", "criterion", "table"} == {criterion.name for criterion in ALL}
+
+
+@every_criterion
+def test_each_needs_what_it_declares_and_no_more(criterion, scores):
+    assert bool(criterion.needs) == (criterion.produced_by is None and not criterion.random)
+    if criterion.produced_by is not None:
+        assert produced(criterion, random_examples()).shape == (3, 4)
+        return
+    generator = np.random.default_rng(0)
+    only = hp.HeadScores(scores.grid, {name: scores.per_example[name] for name in criterion.needs})
+    assert criterion.rank(only, 0.5, generator).shape == (3, 4)
+    for name in criterion.needs:
+        others = hp.HeadScores(scores.grid, {n: values for n, values in only.per_example.items() if n != name})
+        with pytest.raises(hp.HeadPruneError, match=f"{name!r} was not computed"):
+            criterion.rank(others, 0.5, generator)
+
+
+@every_criterion
+def test_labels_are_needed_exactly_where_declared(criterion):
+    bare = random_examples().remove_columns("label")
+    if criterion.produced_by is not None:
+        assert not criterion.needs_labels
+        assert produced(criterion, bare).shape == (3, 4)
+    elif criterion.needs_labels:
+        with pytest.raises(hp.HeadPruneError, match="no labels"):
+            hp.score_heads(hp.PrunableModel(tiny("bert")), bare, metrics=criterion.needs)
+    elif criterion.needs:
+        assert hp.score_heads(hp.PrunableModel(tiny("bert")), bare, metrics=criterion.needs).per_example
+
+
+@every_criterion
+def test_the_cost_class_is_that_of_its_scores(criterion, monkeypatch):
+    assert criterion.cost in COSTS
+    if criterion.produced_by is not None:
+        assert criterion.cost == ("none" if criterion.name == "custom" else "many runs")
+        return
+    passes, backward = [], ActivationCapture.gradients
+    monkeypatch.setattr(
+        ActivationCapture, "gradients", lambda self, *args, **options: passes.append(1) or backward(self, *args, **options)
+    )
+    if criterion.needs:  # one example makes one batch
+        hp.score_heads(hp.PrunableModel(tiny("bert")), random_examples().select([0]), metrics=criterion.needs)
+    assert len(passes) <= 1
+    assert criterion.cost == ("one backward pass" if passes else "forward passes only" if criterion.needs else "none")
+
+
+@every_criterion
+def test_the_direction_is_what_a_mask_prunes_first(criterion, scores):
+    ranking = ranked(criterion, scores)
+    ((row, head),) = np.argwhere(~hp.prune_mask(ranking, 1 / 12))
+    if criterion.random:
+        assert criterion.direction == "random"
+        assert sorted(ranking.ravel()) == list(range(12))
+        return
+    extreme, quantity = criterion.direction.removesuffix(", rescored after each step").removesuffix(" first").split(" ", 1)
+    values = QUANTITIES[quantity](scores)
+    find = {"lowest": np.argmin, "highest": np.argmax}[extreme]
+    assert (row, head) == np.unravel_index(find(values), values.shape)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.4, 1.0])
-def test_hies_removes_its_lowest_first(scores, alpha):
-    assert first_to_go("hies", scores, alpha) == place(np.argmin, scores.hies(alpha))
+def test_hies_prunes_its_lowest_first(scores, alpha):
+    np.testing.assert_array_equal(CRITERIA["hies"].rank(scores, alpha, None), hp.hies(scores.his, scores.ae, alpha))
 
 
-def test_random_is_an_order_by_seed():
+def test_the_random_ranking_is_determined_by_its_seed():
     scores = hp.HeadScores(hp.PrunableModel(tiny("bert")).grid, {})
     rank = hp.CRITERIA["random"].rank
     one, same, other = (rank(scores, 0.5, np.random.default_rng(seed)) for seed in (0, 0, 1))
@@ -51,17 +182,7 @@ def test_random_is_an_order_by_seed():
     assert (one != other).any()
 
 
-def test_criteria_need_what_they_say_and_no_more(scores):
-    for name, criterion in hp.CRITERIA.items():
-        assert criterion.name == name
-        assert criterion.random == (name == "random")
-        assert bool(criterion.needs) == (criterion.produced_by is None and not criterion.random)
-        if criterion.produced_by is None:
-            alone = hp.HeadScores(scores.grid, {metric: scores.per_example[metric] for metric in criterion.needs})
-            assert criterion.rank(alone, 0.5, np.random.default_rng(0)).shape == (3, 4)
-
-
-def test_hies_high_is_hies_turned_round(scores):
+def test_keeping_high_entropy_reverses_the_entropy_term_only(scores):
     rank = hp.CRITERIA["hies_keep_high"].rank
     np.testing.assert_array_equal(rank(scores, 0.3, None), hp.hies(scores.his, scores.ae, 0.3, entropy_direction="high"))
     np.testing.assert_array_equal(rank(scores, 1.0, None), scores.hies(1.0))
@@ -76,18 +197,21 @@ def test_hies_high_is_hies_turned_round(scores):
         ("custom", r"read_ranking\(file, model\.grid\)"),
     ],
 )
-def test_a_given_criterion_says_what_makes_its_ranking(scores, name, produced_by):
-    with pytest.raises(hp.HeadPruneError, match=f"the ranking of {name!r} was not given; expected .* made by {produced_by}"):
+def test_an_external_criterion_names_the_call_that_produces_its_ranking(scores, name, produced_by):
+    words = rf"{name!r} needs a ranking; pass rankings={{{name!r}: \.\.\.}}, produced by {produced_by}"
+    with pytest.raises(hp.HeadPruneError, match=words):
         get_criterion(name).rank(scores, 0.5, None)
 
 
 @pytest.mark.parametrize(("name", "direction"), [("hies", "low"), ("hies_keep_high", "high")])
-def test_hies_may_have_an_alpha_of_its_own(scores, name, direction):
+def test_hies_may_have_a_fixed_alpha(scores, name, direction):
     found = get_criterion(f"{name}@0.25")
+    assert name in WITH_ALPHA
     assert found.name == f"{name}@0.25"
     assert found.label == f"{hp.CRITERIA[name].label} \N{GREEK SMALL LETTER ALPHA} 0.25"
-    assert found.note.endswith("mixed by alpha 0.25")
+    assert found.note == f"{hp.CRITERIA[name].note} (alpha = 0.25)"
     assert (found.needs, found.random, found.produced_by) == (("his", "ae"), False, None)
+    assert (found.needs_labels, found.cost, found.direction) == (True, "one backward pass", hp.CRITERIA[name].direction)
     expected = scores.hies(0.25, entropy_direction=direction)
     np.testing.assert_array_equal(found.rank(scores, 0.9, None), expected)
     assert f"{name}@0.25" not in hp.CRITERIA
@@ -96,17 +220,17 @@ def test_hies_may_have_an_alpha_of_its_own(scores, name, direction):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hies@2", "'hies@2' has alpha '2'; expected a number from 0 to 1, as in hies@0.25"),
-        ("hies@-0.1", "has alpha '-0.1'"),
-        ("hies@", "has alpha ''"),
-        ("hies@nan", "has alpha 'nan'"),
-        ("hies_keep_high@much", "has alpha 'much'"),
-        ("hies@0.1@0.2", "has alpha '0.1@0.2'"),
-        ("his@0.5", "'his@0.5' gives his an alpha; expected one of hies, hies_keep_high before the @"),
-        ("magic@0.5", "there is no criterion 'magic@0.5'; expected one of his"),
+        ("hies@2", "alpha in 'hies@2' must be between 0 and 1, as in hies@0.25, got '2'"),
+        ("hies@-0.1", "got '-0.1'"),
+        ("hies@", "got ''"),
+        ("hies@nan", "got 'nan'"),
+        ("hies_keep_high@much", "alpha in 'hies_keep_high@much' must be .* got 'much'"),
+        ("hies@0.1@0.2", "got '0.1@0.2'"),
+        ("his@0.5", "his has no alpha, got 'his@0.5'; only hies and hies_keep_high accept one"),
+        ("magic@0.5", "unknown criterion 'magic@0.5'; choose one of his"),
     ],
 )
-def test_an_alpha_that_cannot_be_is_refused(name, words):
+def test_an_invalid_alpha_is_refused(name, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         get_criterion(name)
 
@@ -116,8 +240,10 @@ def test_an_alpha_that_cannot_be_is_refused(name, words):
     [
         ("his", "HIS"),
         ("greedy_gnorm", "Greedy-Gnorm"),
+        ("leave_one_out", "Leave-one-out"),
+        ("custom", "Custom"),
         ("hies@0.5", "HIES \N{GREEK SMALL LETTER ALPHA} 0.5"),
-        ("hies_keep_high@1", "HIES high \N{GREEK SMALL LETTER ALPHA} 1"),
+        ("hies_keep_high@1", "HIES (keep high entropy) \N{GREEK SMALL LETTER ALPHA} 1"),
         ("hies@9", "hies@9"),
         ("Mine, by hand", "Mine, by hand"),
     ],
@@ -126,19 +252,32 @@ def test_every_method_has_a_label(name, label):
     assert method_label(name) == label
 
 
-def test_a_new_criterion_is_used_like_the_others(scores, monkeypatch):
+@pytest.mark.parametrize(
+    ("needs", "labels", "cost"),
+    [(("his",), True, "one backward pass"), (("ae",), False, "forward passes only"), ((), False, "none")],
+)
+def test_a_registered_criterion_is_used_like_the_others(scores, monkeypatch, needs, labels, cost):
     monkeypatch.setattr("headprune_core.masks.criteria.CRITERIA", dict(hp.CRITERIA))
 
-    @hp.criterion("by_number", "By number", ("his",), "removes heads in the order of their numbers")
+    @hp.register_criterion("by_number", "By number", needs, "prunes heads in the order of their numbers", paper="none")
     def by_number(scores, alpha, generator):
         return np.arange(12.0).reshape(scores.grid.shape)
 
-    assert get_criterion("by_number").rank(scores, 0.5, None)[2, 3] == 11
-    assert get_criterion("by_number").label == "By number"
+    found = get_criterion("by_number")
+    assert by_number(scores, 0.5, None)[0, 1] == 1
+    assert found.rank(scores, 0.5, None)[2, 3] == 11
+    assert method_label("by_number") == "By number"
+    assert (found.needs, found.needs_labels, found.cost, found.direction) == (needs, labels, cost, "lowest value first")
+    assert "by_number" not in hp.CRITERIA
 
 
 def test_an_unknown_criterion_is_refused():
-    with pytest.raises(
-        hp.HeadPruneError, match="there is no criterion 'magic'; expected one of his, hies, hies_keep_high, gnorm"
-    ):
+    with pytest.raises(hp.HeadPruneError, match="unknown criterion 'magic'; choose one of his, hies, hies_keep_high, gnorm"):
         get_criterion("magic")
+
+
+def test_the_documentation_table_is_up_to_date():
+    path = ROOT / "assets/docs/CRITERIA.md"
+    command = "python -m headprune_core.masks.criteria.table > assets/docs/CRITERIA.md"
+    assert path.read_text(encoding="utf-8") == criteria_table(), f"run: {command}"
+    assert criteria_table().count("\n| `") == len(ALL)

@@ -117,7 +117,7 @@ def run(model, examples, scores, **options):
     [
         ({"methods": []}, "no method or no sparsity was chosen"),
         ({"sparsities": []}, "no method or no sparsity was chosen"),
-        ({"methods": ["magic"]}, "there is no criterion 'magic'"),
+        ({"methods": ["magic"]}, "unknown criterion 'magic'"),
         ({"methods": ["random"], "n_random": 0}, "0 random seeds were asked for; expected at least 1"),
         ({"sparsities": [1.5]}, "the sparsity is 1.5"),
         ({"methods": ["hies"], "alpha": 2}, "alpha is 2"),

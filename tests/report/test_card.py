@@ -313,9 +313,9 @@ def test_escaped_and_named():
         ("HIES at 0.25", ["2510.13832", "Michel"]),
         ("Greedy-Gnorm", ["Sheridan"]),
         ("Inverse AE", ["Sheridan"]),
-        ("Leave one out", ["Michel"]),
+        ("Leave-one-out", ["Michel"]),
         ("Random", []),
-        ("Your own", []),
+        ("Custom", []),
         (None, []),
     ],
 )

@@ -122,7 +122,7 @@ def _of_curve(loaded: Workspace, result: CurveResult, method: str, share: float)
     if given is None:
         made = f"get_criterion({method!r}).rank(scores, {request.alpha!r}, None)"
         code = (
-            "from headprune_core.criteria import get_criterion",
+            "from headprune_core.masks.criteria import get_criterion",
             f"mask = prune_mask({made}, {share!r})",
         )
     return Choice(f"{label}{at}, {share:.0%} removed", prune_mask(ranking, share), label, alpha, share, code)
