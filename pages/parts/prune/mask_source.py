@@ -15,8 +15,8 @@ from headprune_core import HeadPruneError, prune_mask
 from headprune_core.masks.criteria import get_criterion, method_label, parse_alpha
 from headprune_core.masks.mask_files import read_mask
 from headprune_core.measure.curves import main_measure
-from pages.parts.alpha.alpha_state import lab
-from pages.parts.alpha.pinned_masks import pins, words
+from pages.parts.alpha.alpha_state import current_alpha_state
+from pages.parts.alpha.pinned_masks import pins, describe_setting
 from pages.parts.common.shared_ui import plain
 from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import CurveResult, curves
@@ -59,7 +59,7 @@ def source(name: str):
 @source("Alpha")
 def _alpha(loaded: Workspace) -> Choice | None:
     try:
-        now = lab(loaded)
+        now = current_alpha_state(loaded)
     except HeadPruneError as error:
         st.warning(f"The rules under Alpha give no mask: {error}.", icon=":material/block:")
         return None
@@ -68,7 +68,7 @@ def _alpha(loaded: Workspace) -> Choice | None:
     alpha, sparsity = now.setting.alpha, now.setting.sparsity
     code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if plain else ()
     st.page_link("pages/views/alpha.py", label="Set alpha, sparsity and rules under Alpha", icon=":material/tune:")
-    return Choice(words(loaded, now), now.mask, "HIES", alpha, sparsity, code, obeyed.scaling)
+    return Choice(describe_setting(loaded, now), now.mask, "HIES", alpha, sparsity, code, obeyed.scaling)
 
 
 @source("Pin")
@@ -153,7 +153,7 @@ def _by_hand(loaded: Workspace) -> Choice | None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("All heads", key="hand_all", on_click=_start_by_hand, args=(loaded, np.ones(grid.shape, bool)))
         with suppress(HeadPruneError):  # where the rules under Alpha give no mask, there is none to start from
-            st.button("Alpha's mask", key="hand_alpha", on_click=_start_by_hand, args=(loaded, lab(loaded).mask))
+            st.button("Alpha's mask", key="hand_alpha", on_click=_start_by_hand, args=(loaded, current_alpha_state(loaded).mask))
         st.caption("Start from one of these; a tick is a head that stays.")
     table = pd.DataFrame(kept, index=pd.Index(grid.row_labels, name="layer"), columns=[str(h) for h in range(grid.shape[1])])
     edited = st.data_editor(
