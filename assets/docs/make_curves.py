@@ -16,7 +16,10 @@ import pandas as pd
 import headprune_core as hp
 from headprune_core.figures.curves import curves_figure
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import describe_verdict, failure_signatures, paired, describe_stability, summary
+from headprune_core.measure.curve_metrics import summary
+from headprune_core.measure.curve_verdicts import describe_stability, describe_verdict
+from headprune_core.measure.failure_signatures import failure_signatures
+from headprune_core.measure.paired_tests import paired
 
 HERE = Path(__file__).parent
 METHODS = ["his", "hies@0.25", "hies", "hies@0.75", "hies_keep_high", "gnorm", "greedy_gnorm", "ae", "inverse_ae"]

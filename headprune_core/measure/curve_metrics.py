@@ -1,9 +1,7 @@
-"""The shape of a curve of accuracy against sparsity, in numbers: its area, where it bends and falls, how far it can go.
+"""Metrics of curves of accuracy against sparsity: area, stability, knee point, steepest drop and usable range.
 
-All are read off the frame of `sparsity_curves`, by the main measure (accuracy, or agreement where there are no labels), at
-the sparsities that were measured; random removal counts as the mean of its orders. Stability is the mean over sparsities of
-the correlation with the unpruned model's logits, quoted as a ratio to HIS's (arXiv 2510.13832 reports up to 2.04). The knee
-is Kneedle's (Satopää et al. 2011) without its smoothing. Verdicts and words are in `judgements`.
+All are computed from the frame of `sparsity_curves` at the measured sparsities, by its main measure: accuracy, or agreement
+if there are no labels. Random rankings are averaged. Comparisons and their wording are left to `curve_verdicts`.
 """
 
 from dataclasses import dataclass
@@ -13,20 +11,25 @@ import pandas as pd
 
 from .curves import REGIMES, main_measure, wilson
 
-PUBLISHED_STABILITY_RATIO = 2.04  # of HIES to HIS, at best (arXiv 2510.13832)
-WITHIN = (1, 2, 5)  # points
-AT = (0.1, 0.3, 0.5)
+PUBLISHED_STABILITY_RATIO = 2.04  # highest ratio of HIES to HIS in the HIES paper (arXiv 2510.13832)
+WITHIN = (1, 2, 5)  # percentage points below the unpruned model
+AT = (0.1, 0.3, 0.5)  # sparsities of the summary
 SUMMARY = ["method", "area", "stability", "agreement", "stability_ratio", *(f"within_{points}" for points in WITHIN)]
 SUMMARY += ["knee", *(f"at_{at:.0%}".rstrip("%") for at in AT)]
-_TINY = 1e-9  # below this, differences of shares are rounding
+_TINY = 1e-9  # smaller differences of shares are rounding errors
 
 
 @dataclass(frozen=True)
 class SteepestDrop:
-    """The steepest fall of a curve between two measured sparsities.
+    """The steepest drop of a curve between two adjacent measured sparsities.
 
-    fall: what is lost of the main measure, as a share. heads: how many heads more are gone (None where the frame does not
-    say). regime: the one of `REGIMES` in which the middle lies. clear: whether the 95 % intervals at the two ends lie apart.
+    Attributes:
+        start: sparsity before the drop.
+        end: sparsity after it.
+        fall: decrease of the main measure, as a share (0 to 1).
+        heads: number of heads pruned between the two; None if the frame does not contain it.
+        regime: the one of `REGIMES` that contains the midpoint.
+        intervals_apart: whether the 95% CIs at the two ends do not overlap.
     """
 
     start: float
@@ -34,36 +37,52 @@ class SteepestDrop:
     fall: float
     heads: int | None
     regime: str
-    clear: bool
+    intervals_apart: bool
 
 
 def summary(curves: pd.DataFrame) -> pd.DataFrame:
-    """A line per method: what its curve comes to.
+    """Summarize the curve of each method in one row.
 
-    Columns: method; area: mean of the main measure over the range, by trapezia; stability and agreement: means over
-    sparsities above 0; stability_ratio: to HIS's; within_1, within_2, within_5: the largest sparsity up to which the main
-    measure is within so many points of the unpruned model at every measured one; knee; at_10, at_30, at_50: the main measure
-    there, on straight lines between measured sparsities. NaN where the frame does not say.
+    Stability is the mean correlation of the logits with those of the unpruned model, as in the HIES paper (arXiv
+    2510.13832).
+
+    Args:
+        curves: frame of `sparsity_curves`.
+
+    Returns:
+        A frame with the columns method; area: normalized AUC of the main measure (trapezoidal rule); stability and
+        agreement: means over sparsities above 0; stability_ratio: stability divided by that of HIS; within_1, within_2,
+        within_5: largest sparsity up to which the main measure is at most 1, 2 or 5 pp below the unpruned model at every
+        measured sparsity;
+        knee: see `knee`; at_10, at_30, at_50: the main measure at 10, 30 and 50% sparsity, interpolated linearly. NaN if the
+        frame does not contain what a column needs.
     """
-    measure, whole = main_measure(curves), unpruned(curves)
+    measure, baseline = main_measure(curves), unpruned(curves)
     his = _mean_after_zero(curves[curves.method == "his"], "correlation")
-    lines = []
+    rows = []
     for method, part in curves.groupby("method", sort=False):
         curve = method_curve(curves, method)
         stability = _mean_after_zero(part, "correlation")
         ratio = stability / his if his > 0 else np.nan
-        reach = [within(curve, whole, points / 100) for points in WITHIN]
-        there = np.interp(AT, curve.index, curve.value, np.nan, np.nan) if len(curve) else np.full(len(AT), np.nan)
+        ranges = [max_sparsity_within(curve, baseline, points / 100) for points in WITHIN]
+        values = np.interp(AT, curve.index, curve.value, np.nan, np.nan) if len(curve) else np.full(len(AT), np.nan)
         agreement = _mean_after_zero(part, "agreement")
-        lines.append((method, area(part, measure), stability, agreement, ratio, *reach, knee(curve), *there))
-    return pd.DataFrame(lines, columns=SUMMARY)
+        rows.append((method, area(part, measure), stability, agreement, ratio, *ranges, knee(curve), *values))
+    return pd.DataFrame(rows, columns=SUMMARY)
 
 
 def method_curve(curves: pd.DataFrame, method: str, measure: str | None = None) -> pd.DataFrame:
-    """A method's curve, its orders averaged: value, low, high (95 %, Wilson) and heads, by rising sparsity.
+    """Return the curve of one method, averaged over its rankings.
 
-    Only sparsities at which the measure (the main one by default) is known; low, high and heads are NaN where the frame does
-    not say.
+    Args:
+        curves: frame of `sparsity_curves`.
+        method: name of a method in it.
+        measure: a column of it; by default the main measure.
+
+    Returns:
+        A frame indexed by increasing sparsity with the columns value, low and high (95% CI, Wilson) and heads (pruned). It
+        contains only sparsities at which the measure is known; low, high and heads are NaN if the frame does not contain
+        them.
     """
     measure = measure or main_measure(curves)
     part = curves[curves.method == method]
@@ -75,33 +94,65 @@ def method_curve(curves: pd.DataFrame, method: str, measure: str | None = None) 
 
 
 def unpruned(curves: pd.DataFrame, measure: str | None = None) -> float:
-    """The main measure (or another) of the whole model; NaN where it was not measured. Agreement is then 1 by definition."""
+    """Return a measure of the unpruned model.
+
+    Args:
+        curves: frame of `sparsity_curves`.
+        measure: a column of it; by default the main measure.
+
+    Returns:
+        The value at 0 pruned heads. If it was not measured: 1 for agreement (by definition), else NaN.
+    """
     measure = measure or main_measure(curves)
-    whole = curves.heads_pruned == 0 if "heads_pruned" in curves else curves.sparsity == 0
-    values = curves.loc[whole, measure].dropna()
+    is_unpruned = curves.heads_pruned == 0 if "heads_pruned" in curves else curves.sparsity == 0
+    values = curves.loc[is_unpruned, measure].dropna()
     return float(values.iloc[0]) if len(values) else 1.0 if measure == "agreement" else np.nan
 
 
 def area(curve: pd.DataFrame, measure: str) -> float:
-    """A measure's mean over the range of sparsities, by trapezia; NaN with fewer than two. Orders are averaged."""
+    """Return the normalized AUC of a curve: the mean of a measure over the range of sparsities.
+
+    Args:
+        curve: rows of one method in the frame of `sparsity_curves`; several rankings are averaged.
+        measure: a column of it.
+
+    Returns:
+        The area under the curve (trapezoidal rule) divided by the range; NaN with fewer than two sparsities.
+    """
     mean = curve.groupby("sparsity")[measure].mean().dropna().astype(float)
     return float(np.trapezoid(mean, mean.index) / np.ptp(mean.index)) if len(mean) > 1 else np.nan
 
 
-def within(curve: pd.DataFrame, whole: float, share: float) -> float:
-    """The largest measured sparsity up to which no value of `method_curve` lies more than `share` below `whole`."""
-    if not np.isfinite(whole) or curve.empty:
+def max_sparsity_within(curve: pd.DataFrame, baseline: float, tolerance: float) -> float:
+    """Return the largest sparsity up to which a curve stays close to the unpruned model.
+
+    Args:
+        curve: result of `method_curve`.
+        baseline: the measure of the unpruned model, 0 to 1.
+        tolerance: allowed decrease, as a share (0.01 = 1 pp).
+
+    Returns:
+        The largest measured sparsity up to which no value is lower than baseline - tolerance; NaN if it is unknown.
+    """
+    if not np.isfinite(baseline) or curve.empty:
         return np.nan
-    good = (curve.value >= whole - share - _TINY).to_numpy()
+    good = (curve.value >= baseline - tolerance - _TINY).to_numpy()
     count = len(good) if good.all() else int(good.argmin())
     return float(curve.index[count - 1]) if count else 0.0
 
 
 def knee(curve: pd.DataFrame) -> float:
-    """The sparsity at which a `method_curve` lies farthest above the straight line from its first point to its last.
+    """Return the knee point of a curve: the sparsity after which it drops faster.
 
-    Both axes are scaled to [0, 1] first. NaN where the curve does not fall (where intervals are known: where those at its
-    ends touch), or nowhere lies above the line.
+    Kneedle (Satopää et al. 2011) without smoothing: both axes are scaled to [0, 1], and the knee is the point farthest above
+    the straight line from the first point to the last.
+
+    Args:
+        curve: result of `method_curve`.
+
+    Returns:
+        The sparsity, 0 to 1; NaN if no point is above the line or the curve does not decrease (if intervals are known: if
+        the 95% CIs at its ends overlap).
     """
     if len(curve) < 3 or not _falls(curve.iloc[0], curve.iloc[-1]):
         return np.nan
@@ -113,7 +164,15 @@ def knee(curve: pd.DataFrame) -> float:
 
 
 def steepest_drop(curves: pd.DataFrame, method: str) -> SteepestDrop | None:
-    """Between which two measured sparsities a method's main measure falls most for each head; None where it never falls."""
+    """Find the two adjacent sparsities between which the main measure drops most per head.
+
+    Args:
+        curves: frame of `sparsity_curves`; without the column heads_pruned, the drop per unit of sparsity is used.
+        method: name of a method in it.
+
+    Returns:
+        The steepest drop, or None if the main measure never decreases.
+    """
     curve = method_curve(curves, method)
     if len(curve) < 2:
         return None
@@ -124,67 +183,30 @@ def steepest_drop(curves: pd.DataFrame, method: str) -> SteepestDrop | None:
     if steepness[i] <= _TINY:
         return None
     start, end = float(curve.index[i]), float(curve.index[i + 1])
-    clear = _falls(curve.iloc[i], curve.iloc[i + 1])
-    return SteepestDrop(start, end, float(fall[i]), int(step[i]) if counted else None, regime_of((start + end) / 2), clear)
+    apart, regime = _falls(curve.iloc[i], curve.iloc[i + 1]), regime_of((start + end) / 2)
+    return SteepestDrop(start, end, float(fall[i]), int(step[i]) if counted else None, regime, apart)
 
 
 def regime_of(sparsity: float) -> str:
-    """The name of the regime in which a sparsity lies; bounds belong to the one below."""
+    """Return the name of the regime that contains a sparsity.
+
+    Args:
+        sparsity: fraction of heads pruned, 0 to 1.
+
+    Returns:
+        A name in `REGIMES`; upper bounds are inclusive.
+    """
     return next(name for _, high, name in REGIMES if sparsity <= high + _TINY)
 
 
-def inflection(values, trials: int | None = None) -> int | None:
-    """The step after which accuracy falls for good, values[n] being the accuracy after n steps; None where it does not.
-
-    Greedy-Gnorm (section 3.1) leaves its empirical "inflection point", at which accuracy begins to drop sharply, to the eye.
-    Here it is the break b of the two joined straight lines that fit the values with the smallest squared error (the first b
-    of equals), among those that fall faster after b than before. They are fitted up to the first step from which on more
-    than half of the whole loss, first value less lowest, stays lost: what comes after the fall, slow decay or the level of
-    guessing, does not say where it began. None where the fall from the fitted value at b to the last value is no more than
-    noise: with `trials` (answers that a value is a share of) where their 95 % Wilson intervals touch, without where it is
-    less than twice the spread of the values around the lines. None, too, where accuracy falls from the first step on: there
-    is nothing before that it could fall faster than.
-    """
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():
-        return None
-    lost = values < values[0] - (values[0] - values.min()) / 2.0
-    if values[0] - values.min() < _TINY or not lost[-1]:
-        return None
-    end = len(values) - int(lost[::-1].argmin()) + 1  # one value in the lost half, so that a sudden change is seen
-    seen = values[:end]
-    best = None
-    for at in range(1, len(seen) - 1):
-        fitted, before, change = _two_lines(seen, at)
-        error = float(np.square(seen - fitted).sum())
-        if change < -_TINY and before + change < -_TINY and (best is None or error < best[0] - _TINY):
-            best = error, at, float(fitted[at])
-    if best is None:
-        return None
-    error, at, level = best
-    if trials is None:
-        falls = level - values[-1] > 2.0 * np.sqrt(error / len(seen))
-    else:
-        falls = wilson(np.clip(level, 0, 1) * trials, trials)[0] > wilson(values[-1] * trials, trials)[1]
-    return at if falls else None
-
-
-def _two_lines(values: np.ndarray, at: int) -> tuple[np.ndarray, float, float]:
-    """Two straight lines joined at step `at`, by least squares: the fitted values, the first slope, and its change."""
-    step = np.arange(len(values), dtype=float)
-    design = np.column_stack([np.ones_like(step), step - at, np.maximum(step - at, 0.0)])
-    found = np.linalg.lstsq(design, values, rcond=None)[0]
-    return design @ found, float(found[1]), float(found[2])
-
-
 def _falls(first: pd.Series, last: pd.Series) -> bool:
-    """Whether a point lies below an earlier one: where both have intervals, whether these lie apart."""
+    """Return True if a point is below an earlier one; if both have intervals, these must not overlap."""
     known = np.isfinite([first.low, last.high]).all()
     return bool(last.high < first.low) if known else bool(last.value < first.value - _TINY)
 
 
 def _bounds(part: pd.DataFrame, measure: str):
-    """(low, high) of a share at 95 %: the frame's own, or Wilson's where it says how many answers there were."""
+    """Return the 95% CI (low, high): the frame's own, or Wilson's if the frame has a number of predictions."""
     if f"{measure}_low" in part:
         return part[f"{measure}_low"], part[f"{measure}_high"]
     counts = next((part[name] for name in ("trials", "examples") if name in part and (part[name] > 0).all()), None)

@@ -29,9 +29,9 @@ from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.gradient_norm import gradient_norms
 from headprune_core.scores.objectives import objective_value
 
-from .curve_metrics import inflection
 from .curves import wilson
 from .evaluation import evaluate_masks, gates
+from .inflection import inflection
 
 TOGETHER = 8  # steps whose accuracy is measured in one go, as masks that share much cost less together
 Progress = Callable[[int, int, str], None]

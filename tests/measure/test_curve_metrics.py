@@ -1,4 +1,4 @@
-"""The shape of curves in numbers, against curves worked out by hand, SciPy, and steps whose fall is known."""
+"""Curve metrics: against values computed by hand, SciPy, and trajectories with a known drop."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,6 @@ from scipy.integrate import trapezoid
 from scipy.interpolate import interp1d
 
 from headprune_core.measure.curve_metrics import SUMMARY, knee, method_curve, regime_of, steepest_drop, summary, unpruned
-from headprune_core.measure.curve_verdicts import inflection
 from headprune_core.measure.curves import REGIMES, wilson
 
 STEPS = [0.0, 0.1, 0.3, 0.5, 0.9]
@@ -140,7 +139,7 @@ def test_intervals_of_agreement_come_from_the_number_of_answers():
 def test_the_sharpest_drop_is_for_each_head():
     frame = curves(heads=100, his=[0.9, 0.8, 0.75, 0.55, 0.1])
     drop = steepest_drop(frame, "his")  # 0.010, 0.0025, 0.010 and 0.01125 for each head
-    assert (drop.start, drop.end, drop.heads, drop.regime, drop.clear) == (0.5, 0.9, 40, "collapse", True)
+    assert (drop.start, drop.end, drop.heads, drop.regime, drop.intervals_apart) == (0.5, 0.9, 40, "collapse", True)
     assert drop.fall == pytest.approx(0.45)
     few = steepest_drop(curves(heads=4, steps=[0, 0.1, 0.3, 0.6, 1], his=[0.9, 0.9, 0.8, 0.6, 0.5]), "his")
     assert (few.start, few.end, few.heads) == (0.3, 0.6, 1)  # 0 and 10 % are the same heads
@@ -149,11 +148,11 @@ def test_the_sharpest_drop_is_for_each_head():
     assert steepest_drop(frame, "magic") is None
 
 
-@pytest.mark.parametrize(("trials", "clear"), [(40, False), (4000, True)])
-def test_whether_a_drop_may_be_chance(trials, clear):
+@pytest.mark.parametrize(("trials", "apart"), [(40, False), (4000, True)])
+def test_a_drop_has_intervals_apart_only_with_enough_examples(trials, apart):
     frame = curves(his=[0.9, 0.9, 0.8, 0.8, 0.8])
     low, high = wilson(frame.accuracy * trials, trials)
-    assert steepest_drop(frame.assign(accuracy_low=low, accuracy_high=high), "his").clear == clear
+    assert steepest_drop(frame.assign(accuracy_low=low, accuracy_high=high), "his").intervals_apart == apart
 
 
 def test_every_sparsity_has_a_regime():
@@ -161,61 +160,3 @@ def test_every_sparsity_has_a_regime():
         "redundancy", "redundancy", "transition", "transition", "specialization", "specialization", "collapse", "collapse",
     ]  # fmt: skip
     assert regime_of(0.1 + 0.2) == REGIMES[1][2]
-
-
-FLAT, FALL, TAIL = [0.9] * 11, np.linspace(0.9, 0.33, 11)[1:].tolist(), np.linspace(0.33, 0.3, 50).tolist()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (FLAT + FALL, 10),
-        (FLAT + FALL + TAIL, 10),  # what comes after the fall does not move it
-        (FLAT + FALL[:3], 10),  # nor what has not come yet
-        ([0.9] * 10 + [0.5] * 10, 9),  # a sudden change
-        ([0.9] * 10 + [0.5], 9),
-        ([0.9, 0.9, 0.5], 1),
-        (np.r_[np.linspace(0.9, 0.65, 51), np.linspace(0.65, 0.35, 7)[1:]], 50),  # a slow fall before
-        (np.r_[np.linspace(0.7, 0.9, 21), np.linspace(0.9, 0.3, 13)[1:]], 20),  # better at first
-        ([0.9] * 5 + [0.3] + [0.9] * 10 + [0.3] * 5, 15),  # a dip that does not last
-        ([0.9] * 20, None),
-        (np.linspace(0.9, 0.3, 20), None),  # falls all along
-        ([0.9, 0.4, 0.4, 0.4, 0.4], None),
-        (np.linspace(0.3, 0.9, 20), None),
-        ([0.9] * 5 + [0.3] + [0.9] * 10, None),
-        ([0.9, 0.5], None),
-        ([], None),
-        ([np.nan] * 9, None),
-    ],
-)
-def test_inflections_by_hand(values, expected):
-    assert inflection(values) == expected
-    assert inflection(values, trials=1000) == expected
-
-
-def test_a_fall_that_so_few_answers_cannot_show_is_none():
-    values = [0.9] * 10 + [0.8, 0.7]
-    assert inflection(values, trials=200) == 9
-    assert inflection(values, trials=20) is None
-
-
-@pytest.mark.parametrize("trials", [120, 960])
-def test_a_known_inflection_is_found_again_in_the_noise_and_none_where_there_is_none(trials):
-    generator = np.random.default_rng(0)
-    truth = np.r_[np.linspace(0.9, 0.8, 41), np.linspace(0.8, 0.4, 21)[1:], np.linspace(0.4, 0.33, 40)]
-    found = [inflection(generator.binomial(trials, truth) / trials, trials) for _ in range(60)]
-    assert np.abs(np.array(found, float) - 40).max() <= {120: 8, 960: 3}[trials]
-    level = np.full(72, 0.88)
-    assert [inflection(generator.binomial(trials, level) / trials, trials) for _ in range(60)] == [None] * 60
-
-
-def test_the_break_is_the_one_that_a_search_over_all_pairs_of_lines_finds():
-    generator = np.random.default_rng(5)
-    values = np.r_[np.full(12, 0.9), np.linspace(0.9, 0.5, 9)[1:]] + generator.normal(0, 0.01, 20)
-    end = 1 + int(np.flatnonzero(values >= values[0] - np.ptp(np.r_[values[0], values.min()]) / 2)[-1]) + 1
-    errors = []
-    for at in range(1, end - 1):
-        basis = np.array([[1.0, min(n, at), max(n - at, 0)] for n in range(end)])  # level, steps before, steps after
-        weights = np.linalg.solve(basis.T @ basis, basis.T @ values[:end])
-        errors.append((np.square(basis @ weights - values[:end]).sum(), at))
-    assert inflection(values) == min(errors)[1]

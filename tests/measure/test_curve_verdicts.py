@@ -1,12 +1,19 @@
-"""What curves say: verdicts against random orders, ways of failing, and the sentences."""
+"""Verdicts on curves: comparison with random rankings, signs of failure, and their texts."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import headprune_core as hp
-from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict, failure_signatures, describe_stability
+from headprune_core.measure.curve_verdicts import (
+    MIN_RANDOM_RANKINGS,
+    compare_with_random,
+    describe_stability,
+    describe_verdict,
+    verdict_text,
+)
 from headprune_core.measure.curves import wilson
+from headprune_core.measure.failure_signatures import failure_signatures
 
 STEPS = [0.0, 0.1, 0.3, 0.5]
 
@@ -49,7 +56,9 @@ def test_verdicts_by_hand():
 )
 def test_there_is_no_verdict_without(frame):
     assert hp.compare_with_random(frame).empty
-    assert list(hp.compare_with_random(frame).columns) == ["method", "area", "random_low", "random_high", "verdict"]
+    assert list(hp.compare_with_random(frame).columns) == [
+        *("method", "area", "random_low", "random_high", "verdict", "n_random", "enough_random")
+    ]
 
 
 def test_without_labels_the_verdict_is_by_agreement():
@@ -70,7 +79,7 @@ def test_a_method_that_was_not_measured_has_no_verdict(column):
 
 
 def curves(trials=1000, steps=STEPS, measure="accuracy", **methods):
-    """A frame as sparsity_curves makes it, of 100 heads, from values at STEPS; lists of lists are random orders."""
+    """A frame as sparsity_curves makes it, of 100 heads, from values at STEPS; lists of lists are random rankings."""
     lines = []
     for method, values in methods.items():
         many = values if isinstance(values[0], list) else [values]
@@ -90,9 +99,15 @@ def curves(trials=1000, steps=STEPS, measure="accuracy", **methods):
 RANDOM = [[0.9, 0.85, 0.7, 0.5], [0.9, 0.8, 0.65, 0.4]]
 
 
-def test_words_for_better_worse_and_among():
+def random_rankings(count):
+    """Random curves whose areas lie between those of the two in RANDOM, both included."""
+    low, high = np.array(RANDOM[1]), np.array(RANDOM[0])
+    return [(low + (high - low) * share).tolist() for share in np.linspace(0.0, 1.0, count)]
+
+
+def test_texts_of_better_worse_and_not_significantly_better():
     frame = curves(
-        random=RANDOM,
+        random=random_rankings(19),
         his=[0.9, 0.9, 0.885, 0.6],
         ae=[0.9, 0.7, 0.4, 0.3],
         gnorm=[0.9, 0.83, 0.68, 0.45],
@@ -100,35 +115,62 @@ def test_words_for_better_worse_and_among():
         inverse_ae=[0.9, 0.9, 0.9, 0.9],
         inverse_greedy_gnorm=[0.9, 0.83, 0.68, 0.45],
     )
-    told = describe_verdict(frame)
-    assert list(told) == ["his", "ae", "gnorm", "inverse_gnorm", "inverse_ae", "inverse_greedy_gnorm"]
-    assert told["his"] == (
-        "Better than random: its mean accuracy over the range, 0.834, lies above all 2 random orders (0.670 to 0.725; one "
-        "more random order would lie there 1 time in 3). It stays within 2 points of the unpruned model's accuracy with up "
-        "to 30% of the heads gone; it falls most for each head between 30% and 50% (specialization), by 28.5 points."
+    texts = describe_verdict(frame)
+    assert list(texts) == ["his", "ae", "gnorm", "inverse_gnorm", "inverse_ae", "inverse_greedy_gnorm"]
+    assert texts["his"] == (
+        "Better than random: mean accuracy 0.834 vs. 0.670 to 0.725 for 19 random rankings; rank-based p ≤ 1/20. It stays "
+        "within 2 pp of the unpruned model's accuracy up to 30% sparsity; its steepest drop per head is between 30% and 50% "
+        "sparsity (specialization): 28.5 pp."
     )
-    assert told["ae"].startswith(
-        "Worse than random: its mean accuracy over the range, 0.520, lies below all 2 random orders"
+    assert texts["ae"].startswith(
+        "Worse than random: mean accuracy 0.520 vs. 0.670 to 0.725 for 19 random rankings; rank-based"
     )
-    assert "within 2 points of the unpruned model's accuracy at no measured sparsity" in told["ae"]
-    assert "No better than random: " in told["gnorm"]
-    assert "lies among the random orders (0.670 to 0.725)." in told["gnorm"]
-    assert "That is what a control should be." in told["inverse_gnorm"]
-    assert "here the order that it turns round points the wrong way" in told["inverse_ae"]
-    assert told["inverse_ae"].endswith("its accuracy never falls.")
-    assert "A control should be worse than random; it is not." in told["inverse_greedy_gnorm"]
-    assert "control" not in told["his"] + told["ae"]
+    assert "within 2 pp of the unpruned model's accuracy at no measured sparsity" in texts["ae"]
+    assert texts["gnorm"].startswith(
+        "Not significantly better than random: mean accuracy 0.701, not above the range of 19 random rankings (0.670 to "
+        "0.725)."
+    )
+    assert "As expected for an inverse control." in texts["inverse_gnorm"]
+    assert "so the criterion itself ranks heads in the wrong direction here" in texts["inverse_ae"]
+    assert texts["inverse_ae"].endswith("its accuracy never decreases.")
+    assert "is expected to be worse than random; this one is not significantly worse." in texts["inverse_greedy_gnorm"]
+    assert "control" not in texts["his"] + texts["ae"]
 
 
-def test_a_small_steepest_fall_may_be_chance():
-    told = describe_verdict(curves(trials=50, his=[0.9, 0.9, 0.88, 0.84]))["his"]
-    assert told.startswith("Not compared with random. It stays within 2 points")
-    assert told.endswith("between 30% and 50% (specialization), by 4.0 points, which may be chance.")
+def test_overlapping_intervals_at_the_steepest_drop_are_stated():
+    text = describe_verdict(curves(trials=50, his=[0.9, 0.9, 0.88, 0.84]))["his"]
+    assert text.startswith("Not compared with random rankings. It stays within 2 pp")
+    assert text.endswith("between 30% and 50% sparsity (specialization): 4.0 pp; the 95% CIs at its ends overlap.")
 
 
-def test_one_random_order_says_little_and_that_is_said():
-    told = describe_verdict(curves(random=[[0.9, 0.8, 0.7, 0.5]], his=[0.9] * 4))["his"]
-    assert "lies above the one random order (0.710 to 0.710; one more random order would lie there 1 time in 2)" in told
+@pytest.mark.parametrize(("count", "enough"), [(1, False), (3, False), (18, False), (19, True), (20, True)])
+def test_significance_needs_19_random_rankings(count, enough):
+    frame = curves(random=random_rankings(count), his=[0.9] * 4, ae=[0.9, 0.3, 0.3, 0.3], inverse_ae=[0.9] * 4)
+    compared = compare_with_random(frame).set_index("method")
+    assert compared.verdict.to_dict() == {
+        "his": "better than random",
+        "ae": "worse than random",
+        "inverse_ae": "better than random",
+    }
+    assert set(compared.n_random) == {count}
+    assert set(compared.enough_random) == {enough}
+    texts = describe_verdict(frame)
+    rankings = "the 1 random ranking" if count == 1 else f"all {count} random rankings"
+    for method, side in (("his", "above"), ("ae", "below")):
+        few = f"{side.capitalize()} {rankings}: too few to tell (at least 19 are needed). Mean accuracy "
+        assert texts[method].startswith(few) is not enough
+        assert texts[method].startswith(f"{compared.verdict[method].capitalize()}: mean accuracy") is enough
+        assert f"rank-based p ≤ 1/{count + 1}." in texts[method]
+    assert ("inverse control" in texts["inverse_ae"]) is enough
+
+
+def test_verdicts_as_text():
+    assert MIN_RANDOM_RANKINGS == 19
+    assert verdict_text("better than random", 19) == "better than random"
+    assert verdict_text("worse than random", 20) == "worse than random"
+    assert verdict_text("no better than random", 3) == "not significantly better than random"
+    assert verdict_text("better than random", 3) == "above all 3 random rankings: too few to tell (at least 19 are needed)"
+    assert verdict_text("worse than random", 1) == "below the 1 random ranking: too few to tell (at least 19 are needed)"
 
 
 @pytest.mark.parametrize(
@@ -143,32 +185,29 @@ def test_one_random_order_says_little_and_that_is_said():
     ],
     ids=["one sparsity", "no random", "no labels", "nothing known", "single class", "few columns"],
 )
-def test_there_are_words_for_every_frame(frame):
-    told = describe_verdict(frame)
-    assert set(told) == set(frame.method) - {"random"}
-    for words in told.values():
-        assert words.endswith(".")
-        assert "nan" not in words
+def test_every_frame_has_texts(frame):
+    texts = describe_verdict(frame)
+    assert set(texts) == set(frame.method) - {"random"}
+    for text in texts.values():
+        assert text.endswith(".")
+        assert "nan" not in text
     assert failure_signatures(frame) == []
     assert "nan" not in describe_stability(frame)
 
 
-def test_words_without_labels_are_of_agreement():
+def test_texts_without_labels_state_agreement():
     frame = curves(measure="agreement", random=[[1, 0.8, 0.7, 0.5]], his=[1, 0.99, 0.9, 0.6])
-    assert (
-        "within 2 points of the unpruned model's agreement with up to 10% of the heads gone"
-        in describe_verdict(frame)["his"]
-    )
+    assert "within 2 pp of the unpruned model's agreement up to 10% sparsity" in describe_verdict(frame)["his"]
 
 
 def kinds(frame):
-    return [(found.method, found.kind) for found in failure_signatures(frame)]
+    return [(signature.method, signature.kind) for signature in failure_signatures(frame)]
 
 
 HIS = [0.9, 0.895, 0.85, 0.6]
 
 
-def test_no_gain_over_his_is_said_where_his_has_something_to_gain():
+def test_no_gain_over_his_needs_a_loss_of_his():
     assert kinds(curves(his=HIS, hies=HIS, hies_keep_high=[0.9, 0.895, 0.86, 0.7], hies_at_0=[0.9, 0.89, 0.84, 0.5])) == [
         ("hies", "no gain over HIS"),
         ("hies@0", "no gain over HIS"),
@@ -178,33 +217,35 @@ def test_no_gain_over_his_is_said_where_his_has_something_to_gain():
     assert kinds(curves(trials=20, his=[0.9, 0.9, 0.85, 0.7], hies=flat)) == []
 
 
-def test_no_gain_says_where_hies_is_worse():
+def test_no_gain_states_where_hies_is_worse():
     same, below = (failure_signatures(curves(his=HIS, hies=values))[0].sentence for values in (HIS, [0.9, 0.89, 0.7, 0.5]))
-    assert same.startswith("At none of 3 sparsities does HIES lie clearly above HIS. Either importance and entropy say")
-    assert below.startswith("HIES lies clearly above HIS nowhere and clearly below it at 30% to 50%. Either")
+    assert same.startswith(
+        "HIES is not clearly above HIS at any of 3 sparsities (95% CIs overlap). Possible causes: importance"
+    )
+    assert below.startswith("HIES is nowhere clearly above HIS and clearly below it at 30% to 50% sparsity (95% CIs do not ")
     first = failure_signatures(curves(his=HIS, hies=[0.9, 0.8, 0.86, 0.5]))[0].sentence
-    assert "clearly below it at 10%, 50%. Either" in first
+    assert "clearly below it at 10%, 50% sparsity (95% CIs do not overlap). Possible causes" in first
 
 
-def test_worse_among_the_first_heads_needs_intervals_apart_or_all_random_orders_above():
-    assert ("hies", "worse at <= 10 %") in kinds(curves(his=HIS, hies=[0.9, 0.8, 0.86, 0.7]))
+def test_early_loss_needs_intervals_apart_or_all_random_rankings_above():
+    assert ("hies", "worse at <= 10%") in kinds(curves(his=HIS, hies=[0.9, 0.8, 0.86, 0.7]))
     assert kinds(curves(trials=50, his=HIS, hies=[0.9, 0.8, 0.86, 0.9])) == []
     random = [[0.9, 0.82, 0.7, 0.5], [0.9, 0.85, 0.7, 0.5]]
     found = failure_signatures(curves(trials=50, random=random, his=HIS, hies=[0.9, 0.8, 0.86, 0.9]))
-    assert [one.kind for one in found] == ["worse at <= 10 %"]
-    assert found[0].sentence.startswith("With 10% of the heads gone HIES is below every random order, HIS is not. Among")
+    assert [one.kind for one in found] == ["worse at <= 10%"]
+    assert found[0].sentence.startswith("HIES is below every random ranking at 10% sparsity, and HIS is not. For the first")
 
 
-def test_a_catastrophe_is_a_great_loss_that_random_orders_share():
+def test_a_catastrophic_drop_is_a_large_loss_that_random_rankings_share():
     bad = [0.9, 0.85, 0.6, 0.4]
     found = failure_signatures(curves(random=RANDOM, ae=bad, inverse_ae=bad, gnorm=[0.9, 0.9, 0.8, 0.7]))
     assert [(one.method, one.kind) for one in found] == [("ae", "catastrophic drop")]
     assert found[0].sentence.startswith(
-        "With 30% of the heads gone AE has lost 30 points of accuracy and does no better than random orders. Either it says"
+        "At 30% sparsity, AE has lost 30 pp of accuracy and is not above the best random ranking. Either the criterion is"
     )
-    assert kinds(curves(trials=8, random=RANDOM, ae=bad)) == []  # eight texts cannot show it
+    assert kinds(curves(trials=8, random=RANDOM, ae=bad)) == []  # not significant with eight examples
     small = [[0.9, 0.89, 0.88, 0.85], [0.9, 0.88, 0.87, 0.84]]
-    assert kinds(curves(trials=100_000, random=small, ae=[0.9, 0.88, 0.87, 0.83])) == []  # sure, but small
+    assert kinds(curves(trials=100_000, random=small, ae=[0.9, 0.88, 0.87, 0.83])) == []  # significant, but small
     late = curves(steps=[0.0, 0.3, 0.6, 0.9], random=[[0.9, 0.89, 0.6, 0.3]], ae=[0.9, 0.89, 0.5, 0.3])
     assert kinds(late) == []  # everything collapses there
 
@@ -213,7 +254,7 @@ def test_stability_is_quoted_beside_the_published_ratio():
     frame = curves(his=HIS, hies=[0.9, 0.9, 0.9, 0.9], random=RANDOM)
     ratio = 3 * 0.81 / np.square(HIS[1:]).sum()
     assert describe_stability(frame) == (
-        "Stability (mean correlation with the unpruned model's logits) as a ratio to HIS's: "
+        "Stability (mean correlation with the unpruned model's logits) divided by that of HIS: "
         f"HIES {ratio:.2f}. The HIES paper reports up to 2.04."
     )
     assert describe_stability(frame[frame.method != "his"]) == ""

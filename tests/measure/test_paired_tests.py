@@ -6,12 +6,14 @@ import pytest
 from scipy.stats import binomtest
 
 import headprune_core as hp
-from headprune_core.measure.curve_verdicts import McNemar, mcnemar, paired
 from headprune_core.measure.paired_tests import (
     PAIRED,
+    McNemar,
     ShareDifference,
     holm,
     is_significant,
+    mcnemar,
+    paired,
     significance_text,
     why_not_significant,
 )
