@@ -1,11 +1,8 @@
-"""A short fine-tune of a model's own copy: AdamW, update by update, and nothing that the head grid forbids.
+"""The training loop of recovery fine-tuning: AdamW with linear warm-up and decay, without dropout.
 
-Decoupled weight decay (Loshchilov & Hutter 2019) on weights but not on norms and biases, gradients clipped to norm 1, a rate
-that rises over the first tenth of the updates and falls to zero in a straight line. Dropout is off: what is trained is the
-function that is used later, and a seed gives the same losses again. Heads that are present without effect, because kept
-ones read their keys and values, have zeros in the output projection; their gradients there are dropped, so they stay zero.
-
-What is learned from is a function of logits (N, C), or (N, T, V) where tokens are predicted, and a batch: (N,) values.
+Weight decay is decoupled (Loshchilov & Hutter 2019) and applies to weights, not to norms and biases; gradients are clipped
+to norm 1. Zeroed heads stay zero, because the gradients of their output projections are dropped. Options, evaluation and
+error handling belong to `recovery`.
 """
 
 import copy
@@ -27,34 +24,44 @@ from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.objectives import objective_value, precise
 
 WEIGHT_DECAY, CLIP, WARM_UP = 0.01, 1.0, 0.1
-POOL = 16  # batches' worth of examples that are sorted by length together
-Value = Callable[[Tensor, Batch], Tensor]
+POOL = 16  # Number of batches whose examples are sorted by length together.
+Value = Callable[[Tensor, Batch], Tensor]  # (logits (N, C) or (N, T, V), batch) -> (N,) training loss per example
 
 
 def copied(model: PrunableModel) -> PrunableModel:
-    """The same model with weights of its own; those that are tied stay tied."""
+    """Return a copy of the model with its own weights; tied weights stay tied."""
     body = copy.deepcopy(model.model)
     grid = model.grid.moved(dict(zip(model.model.modules(), body.modules(), strict=True)))
     return PrunableModel.of_heads(body, grid, model.task, model.tokenizer, name=model.name)
 
 
 def label_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """(N,) cross-entropy of the label, of the next tokens, or of the target."""
+    """Return the cross-entropy (N,) in nats of the labels, the next tokens or the target."""
     return objective_value("loss", logits, batch)
 
 
 def teacher_loss(teacher: PrunableModel, temperature: float) -> Value:
-    """Value (N,): T^2 KL(teacher || model) of softmax at temperature T (Hinton et al. 2015), the mean over real tokens."""
-    whole = np.ones(teacher.grid.shape, bool)
+    """Return the distillation loss: T^2 KL(teacher || model) of the softmax at temperature T.
+
+    Source: Hinton et al. 2015, arXiv 1503.02531.
+
+    Args:
+        teacher: Unpruned model.
+        temperature: Softmax temperature T.
+
+    Returns:
+        A function of logits and batch that gives the loss per example (N,), averaged over non-padding tokens.
+    """
+    all_heads = np.ones(teacher.grid.shape, bool)
 
     def value(logits: Tensor, batch: Batch) -> Tensor:
-        wanted = (masked_logits(teacher, batch, whole) / temperature).log_softmax(-1)
-        said = (precise(logits) / temperature).log_softmax(-1)
-        apart = temperature**2 * kl_div(said, wanted, reduction="none", log_target=True).sum(-1)
+        target = (masked_logits(teacher, batch, all_heads) / temperature).log_softmax(-1)
+        student = (precise(logits) / temperature).log_softmax(-1)
+        divergence = temperature**2 * kl_div(student, target, reduction="none", log_target=True).sum(-1)
         if batch.targets is None:
-            return apart
+            return divergence
         real = batch.real if batch.decoder_real is None else batch.decoder_real
-        return torch.where(real, apart, 0.0).sum(-1) / real.sum(-1)
+        return torch.where(real, divergence, 0.0).sum(-1) / real.sum(-1)
 
     return value
 
@@ -71,14 +78,25 @@ def fine_tune(
     dtype: str | None,
     after: Callable[[float, int], None],
 ) -> None:
-    """Make `steps` updates of the weights of `model`, in place: nobody else may use it meanwhile.
+    """Train the weights of `model` in place; nothing else may use the model meanwhile.
 
-    after(loss, examples) is called after each; what it raises ends the work, and the model is frozen as it is by then. dtype
-    "bfloat16": matrix products in that precision, weights and updates as loaded. Raises HeadPruneError where the loss or
-    its gradient is no finite number; the update is not made.
+    Args:
+        model: Model to train.
+        encoded: Encoded training set.
+        value: Training loss (N,) from logits and batch.
+        steps: Number of optimizer steps.
+        batch_size: Examples per step.
+        learning_rate: Peak learning rate.
+        seed: Seed of the order of the examples.
+        dtype: "bfloat16" for matrix products in that precision; weights and optimizer steps keep the loaded precision.
+        after: Called as after(loss, examples) after each step. An exception that it raises stops the training; the model
+            keeps the steps made so far.
+
+    Raises:
+        HeadPruneError: If the loss or its gradient is not finite; that step is not applied.
     """
     weights = list(model.model.parameters())
-    silent = zeroed_columns(model.grid)
+    zeroed = zeroed_columns(model.grid)
     optimizer = torch.optim.AdamW(_groups(model.model), lr=learning_rate, fused=model.device.type in ("cpu", "cuda"))
     model._autocast = dtype == "bfloat16"
     model.model.requires_grad_(True)
@@ -88,16 +106,16 @@ def fine_tune(
             with torch.enable_grad():
                 loss = value(model.logits(batch.inputs), batch).mean()
                 loss.backward()
-            for weight, along, places in silent:
-                weight.grad.index_fill_(along, places, 0.0)
-            told, norm = loss.item(), nn.utils.clip_grad_norm_(weights, CLIP).item()
-            if not (math.isfinite(told) and math.isfinite(norm)):
-                raise HeadPruneError(_not_finite(model, step, told, norm, learning_rate))
+            for weight, axis, columns in zeroed:
+                weight.grad.index_fill_(axis, columns, 0.0)
+            loss_value, norm = loss.item(), nn.utils.clip_grad_norm_(weights, CLIP).item()
+            if not (math.isfinite(loss_value) and math.isfinite(norm)):
+                raise HeadPruneError(_not_finite(model, step, loss_value, norm, learning_rate))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * schedule(step, steps)
             optimizer.step()
             optimizer.zero_grad()
-            after(told, len(batch))
+            after(loss_value, len(batch))
     finally:
         model._autocast = False
         model.model.requires_grad_(False)
@@ -106,13 +124,24 @@ def fine_tune(
 
 
 def schedule(step: int, steps: int) -> float:
-    """The share of the rate that update `step` (from 0) of `steps` is made with: 1 where the warm-up ends, never 0."""
-    warm = max(1, round(WARM_UP * steps))
-    return min((step + 1) / warm, (steps - step) / (steps - warm + 1))
+    """Return the learning rate of a step (counted from 0) as a fraction of the peak: 1 at the end of warm-up, never 0."""
+    warm_up = max(1, round(WARM_UP * steps))
+    return min((step + 1) / warm_up, (steps - step) / (steps - warm_up + 1))
 
 
 def drawn(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Example numbers by batch, for ever: every example once in each epoch, in batches of similar lengths."""
+    """Yield the example indices of each batch, without end.
+
+    Each epoch contains every example once. Batches hold examples of similar lengths.
+
+    Args:
+        lengths: Length of each example in tokens (N,).
+        batch_size: Examples per batch.
+        seed: Seed of the order.
+
+    Yields:
+        Indices of one batch, at most (batch_size,).
+    """
     for epoch in count():
         generator = np.random.default_rng([seed, epoch])
         order = generator.permutation(len(lengths))
@@ -124,29 +153,29 @@ def drawn(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarra
 
 
 def zeroed_columns(grid: HeadGrid) -> list[tuple[nn.Parameter, int, Tensor]]:
-    """Weights of output projections, their axis of inputs, and the places there of heads that are present without effect."""
-    found = []
+    """Return the weight, input axis and column indices of each output projection that has zeroed heads."""
+    columns_to_zero = []
     for row in grid.rows:
-        places = row.out.features[~row.kept[row.present]].ravel()
-        if len(places):
+        columns = row.out.features[~row.kept[row.present]].ravel()
+        if len(columns):
             weight = row.out.module.weight
-            along = int(not isinstance(row.out.module, Conv1D))
-            found.append((weight, along, torch.as_tensor(places, device=weight.device)))
-    return found
+            axis = int(not isinstance(row.out.module, Conv1D))
+            columns_to_zero.append((weight, axis, torch.as_tensor(columns, device=weight.device)))
+    return columns_to_zero
 
 
 def _not_finite(model: PrunableModel, step: int, loss: float, norm: float, learning_rate: float) -> str:
-    what = f"the loss is {loss:g} and its gradient has length {norm:g}"
-    if step == 0:  # no rate has had a part in it
-        reason = model.describe_non_finite() or "the examples may hold extreme values"
-        return f"{what} before any update ({reason}); expected finite numbers"
-    return f"{what} after {step} updates; expected finite numbers: choose a rate below {learning_rate:g}"
+    what = f"the loss is {loss:g} and its gradient norm is {norm:g}"
+    if step == 0:  # The learning rate cannot be the cause before the first step.
+        reason = model.describe_non_finite() or "the examples may contain extreme values"
+        return f"{what} before the first step ({reason}); both must be finite"
+    return f"{what} after {step} steps; both must be finite: choose a learning rate below {learning_rate:g}"
 
 
 def _groups(model: nn.Module) -> list[dict]:
-    """Weights that decay, and norms and biases, which do not."""
+    """Return the parameter groups: weights with decay, norms and biases without."""
     named = list(model.named_parameters())
-    decays = [p for name, p in named if p.dim() > 1 and not name.endswith("bias")]
-    stays = [p for name, p in named if p.dim() < 2 or name.endswith("bias")]
-    groups = [{"params": decays, "weight_decay": WEIGHT_DECAY}, {"params": stays, "weight_decay": 0.0}]
+    decayed = [p for name, p in named if p.dim() > 1 and not name.endswith("bias")]
+    undecayed = [p for name, p in named if p.dim() < 2 or name.endswith("bias")]
+    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": undecayed, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

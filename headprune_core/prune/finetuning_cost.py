@@ -1,4 +1,4 @@
-"""What a recovery will take, before it is run: the arithmetic of its updates, their pass over all weights, and memory."""
+"""Estimates of the FLOPs, time and memory of recovery fine-tuning, computed without running it."""
 
 import datasets
 import numpy as np
@@ -14,10 +14,11 @@ from headprune_core.model.forward_cost import (
 )
 from headprune_core.model.prunable_model import PrunableModel
 
-PASSES = {"labels": 3, "teacher": 4}  # as long as the forward one, which is the first: by inputs, by weights; the teacher's
-UNPACKED = 1.4  # times as long as with packed weights, which cannot change
-WEIGHT = 3e-9  # seconds of a weight's update: it, its gradient and their two averages are read and written
-STATES = 4  # times the weights in memory: the copy, its gradients, two averages
+# Cost of a step in forward passes: the forward pass, the gradients of inputs and of weights, and the teacher's forward pass.
+PASSES = {"labels": 3, "teacher": 4}
+UNPACKED = 1.4  # Slowdown relative to inference, which uses prepacked weights; trainable weights cannot be packed.
+WEIGHT = 3e-9  # Seconds per weight and step: AdamW reads and writes the weight, its gradient and two moments.
+STATES = 4  # Copies of the weights in memory: the trained copy, its gradients and two moments.
 
 
 def estimate_recovery(
@@ -29,10 +30,20 @@ def estimate_recovery(
     objective: str = "labels",
     dtype: str | None = None,
 ) -> CostEstimate:
-    """What training by `recover` with these arguments will take; seconds and bytes are good within a factor of two.
+    """Estimate the cost of `recover` with these arguments; time and memory are accurate within a factor of two.
 
-    examples: those to be learned from, or some of their kind: only their lengths count. Measuring before and after comes
-    on top.
+    Evaluation before and after training is not included.
+
+    Args:
+        model: Model to fine-tune.
+        examples: Training set, or examples of similar lengths: only the lengths are used.
+        steps: Number of optimizer steps.
+        batch_size: Examples per step.
+        objective: "labels" or "teacher", as in `recover`.
+        dtype: Precision of matrix products; None uses the model's.
+
+    Returns:
+        FLOPs, seconds and bytes.
     """
     inputs, cost, passes = encode(model, examples).inputs, model.cost, PASSES[objective]
     texts, targets = (np.array([len(row.get(name, ())) for row in inputs]) for name in ("input_ids", "target_ids"))

@@ -1,4 +1,4 @@
-"""What a model is worth before and after recovery, on examples that it does not learn from."""
+"""Evaluation of a model before and after recovery fine-tuning, on an evaluation set that is not trained on."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +12,10 @@ from headprune_core.model.prunable_model import PrunableModel
 
 
 class BeforeAfterEvaluator:
-    """Examples to judge by, or none, and the teacher whose answers are compared with, or none.
+    """Evaluate a model on a fixed evaluation set and measure its agreement with a teacher.
 
-    passes: forward passes of a model over the examples. Raises HeadPruneError where there is nothing to compare with.
+    Attributes:
+        passes: Number of batches of one evaluation; 0 without an evaluation set.
     """
 
     def __init__(
@@ -27,8 +28,8 @@ class BeforeAfterEvaluator:
         classifies = model.task == "classification"
         if examples is not None and classifies and teacher is None and "label" not in examples.column_names:
             raise HeadPruneError(
-                "the examples to judge by have no labels; give a label column, or the unpruned model as the teacher, to "
-                "measure how often they agree"
+                "the evaluation set has no labels; add a label column, or pass the unpruned model as teacher to measure "
+                "agreement"
             )
         self.passes = 0 if examples is None else -(-len(examples) // batch_size)
         self._examples, self._batch_size = examples, batch_size
@@ -36,25 +37,31 @@ class BeforeAfterEvaluator:
         self._expected: np.ndarray | None = None
 
     def of(self, model: PrunableModel, report: Callable[[int], None]) -> MaskEvaluation | None:
-        """What `model` is worth, as one mask; report(passes done) meanwhile. None without examples.
+        """Evaluate a model.
 
-        agreement and correlation are those with the teacher's answers, nan without one and where tokens are predicted.
+        Args:
+            model: Model to evaluate with all heads that it has.
+            report: Called with the number of batches done.
+
+        Returns:
+            The evaluation as one mask, or None without an evaluation set. `agreement` and `correlation` compare with the
+            teacher; they are NaN without a teacher and for models that predict tokens.
         """
         if self._examples is None:
             return None
         if self._teacher is not None and self._expected is None:
             self._expected = self._run(self._teacher, lambda done: report(0)).logits
-        found = self._run(model, report)
+        result = self._run(model, report)
         if self._expected is None:
-            return replace(found, agreement=np.full(1, np.nan), correlation=np.full(1, np.nan))
-        equal = found.logits.argmax(-1) == self._expected.argmax(-1)
-        together = np.corrcoef(found.logits.ravel(), self._expected.ravel())[:1, 1]
-        right = equal.astype(float) if np.isnan(found.accuracy[0]) else found.right
-        return replace(found, agreement=equal.mean(1), correlation=together, right=right)
+            return replace(result, agreement=np.full(1, np.nan), correlation=np.full(1, np.nan))
+        equal = result.logits.argmax(-1) == self._expected.argmax(-1)
+        correlation = np.corrcoef(result.logits.ravel(), self._expected.ravel())[:1, 1]
+        right = equal.astype(float) if np.isnan(result.accuracy[0]) else result.right
+        return replace(result, agreement=equal.mean(1), correlation=correlation, right=right)
 
     def _run(self, model: PrunableModel, report: Callable[[int], None]) -> MaskEvaluation:
         def progress(done: int, total: int, note: str) -> None:
             report(self.passes * done // total)
 
-        whole = np.ones((1, *model.grid.shape), bool)
-        return evaluate_masks(model, self._examples, whole, batch_size=self._batch_size, progress=progress)
+        all_heads = np.ones((1, *model.grid.shape), bool)
+        return evaluate_masks(model, self._examples, all_heads, batch_size=self._batch_size, progress=progress)

@@ -1,87 +1,93 @@
-"""What a latency table says, in words, and why where pruning makes no difference to speed."""
+"""Text summary of a latency table: measured speedup per setting, theoretical speedup, and reasons for a difference."""
 
 import pandas as pd
 
-LITTLE = 1.1  # a ratio of operations below this is lost among what else takes time
-NOTICED = 0.03  # two copies of one model differ by nearly this much on a machine with little else to do
-FULL = 0.8  # of the gain that arithmetic promises counts as all of it
-SMALL = 8  # examples in a batch that leave arithmetic a small part of the work
+MIN_FLOPS_RATIO = 1.1  # A smaller theoretical speedup cannot be measured next to the other costs of a forward pass.
+MIN_SPEEDUP = 0.03  # Two copies of one model differ by nearly this much on an idle machine.
+FULL_GAIN = 0.8  # Share of the theoretical gain that counts as all of it.
+SMALL_BATCH = 8  # Up to this batch size, computation is a small part of the time.
 
 
 def describe_latency(frame: pd.DataFrame) -> list[str]:
-    """A sentence or two on every line of what `measure_latency` gave, then what is to be expected and why."""
-    lines = list(frame.itertuples(index=False))
+    """Describe the table of `measure_latency` in sentences.
+
+    Args:
+        frame: Table of `measure_latency`, with or without a compared model.
+
+    Returns:
+        One sentence per setting, then the expected speedup and the reasons for a smaller one.
+    """
+    rows = list(frame.itertuples(index=False))
     if "speedup" not in frame:
         return [
-            f"{_where(line)}: {_time(line.seconds)}, {line.examples_per_second:,.0f} examples a second "
-            f"(the middle half of {line.repeats} measurements: {_time(line.seconds_low)} to {_time(line.seconds_high)})."
-            for line in lines
+            f"{_setting(row)}: {_time(row.seconds)}, {row.examples_per_second:,.0f} examples/s "
+            f"(IQR {_time(row.seconds_low)} to {_time(row.seconds_high)}, {row.repeats} measurements)."
+            for row in rows
         ]
-    told = [f"{_where(line)}: {_verdict(line)}" for line in lines]
-    told += [_arithmetic(line) for line in lines if line.batch_size == lines[0].batch_size]
-    pruned = [line for line in lines if line.flops_ratio > 1]
-    if pruned and not any(_faster(line) or _open(line) for line in pruned):
-        told.append("No speed-up is to be expected on this device: what pruning gains here is a smaller model.")
-    behind = [line.batch_size for line in pruned if line.batch_size <= SMALL and _falls_short(line)]
-    if behind:
-        told.append(
-            f"In batches of {_listed(behind)} the saved arithmetic does not come back in full as time: starting every layer "
-            "and reading its weights takes a while, however little there is to compute."
+    sentences = [f"{_setting(row)}: {_verdict(row)}" for row in rows]
+    sentences += [_theory(row) for row in rows if row.batch_size == rows[0].batch_size]
+    pruned = [row for row in rows if row.flops_ratio > 1]
+    if pruned and not any(_faster(row) or _inconclusive(row) for row in pruned):
+        sentences.append("No speedup on this device; pruning only reduces model size.")
+    below = [row.batch_size for row in pruned if row.batch_size <= SMALL_BATCH and _falls_short(row)]
+    if below:
+        sentences.append(
+            f"At batch size {_listed(below)}, the speedup is below the theoretical value because kernel launches and weight "
+            "loading dominate at small batch sizes."
         )
-    return told
+    return sentences
 
 
 def _listed(numbers: list[int]) -> str:
     return " or ".join(str(number) for number in sorted(set(numbers)))
 
 
-def _where(line) -> str:
-    return f"Batches of {line.batch_size} with {line.sequence_length} tokens each"
+def _setting(row) -> str:
+    return f"Batch size {row.batch_size}, {row.sequence_length} tokens"
 
 
 def _time(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _verdict(line) -> str:
-    spread = f"{line.speedup_low:.2f} to {line.speedup_high:.2f} in the middle half of {line.repeats} pairs"
-    if _faster(line):
+def _verdict(row) -> str:
+    iqr = f"IQR {row.speedup_low:.2f} to {row.speedup_high:.2f}, {row.repeats} pairs"
+    if _faster(row):
         return (
-            f"{line.speedup:.2f} times as fast as before ({spread}), {_time(line.compare_seconds)} before and "
-            f"{_time(line.seconds)} now; the arithmetic alone would give {line.flops_ratio:.2f}."
+            f"{row.speedup:.2f}× speedup ({iqr}); {_time(row.compare_seconds)} unpruned, {_time(row.seconds)} pruned; "
+            f"theoretical speedup {row.flops_ratio:.2f}×."
         )
-    if line.speedup_high < 1 and line.speedup <= 1 - NOTICED:
-        return f"slower than before, {line.speedup:.2f} times as fast ({spread})."
-    if _open(line):
+    if row.speedup_high < 1 and row.speedup <= 1 - MIN_SPEEDUP:
+        return f"slower than unpruned, {row.speedup:.2f}× ({iqr})."
+    if _inconclusive(row):
         return (
-            f"too unsteady to tell; the measured ratio is {line.speedup:.2f} ({spread}), which leaves room for no gain and "
-            f"for the {line.flops_ratio:.2f} that the arithmetic alone would give. Measure again when the machine has "
-            "nothing else to do."
+            f"inconclusive, {row.speedup:.2f}× ({iqr}), which is compatible with no speedup and with the theoretical "
+            f"{row.flops_ratio:.2f}×. Rerun on an idle machine."
         )
-    return f"no difference to be told from chance; the measured ratio is {line.speedup:.2f} ({spread})."
+    return f"no measurable difference, {row.speedup:.2f}× ({iqr})."
 
 
-def _faster(line) -> bool:
-    return line.speedup_low > 1 and line.speedup >= 1 + NOTICED
+def _faster(row) -> bool:
+    return row.speedup_low > 1 and row.speedup >= 1 + MIN_SPEEDUP
 
 
-def _open(line) -> bool:
-    """Whether the measurement allows both no gain and all of the gain that arithmetic promises."""
-    return line.flops_ratio >= 1 + NOTICED and line.speedup_low <= 1 and line.speedup_high >= line.flops_ratio
+def _inconclusive(row) -> bool:
+    """Return whether the measurement is compatible with no speedup and with the full theoretical one."""
+    return row.flops_ratio >= 1 + MIN_SPEEDUP and row.speedup_low <= 1 and row.speedup_high >= row.flops_ratio
 
 
-def _falls_short(line) -> bool:
-    gain, promised = line.speedup - 1, line.flops_ratio - 1
-    return line.speedup_high < line.flops_ratio and gain < FULL * promised
+def _falls_short(row) -> bool:
+    gain, theoretical = row.speedup - 1, row.flops_ratio - 1
+    return row.speedup_high < row.flops_ratio and gain < FULL_GAIN * theoretical
 
 
-def _arithmetic(line) -> str:
-    of = f"With {line.sequence_length} tokens"
-    if line.flops_ratio == 1:
-        return f"{of} both models do the same arithmetic, so no difference is to be expected."
-    told = (
-        f"{of} the pruned model does {1 - 1 / line.flops_ratio:.1%} less arithmetic. All heads together did "
-        f"{line.heads_share:.0%} of it before, so where time goes with arithmetic, even a model without heads would be "
-        f"{1 / (1 - line.heads_share):.1f} times as fast, no more."
+def _theory(row) -> str:
+    length = f"At {row.sequence_length} tokens"
+    if row.flops_ratio == 1:
+        return f"{length}, both models need the same FLOPs, so no speedup is expected."
+    text = (
+        f"{length}, the pruned model needs {1 - 1 / row.flops_ratio:.1%} fewer FLOPs. Heads account for "
+        f"{row.heads_share:.0%} of the unpruned model's FLOPs, so the theoretical speedup cannot exceed "
+        f"{1 / (1 - row.heads_share):.1f}× even with all heads removed."
     )
-    return told if line.flops_ratio >= LITTLE else f"{told} That is too little to notice beside all else that takes time."
+    return text if row.flops_ratio >= MIN_FLOPS_RATIO else f"{text} The saving is too small to measure."

@@ -1,8 +1,7 @@
-"""A model, pruned or whole, as one ONNX file that runs without PyTorch; it gets its name when ONNX Runtime agrees with it.
+"""Export a pruned or unpruned model to an ONNX file and verify it with ONNX Runtime.
 
-The weights are written to a folder, traced in a process of their own (`onnx_graph.py`), and the file is run on random
-texts (images) of sizes that were not traced, padding among them, against the model in memory. So the model that is given may
-be shared, nothing in this process changes, and whatever the tracing got wrong is refused and never handed out.
+The model is saved to a temporary folder and traced in a separate process (`onnx_graph`). The file is then run on random
+inputs of sizes that were not traced, with padding, and compared with the model in memory. It is kept only if they agree.
 """
 
 import copy
@@ -28,22 +27,27 @@ from headprune_core.model.prunable_model import PrunableModel
 
 from .onnx_graph import OPSET, graph_inputs, random_batch, within
 
-INSTALL = "pip install -r requirements-onnx.txt"
+INSTALL = 'pip install "headprune[onnx]"'
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-COUNTS, LENGTHS = (1, 3), (5, 17, 40)  # of the batches that are compared, in examples and tokens
-TOLERANCE = 1e-4  # of the largest logit, or of 1
-ROUNDING = 4  # times what the last bits of the weights are worth, where that is more
-TRACING = "from headprune_core.onnx_graph import main; main()"
+COUNTS, LENGTHS = (1, 3), (5, 17, 40)  # Examples and tokens of the batches that are compared.
+TOLERANCE = 1e-4  # Relative to the largest logit or 1, whichever is larger.
+ROUNDING = 4  # Multiple of the effect of rounding the weights that is allowed if it exceeds TOLERANCE.
+TRACING = "from headprune_core.prune.onnx_graph import main; main()"
 ROOT = Path(__file__).resolve().parents[2]
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """An ONNX file that was held against its model.
+    """A verified ONNX file.
 
-    difference: the largest between a logit of ONNX Runtime and of PyTorch, at real tokens. inputs, outputs: names, in order.
-    opset: of the graph. size: bytes, of the data beside the file too where there are any.
+    Attributes:
+        file: Path of the file.
+        difference: Largest difference between a logit of ONNX Runtime and of PyTorch, at non-padding tokens.
+        inputs: Names of the inputs in order.
+        outputs: Names of the outputs in order.
+        opset: Opset version of the graph.
+        size: Size in bytes, including external weights.
     """
 
     file: Path
@@ -55,39 +59,48 @@ class OnnxExport:
 
 
 def has_onnx() -> bool:
-    """Whether all that the export needs is installed. Imports nothing."""
+    """Return whether all packages for ONNX export are installed, without importing them."""
     return not _missing()
 
 
 def export_onnx(model: PrunableModel, file: str | Path, *, progress: Progress | None = None) -> OnnxExport:
-    """Write `model` to `file` (name.onnx) as an ONNX graph, and run that against the model.
+    """Export a model to ONNX and verify the file with ONNX Runtime.
 
-    The graph reads input_ids, attention_mask and, where the model takes them, token_type_ids and decoder_input_ids, all
-    int64 (examples, tokens), or pixel_values, float32; it gives logits, (N, C), (N, T, V) or (N, U, V). Examples and tokens
-    may be of any number. All is in the one file up to 2 GB; above, the weights are in `file`.data beside it. It is complete
-    or is not there; an earlier file is replaced. A mixture of experts reads the weights of every token's experts anew.
+    The inputs are input_ids, attention_mask and, if the model uses them, token_type_ids and decoder_input_ids, all int64
+    (examples, tokens), or pixel_values, float32. The output is logits: (N, C), (N, T, V), or (N, U, V) for a target of U
+    tokens. The numbers of examples and tokens are dynamic. Weights above 2 GiB are stored in `file`.data. The file is
+    written atomically and replaces an earlier one.
 
-    Raises HeadPruneError where packages are missing, for a model that is not in float32 or cannot be traced, where the file
-    cannot be written, and where ONNX Runtime's logits differ by more than 1e-4 of the largest (of 1, if that is more) and by
-    more than rounding explains: four times what the last bits of the model's weights are worth.
+    Args:
+        model: Pruned or unpruned model in float32.
+        file: Path of the file; must end in .onnx.
+        progress: Called as progress(done, total, note).
+
+    Returns:
+        The file and its largest logit difference.
+
+    Raises:
+        HeadPruneError: If packages are missing, the model is not in float32 or cannot be traced, the file cannot be written,
+            or the logits of ONNX Runtime differ. The allowed difference is 1e-4 of the largest logit (or of 1), or four
+            times the effect of changing the last bit of every weight if that is larger.
     """
     file = Path(file).expanduser().absolute()
     check_exportable(file)
     _check(model)
 
-    def tell(done: int, note: str) -> None:
+    def report(done: int, note: str) -> None:
         if progress is not None:
             progress(done, 3, note)
 
     kind = type(model.model).__name__
     with atomic_file(file) as new:
-        tell(0, "Writing the weights")
+        report(0, "Writing the weights")
         with tempfile.TemporaryDirectory(dir=new.parent) as folder:
             model.write_into(Path(folder))
-            _trace(kind, folder, new, lambda: tell(1, "Tracing the model"))
-        difference = _checked(model, new, lambda: tell(2, "Comparing ONNX Runtime with PyTorch"))
+            _trace(kind, folder, new, lambda: report(1, "Tracing the model"))
+        difference = _verify(model, new, lambda: report(2, "Comparing ONNX Runtime with PyTorch"))
         size = sum(part.stat().st_size for part in new.parent.iterdir())
-    tell(3, "Exported")
+    report(3, "Exported")
     return OnnxExport(file, difference, graph_inputs(model), ("logits",), OPSET, size)
 
 
@@ -96,92 +109,100 @@ def _missing() -> list[str]:
 
 
 def check_exportable(file: Path) -> None:
-    """Raise HeadPruneError where no model can be exported to `file`: its name is another one, or packages are missing."""
+    """Check the file name and the installed packages before an export.
+
+    Args:
+        file: Path of the ONNX file to write.
+
+    Raises:
+        HeadPruneError: If the name does not end in .onnx or a package is missing.
+    """
     missing = _missing()
     if missing:
         raise HeadPruneError(f"ONNX export needs {' and '.join(missing)}, which is not installed; run: {INSTALL}")
     if file.suffix != ".onnx":
-        raise HeadPruneError(f"the file is to be called {file.name!r}; expected a name that ends in .onnx")
+        raise HeadPruneError(f"the file name must end in .onnx, got {file.name!r}")
 
 
 def _check(model: PrunableModel) -> None:
     if model.device.type == "meta":
-        raise HeadPruneError("the model is on the meta device and has no weights to export; expected loaded weights")
+        raise HeadPruneError("the model is on the meta device and has no weights to export; load its weights first")
     if model.model.dtype != torch.float32:
         raise HeadPruneError(
-            f"the model is in {str(model.model.dtype).removeprefix('torch.')}, which ONNX Runtime does not compute with "
-            "everywhere; expected float32: load it with dtype='float32'"
+            f"the model must be in float32 for ONNX export, got {str(model.model.dtype).removeprefix('torch.')}; load it "
+            "with dtype='float32'"
         )
 
 
-def _trace(kind: str, folder: str, file: Path, tell: Callable[[], None]) -> None:
-    """Write the graph of the model in `folder` to `file`, in a process of its own, which ends when `tell` raises."""
+def _trace(kind: str, folder: str, file: Path, report: Callable[[], None]) -> None:
+    """Export the model in `folder` to `file` in a separate process, which is killed if `report` raises."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", TRACING, folder, file]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
         try:
-            said = None
-            while said is None:
-                tell()
+            output = None
+            while output is None:
+                report()
                 with suppress(subprocess.TimeoutExpired):
-                    said, noise = process.communicate(timeout=0.2)
+                    output, log = process.communicate(timeout=0.2)
         except BaseException:
             process.kill()
             raise
     if process.returncode == 0:
         return
     try:
-        found = json.loads(said.splitlines()[-1])
-    except (ValueError, IndexError):  # it did not come so far, or was killed, mostly for want of memory
-        last = noise.strip().rpartition("\n")[2][:120]
-        found = {"reason": f"its process ended with {process.returncode}: {last}".rstrip(": "), "writing": False}
-    if found["writing"]:
-        raise OSError(found["reason"])
+        failure = json.loads(output.splitlines()[-1])
+    except (ValueError, IndexError):  # The process did not start properly or was killed, usually for lack of memory.
+        last = log.strip().rpartition("\n")[2][:120]
+        failure = {"reason": f"its process ended with {process.returncode}: {last}".rstrip(": "), "writing": False}
+    if failure["writing"]:
+        raise OSError(failure["reason"])
     raise HeadPruneError(
-        f"{kind} cannot be traced as an ONNX graph ({found['reason']}); save it as a folder, or choose a model of another "
-        "family"
+        f"{kind} cannot be traced as an ONNX graph ({failure['reason']}); save the model as a folder, or use another "
+        "architecture"
     )
 
 
-def _checked(model: PrunableModel, file: Path, tell: Callable[[], None]) -> float:
-    """The largest difference between the logits of the file and of the model; HeadPruneError where it is too large."""
+def _verify(model: PrunableModel, file: Path, report: Callable[[], None]) -> float:
+    """Return the largest difference between the logits of the file and of the model; raise HeadPruneError if too large."""
     session = _session(file)
     lengths = dict.fromkeys(1 if model.reads_images else within(model, tokens) for tokens in LENGTHS)
     batches = [random_batch(model, count, tokens) for count, tokens in product(COUNTS, lengths)]
-    expected, found = [], []
+    expected, actual = [], []
     for batch in batches:
-        tell()
+        report()
         logits = _logits(model, batch)
         expected.append(_real(batch, logits))
-        found.append(_real(batch, _answer(session, model, batch, logits.shape)))
-    difference, largest = _furthest(expected, found), _furthest(expected, [np.zeros(1)] * len(expected))
+        actual.append(_real(batch, _onnx_logits(session, model, batch, logits.shape)))
+    difference, largest = _max_difference(expected, actual), _max_difference(expected, [np.zeros(1)] * len(expected))
     allowed = TOLERANCE * max(1.0, largest)
-    if not difference <= allowed:  # NaN too
-        nudged = _nudged(model)
-        allowed = max(allowed, ROUNDING * _furthest(expected, [_real(batch, _logits(nudged, batch)) for batch in batches]))
+    if not difference <= allowed:  # "not <=" is also true for NaN.
+        perturbed = _perturbed(model)
+        rounded = [_real(batch, _logits(perturbed, batch)) for batch in batches]
+        allowed = max(allowed, ROUNDING * _max_difference(expected, rounded))
     if not difference <= allowed:
         raise HeadPruneError(
-            f"ONNX Runtime's logits differ from the model's by {difference:.2g} of {largest:.2g}; expected at most "
-            f"{allowed:.2g}, so no file was written: save the model as a folder"
+            f"the logits of ONNX Runtime and PyTorch differ by {difference:.2g} (logits up to {largest:.2g}, allowed "
+            f"{allowed:.2g}); no file was written, save the model as a folder instead"
         )
     return difference
 
 
-def _answer(session, model: PrunableModel, batch: Batch, shape: tuple[int, ...]) -> np.ndarray:
-    """The file's logits; HeadPruneError where they are not of that shape, so that the tracing has fixed a size."""
+def _onnx_logits(session, model: PrunableModel, batch: Batch, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the logits of the file; raise HeadPruneError if their shape shows that tracing has fixed a size."""
     inputs = {name: batch.inputs[name].cpu().numpy() for name in graph_inputs(model)}
     try:
         (logits,) = session.run(["logits"], inputs)
         reason = f"logits of shape {logits.shape}, not {shape}"
-    except Exception as error:  # each of its failures has a class of its own
+    except Exception as error:  # ONNX Runtime raises a separate exception class for each kind of failure.
         logits, reason = np.empty(0), " ".join(str(error).split())[:120]
     if logits.shape != shape:
         sizes = " x ".join(map(str, next(iter(inputs.values())).shape))
         raise HeadPruneError(
-            f"the ONNX file that was traced does not run on inputs of {sizes} ({reason}), so no file was written: save the "
-            "model as a folder"
+            f"the traced ONNX graph does not run on inputs of size {sizes} ({reason}); no file was written, save the model "
+            "as a folder instead"
         )
     return logits
 
@@ -192,20 +213,20 @@ def _logits(model: PrunableModel, batch: Batch) -> np.ndarray:
 
 
 def _real(batch: Batch, logits: np.ndarray) -> np.ndarray:
-    """Logits at real tokens; a padding token may have nothing to look at, and then each attention has its own way."""
+    """Return the logits at non-padding tokens; attention of fully masked padding tokens is undefined."""
     if logits.ndim < 3:
         return logits
     return logits[(batch.real if batch.decoder_real is None else batch.decoder_real).cpu().numpy()]
 
 
-def _furthest(some: list[np.ndarray], others: list[np.ndarray]) -> float:
-    return float(np.max([np.abs(one - other).max() for one, other in zip(some, others, strict=True)]))
+def _max_difference(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    return float(np.max([np.abs(a - b).max() for a, b in zip(first, second, strict=True)]))
 
 
-def _nudged(model: PrunableModel) -> PrunableModel:
-    """A copy with the last bit of every weight changed, up or down at random: what rounding can do to its answers.
+def _perturbed(model: PrunableModel) -> PrunableModel:
+    """Return a copy with the last bit of every weight changed at random, to measure the effect of rounding.
 
-    Some make much of it: SmolLM2, pruned at random, moves by 0.005 of 37 then.
+    The effect can be large: logits up to 37 of a randomly pruned SmolLM2 change by 0.005.
     """
     generator, moved = torch.Generator().manual_seed(0), {}
     for weight in model.model.parameters():
@@ -225,6 +246,6 @@ def _session(file: Path):
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # each of its failures has a class of its own
+    except Exception as error:  # ONNX Runtime raises a separate exception class for each kind of failure.
         reason = " ".join(str(error).split())[:200]
-        raise HeadPruneError(f"ONNX Runtime cannot open the file that was traced ({reason}); no file was written") from error
+        raise HeadPruneError(f"ONNX Runtime cannot open the traced graph ({reason}); no file was written") from error

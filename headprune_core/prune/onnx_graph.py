@@ -1,8 +1,7 @@
-"""A model as an ONNX graph: what it reads, by name and with free sizes, and its logits, as PyTorch's exporter traces them.
+"""Trace a model as an ONNX graph with PyTorch's exporter: named inputs with dynamic sizes, and the logits.
 
-The attention function that is traced is our own (`probe.py`), which knows rows that have lost heads. Tracing sets flags of
-the whole process, by which Transformers builds its masks in another way, so it has a process of its own: `main`, which
-`onnx_export.py` starts.
+Tracing uses the attention function of `model.attention_hooks`, which supports layers with removed heads. It sets
+process-wide flags that change how Transformers builds masks, so `onnx_export` runs `main` in a process of its own.
 """
 
 import json
@@ -20,15 +19,21 @@ from headprune_core.model.head_discovery import image_shape, sample_inputs
 from headprune_core.model.prunable_model import PrunableModel
 
 OPSET = 18
-EXAMPLES, TOKENS = 2, 7  # of what is traced
-LARGEST = 2**31 - 2**27  # bytes of weights in one file: its format ends at 2 GB, and the graph takes some
-EXPERTS = "batched_mm"  # the one of the library's ways with a mixture of experts that can be traced
+EXAMPLES, TOKENS = 2, 7  # Size of the batch that is traced.
+MAX_BYTES = 2**31 - 2**27  # Largest weights in a single file: the format is limited to 2 GiB, and the graph needs space too.
+EXPERTS = "batched_mm"  # The only mixture-of-experts implementation of the library that can be traced.
 
 
 def graph_inputs(model: PrunableModel) -> tuple[str, ...]:
-    """What the graph reads, in order: what the model's own forward takes of a text (and its target), or pixels.
+    """Return the names of the graph's inputs in order.
 
-    token_type_ids are among them where the model tells texts of a pair apart and its tokenizer, if it has one, numbers them.
+    token_type_ids is included if the model has more than one token type and its tokenizer, if there is one, produces them.
+
+    Args:
+        model: Model to export.
+
+    Returns:
+        Names of the inputs of the model's forward method.
     """
     if model.reads_images:
         return ("pixel_values",)
@@ -41,37 +46,50 @@ def graph_inputs(model: PrunableModel) -> tuple[str, ...]:
 
 
 def random_batch(model: PrunableModel, count: int, tokens: int) -> Batch:
-    """`count` examples of random words (pixels), the first of `tokens` tokens, the others shorter and padded."""
+    """Return a batch of random tokens or pixels; the first example has `tokens` tokens, the others are shorter and padded.
+
+    Args:
+        model: Model that reads the batch.
+        count: Number of examples.
+        tokens: Tokens of the longest example; ignored for images.
+
+    Returns:
+        The batch on the model's device.
+    """
     generator = np.random.default_rng([count, tokens])
     if model.reads_images:
         pixels = generator.standard_normal((count, *image_shape(model.model))).astype(np.float32)
         columns = {"pixel_values": pixels.tolist()}
     else:
         vocabulary = np.arange(model.model.get_input_embeddings().num_embeddings)
-        words = np.setdiff1d(vocabulary, [*special_ids(model), pad_id(model)])
+        ordinary = np.setdiff1d(vocabulary, [*special_ids(model), pad_id(model)])
         lengths = [max(2, tokens * (count - number) // count) for number in range(count)]
-        rows = [generator.choice(words, length) for length in lengths]
-        if model.model.config.is_encoder_decoder:  # its classifiers look for the end of the text
+        rows = [generator.choice(ordinary, length) for length in lengths]
+        if model.model.config.is_encoder_decoder:  # Encoder-decoder classifiers require the end token.
             for row in rows:
                 row[-1] = sample_inputs(model.model)["input_ids"][0, -1]
         columns = {"input_ids": [row.tolist() for row in rows]}
         if "token_type_ids" in graph_inputs(model):
             columns["token_type_ids"] = [generator.integers(0, 2, length).tolist() for length in lengths]
-        if model.task == "translation":  # the longest input has the shortest target
-            columns["target_ids"] = [generator.choice(words, length).tolist() for length in lengths[::-1]]
+        if model.task == "translation":  # The longest input has the shortest target, so that both are padded.
+            columns["target_ids"] = [generator.choice(ordinary, length).tolist() for length in lengths[::-1]]
     return encode(model, datasets.Dataset.from_dict(columns)).batch(np.arange(count), model.device)
 
 
 def within(model: PrunableModel, tokens: int) -> int:
-    """So many tokens, or as many as the model can read."""
+    """Return the number of tokens, limited to the model's maximum sequence length."""
     return min(tokens, model.max_tokens or tokens)
 
 
 def write_graph(model: PrunableModel, file: Path) -> None:
-    """Trace `model`, which has to be nobody else's, and write its graph with its weights to `file`.
+    """Trace `model` and write its graph and weights to `file`; nothing else may use the model.
 
-    The graph is of opset 18, all its inputs have a free first axis (examples) and, where they are tokens, a free second one.
-    More than about 2 GB of weights go to a file beside it. Nothing in it tells of this machine or its folders.
+    The graph has opset 18. The first axis of all inputs (examples) and the second axis of token inputs are dynamic. Weights
+    above about 2 GiB go to a second file. The file contains no paths of this machine.
+
+    Args:
+        model: Model to export, in float32.
+        file: Path of the .onnx file.
     """
     if model.model._can_set_experts_implementation():
         model.model.set_experts_implementation(EXPERTS)
@@ -90,11 +108,11 @@ def write_graph(model: PrunableModel, file: Path) -> None:
         )
     _forget_origin(program.model)
     weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
-    program.save(file, external_data=weights > LARGEST)
+    program.save(file, external_data=weights > MAX_BYTES)
 
 
 class _Logits(nn.Module):
-    """The model's logits from inputs in order."""
+    """Module that maps positional inputs to the logits of the model."""
 
     def __init__(self, model: PrunableModel, names: tuple[str, ...]):
         super().__init__()
@@ -106,14 +124,14 @@ class _Logits(nn.Module):
 
 
 def _free(name: str) -> dict[int, str]:
-    """The axes of an input that may have any size, by name."""
+    """Return the dynamic axes of an input by index."""
     if name == "pixel_values":
         return {0: "examples"}
     return {0: "examples", 1: "target_tokens" if name.startswith("decoder_") else "tokens"}
 
 
 def _forget_origin(graph_model) -> None:
-    """Take out the exporter's notes on where in which file of this machine each operation came from."""
+    """Remove the exporter's metadata, which contains source paths of this machine."""
     graph = graph_model.graph
     for part in (graph_model, graph, *graph.all_nodes(), *graph.inputs, *graph.initializers.values()):
         part.metadata_props.clear()
@@ -123,15 +141,16 @@ def _forget_origin(graph_model) -> None:
 
 
 def main() -> None:
-    """Write the graph of the model in the folder that is given first to the file that is given second.
+    """Export the model folder of the first command-line argument to the file of the second.
 
-    What goes wrong is told as the last line of standard output, a JSON object: reason, and whether writing was what failed.
+    On failure, the last line of standard output is a JSON object with the keys reason and writing (whether the file could
+    not be written).
     """
     folder, file = sys.argv[1:]
     try:
         write_graph(PrunableModel.from_pretrained(folder, device="cpu"), Path(file))
-    except Exception as error:  # the exporter and the models raise whatever they like
-        while error.__cause__ is not None:  # the exporter wraps what went wrong in advice on how to report it
+    except Exception as error:  # The exporter and the models raise exceptions of any class.
+        while error.__cause__ is not None:  # The exporter wraps the cause in advice on how to report it.
             error = error.__cause__
         reason = " ".join(str(error).split()) or type(error).__name__
         print(json.dumps({"reason": reason[:120], "writing": isinstance(error, OSError)}))

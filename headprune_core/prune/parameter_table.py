@@ -1,9 +1,8 @@
-"""What a model weighs, module by module, before and after pruning: parameters, shares and megabytes.
+"""Model size by module, before and after pruning: parameters, shares and MiB.
 
-The form is that of Tables 2 to 5 of Guo and Sheridan, Greedy-Gnorm: the whole model, its parts, and the parts of these. A
-megabyte is 2^20 bytes, a parameter four of them (float32), so MB = 4 · parameters / 2^20. Weights that several modules share
-count once, where they come first; buffers, which are not learned, do not count. Nothing is computed, so a model built from
-its configuration on the meta device does as well as a loaded one.
+The layout follows Tables 2 to 5 of the Greedy-Gnorm paper (arXiv 2602.04491): the model, its parts, and their parts. Sizes
+are in MiB (2^20 bytes) at 4 bytes per parameter (float32). Shared weights count once, at their first module; buffers do not
+count. Models on the meta device work too.
 """
 
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ from torch import nn
 
 from headprune_core.model.prunable_model import PrunableModel
 
-BYTES = 4  # of a parameter in float32
-MB = 2**20
-LEVELS = 2  # of parts below the model
-# Names as papers write them, and in place of letters that only the code's readers know.
+BYTES = 4  # Bytes per parameter in float32.
+MIB = 2**20
+LEVELS = 2  # Levels of modules below the model.
+# Names as written in papers, and readable names for abbreviations in code.
 NAMES = {
     "albert": "ALBERT",
     "bert": "BERT",
@@ -33,11 +32,11 @@ NAMES = {
     "wpe": "Position embeddings",
     "wte": "Token embeddings",
 }
-BASE = ("model", "transformer")  # what many families call the model without its task head
+BASE = ("model", "transformer")  # Names that many families give to the model without its task head.
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Row:
     name: str
     level: int
     parameters: int
@@ -45,53 +44,58 @@ class _Line:
 
 
 def parameter_table(before: PrunableModel | nn.Module, after: PrunableModel | nn.Module | None = None) -> pd.DataFrame:
-    """One line per module, in the form of the Greedy-Gnorm paper's Tables 2 to 5.
+    """Return the number of parameters of each module, in the layout of the Greedy-Gnorm paper's Tables 2 to 5.
 
-    Columns: module (its name for people), path (in the model, "" for the whole), level (0 the model, 1 its parts, 2 theirs),
-    parameters, share (percent of the model), size_mib (in float32); with `after` also parameters_after, share_after and size_mib_after.
-    tied_to names the weights of another line that a module of 0 parameters uses, else "". The lines of level 1 add up to the
-    model; those of level 2 to the line above them.
+    Args:
+        before: Unpruned model.
+        after: Pruned model, if both are to be compared.
+
+    Returns:
+        One row per module. Columns: module (display name), path (in the model, "" for the model itself), level (0 = model,
+        1 = its parts, 2 = their parts), tied_to (weights of another row that a module with 0 parameters uses, else ""),
+        parameters, share (percent of the model), size_mib (MiB in float32); with `after` also parameters_after, share_after
+        and size_mib_after. Rows of level 1 sum to the model, rows of level 2 to the row of level 1 above them.
     """
-    models = [_lines(model) for model in (before, after) if model is not None]
-    paths = list(dict.fromkeys(path for lines in models for path in lines))
-    first = [next(lines[path] for lines in models if path in lines) for path in paths]
+    models = [_rows(model) for model in (before, after) if model is not None]
+    paths = list(dict.fromkeys(path for rows in models for path in rows))
+    first = [next(rows[path] for rows in models if path in rows) for path in paths]
     table = {
-        "module": [line.name for line in first],
+        "module": [row.name for row in first],
         "path": paths,
-        "level": [line.level for line in first],
-        "tied_to": [line.tied_to for line in first],
+        "level": [row.level for row in first],
+        "tied_to": [row.tied_to for row in first],
     }
-    for lines, ending in zip(models, ("", "_after"), strict=False):
-        counts = np.array([lines[path].parameters if path in lines else 0 for path in paths])
+    for rows, suffix in zip(models, ("", "_after"), strict=False):
+        counts = np.array([rows[path].parameters if path in rows else 0 for path in paths])
         table |= {
-            f"parameters{ending}": counts,
-            f"share{ending}": 100.0 * counts / counts[0],
-            f"size_mib{ending}": BYTES * counts / MB,
+            f"parameters{suffix}": counts,
+            f"share{suffix}": 100.0 * counts / counts[0],
+            f"size_mib{suffix}": BYTES * counts / MIB,
         }
     return pd.DataFrame(table)
 
 
-def _lines(model: PrunableModel | nn.Module) -> dict[str, _Line]:
-    """Path -> line, in the order of the model."""
+def _rows(model: PrunableModel | nn.Module) -> dict[str, _Row]:
+    """Return the table rows by path, in model order."""
     model = model.model if isinstance(model, PrunableModel) else model
     once = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in once.items()}
     tied = {name: names[id(p)] for name, p in model.named_parameters(remove_duplicate=False) if name not in once}
 
-    def line(path: str, level: int) -> _Line:
+    def row(path: str, level: int) -> _Row:
         count = sum(p.numel() for name, p in once.items() if _within(name, path))
         elsewhere = next((first for name, first in tied.items() if _within(name, path)), "")
-        return _Line(_name(path, level), level, count, "" if count else elsewhere)
+        return _Row(_name(path, level), level, count, "" if count else elsewhere)
 
-    return {path: line(path, level) for path, level in _paths(model, "", 0)}
+    return {path: row(path, level) for path, level in _paths(model, "", 0)}
 
 
 def _paths(module: nn.Module, path: str, level: int) -> Iterator[tuple[str, int]]:
-    """The module and, down to the last level, its parts that hold parameters and its own parameters."""
+    """Yield the module, its submodules with parameters and its own parameters, down to the last level."""
     yield path, level
     if level < LEVELS:
         start = f"{path}." if path else ""
-        base = getattr(module, "base_model_prefix", None)  # before its task head, which some families register first
+        base = getattr(module, "base_model_prefix", None)  # Listed first, although some families register their head first.
         for name, child in sorted(module.named_children(), key=lambda part: part[0] != base):
             if next(child.parameters(), None) is not None:
                 yield from _paths(child, start + name, level + 1)

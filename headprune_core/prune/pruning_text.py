@@ -1,4 +1,4 @@
-"""What surgery did, in words and as a document: which heads went, what that saved, what it did to the answers."""
+"""Summary of structural pruning as text and as JSON data: removed heads, parameters, accuracy and the equivalence check."""
 
 import numpy as np
 
@@ -7,61 +7,83 @@ from headprune_core.model.prunable_model import PrunableModel
 from .verification import PruningVerification
 
 
-def parameters(model: PrunableModel) -> int:
-    """How many numbers the model has learned; shared ones count once."""
+def count_parameters(model: PrunableModel) -> int:
+    """Return the number of parameters of the model; shared ones count once."""
     return sum(parameter.numel() for parameter in model.model.parameters())
 
 
 def pruning_document(model: PrunableModel, pruned: PrunableModel, verification: PruningVerification) -> dict[str, object]:
-    """The mask, sizes and measures, as JSON has them: null where there is no number."""
+    """Return the mask, sizes and evaluation as JSON-compatible data.
+
+    Args:
+        model: Unpruned model.
+        pruned: Pruned model.
+        verification: Evaluations of both on the same examples.
+
+    Returns:
+        Nested dictionaries; values that were not measured are None.
+    """
     forms = _forms(verification)
     return {
         "mask": pruned.grid.kept.tolist(),
-        "without_effect": _without_effect(pruned),
-        "parameters": {"before": parameters(model), "after": parameters(pruned)},
+        "without_effect": _zeroed_heads(pruned),
+        "parameters": {"before": count_parameters(model), "after": count_parameters(pruned)},
         "difference": verification.max_logit_difference,
         "equal": verification.prediction_match,
-        "accuracy": {name: _number(found.accuracy[0]) for name, found in forms.items()},
-        "loss": {name: _number(found.loss[0]) for name, found in forms.items()},
+        "accuracy": {name: _number(result.accuracy[0]) for name, result in forms.items()},
+        "loss": {name: _number(result.loss[0]) for name, result in forms.items()},
         "agreement_of_masked": _number(verification.masked.agreement[0]),
         "answers": verification.unpruned.trials,
     }
 
 
 def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: PruningVerification) -> list[str]:
-    """A picture of the heads that are left, and a line for every finding."""
-    kept, before, after = pruned.grid.kept, parameters(model), parameters(pruned)
-    forms, silent = _forms(verification), _without_effect(pruned)
-    what = "losses" if verification.unpruned.logits is None else "logits"
+    """Describe the pruned model for a terminal.
+
+    Args:
+        model: Unpruned model.
+        pruned: Pruned model.
+        verification: Evaluations of both on the same examples.
+
+    Returns:
+        Lines of text: a map of the heads, then one line per result.
+    """
+    kept, before, after = pruned.grid.kept, count_parameters(model), count_parameters(pruned)
+    forms, zeroed = _forms(verification), _zeroed_heads(pruned)
+    tokens = verification.unpruned.logits is None
     lines = [
-        f"{(~kept).sum()} of {kept.size} heads removed (·): layers down, heads across",
-        *(" ".join("■" if here else "·" for here in row) for row in kept),
+        f"{(~kept).sum()} of {kept.size} heads removed (rows: layers, columns: heads; ■ kept, · removed)",
+        *(" ".join("■" if head_kept else "·" for head_kept in row) for row in kept),
         "",
     ]
-    if silent:
-        lines.append(f"without effect, but others need their keys and values: {', '.join(silent)}")
-    lines.append(f"parameters  {before:,} before, {after:,} after ({1 - after / before:.1%} fewer)")
+    if zeroed:
+        lines.append(f"zeroed heads (weights shared with a kept head): {', '.join(zeroed)}")
+    lines.append(f"parameters  {before:,} unpruned, {after:,} pruned ({1 - after / before:.1%} fewer)")
     if not np.isnan(verification.unpruned.accuracy[0]):
-        lines += [f"{name:<11} accuracy {found.accuracy[0]:.4f}" for name, found in forms.items()]
+        named = {"unpruned" if name == "before" else name: result for name, result in forms.items()}
+        lines += [f"{name:<11} accuracy {result.accuracy[0]:.4f}" for name, result in named.items()]
     return [
         *lines,
-        f"{verification.masked.agreement[0]:.1%} of answers are those of the model before",
-        f"{', '.join(list(forms)[1:])}: {what} differ by at most {verification.max_logit_difference:.1e}, {verification.prediction_match:.1%} decided alike",
+        f"agreement with the unpruned model: {verification.masked.agreement[0]:.1%}",
+        f"{', '.join(list(forms)[1:])}: max. {'loss' if tokens else 'logit'} difference "
+        f"{verification.max_logit_difference:.1e}, identical {'token accuracy' if tokens else 'predictions'} on "
+        f"{verification.prediction_match:.1%} of examples",
     ]
 
 
 def _forms(verification: PruningVerification) -> dict:
+    """Return the evaluations by their JSON keys."""
     forms = {
         "before": verification.unpruned,
         "masked": verification.masked,
         "pruned": verification.pruned,
         "reloaded": verification.reloaded,
     }
-    return {name: found for name, found in forms.items() if found is not None}
+    return {name: result for name, result in forms.items() if result is not None}
 
 
-def _without_effect(pruned: PrunableModel) -> list[str]:
-    """Heads whose weights had to stay, as people name them."""
+def _zeroed_heads(pruned: PrunableModel) -> list[str]:
+    """Return the zeroed heads as layer.head."""
     return [f"{r}.{head}" for r, row in enumerate(pruned.grid.rows) for head in row.present if not row.kept[head]]
 
 

@@ -1,7 +1,7 @@
-"""Recovery: a short fine-tune of a pruned model, which lets the heads that are left take over what the others did.
+"""Recovery fine-tuning: short training of a pruned model, on labels or by distillation from the unpruned model.
 
-All weights of a copy are trained (`fine_tuning.py`), on labels or on the answers of the unpruned model, its teacher. What
-that is worth is measured on examples that training never saw.
+All weights of a copy are trained (`finetuning`) and evaluated before and after on a held-out evaluation set
+(`finetuning_evaluation`). This module checks options, reports progress and translates errors.
 """
 
 import time
@@ -24,20 +24,28 @@ from .finetuning import copied, fine_tune, label_loss, teacher_loss
 from .finetuning_evaluation import BeforeAfterEvaluator
 
 OBJECTIVES = ("labels", "teacher")
-LEARNING_RATE, TEMPERATURE = 2e-5, 1.0  # of those tried on the embedded model: assets/docs/RECOVERY.md
-UPDATE = {"labels": 3, "teacher": 4}  # forward passes that take as long as one update
-SMOOTH = 10  # updates whose mean loss is shown
+LEARNING_RATE, TEMPERATURE = 2e-5, 1.0  # Chosen on the built-in model; see assets/docs/RECOVERY.md.
+STEP_COST = {"labels": 3, "teacher": 4}  # Duration of a step in forward passes, for progress.
+SMOOTHING = 10  # Number of steps whose mean loss is shown in progress notes.
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """What a fine-tune took and gave.
+    """Settings and results of a recovery fine-tuning run.
 
-    steps: updates made, of `planned`. examples: how many were learned from, `batch_size` a step. objective: "labels" or
-    "teacher". rate: the highest learning rate. seconds: of training alone. loss (steps,): of each update. before, after: the
-    pruned model on the examples it is judged by, its agreement and correlation being those with the teacher (nan without
-    one, and where tokens are predicted); None where there are none.
+    Attributes:
+        steps: Optimizer steps made.
+        planned: Optimizer steps planned.
+        examples: Number of distinct training examples used.
+        batch_size: Examples per step.
+        objective: "labels" or "teacher".
+        learning_rate: Peak learning rate.
+        seconds: Training time in seconds, without evaluation.
+        loss: Training loss of each step (steps,), in nats.
+        before: Evaluation of the pruned model before training, or None without an evaluation set. Its `agreement` and
+            `correlation` compare with the teacher; they are NaN without one and for models that predict tokens.
+        after: The same after training; None if training was cancelled.
     """
 
     steps: int
@@ -66,30 +74,52 @@ def recover(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[PrunableModel, Recovery]:
-    """A copy of `model`, pruned or not, after `steps` updates of all its weights on `examples`; and what that gave.
+    """Fine-tune a copy of a pruned model and evaluate it before and after.
 
-    `model` is left as it is; the copy has its heads, name, tokenizer and precision. objective: "labels" (where tokens are
-    predicted: the text's next ones, or the target's), or "teacher": the answers of `teacher`, the unpruned model, without
-    labels. evaluation: examples to judge by, before and after; ones without labels need a teacher to agree with. dtype
-    "bfloat16": the matrix products of training in that precision, weights and updates as loaded.
+    `model` is not changed; the copy has the same heads, name, tokenizer and precision. A HeadPruneWarning is issued if
+    evaluation examples are also in the training set. If `progress` raises Cancelled, the exception carries (model so far,
+    Recovery without `after`) as `.partial`, or None before the first step.
 
-    `progress` counts forward passes, an update as three (four with a teacher). When it raises Cancelled, the exception
-    carries (model so far, Recovery without `after`) as `.partial`; None before the first update. Warns (HeadPruneWarning)
-    where examples to judge by are also learned from. Raises HeadPruneError for options and models that do not fit, a loss
-    that is no finite number, and what does not fit in memory.
+    Args:
+        model: Model to fine-tune, in float32 or float64.
+        examples: Training set.
+        steps: Number of optimizer steps.
+        batch_size: Examples per step.
+        learning_rate: Peak learning rate.
+        objective: "labels" trains on labels (for models that predict tokens, on the next tokens or the target); "teacher"
+            distills from `teacher` and needs no labels.
+        teacher: The unpruned model.
+        evaluation: Evaluation set; without labels, a teacher is needed to measure agreement.
+        dtype: "bfloat16" for matrix products in that precision; weights and optimizer steps keep the loaded precision.
+        seed: Seed of the order of the examples.
+        progress: Called as progress(done, total, note), counted in forward passes; a step counts as three (with a teacher
+            four).
+
+    Returns:
+        The fine-tuned copy and the result of the run.
+
+    Raises:
+        HeadPruneError: If options or models do not fit, the loss is not finite, or memory is too small.
+
+    Example:
+        >>> tuned, result = recover(pruned, training, steps=100, evaluation=evaluation)
     """
     _check_options(steps, batch_size, learning_rate, objective, dtype)
     _check_models(model, objective, teacher)
     encoded = encode(model, examples)
     if objective == "labels" and model.task == "classification" and encoded.labels is None:
-        raise HeadPruneError("the examples have no labels to learn; give a label column, or use objective 'teacher'")
-    judge = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)
+        raise HeadPruneError("the training set has no labels; add a label column, or use objective 'teacher'")
+    evaluator = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)
     shared = 0 if evaluation is None else overlap(examples, evaluation)
     if shared:
-        seen = f"{shared} of {len(evaluation)} examples to judge by are learned from as well"
-        warnings.warn(f"{seen}, so the gain looks larger than it is; use others", HeadPruneWarning, stacklevel=2)
-    update, total = UPDATE[objective], UPDATE[objective] * steps + 2 * judge.passes
-    losses, sizes, took = [], [], [0.0]
+        warnings.warn(
+            f"{shared} of {len(evaluation)} evaluation examples are also in the training set, so the gain is overestimated; "
+            "use a held-out evaluation set",
+            HeadPruneWarning,
+            stacklevel=2,
+        )
+    step_cost, total = STEP_COST[objective], STEP_COST[objective] * steps + 2 * evaluator.passes
+    losses, sizes, seconds = [], [], [0.0]
 
     def report(done: int, note: str) -> None:
         if progress is not None:
@@ -98,74 +128,74 @@ def recover(
     def after(loss: float, size: int) -> None:
         losses.append(loss)
         sizes.append(size)
-        took.append(time.perf_counter() - started)
-        report(judge.passes + update * len(losses), f"Recovering: loss {np.mean(losses[-SMOOTH:]):.2f}")
+        seconds.append(time.perf_counter() - started)
+        note = f"Fine-tuning: step {len(losses)} of {steps}, loss {np.mean(losses[-SMOOTHING:]):.2f}"
+        report(evaluator.passes + step_cost * len(losses), note)
 
-    def outcome(judged: MaskEvaluation | None) -> Recovery:
-        learned = min(sum(sizes), len(encoded))  # an epoch has every example once
-        how = steps, learned, batch_size, objective, learning_rate, took[-1], np.array(losses)
-        return Recovery(len(losses), *how, before, judged)
+    def result(evaluated: MaskEvaluation | None) -> Recovery:
+        used = min(sum(sizes), len(encoded))  # Each epoch contains every example once.
+        settings = steps, used, batch_size, objective, learning_rate, seconds[-1], np.array(losses)
+        return Recovery(len(losses), *settings, before, evaluated)
 
     try:
-        before = judge.of(model, lambda done: report(done, "Measuring accuracy before"))
-        report(judge.passes, "Recovering")
+        before = evaluator.of(model, lambda done: report(done, "Evaluating before fine-tuning"))
+        report(evaluator.passes, "Fine-tuning")
         tuned = copied(model)
         value = label_loss if objective == "labels" else teacher_loss(teacher.in_precision(dtype), TEMPERATURE)
         started = time.perf_counter()
         options = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "dtype": dtype}
         fine_tune(tuned, encoded, value, **options, after=after)
-        done = total - judge.passes
-        return tuned, outcome(judge.of(tuned, lambda more: report(done + more, "Measuring accuracy after")))
+        done = total - evaluator.passes
+        return tuned, result(evaluator.of(tuned, lambda more: report(done + more, "Evaluating after fine-tuning")))
     except Cancelled as stop:
-        stop.partial = (tuned, outcome(None)) if losses else None
+        stop.partial = (tuned, result(None)) if losses else None
         raise
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         size = sum(p.numel() * p.element_size() for p in model.model.parameters()) / 2**20
         raise HeadPruneError(
-            f"recovery in batches of {batch_size} does not fit in memory (the copy, its gradients and their two averages "
-            f"take {4 * size:.0f} MB beside the batch); choose smaller batches or shorter texts"
+            f"fine-tuning with batch size {batch_size} does not fit in memory (the copy, its gradients and optimizer state "
+            f"take {4 * size:.0f} MiB in addition to the batch); use a smaller batch size or shorter examples"
         ) from error
 
 
 def _check_options(steps: int, batch_size: int, learning_rate: float, objective: str, dtype: str | None) -> None:
     if steps < 1:
-        raise HeadPruneError(f"{steps} updates were asked for; expected at least 1")
+        raise HeadPruneError(f"steps must be at least 1, got {steps}")
     if batch_size < 1:
-        raise HeadPruneError(f"the batch size is {batch_size}; expected at least 1")
+        raise HeadPruneError(f"batch_size must be at least 1, got {batch_size}")
     if not 0 < learning_rate < 1:
-        raise HeadPruneError(f"the rate is {learning_rate:g}; expected a small number above 0, such as {LEARNING_RATE:g}")
+        raise HeadPruneError(
+            f"learning_rate must be a small positive number such as {LEARNING_RATE:g}, got {learning_rate:g}"
+        )
     if objective not in OBJECTIVES:
-        raise HeadPruneError(f"objective {objective!r} is not known; expected one of {', '.join(OBJECTIVES)}")
+        raise HeadPruneError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
     if dtype not in (None, "float32", "bfloat16"):
-        raise HeadPruneError(f"dtype is {dtype!r}; expected None, 'float32' or 'bfloat16'")
+        raise HeadPruneError(f"dtype must be None, 'float32' or 'bfloat16', got {dtype!r}")
 
 
 def _check_models(model: PrunableModel, objective: str, teacher: PrunableModel | None) -> None:
     if model.device.type == "meta":
-        raise HeadPruneError("the model is on the meta device and cannot be trained; expected loaded weights")
+        raise HeadPruneError("the model is on the meta device and cannot be trained; load its weights first")
     half = next((p.dtype for p in model.model.parameters() if p.dtype in (torch.float16, torch.bfloat16)), None)
     if half is not None:
         raise HeadPruneError(
-            f"the model is in {str(half)[6:]}, in which small updates are lost; load it in float32, and use "
-            "dtype='bfloat16' for speed"
+            f"the model must be in float32 to be fine-tuned, got {str(half)[6:]}, in which small weight changes are lost; "
+            "load it in float32, and use dtype='bfloat16' for speed"
         )
     if teacher is None:
         if objective == "teacher":
-            raise HeadPruneError("objective 'teacher' was given without a teacher; expected the unpruned model")
+            raise HeadPruneError("objective 'teacher' needs a teacher; pass the unpruned model")
     elif _described(teacher) != _described(model):
         raise HeadPruneError(
-            f"the teacher is {_described(teacher)}, the model {_described(model)}; expected the model from before heads "
-            "were removed"
+            f"the teacher must be the unpruned form of the model, got {_described(teacher)} for {_described(model)}"
         )
     elif teacher.device != model.device:
-        raise HeadPruneError(
-            f"the teacher is on {teacher.device}, the model on {model.device}; expected one device for both"
-        )
+        raise HeadPruneError(f"teacher and model must be on one device, got {teacher.device} and {model.device}")
 
 
 def _described(model: PrunableModel) -> str:
     rows, heads = model.grid.shape
-    answers = ", ".join(model.labels) or f"{model.cost.logits} tokens"
-    return f"{type(model.model).__name__} with {rows} x {heads} heads and the answers {answers}"
+    outputs = f"classes {', '.join(model.labels)}" if model.labels else f"{model.cost.logits} tokens"
+    return f"{type(model.model).__name__} with {rows} x {heads} heads and {outputs}"

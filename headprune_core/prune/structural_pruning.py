@@ -1,9 +1,8 @@
-"""Heads removed for good: a new, smaller model that answers as the masked one does.
+"""Structural pruning: remove heads from the weights, so that the pruned model gives the logits of the masked one.
 
-z_h W_out,h = 0 for a head h whose output z_h is multiplied by 0, so its rows of q, k and v, with their biases, and its
-columns of the output projection can go without a change to the logits (Michel et al. 2019; `cutting.py`). The model that is
-given is not touched, and what is not cut is shared with it. Key-value heads go with the last of the query heads that read
-them; a mask that cuts inside such a group is kept as it is with zeros in the output projection, or rounded to whole groups.
+The output of a masked head is zero. Its rows of the query, key and value weights and its columns of the output projection
+can therefore be deleted without changing the logits (Michel et al. 2019, arXiv 1905.10650). `model.weight_slicing` slices
+the weights of one module; `verification` compares the models on the user's examples.
 """
 
 import copy
@@ -22,15 +21,17 @@ from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.model.weight_slicing import slice_row
 
 PARTIAL_GROUPS = ("zero", "keep", "remove")
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest logit; half precision: 0.05
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # Relative to the largest logit; half precision uses 0.05.
 
 
 @dataclass(frozen=True, eq=False)
 class PruningPlan:
-    """What is to go, by original head number, all (R, H) bool.
+    """Heads that `prune_heads` keeps and removes; all arrays are bool (R, H) with original head numbers.
 
-    kept: heads that work. present: heads whose weights stay: kept ones, and those that a kept one shares keys and values
-    with. rounded: heads for which the mask said otherwise than kept does.
+    Attributes:
+        kept: Heads that contribute to the output.
+        present: Heads whose weights remain: the kept heads, and zeroed heads that share a KV head with a kept one.
+        rounded: Heads whose state differs from the requested mask because KV groups are kept or pruned as a whole.
     """
 
     kept: np.ndarray
@@ -39,70 +40,91 @@ class PruningPlan:
 
     @property
     def gated(self) -> np.ndarray:
-        """(R, H) heads that are removed but whose weights have to stay."""
+        """Return the zeroed heads (R, H): pruned, but with weights that other heads need."""
         return self.present & ~self.kept
 
 
 def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> PruningPlan:
-    """What `prune_heads` with these arguments removes from a model of that grid.
+    """Return which heads `prune_heads` would remove from a model with this grid.
 
-    mask (R, H), True = kept, in original numbers; what is gone already stays gone. partial_groups: what becomes of a
-    key-value group of which the mask removes a part: "zero" removes that part's effect and keeps its weights, "keep" keeps
-    the whole group, "remove" removes it. Raises HeadPruneError for a mask of another shape, and where no head would be left.
+    Args:
+        grid: Head grid of the model.
+        mask: Pruning mask (R, H), True = kept, with original head numbers. Heads that were removed earlier stay removed.
+        partial_groups: What to do with a KV group that the mask prunes in part: "zero" zeroes the pruned heads and keeps
+            their weights, "keep" keeps the whole group, "remove" removes the whole group.
+
+    Returns:
+        The plan: kept, present and rounded heads.
+
+    Raises:
+        HeadPruneError: If the mask has the wrong shape or values, or if no head would be kept.
     """
     if partial_groups not in PARTIAL_GROUPS:
-        raise HeadPruneError(f"partial_groups is {partial_groups!r}; expected one of {', '.join(PARTIAL_GROUPS)}")
+        raise HeadPruneError(f"partial_groups must be one of {', '.join(PARTIAL_GROUPS)}, got {partial_groups!r}")
     mask = np.asarray(mask)
     if mask.shape != grid.shape or not np.isin(mask, (0, 1)).all():
         raise HeadPruneError(
-            f"the mask has shape {mask.shape} and type {mask.dtype}; expected {grid.shape} of true and false, one for each "
-            "head that the model had before any was removed"
+            f"the mask must have shape {grid.shape} and boolean values, one per head of the unpruned model, got shape "
+            f"{mask.shape} and type {mask.dtype}"
         )
-    asked = mask.astype(bool) & grid.kept
-    kept, present = asked.copy(), asked.copy()
+    requested = mask.astype(bool) & grid.kept
+    kept, present = requested.copy(), requested.copy()
     for r, (row, groups) in enumerate(zip(grid.rows, grid.kv_group, strict=True)):
-        there = np.isin(np.arange(row.heads), row.present)
+        has_weights = np.isin(np.arange(row.heads), row.present)
         for group in np.unique(groups):
-            members = (groups == group) & there
-            some, whole = asked[r, members].any(), asked[r, members & row.kept].all()
-            if partial_groups == "remove" and not whole:
-                kept[r, members] = some = False
-            elif partial_groups == "keep" and some:
+            members = (groups == group) & has_weights
+            any_kept, all_kept = requested[r, members].any(), requested[r, members & row.kept].all()
+            if partial_groups == "remove" and not all_kept:
+                kept[r, members] = any_kept = False
+            elif partial_groups == "keep" and any_kept:
                 kept[r, members & row.kept] = True
-            present[r, members] = some
+            present[r, members] = any_kept
     if not kept.any():
-        raise HeadPruneError(f"no head of {kept.size} would be left; expected a mask that keeps at least one")
-    return PruningPlan(kept, present, kept != asked)
+        raise HeadPruneError(f"the mask must keep at least one head, got a mask that prunes all {kept.size}")
+    return PruningPlan(kept, present, kept != requested)
 
 
 def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> PrunableModel:
-    """A new model without the heads that `mask` (R, H), True = kept, removes; `model` is left as it is.
+    """Return a new model without the heads that the mask prunes; `model` is not changed.
 
-    Tensors that are not cut are shared. The new model's grid keeps the original shape and numbers, and its `kept` says which
-    heads are left; pruning it again composes. partial_groups: see `plan_pruning`; heads for which rounding overrules the mask are
-    named in a HeadPruneWarning. Except on the meta device the new model is run once against the masked one. Raises
-    HeadPruneError for a mask that does not fit, and for a model whose heads can be masked but not removed.
+    The new model shares all tensors that pruning does not change. Its grid keeps the original shape and head numbers, and
+    `grid.kept` holds the remaining heads, so a pruned model can be pruned again. The result is compared with the masked
+    model on one short input, except on the meta device. A HeadPruneWarning lists heads that differ from the mask.
+
+    Args:
+        model: Model to prune.
+        mask: Pruning mask (R, H), True = kept, with original head numbers.
+        partial_groups: What to do with a partially pruned KV group: "zero", "keep" or "remove"; see `plan_pruning`.
+
+    Returns:
+        The pruned model.
+
+    Raises:
+        HeadPruneError: If the mask does not fit the model, or if the heads of this architecture can only be masked.
+
+    Example:
+        >>> pruned = prune_heads(model, prune_mask(scores.his, sparsity=0.3))
     """
-    cut = plan_pruning(model.grid, mask, partial_groups=partial_groups)
-    if cut.rounded.any():
+    plan = plan_pruning(model.grid, mask, partial_groups=partial_groups)
+    if plan.rounded.any():
         verb = "kept" if partial_groups == "keep" else "removed"
         warnings.warn(
-            f"{verb} with the rest of their key-value groups: heads {_named(cut.rounded)}", HeadPruneWarning, stacklevel=2
+            f"{verb} with the rest of their KV groups: heads {_head_list(plan.rounded)}", HeadPruneWarning, stacklevel=2
         )
     tensors = [*model.model.parameters(), *model.model.buffers()]
     body = copy.deepcopy(model.model, {id(tensor): tensor for tensor in tensors})
     grid = model.grid.moved(dict(zip(model.model.modules(), body.modules(), strict=True)))
-    pairs = zip(grid.rows, cut.present, cut.kept, strict=True)
-    rows = tuple(slice_row(body, row, np.flatnonzero(there), np.flatnonzero(kept)) for row, there, kept in pairs)
+    states = zip(grid.rows, plan.present, plan.kept, strict=True)
+    rows = tuple(slice_row(body, row, np.flatnonzero(present), np.flatnonzero(kept)) for row, present, kept in states)
     kind = type(model.model).__name__
     try:
         pruned = PrunableModel.of_heads(body, replace(grid, rows=rows), model.task, model.tokenizer, name=model.name)
     except HeadPruneError as error:
         raise HeadPruneError(
-            f"{kind} does not run with rows of fewer heads, so its heads can be masked but not removed ({error})"
+            f"{kind} does not run with fewer heads in a layer, so its heads can only be masked ({error})"
         ) from error
     if model.device.type != "meta":
-        _check_same(kind, _trial_logits(model, cut.kept), _trial_logits(pruned, cut.kept))
+        _check_same(kind, _trial_logits(model, plan.kept), _trial_logits(pruned, plan.kept))
     return pruned
 
 
@@ -116,11 +138,11 @@ def _check_same(kind: str, masked: torch.Tensor, pruned: torch.Tensor) -> None:
     difference, size = float((masked - pruned).abs().max()), float(masked.abs().max())
     if not difference <= TOLERANCE.get(masked.dtype, 0.05) * max(size, 1e-3):
         raise HeadPruneError(
-            f"{kind} without the heads differs from {kind} with them masked (by {difference:.2g} of {size:.2g} on a short "
-            "text), so its heads can be masked but not removed"
+            f"removing heads from {kind} changes its output (max. difference {difference:.2g}, logits up to {size:.2g}); "
+            "its heads can only be masked"
         )
 
 
-def _named(heads: np.ndarray) -> str:
-    """Heads (R, H) as people name them: "0.3, 2.1"."""
+def _head_list(heads: np.ndarray) -> str:
+    """Return the selected heads (R, H) as layer.head, for example "0.3, 2.1"."""
     return ", ".join(f"{row}.{head}" for row, head in np.argwhere(heads))

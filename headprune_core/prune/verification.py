@@ -1,6 +1,7 @@
-"""Masked, pruned and reloaded: one model in three forms, on the same examples, and how far apart their answers are.
+"""Equivalence check: compare the masked, the pruned and the reloaded model on the user's examples.
 
-Surgery promises the masked model's logits up to rounding. This measures it where the user cares, on their own texts.
+Structural pruning should give the logits of the masked model up to floating-point rounding. This module measures the
+difference; it is an empirical check on the given examples.
 """
 
 from collections.abc import Callable
@@ -16,12 +17,19 @@ from headprune_core.model.prunable_model import PrunableModel
 
 @dataclass(frozen=True, eq=False)
 class PruningVerification:
-    """The unpruned model, the masked, the pruned and (if given) the reloaded one on the same examples, one mask each.
+    """Evaluations of the unpruned, masked, pruned and reloaded model on the same examples, one mask each.
 
-    Agreement and correlation of all of them are those with the unpruned model.
+    `agreement` and `correlation` of every evaluation compare with the unpruned model.
 
-    difference: the largest between any logit of the masked model and of the others; where tokens are predicted, between the
-    losses of an example. equal: share of examples that all of them decide alike (tokens: have the same share right).
+    Attributes:
+        unpruned: The model with all heads.
+        masked: The model with the pruned heads masked.
+        pruned: The pruned model.
+        reloaded: The pruned model after saving and loading; None if it was not given.
+        max_logit_difference: Largest difference between a logit of the masked model and of the others; for models that
+            predict tokens, between the losses (nats) of an example.
+        prediction_match: Share of examples (0 to 1) on which masked, pruned and reloaded predict the same class; for models
+            that predict tokens, on which they have the same token accuracy.
     """
 
     unpruned: MaskEvaluation
@@ -41,40 +49,52 @@ def verify_pruning(
     batch_size: int = 32,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> PruningVerification:
-    """Run `model` whole and with the heads masked that `pruned` has lost, `pruned`, and `reloaded` on all `examples`.
+    """Evaluate the unpruned, masked, pruned and reloaded model on the same examples and compare them.
 
-    Raises HeadPruneError where `pruned` or `reloaded` is no smaller form of `model`.
+    Args:
+        model: Unpruned model.
+        pruned: Model that `prune_heads` returned for `model`.
+        examples: Evaluation examples.
+        reloaded: `pruned` after `save_pretrained` and `from_pretrained`, if it is to be checked too.
+        batch_size: Examples per batch.
+        progress: Called as progress(done, total, note).
+
+    Returns:
+        The evaluations, the largest logit difference and the share of identical predictions.
+
+    Raises:
+        HeadPruneError: If `pruned` or `reloaded` has another head grid than `model`.
     """
     for other in (pruned, reloaded):
         if other is not None and (other.grid.row_names != model.grid.row_names or other.grid.shape != model.grid.shape):
             raise HeadPruneError(
-                f"a model of {other.grid.shape} heads was given as a pruned form of one of {model.grid.shape}; expected "
-                "rows of the same names and heads"
+                f"the two models have different head grids: {model.grid.shape} and {other.grid.shape}; pass a pruned form "
+                "of the unpruned model"
             )
-    whole = np.ones(model.grid.shape, bool)
+    all_heads = np.ones(model.grid.shape, bool)
 
-    def run(some: PrunableModel, mask: np.ndarray) -> MaskEvaluation:
-        return evaluate_masks(some, examples, mask[None], batch_size=batch_size, progress=progress)
+    def run(some_model: PrunableModel, mask: np.ndarray) -> MaskEvaluation:
+        return evaluate_masks(some_model, examples, mask[None], batch_size=batch_size, progress=progress)
 
-    before, masked = run(model, whole), run(model, pruned.grid.kept)
-    others = [_held_against(before, run(other, whole), masked) for other in (pruned, reloaded) if other is not None]
-    answers = [found.losses if found.logits is None else found.logits for found in (masked, *others)]
-    decided = [found.right if found.logits is None else found.logits.argmax(-1) for found in (masked, *others)]
-    difference = max(float(np.abs(found - answers[0]).max()) for found in answers[1:])
-    equal = np.all([found == decided[0] for found in decided], axis=0)
+    unpruned, masked = run(model, all_heads), run(model, pruned.grid.kept)
+    others = [_compare(unpruned, run(other, all_heads), masked) for other in (pruned, reloaded) if other is not None]
+    outputs = [result.losses if result.logits is None else result.logits for result in (masked, *others)]
+    predictions = [result.right if result.logits is None else result.logits.argmax(-1) for result in (masked, *others)]
+    difference = max(float(np.abs(output - outputs[0]).max()) for output in outputs[1:])
+    equal = np.all([prediction == predictions[0] for prediction in predictions], axis=0)
     return PruningVerification(
-        before, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean())
+        unpruned, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean())
     )
 
 
-def _held_against(before: MaskEvaluation, found: MaskEvaluation, masked: MaskEvaluation) -> MaskEvaluation:
-    """What another model than the unpruned one answered, with agreement and correlation as against that one.
+def _compare(unpruned: MaskEvaluation, result: MaskEvaluation, masked: MaskEvaluation) -> MaskEvaluation:
+    """Return `result` with agreement and correlation relative to the unpruned model.
 
-    Where tokens are predicted, answers to compare are not kept: there they are the masked model's, equal up to rounding.
+    Logits of token predictions are not stored, so the values of the masked model, equal up to rounding, are used there.
     """
-    if found.logits is None:
-        return replace(found, agreement=masked.agreement, correlation=masked.correlation)
-    equal = found.logits.argmax(-1) == before.logits.argmax(-1)
-    apart = np.array([np.corrcoef(found.logits[0].ravel(), before.logits[0].ravel())[0, 1]])
-    right = found.right if np.isfinite(found.accuracy[0]) else equal.astype(float)
-    return replace(found, agreement=equal.mean(1), correlation=apart, right=right)
+    if result.logits is None:
+        return replace(result, agreement=masked.agreement, correlation=masked.correlation)
+    equal = result.logits.argmax(-1) == unpruned.logits.argmax(-1)
+    correlation = np.array([np.corrcoef(result.logits[0].ravel(), unpruned.logits[0].ravel())[0, 1]])
+    right = result.right if np.isfinite(result.accuracy[0]) else equal.astype(float)
+    return replace(result, agreement=equal.mean(1), correlation=correlation, right=right)

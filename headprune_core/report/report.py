@@ -17,7 +17,7 @@ import transformers
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.prune.pruning_text import parameters
+from headprune_core.prune.pruning_text import count_parameters
 from headprune_core.references import REFERENCES
 from headprune_core.scores.head_scores import HeadScores
 from headprune_core.strict_json import as_json
@@ -81,7 +81,7 @@ def _abstract(facts: Facts) -> str:
     if scored or record.evaluation_data:
         measured = f"the smaller model was measured on {record.evaluation_data}" if record.evaluation_data else ""
         told.append(ended(f"{scored}; {measured}" if scored and measured else scored or f"T{measured[1:]}"))
-    before, after = parameters(facts.model), parameters(facts.pruned)
+    before, after = count_parameters(facts.model), count_parameters(facts.pruned)
     smaller = f"{1 - after / before:.1%} fewer parameters"
     if verification is None:
         told.append(f"The smaller model has {smaller}.")

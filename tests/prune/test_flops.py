@@ -99,7 +99,7 @@ def test_longer_texts_take_more_for_each_token():
 def test_lengths_that_cannot_be_are_refused():
     model = hp.PrunableModel(tiny("roberta"))
     for length in (None, 0):
-        with pytest.raises(hp.HeadPruneError, match="expected the number of tokens"):
+        with pytest.raises(hp.HeadPruneError, match="sequence_length must be the number of tokens per example"):
             hp.flops_per_token(model, length)
-    with pytest.raises(hp.HeadPruneError, match="at most the model's 68"):
+    with pytest.raises(hp.HeadPruneError, match="at most 68, the model's maximum"):
         hp.flops_per_token(model, 69)

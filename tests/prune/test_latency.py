@@ -44,7 +44,7 @@ def test_a_model_against_itself_is_about_as_fast(embedded_model):
     assert 0.5 < line.speedup < 2
     assert line.flops_ratio == 1
     assert line.memory_mib == line.compare_memory_mib > 0
-    assert "no difference is to be expected" in hp.describe_latency(frame)[1]
+    assert "so no speedup is expected" in hp.describe_latency(frame)[1]
 
 
 def test_a_line_for_every_setting_and_all_columns():
@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_refused(monkeypatch):
         ({"batch_sizes": (0, 1)}, "1 or more"),
         ({"repeats": 0}, "1 or more"),
         ({"sequence_length": ()}, "at least one"),
-        ({"sequence_length": 100_000}, "at most the model's"),
+        ({"sequence_length": 100_000}, "the model's maximum"),
         ({"compare": unloaded}, "one device"),
     ):
         with pytest.raises(hp.HeadPruneError, match=words):
@@ -142,7 +142,7 @@ def test_what_cannot_be_measured_is_refused(monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
 
     monkeypatch.setattr(hp.PrunableModel, "logits", full)
-    with pytest.raises(hp.HeadPruneError, match="batches of 32 with 8 tokens"):
+    with pytest.raises(hp.HeadPruneError, match="a batch of 32 examples with 8 tokens does not fit in memory"):
         hp.measure_latency(model, batch_sizes=(32,), sequence_length=8)
 
 
@@ -176,47 +176,45 @@ def frame_of(**values) -> pd.DataFrame:
     return pd.DataFrame([line | values])
 
 
-def test_words_say_what_is_faster_and_what_is_not():
+def test_the_text_says_what_is_faster_and_what_is_not():
     told = hp.describe_latency(frame_of())
     assert told[0] == (
-        "Batches of 8 with 128 tokens each: 1.50 times as fast as before (1.40 to 1.60 in the middle half of 15 pairs), "
-        "30.0 ms before and 20.0 ms now; the arithmetic alone would give 1.55."
+        "Batch size 8, 128 tokens: 1.50× speedup (IQR 1.40 to 1.60, 15 pairs); 30.0 ms unpruned, 20.0 ms pruned; "
+        "theoretical speedup 1.55×."
     )
-    assert "35.5% less arithmetic" in told[1]
-    assert "All heads together did 40% of it before" in told[1]
-    assert "1.7 times as fast, no more" in told[1]
+    assert "35.5% fewer FLOPs" in told[1]
+    assert "Heads account for 40% of the unpruned model's FLOPs" in told[1]
+    assert "cannot exceed 1.7× even with all heads removed" in told[1]
     assert len(told) == 2
     tiny_gain = hp.describe_latency(frame_of(speedup=1.02, speedup_low=1.01, speedup_high=1.03))
-    assert "no difference to be told from chance" in tiny_gain[0]
+    assert "no measurable difference, 1.02×" in tiny_gain[0]
     slower = hp.describe_latency(frame_of(speedup=0.9, speedup_low=0.85, speedup_high=0.95))
-    assert "slower than before, 0.90 times as fast" in slower[0]
-    assert "No speed-up is to be expected on this device" in slower[2]
+    assert "slower than unpruned, 0.90×" in slower[0]
+    assert "No speedup on this device; pruning only reduces model size." in slower[2]
 
 
-def test_words_say_why_there_is_no_speed_up():
+def test_the_text_says_why_there_is_no_speedup():
     one = frame_of(batch_size=1, speedup=1.01, speedup_low=0.98, speedup_high=1.05)
     many = frame_of(batch_size=8, speedup_high=1.54)
     told = " ".join(hp.describe_latency(pd.concat([one, many])))
-    assert (
-        "Batches of 1 with 128 tokens each: no difference to be told from chance; the measured ratio is 1.01 (0.98" in told
-    )
-    assert "In batches of 1 the saved arithmetic does not come back in full" in told
-    assert "No speed-up is to be expected" not in told
-    assert told.count("less arithmetic") == 1
+    assert "Batch size 1, 128 tokens: no measurable difference, 1.01× (IQR 0.98" in told
+    assert "At batch size 1, the speedup is below the theoretical value" in told
+    assert "No speedup on this device" not in told
+    assert told.count("fewer FLOPs") == 1
     little = hp.describe_latency(frame_of(flops_ratio=1.05, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
-    assert "That is too little to notice beside all else that takes time." in little[1]
+    assert "The saving is too small to measure." in little[1]
     same = hp.describe_latency(frame_of(flops_ratio=1.0, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
-    assert same[1:] == ["With 128 tokens both models do the same arithmetic, so no difference is to be expected."]
+    assert same[1:] == ["At 128 tokens, both models need the same FLOPs, so no speedup is expected."]
 
 
-def test_words_say_when_the_machine_was_too_unsteady():
+def test_an_inconclusive_measurement_is_said_to_be_one():
     told = hp.describe_latency(frame_of(speedup=1.3, speedup_low=0.7, speedup_high=1.8))
-    assert "too unsteady to tell; the measured ratio is 1.30 (0.70 to 1.80" in told[0]
-    assert "Measure again when the machine has nothing else to do." in told[0]
-    assert not any("No speed-up is to be expected" in sentence for sentence in told)
+    assert "inconclusive, 1.30× (IQR 0.70 to 1.80" in told[0]
+    assert "Rerun on an idle machine." in told[0]
+    assert not any("No speedup on this device" in sentence for sentence in told)
 
 
-def test_words_of_one_model_alone():
+def test_the_text_for_one_model_alone():
     frame = frame_of(seconds=2.0, seconds_low=1.9, seconds_high=2.1, examples_per_second=4.0).drop(columns=PAIR)
     (told,) = hp.describe_latency(frame)
-    assert told.startswith("Batches of 8 with 128 tokens each: 2.00 s, 4 examples a second (the middle half of 15")
+    assert told.startswith("Batch size 8, 128 tokens: 2.00 s, 4 examples/s (IQR 1.90 s to 2.10 s, 15 measurements)")

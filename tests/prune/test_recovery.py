@@ -166,7 +166,9 @@ def test_without_labels_to_judge_by_what_counts_is_agreement(bert):
     _, found = recover(pruned, examples_for("bert"), steps=1, teacher=whole, evaluation=held)
     assert np.isnan(found.before.accuracy[0])
     assert found.before.right.mean() == found.before.agreement[0] < 1
-    with pytest.raises(hp.HeadPruneError, match="to judge by have no labels; give a label column, or the unpruned model as"):
+    with pytest.raises(
+        hp.HeadPruneError, match="the evaluation set has no labels; add a label column, or pass the unpruned model as"
+    ):
         recover(pruned, examples_for("bert"), steps=1, evaluation=held)
 
 
@@ -272,7 +274,7 @@ class Stop:
 
 def test_cancelling_keeps_what_is_finished(bert, tmp_path):
     examples, held = examples_for("bert", count=24), examples_for("bert", seed=1)
-    options = {"steps": 12, "batch_size": 8, "rate": LEARNING_RATE, "evaluation": held}
+    options = {"steps": 12, "batch_size": 8, "learning_rate": LEARNING_RATE, "evaluation": held}
     _, full = recover(bert[0], examples, **options)
     with pytest.raises(hp.Cancelled) as stopped:
         recover(bert[0], examples, **options, progress=Stop("Recovering: ", 5))
@@ -338,7 +340,9 @@ def test_matrix_products_in_bfloat16(bert):
 
 def test_learning_what_one_is_judged_by_is_told(bert):
     examples = examples_for("bert")
-    with pytest.warns(hp.HeadPruneWarning, match="4 of 4 examples to judge by are learned from as well"):
+    with pytest.warns(
+        hp.HeadPruneWarning, match="4 of 4 evaluation examples are also in the training set, so the gain is overestimated"
+    ):
         recover(bert[0], examples, steps=1, evaluation=examples.select(range(4)))
 
 
@@ -348,13 +352,13 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_are_spoilt(bert):
     def exploding(found, batch):
         return label_loss(found, batch) * (torch.inf if len(losses) == 2 else 1.0)
 
-    options = {"steps": 5, "batch_size": 9, "rate": 0.5, "seed": 0, "dtype": None}
-    with pytest.raises(hp.HeadPruneError, match=r"the loss is inf .* after 2 updates; expected .* choose a rate below 0\.5"):
+    options = {"steps": 5, "batch_size": 9, "learning_rate": 0.5, "seed": 0, "dtype": None}
+    with pytest.raises(hp.HeadPruneError, match=r"the loss is inf .* after 2 steps; .* choose a learning rate below 0\.5"):
         fine_tune(tuned, encoded, exploding, **options, after=lambda loss, size: losses.append(loss))
     assert all(torch.isfinite(p).all() and not p.requires_grad and p.grad is None for p in tuned.model.parameters())
     broken = hp.PrunableModel(tiny("bert"))
     broken.grid.rows[1].q.module.weight.data[9] = torch.nan
-    with pytest.raises(hp.HeadPruneError, match=r"before any update \(the query weights of row 1 .* head 1, hold NaN"):
+    with pytest.raises(hp.HeadPruneError, match=r"before the first step \(the query weights of row 1 .* head 1, hold NaN"):
         recover(broken, examples_for("bert"), steps=1)
 
 
@@ -363,7 +367,7 @@ def test_memory_that_is_wanting_is_told_in_a_sentence(bert, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
     monkeypatch.setattr(hp.PrunableModel, "logits", full)
-    with pytest.raises(hp.HeadPruneError, match=r"in batches of 32 does not fit in memory .* choose smaller batches or"):
+    with pytest.raises(hp.HeadPruneError, match=r"with batch size 32 does not fit in memory .* use a smaller batch size or"):
         recover(bert[0], examples_for("bert"), steps=1)
 
 
@@ -379,31 +383,31 @@ def on_meta():
 
 
 WRONG = {
-    "no step": ({"steps": 0}, "0 updates were asked for; expected at least 1"),
-    "no batch": ({"batch_size": 0}, "the batch size is 0; expected at least 1"),
-    "no rate": ({"rate": 0.0}, "the rate is 0; expected a small number above 0, such as"),
-    "a rate of 1": ({"rate": 1}, "the rate is 1; expected"),
-    "no such objective": ({"objective": "luck"}, "objective 'luck' is not known; expected one of labels, teacher"),
-    "no such precision": ({"dtype": "float16"}, "dtype is 'float16'; expected None, 'float32' or 'bfloat16'"),
-    "no teacher": ({"objective": "teacher"}, "was given without a teacher; expected the unpruned model"),
+    "no step": ({"steps": 0}, "steps must be at least 1, got 0"),
+    "no batch": ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    "no rate": ({"learning_rate": 0.0}, "learning_rate must be a small positive number such as 2e-05, got 0"),
+    "a rate of 1": ({"learning_rate": 1}, "learning_rate must be .*, got 1"),
+    "no such objective": ({"objective": "luck"}, "objective must be one of labels, teacher, got 'luck'"),
+    "no such precision": ({"dtype": "float16"}, "dtype must be None, 'float32' or 'bfloat16', got 'float16'"),
+    "no teacher": ({"objective": "teacher"}, "needs a teacher; pass the unpruned model"),
     "another teacher": (
         {"teacher": lambda: hp.PrunableModel(tiny("albert"))},
-        "the teacher is AlbertForSequenceClassification with 1 x 4 heads .* the model BertFor.* with 3 x 4 heads",
+        "must be the unpruned form .* AlbertForSequenceClassification with 1 x 4 heads .* for BertFor.* with 3 x 4 heads",
     ),
     "a teacher of other classes": (
         {"teacher": other_labels},
-        "answers no, maybe, yes, the model .* LABEL_0, LAB",
+        "classes no, maybe, yes for .* LABEL_0, LAB",
     ),
-    "a teacher elsewhere": ({"teacher": on_meta}, "the teacher is on meta, the model on cpu; expected one device for both"),
+    "a teacher elsewhere": ({"teacher": on_meta}, "must be on one device, got meta and cpu"),
     "no labels": (
         {"examples": lambda: examples_for("bert").remove_columns("label")},
-        "have no labels to learn; give",
+        "the training set has no labels; add",
     ),
     "no examples": ({"examples": lambda: examples_for("bert").select([])}, "there are no examples; expected at least one"),
-    "meta": ({"model": on_meta}, "the model is on the meta device and cannot be trained; expected loaded weights"),
+    "meta": ({"model": on_meta}, "the model is on the meta device and cannot be trained; load its weights first"),
     "float16": (
         {"model": lambda: hp.PrunableModel(tiny("bert").to(torch.float16))},
-        "the model is in float16, in which small updates are lost; load it in float32",
+        "must be in float32 to be fine-tuned, got float16, in which small weight changes are lost; load it in float32",
     ),
 }
 
