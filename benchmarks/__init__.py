@@ -1,1 +1,1 @@
-"""Speed and memory against plain references, as ratios within one run: `python -m headprune_core bench`."""
+"""Speed and memory compared with plain implementations, as ratios within one run: `headprune bench`."""

@@ -1,8 +1,8 @@
-"""`bench curves`: the embedded model under 72 nested masks on 500 evaluation examples, against the plain loop.
+"""`bench curves`: the built-in model under 72 nested masks on 500 evaluation examples, compared with the plain loop.
 
-The plain loop is what a careful researcher writes: texts tokenised once, in their order, padded in batches of 32, the
-library's own model with fused attention under inference_mode, heads switched off by zeros in the columns of the output
-projections, one run for every mask and batch. The masks take the heads out in the order of HIS, from 1 head to all.
+The plain loop is what a careful researcher writes: examples are tokenized once, in order, padded in batches of 32, and run
+by the unmodified model with fused attention under inference_mode. Heads are masked by zeros in the columns of the output
+projections, with one forward pass per mask and batch. The masks prune 1 to all heads in the order of HIS.
 """
 
 import copy
@@ -19,7 +19,14 @@ REPEATS = 2
 
 
 def run(device: torch.device, examples: int = EXAMPLES, removed=None, progress=None) -> dict:
-    """The figures as one document; see `table`. removed: how many heads each mask takes out; 1 to all if None."""
+    """Return the figures as one document; see `table`.
+
+    Args:
+        device: device to run on.
+        examples: evaluation examples.
+        removed: heads that each mask prunes; 1 to all if None.
+        progress: called as progress(done, total, note) before each way.
+    """
     model = PrunableModel.from_pretrained(device=device)
     plain_model = copy.deepcopy(model.model)
     plain_model.set_attn_implementation("sdpa")
@@ -34,19 +41,19 @@ def run(device: torch.device, examples: int = EXAMPLES, removed=None, progress=N
     few = held_out.select(range(min(BATCH, len(held_out))))
     report(0, "plain")
     plain_decisions(plain_model, model.tokenizer, few["text"], masks[:1])
-    answers = []
+    predictions = []
     seconds = machine.seconds(
-        lambda: answers.append(plain_decisions(plain_model, model.tokenizer, held_out["text"], masks)), device
+        lambda: predictions.append(plain_decisions(plain_model, model.tokenizer, held_out["text"], masks)), device
     )
     times = {"plain": [seconds]}
-    decisions = {"plain": answers[0]}
+    decisions = {"plain": predictions[0]}
     for number, (label, dtype) in enumerate((("ours", None), ("ours, bf16", "bfloat16")), start=1):
         report(number, label)
         evaluate_masks(model, few, masks[:2], dtype=dtype)
-        found = []
-        work = lambda found=found, dtype=dtype: found.append(evaluate_masks(model, held_out, masks, dtype=dtype))  # noqa: E731
+        results = []
+        work = lambda results=results, dtype=dtype: results.append(evaluate_masks(model, held_out, masks, dtype=dtype))  # noqa: E731
         times[label] = [machine.seconds(work, device) for _ in range(REPEATS)]
-        decisions[label] = found[-1].logits.argmax(-1)
+        decisions[label] = results[-1].logits.argmax(-1)
     report(3, "done")
     middle = {label: machine.median(values) for label, values in times.items()}
     different = int((decisions["ours"] != decisions["plain"]).sum())
@@ -69,28 +76,28 @@ def run(device: torch.device, examples: int = EXAMPLES, removed=None, progress=N
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     times = result["seconds"]
     rows = [
         ("plain loop", times["plain"]["median"], 1.0),
-        ("ours, float32", times["ours"]["median"], result["faster than plain"]),
-        ("ours, bfloat16", times["ours, bf16"]["median"], result["faster than plain, bf16"]),
+        ("HeadPrune, float32", times["ours"]["median"], result["faster than plain"]),
+        ("HeadPrune, bfloat16", times["ours, bf16"]["median"], result["faster than plain, bf16"]),
     ]
     lines = [f"{label:32s} {seconds:8.3f} s {ratio:8.2f}x" for label, seconds, ratio in rows]
-    found = "all the same" if result["identical decisions"] else f"{result['different decisions']} differ"
+    different = "all equal" if result["identical decisions"] else f"{result['different decisions']} differ"
     return "\n".join(
         [
-            f"{result['masks']} nested masks on {result['examples']} examples of the embedded model · {result['machine']}",
+            f"{result['masks']} nested masks on {result['examples']} examples of the built-in model · {result['machine']}",
             *lines,
-            f"decisions of ours and the plain loop's, {result['decisions']}: {found}",
-            f"decisions in bfloat16 as in float32: {result['equal decisions, bf16']:.4f}; accuracy differs by "
-            f"{result['largest difference of accuracy, bf16']:.4f} at most",
+            f"predictions, HeadPrune vs. plain loop, {result['decisions']}: {different}",
+            f"predictions equal in bfloat16 and float32: {result['equal decisions, bf16']:.4f}; accuracy differs by at most "
+            f"{result['largest difference of accuracy, bf16']:.4f}",
         ]
     )
 
 
 def nested_masks(scores: np.ndarray, removed=None) -> np.ndarray:
-    """(M, R, H), True = kept: without the lowest n heads, for every n of `removed` (1 to all if None)."""
+    """Return masks (M, R, H), True = kept, that prune the n lowest heads for every n of `removed` (1 to all if None)."""
     order = np.argsort(scores, axis=None, kind="stable")
     place = np.empty(scores.size, int)
     place[order] = np.arange(scores.size)
@@ -100,19 +107,22 @@ def nested_masks(scores: np.ndarray, removed=None) -> np.ndarray:
 
 @torch.inference_mode()
 def plain_decisions(model, tokenizer, texts, masks: np.ndarray) -> np.ndarray:
-    """(M, N) classes that a BERT classifier (changed, and put right again) decides for, mask by mask and batch by batch."""
+    """Return the classes (M, N) that a BERT classifier predicts, mask by mask and batch by batch.
+
+    The model's weights are changed for each mask and restored at the end.
+    """
     batches = [
         tokenizer(list(texts[i : i + BATCH]), padding=True, truncation=True, return_tensors="pt").to(model.device)
         for i in range(0, len(texts), BATCH)
     ]
     weights = [layer.attention.output.dense.weight for layer in model.bert.encoder.layer]
     originals = [weight.clone() for weight in weights]
-    answers = []
+    predictions = []
     for mask in masks:
         for weight, original, kept in zip(weights, originals, torch.tensor(mask), strict=True):
             columns = kept.to(weight).repeat_interleave(weight.shape[1] // len(kept))
             weight.copy_(original * columns)
-        answers.append(torch.cat([model(**batch).logits.argmax(-1) for batch in batches]).cpu().numpy())
+        predictions.append(torch.cat([model(**batch).logits.argmax(-1) for batch in batches]).cpu().numpy())
     for weight, original in zip(weights, originals, strict=True):
         weight.copy_(original)
-    return np.stack(answers)
+    return np.stack(predictions)

@@ -1,11 +1,10 @@
-"""`bench entropy`: the entropy of one long sequence's attention, against plain attention and against the explicit softmax.
+"""`bench entropy`: attention entropy of one long sequence, compared with plain attention and with the explicit softmax.
 
-Each way runs in a process of its own, where the growth of its peak memory can be told. Our way is what scoring does: the
-attention that the model needs anyway, and then its entropy.
+Each way runs in its own process, so that its peak memory can be measured. HeadPrune's way is what scoring does: the
+attention that the model needs anyway, followed by its entropy.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ WAYS = ("plain attention", "attention and its entropy", "explicit softmax and it
 
 
 def run(device: torch.device, tokens: int = TOKENS, progress=None) -> dict:
-    """Seconds and bytes of each way, and the ratios that count."""
+    """Measure seconds and bytes of each way; return them with their ratios."""
     ways = {}
     for number, way in enumerate(WAYS):
         if progress is not None:
@@ -45,20 +44,21 @@ def run(device: torch.device, tokens: int = TOKENS, progress=None) -> dict:
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
-    lines = [f"{way:34s} {v['seconds']:8.2f} s {v['bytes'] / 2**20:9.0f} MB" for way, v in result["ways"].items()]
+    """Return the figures as text."""
+    lines = [f"{way:34s} {v['seconds']:8.2f} s {v['bytes'] / 2**20:9.0f} MiB" for way, v in result["ways"].items()]
     return "\n".join(
         [
             f"entropy of {result['tokens']} tokens, {result['heads']} heads of {SIZE} · {result['machine']}",
             *lines,
-            f"attention and its entropy: {result[_TIME]:.2f} x plain attention's time, {result[_MEMORY]:.2f} x its memory, "
-            f"1/{1 / result[_SHARE]:.0f} of the explicit softmax's memory",
+            f"attention and its entropy: {result[_TIME]:.2f}× the time of plain attention, {result[_MEMORY]:.2f}× its "
+            f"memory, 1/{1 / result[_SHARE]:.0f} of the memory of the explicit softmax",
             f"largest difference from the explicit softmax: {result['largest difference, nats']:.1e} nats",
         ]
     )
 
 
-def _one(way: str, tokens: int, device: torch.device) -> dict:
+def measure_way(way: str, tokens: int, device: torch.device) -> dict:
+    """Run one of WAYS once; return its seconds, the growth of peak memory in bytes, and the entropy of each head."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, HEADS, tokens, SIZE, generator=generator).to(device) for _ in range(3))
     call = AttentionCall(torch.nn.Module(), q, k, v, None, SIZE**-0.5, False)
@@ -71,23 +71,17 @@ def _one(way: str, tokens: int, device: torch.device) -> dict:
         return output, attention_entropy(call, None) if way == "attention and its entropy" else None
 
     with torch.no_grad():
-        few = [t[:, :, :64] for t in (q, k, v)]  # libraries load and threads start before the clock
+        few = [t[:, :, :64] for t in (q, k, v)]  # warm-up: load libraries and start threads before timing
         work(*few, AttentionCall(call.module, *few, None, call.scale, False))
-        before = _peak(device)
+        before = machine.reset_peak(device) if device.type == "cuda" else machine.peak_bytes(device)
+        machine.wait(device)
         start = time.perf_counter()
         _, entropy = work(q, k, v, call)
-        values = [] if entropy is None else entropy.flatten().tolist()
+        machine.wait(device)
         seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": _peak(device) - before, "entropy": values}
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+        values = [] if entropy is None else entropy.flatten().tolist()
+    return {"seconds": seconds, "bytes": machine.peak_bytes(device) - before, "entropy": values}
 
 
 if __name__ == "__main__":
-    print(json.dumps(_one(sys.argv[1], int(sys.argv[2]), torch.device(sys.argv[3]))))
+    print(json.dumps(measure_way(sys.argv[1], int(sys.argv[2]), torch.device(sys.argv[3]))))

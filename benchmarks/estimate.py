@@ -1,17 +1,15 @@
-"""`bench estimate`: what scoring and recovery were said to take, beside what they took, on models of several kinds.
+"""`bench estimate`: estimated and measured cost of scoring and recovery fine-tuning, on several kinds of models.
 
-Each case runs in a process of its own, where the growth of its peak memory can be told.
+Each case runs in its own process, so that its peak memory can be measured.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
 
 import datasets
 import numpy as np
-import psutil
 import torch
 import transformers as t
 
@@ -19,20 +17,20 @@ from headprune_core import PrunableModel, estimate_recovery, estimate_scoring, l
 
 from . import machine
 
-CASES = {  # kind: (how many examples, of how many tokens, dtype)
-    "embedded": (128, 0, None),
+CASES = {  # case: (examples, tokens per example, dtype)
+    "built-in": (128, 0, None),
     "bert": (32, 64, None),
-    "bert, long texts": (8, 512, None),
+    "bert, long sequences": (8, 512, None),
     "bert, bfloat16": (32, 64, "bfloat16"),
     "llama, vocabulary of 49152": (16, 64, None),
     "t5": (16, 64, None),
     "vit": (8, 0, None),
 }
-RECOVERED = {  # kind: (what is learned from, dtype), in STEPS updates of 32 examples, of 64 tokens where they are random
-    "embedded, recovery": ("labels", None),
-    "embedded, recovery, bfloat16": ("labels", "bfloat16"),
-    "embedded, recovery by a teacher": ("teacher", "bfloat16"),
-    "bert, recovery, bfloat16": ("labels", "bfloat16"),
+RECOVERED = {  # case: (objective, dtype), for STEPS steps of 32 examples; random ones have 64 tokens
+    "built-in, fine-tuning": ("labels", None),
+    "built-in, fine-tuning, bfloat16": ("labels", "bfloat16"),
+    "built-in, distillation, bfloat16": ("teacher", "bfloat16"),
+    "bert, fine-tuning, bfloat16": ("labels", "bfloat16"),
 }
 STEPS = 20
 _SMALL_LLAMA = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3}
@@ -45,7 +43,7 @@ BUILD = {
 
 
 def run(device: torch.device, progress=None) -> dict:
-    """Estimates, measurements and their ratios by case."""
+    """Return estimates and measurements by case."""
     cases = {}
     for number, case in enumerate(names := [*CASES, *RECOVERED]):
         if progress is not None:
@@ -56,10 +54,12 @@ def run(device: torch.device, progress=None) -> dict:
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
-    head = f"{'':31s} {'seconds':>17s} {'ratio':>6s} {'MB':>15s} {'ratio':>6s}    said / measured · {result['machine']}"
+    """Return the figures as text."""
+    head = (
+        f"{'':34s} {'seconds':>17s} {'ratio':>6s} {'MiB':>15s} {'ratio':>6s}    estimated / measured · {result['machine']}"
+    )
     lines = [
-        f"{case:31s} {v['seconds said']:7.2f} / {v['seconds']:7.2f} {v['seconds said'] / v['seconds']:6.2f} "
+        f"{case:34s} {v['seconds said']:7.2f} / {v['seconds']:7.2f} {v['seconds said'] / v['seconds']:6.2f} "
         f"{v['bytes said'] / 2**20:6.0f} / {v['bytes'] / 2**20:6.0f} {v['bytes said'] / v['bytes']:6.2f}"
         for case, v in result["cases"].items()
     ]
@@ -67,11 +67,18 @@ def table(result: dict) -> str:
 
 
 def _one(case: str, device: torch.device) -> dict:
-    said, work = (_recovery if case in RECOVERED else _scoring)(case, device)
-    before = _now(device)
+    estimated, work = (_recovery if case in RECOVERED else _scoring)(case, device)
+    before = machine.reset_peak(device)
     start = time.perf_counter()
-    seconds = work() or time.perf_counter() - start
-    return {"seconds said": said.seconds, "seconds": seconds, "bytes said": said.peak_bytes, "bytes": _peak(device) - before}
+    seconds = work()
+    machine.wait(device)
+    seconds = seconds or time.perf_counter() - start
+    return {
+        "seconds said": estimated.seconds,
+        "seconds": seconds,
+        "bytes said": estimated.peak_bytes,
+        "bytes": machine.peak_bytes(device) - before,
+    }
 
 
 def _scoring(case: str, device: torch.device):
@@ -97,7 +104,7 @@ def _recovery(case: str, device: torch.device):
 
 
 def _built(kind: str, count: int, tokens: int, device: torch.device):
-    if kind == "embedded":
+    if kind == "built-in":
         return PrunableModel.from_pretrained(device=device), load_examples(split="training", size=count)
     model = PrunableModel(BUILD[kind]().eval().to(device))
     generator = np.random.default_rng(0)
@@ -108,17 +115,6 @@ def _built(kind: str, count: int, tokens: int, device: torch.device):
         columns["input_ids"] = generator.integers(1000, 30000, (count, tokens)).tolist()
         columns["target_ids"] = generator.integers(1000, 30000, (count, tokens // 2)).tolist()
     return model, datasets.Dataset.from_dict(columns)
-
-
-def _now(device: torch.device) -> int:
-    return torch.cuda.memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 if __name__ == "__main__":

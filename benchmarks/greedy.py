@@ -1,8 +1,8 @@
-"""`bench greedy`: the first steps of Greedy-Gnorm on a BERT-base of random weights, against two plain ways.
+"""`bench greedy`: the first steps of Greedy-Gnorm on BERT-base with random weights, compared with two plain ways.
 
-Both go one sentence at a time with eager attention, one pass a step from which all layers are taken, and zeros in the
-columns of the heads that went. The usual one lets every weight of the model take a gradient, as a training script does; the
-careful one only the Q, K and V weights, which are all that the score needs. The usual one is timed on two steps and scaled.
+Both process one sentence at a time with eager attention, one forward pass per step for all layers, and zeros in the columns
+of pruned heads. The usual way computes gradients of every weight, as a training script does; the careful way only those of
+the Q, K and V weights, which are all that the score needs. The usual way is timed on two steps and scaled.
 """
 
 import copy
@@ -23,19 +23,26 @@ STEPS, TIMED = 8, 2
 
 
 def run(device: torch.device, steps: int = STEPS, config=None, progress=None) -> dict:
-    """The figures as one document; see `table`. config: of another BERT than BERT-base."""
+    """Return the figures as one document; see `table`.
+
+    Args:
+        device: device to run on.
+        steps: steps of Greedy-Gnorm, one head each.
+        config: BERT configuration; BERT-base if None.
+        progress: called as progress(done, total, note) before each way.
+    """
     torch.manual_seed(0)
     config = config or transformers.BertConfig(num_labels=3)
-    whole = transformers.BertForSequenceClassification(config).eval().to(device)
+    unpruned = transformers.BertForSequenceClassification(config).eval().to(device)
     generator = np.random.default_rng(0)
     lengths = generator.permutation(np.linspace(SHORTEST, LONGEST, SENTENCES).round().astype(int))
     ids = [generator.integers(5, config.vocab_size, length).tolist() for length in lengths]
     examples = datasets.Dataset.from_dict({"input_ids": ids})
     sentences = [torch.tensor(row, device=device) for row in ids]
-    model, found = PrunableModel(copy.deepcopy(whole)), {}
+    model, results = PrunableModel(copy.deepcopy(unpruned)), {}
     works = {
-        "plain": lambda: plain_greedy(copy.deepcopy(whole), sentences, TIMED, every_weight=True),
-        "plain, only Q, K and V": lambda: plain_greedy(copy.deepcopy(whole), sentences, steps),
+        "plain": lambda: plain_greedy(copy.deepcopy(unpruned), sentences, TIMED, every_weight=True),
+        "plain, only Q, K and V": lambda: plain_greedy(copy.deepcopy(unpruned), sentences, steps),
         "ours": lambda: greedy_gnorm(model, examples, steps=steps),
         "ours, bf16": lambda: greedy_gnorm(model, examples, steps=steps, dtype="bfloat16"),
     }
@@ -47,17 +54,17 @@ def run(device: torch.device, steps: int = STEPS, config=None, progress=None) ->
     for number, (label, work) in enumerate(works.items()):
         if progress is not None:
             progress(number, len(works), f"{steps} greedy steps, {label}")
-        warm.get(label, lambda: plain_greedy(copy.deepcopy(whole), sentences[:2], 1))()
+        warm.get(label, lambda: plain_greedy(copy.deepcopy(unpruned), sentences[:2], 1))()
         repeats = 2 if label in warm else 1
         times[label] = [
-            machine.seconds(lambda label=label, work=work: found.update({label: work()}), device) for _ in range(repeats)
+            machine.seconds(lambda label=label, work=work: results.update({label: work()}), device) for _ in range(repeats)
         ]
     times["plain"] = [steps / TIMED * seconds for seconds in times["plain"]]
     if progress is not None:
         progress(len(works), len(works), "done")
     middle = {label: machine.median(values) for label, values in times.items()}
-    order, scores = found["plain, only Q, K and V"]
-    ours, low = found["ours"], found["ours, bf16"]
+    order, scores = results["plain, only Q, K and V"]
+    ours, low = results["ours"], results["ours, bf16"]
     kept = [~np.isnan(reference) for reference in scores]
     return {
         "machine": machine.name(device),
@@ -84,7 +91,7 @@ def run(device: torch.device, steps: int = STEPS, config=None, progress=None) ->
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     times, steps = result["seconds"], result["steps"]
     rows = [
         (
@@ -93,10 +100,10 @@ def table(result: dict) -> str:
             1.0,
             None,
         ),
-        ("plain, gradients of Q, K, V alone", times["plain, only Q, K and V"]["median"], None, 1.0),
+        ("plain, gradients of Q, K, V only", times["plain, only Q, K and V"]["median"], None, 1.0),
         *(
             (label, times[way]["median"], result[f"faster than plain{low}"], result[f"faster than only Q, K and V{low}"])
-            for label, way, low in (("ours, float32", "ours", ""), ("ours, bfloat16", "ours, bf16", ", bf16"))
+            for label, way, low in (("HeadPrune, float32", "ours", ""), ("HeadPrune, bfloat16", "ours, bf16", ", bf16"))
         ),
     ]
     first, second = rows[0][1] / rows[1][1], rows[1][1] / rows[0][1]
@@ -104,31 +111,31 @@ def table(result: dict) -> str:
         f"{label:36s} {seconds:8.3f} s {second if one is None else one:8.2f}x {first if other is None else other:8.2f}x"
         for label, seconds, one, other in rows
     ]
-    orders = {True: "the same", False: "NOT the same"}
+    orders = {True: "identical", False: "NOT identical"}
     return "\n".join(
         [
             f"{steps} steps of Greedy-Gnorm on BERT-base, {result['sentences']} sentences, {result['tokens']} tokens · "
             f"{result['machine']}",
-            f"{'':47s} as fast as plain, as plain of Q, K, V alone",
+            f"{'':47s} vs. plain, vs. plain with Q, K, V only",
             *lines,
-            f"order of removal: {orders[result['same order']]} in float32, {orders[result['same order, bf16']]} in bfloat16",
+            f"pruning order: {orders[result['same order']]} in float32, {orders[result['same order, bf16']]} in bfloat16",
             f"largest relative difference of S(n) from plain: {result['largest relative difference from plain']:.1e}",
-            "bfloat16 ranks heads as float32 does at the first step (Kendall): "
+            "Kendall's τ of bfloat16 and float32 rankings at the first step: "
             f"{result['rank agreement of bf16, first scores (Kendall)']:.3f}",
         ]
     )
 
 
 def plain_greedy(model, sentences, steps: int, every_weight: bool = False):
-    """(order, scores (R, H) before each step): lowest first, ties by (row, head), everything scored anew at every step."""
+    """Return (order, scores (R, H) before each step): lowest first, ties by (row, head), rescored at every step."""
     plain = PlainBert(model)
     order, scores = [], []
     for _ in range(steps):
-        found = plain.gnorm(sentences, every_weight).numpy()
+        current = plain.gnorm(sentences, every_weight).numpy()
         for head in order:
-            found[head] = np.nan
-        scores.append(found)
-        row, head = divmod(int(np.nanargmin(found)), found.shape[1])
+            current[head] = np.nan
+        scores.append(current)
+        row, head = divmod(int(np.nanargmin(current)), current.shape[1])
         order.append((row, head))
-        plain.switch_off(row, head)
+        plain.mask_head(row, head)
     return order, scores

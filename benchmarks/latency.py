@@ -1,7 +1,7 @@
-"""`bench latency`: the embedded model with 0, 30, 50 and 70 % of its heads gone (by HIS), in turn with the unpruned one.
+"""`bench latency`: the built-in model at 0%, 30%, 50% and 70% sparsity (by HIS), run in turn with the unpruned model.
 
-All in one run. With no head gone the two are the same model in two copies: the control, whose ratio should be 1. Beside each
-ratio of times stands that of the operations, what arithmetic alone would give.
+Everything is from one run. At 0% the two are copies of one model: the control, whose ratio should be 1. Each measured
+speedup is reported with the theoretical speedup (the ratio of FLOPs).
 """
 
 import pandas as pd
@@ -26,7 +26,7 @@ REPEATS = 15
 
 
 def run(device: torch.device, sparsities=SPARSITIES, batches=BATCHES, tokens=TOKENS, repeats=REPEATS, progress=None) -> dict:
-    """The figures as one document; see `table`."""
+    """Return the figures as one document; see `table`."""
     model = PrunableModel.from_pretrained(device=device)
     scores = score_heads(model, load_examples(), metrics=("his",)).his
     models = {}
@@ -35,7 +35,7 @@ def run(device: torch.device, sparsities=SPARSITIES, batches=BATCHES, tokens=TOK
 
         def report(done: int, total: int, note: str, number: int = number, sparsity: float = sparsity) -> None:
             if progress is not None:
-                progress(number * total + done, len(sparsities) * total, f"{sparsity:.0%} of the heads gone. {note}")
+                progress(number * total + done, len(sparsities) * total, f"{sparsity:.0%} sparsity. {note}")
 
         frame = measure_latency(
             pruned, batch_sizes=batches, sequence_length=tokens, compare=model, repeats=repeats, progress=report
@@ -51,26 +51,28 @@ def run(device: torch.device, sparsities=SPARSITIES, batches=BATCHES, tokens=TOK
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     names = {
         "tokens": "sequence_length",
         "batch": "batch_size",
         "before ms": "compare_seconds",
         "after ms": "seconds",
-        "texts/s": "examples_per_second",
-        "memory MB": "memory_mib",
-        "faster": "speedup",
+        "examples/s": "examples_per_second",
+        "memory MiB": "memory_mib",
+        "speedup": "speedup",
         "low": "speedup_low",
         "high": "speedup_high",
         "by FLOPs": "flops_ratio",
     }
     parts = [
-        pd.DataFrame(values["latency"]).assign(gone=f"{float(sparsity):.0%}", MB=values["size_mib"])
+        pd.DataFrame(values["latency"]).assign(sparsity=f"{float(sparsity):.0%}", size=values["size_mib"])
         for sparsity, values in result["models"].items()
     ]
     frame = pd.concat(parts)
-    shown = pd.DataFrame({"gone": frame.gone, "MB": frame.MB} | {name: frame[column] for name, column in names.items()})
+    shown = pd.DataFrame(
+        {"sparsity": frame.sparsity, "MiB": frame["size"]} | {name: frame[column] for name, column in names.items()}
+    )
     for name in ("before ms", "after ms"):
         shown[name] *= 1000
     lines = shown.to_string(index=False, float_format="%.2f")
-    return f"the embedded model without so many of its heads, beside the whole one · {result['machine']}\n{lines}"
+    return f"the built-in model at several sparsities, in turn with the unpruned model · {result['machine']}\n{lines}"

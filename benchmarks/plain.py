@@ -1,7 +1,7 @@
-"""The plain way to the three scores: one sentence at a time, eager attention with its weights, gradients of all weights.
+"""Plain computation of the three scores: one sentence at a time, eager attention weights, gradients of all weights.
 
-It makes one forward pass a sentence and takes all layers from it. `layer_by_layer` goes over the data once more for every
-layer, as the published notebooks do. Written for a BERT classifier, sharing no code with the package.
+One forward pass per sentence serves all layers. `layer_by_layer` reads the data once per layer, as the published notebooks
+do. Written for BERT classifiers; it shares no code with the package.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 
 class PlainBert:
-    """A BERT classifier with eager attention, every weight of which takes a gradient."""
+    """A BERT classifier with eager attention and gradients of every weight."""
 
     def __init__(self, model):
         self.model = model
@@ -19,7 +19,7 @@ class PlainBert:
         self.heads = model.config.num_attention_heads
 
     def scores(self, sentences, labels, layers=None):
-        """(his, ae, gnorm), each (rows, heads), of the layers asked for; all of them if None."""
+        """Return (his, ae, gnorm), each (rows, heads), of some layers; of all if None."""
         chosen = self.layers if layers is None else [self.layers[i] for i in layers]
         totals = torch.zeros(3, 3, len(chosen), self.heads, dtype=torch.double)  # his, ae, norms of q, k, v
         for ids, label in zip(sentences, labels, strict=True):
@@ -28,11 +28,11 @@ class PlainBert:
         return means[0, 0], means[1, 0], means[2].prod(0)
 
     def layer_by_layer(self, sentences, labels, layers):
-        """The same, with the data read once more for every layer."""
+        """Return the same scores, reading the data once per layer."""
         return [self.scores(sentences, labels, [i]) for i in layers]
 
     def gnorm(self, sentences, every_weight=True):
-        """(rows, heads) Gnorm alone, from gradients of every weight of the model, or of the Q, K and V weights only."""
+        """Return Gnorm (rows, heads), from gradients of every weight of the model or of the Q, K and V weights only."""
         chosen = [[part.weight for part in (a.self.query, a.self.key, a.self.value)] for a in self.layers]
         self.model.requires_grad_(every_weight)
         for weight in (weight for row in chosen for weight in row):
@@ -45,8 +45,8 @@ class PlainBert:
         return (total / len(sentences)).prod(1)
 
     @torch.no_grad()
-    def switch_off(self, row, head):
-        """Zeros in the head's columns of the output projection."""
+    def mask_head(self, row, head):
+        """Set the head's columns of the output projection to zero."""
         self.layers[row].output.dense.weight.unflatten(1, (self.heads, -1))[:, head] = 0
 
     def _sentence(self, ids, label, chosen):

@@ -1,7 +1,7 @@
-"""`bench scores`: all three scores of a BERT-base of random weights, 32 sentences of 12 to 64 tokens, against the plain way.
+"""`bench scores`: all three scores of BERT-base with random weights on 32 sentences of 12 to 64 tokens, against plain code.
 
-Prints how much faster, the share of the machine's own matrix-product rate at which our arithmetic runs, bfloat16 with its
-rank agreement, and the published notebooks' way (the data once more for every layer). Every line is from one run.
+Reports the speedup, the share of the machine's matrix-product rate that HeadPrune reaches, bfloat16 with its rank agreement,
+and the published notebooks' way (one pass over the data per layer). Every line is from one run.
 """
 
 import copy
@@ -22,17 +22,17 @@ _PACKED = "share of the packed product's rate"
 
 
 def run(device: torch.device, repeats: int = 3, progress=None) -> dict:
-    """The figures as one document; see `table`."""
+    """Return the figures as one document; see `table`."""
     torch.manual_seed(0)
     config = transformers.BertConfig(num_labels=3)
-    whole = transformers.BertForSequenceClassification(config).eval().to(device)
+    unpruned = transformers.BertForSequenceClassification(config).eval().to(device)
     generator = np.random.default_rng(0)
     lengths = generator.permutation(np.linspace(SHORTEST, LONGEST, SENTENCES).round().astype(int))
     ids = [generator.integers(1000, config.vocab_size, length).tolist() for length in lengths]
     labels = generator.integers(0, 3, SENTENCES).tolist()
     examples = datasets.Dataset.from_dict({"input_ids": ids, "label": labels})
-    plain = PlainBert(copy.deepcopy(whole))
-    model = PrunableModel(whole)
+    plain = PlainBert(copy.deepcopy(unpruned))
+    model = PrunableModel(unpruned)
     tensors = [torch.tensor(row, device=device) for row in ids], list(torch.tensor(labels, device=device))
     product, product_flops = machine.matrix_product(torch.float32, device)
     packed, _ = machine.packed_product(torch.float32, device)
@@ -45,12 +45,12 @@ def run(device: torch.device, repeats: int = 3, progress=None) -> dict:
         "ours, bf16": lambda: score_heads(model, examples, dtype="bfloat16"),
         "plain": lambda: plain.scores(*tensors),
     }
-    times = machine.hold_lock(works, repeats, device)
+    times = machine.interleaved(works, repeats, device)
     best = {label: min(values) for label, values in times.items()}
     middle = {label: machine.median(values) for label, values in times.items()}
-    arithmetic = machine.flops(works["ours"])
+    flops = machine.flops(works["ours"])
     mine, low, reference = works["ours"](), works["ours, bf16"](), works["plain"]()
-    # every layer's pass costs the same: two are timed and stand for the twelve
+    # All layers cost the same, so two are timed and scaled to twelve.
     two = machine.seconds(lambda: plain.layer_by_layer(*tensors, layers=(0, 6)), device)
     errors = {m: _error(getattr(mine, m), r.numpy()) for m, r in zip(("his", "ae", "gnorm"), reference, strict=True)}
     agreement = {m: _kendall(getattr(mine, m), getattr(low, m)) for m in ("his", "ae", "gnorm")}
@@ -62,38 +62,38 @@ def run(device: torch.device, repeats: int = 3, progress=None) -> dict:
         "faster than plain": middle["plain"] / middle["ours"],
         "faster than plain, bf16": middle["plain"] / middle["ours, bf16"],
         "faster than layer by layer": two / 2 * config.num_hidden_layers / middle["ours"],
-        "teraflop": arithmetic / 1e12,
-        "gigaflop/s": arithmetic / middle["ours"] / 1e9,
+        "teraflop": flops / 1e12,
+        "gigaflop/s": flops / middle["ours"] / 1e9,
         "matrix product gigaflop/s": product_flops / middle["matrix product"] / 1e9,
         "packed product gigaflop/s": product_flops / middle["matrix product, packed"] / 1e9,
-        "share of the matrix-product rate": arithmetic / middle["ours"] / (product_flops / middle["matrix product"]),
-        _PACKED: arithmetic / middle["ours"] * middle["matrix product, packed"] / product_flops,
-        "share at the best of the runs": arithmetic / best["ours"] / (product_flops / best["matrix product"]),
+        "share of the matrix-product rate": flops / middle["ours"] / (product_flops / middle["matrix product"]),
+        _PACKED: flops / middle["ours"] * middle["matrix product, packed"] / product_flops,
+        "share at the best of the runs": flops / best["ours"] / (product_flops / best["matrix product"]),
         "largest relative difference from plain": errors,
         "rank agreement of bf16 (Kendall)": agreement,
     }
 
 
 def table(result: dict) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     times = result["seconds"]
     kendall = ", ".join(f"{m} {k:.3f}" for m, k in result["rank agreement of bf16 (Kendall)"].items())
     errors = ", ".join(f"{m} {e:.1e}" for m, e in result["largest relative difference from plain"].items())
     rows = [
         ("plain, one sentence at a time", times["plain"]["median"], 1.0),
-        ("ours, float32", times["ours"]["median"], result["faster than plain"]),
-        ("ours, bfloat16", times["ours, bf16"]["median"], result["faster than plain, bf16"]),
+        ("HeadPrune, float32", times["ours"]["median"], result["faster than plain"]),
+        ("HeadPrune, bfloat16", times["ours, bf16"]["median"], result["faster than plain, bf16"]),
     ]
     lines = [f"{label:32s} {seconds:8.3f} s {ratio:8.2f}x" for label, seconds, ratio in rows]
     return "\n".join(
         [
             f"scores of BERT-base, {result['sentences']} sentences, {result['tokens']} tokens · {result['machine']}",
             *lines,
-            f"the notebooks' way, data once more a layer: ours is {result['faster than layer by layer']:.1f}x faster",
-            f"our arithmetic: {result['gigaflop/s']:.0f} GFLOP/s, {result['share of the matrix-product rate']:.2f} of the "
+            f"vs. published notebooks (one pass per layer): {result['faster than layer by layer']:.1f}x faster",
+            f"HeadPrune: {result['gigaflop/s']:.0f} GFLOP/s, {result['share of the matrix-product rate']:.2f} of the "
             f"{result['matrix product gigaflop/s']:.0f} of a matrix product, {result[_PACKED]:.2f} of the "
             f"{result['packed product gigaflop/s']:.0f} of one with packed weights",
-            f"bfloat16 ranks heads as float32 does (Kendall): {kendall}",
+            f"Kendall's τ of bfloat16 and float32 rankings: {kendall}",
             f"largest relative difference from the plain scores: {errors}",
         ]
     )
