@@ -1,7 +1,6 @@
-"""Figures of what alpha is worth, as pure functions: the step function of accuracy over alpha, and alpha against sparsity.
+"""Figures of the choice of alpha: accuracy as an exact step function of alpha, and alpha against sparsity.
 
-Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear. Steps are drawn where they
-are, however narrow: no grid over alpha comes between.
+Every step is drawn at its exact bounds, however narrow; alpha is never sampled on a grid.
 """
 
 import numpy as np
@@ -12,15 +11,23 @@ from headprune_core.alpha_choice.alpha_surface import AlphaSurface
 from headprune_core.alpha_choice.recommendation import AlphaRecommendation, format_inside
 from headprune_core.measure.curves import wilson
 
-from .style import GRAY, MARGIN, style
+from .style import AXIS_TITLES, GRAY, MARGIN, PERCENT, metric_axis, metric_name, style
 
 _STEP, _CHOSEN = "#0072b2", "#d55e00"
-_NAMES = {"accuracy": "accuracy", "agreement": "agreement with the unpruned model"}
-_ALPHA = "alpha (0: entropy alone, 1: importance alone)"
+_ALPHA = "α (0 = entropy only, 1 = importance only)"
 
 
 def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None) -> go.Figure:
-    """The measure over alpha, a step an interval, with its 95 % band, the two ends, the random mean and the choice."""
+    """Draw accuracy or agreement over alpha, one step per alpha interval.
+
+    Args:
+        found: accuracy of every mask along the alpha path.
+        chosen: recommendation to mark, which also selects the metric; or None.
+
+    Returns:
+        A step function with its 95% Wilson CI, both ends of the path, the mean of the random masks, and the recommended
+        interval with its cross-validated value.
+    """
     by = chosen.by if chosen is not None else found.measure
     value = getattr(found, by)
     low, high = wilson(value * found.trials, found.trials)
@@ -35,8 +42,8 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         fill="toself",
         fillcolor="rgba(0, 114, 178, 0.25)",
         hoverinfo="skip",
-        showlegend=False,  # the line says it: on a phone every entry costs the plot a line
-        name="95 % interval",
+        showlegend=False,  # The line's entry names the band; on a phone every entry makes the plot smaller.
+        name="95% CI",
     )
     random = getattr(found, f"random_{by}")
     if len(random):
@@ -45,8 +52,8 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
             y=[random.mean()] * 2,
             mode="lines",
             line={"color": GRAY.format(1), "dash": "dot", "width": 2},
-            name=f"random, mean of {len(random)}",
-            hovertemplate="random mean: %{y:.3f}<extra></extra>",
+            name=f"Random mean ({_count(len(random), 'mask')})",
+            hovertemplate="random mean: %{y:.1%}<extra></extra>",
         )
     figure.add_scatter(
         x=x,
@@ -54,11 +61,11 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         mode="lines",
         line={"color": _STEP, "width": 2.5},
         customdata=np.repeat(np.column_stack([edges[:-1], edges[1:], low, high]), 2, axis=0),
-        hovertemplate="alpha %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{y:.3f}, 95 % %{customdata[2]:.3f} to "
-        "%{customdata[3]:.3f}<extra></extra>",
-        name="HIES, 95 % interval",
+        hovertemplate="α %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{y:.1%} (95% CI %{customdata[2]:.1%} to "
+        "%{customdata[3]:.1%})<extra></extra>",
+        name="HIES (95% CI)",
     )
-    for at, method, name in ((0, "ae", "AE alone"), (-1, "his", "HIS alone")):
+    for at, method, name in ((0, "ae", "AE only"), (-1, "his", "HIS only")):
         color, _, symbol = style(method)
         figure.add_scatter(
             x=[edges[at]],
@@ -66,36 +73,50 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 13, "line": {"width": 1, "color": GRAY.format(1)}},
             name=name,
-            hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
             cliponaxis=False,
         )
     if chosen is not None:
         _mark(figure, chosen)
     figure.update_xaxes(title=_ALPHA, range=[-0.012, 1.012], zeroline=False)
-    figure.update_yaxes(title=_NAMES[by], zeroline=False)
+    figure.update_yaxes(**metric_axis(by), zeroline=False)
     return figure.update_layout(
         height=520, margin={**MARGIN, "t": 24}, legend={"orientation": "h", "y": -0.2, "yanchor": "top"}, hovermode="closest"
     )
 
 
 def describe_alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation) -> str:
-    """What the steps show: how many there are, their range, both ends, the choice and what it is worth."""
-    values = getattr(found, chosen.by)
+    """Describe the steps: their number, their range, both ends, the random mean and the recommended alpha.
+
+    Args:
+        found: accuracy of every mask along the alpha path.
+        chosen: recommendation from it.
+
+    Returns:
+        One or two sentences.
+    """
+    values, metric = getattr(found, chosen.by), metric_name(chosen.by)
     random = f", random masks {chosen.random:.1%} on average" if np.isfinite(chosen.random) else ""
-    ends = f"HIS alone {chosen.his:.1%}, entropy alone {chosen.ae:.1%}{random}"
-    steps = f"{_count(len(found.path), 'interval')} with {_count(chosen.masks, 'mask')}"
     if chosen.masks == 1:
-        return f"From alpha 0 to 1 there is one mask: {_NAMES[chosen.by]} {values[0]:.1%}{random}."
-    ties = f" ({chosen.ties} masks are as good; this one is the widest)" if chosen.ties > 1 else ""
+        return f"One mask covers all alpha from 0 to 1: {metric} {values[0]:.1%}{random}."
+    ties = f" ({chosen.ties} masks tie; this one covers the largest alpha range)" if chosen.ties > 1 else ""
     return (
-        f"From alpha 0 to 1 there are {steps}: {_NAMES[chosen.by]} goes from {values.min():.1%} to {values.max():.1%}; "
-        f"{ends}. Best is alpha {chosen.alpha_text}, with {chosen.value:.1%} ({chosen.value_low:.1%} to "
-        f"{chosen.value_high:.1%}){ties}."
+        f"Alpha from 0 to 1 has {_count(len(found.path), 'interval')} with {_count(chosen.masks, 'distinct mask')}: "
+        f"{metric} ranges from {values.min():.1%} to {values.max():.1%}; HIS only {chosen.his:.1%}, AE only "
+        f"{chosen.ae:.1%}{random}. The best is alpha = {chosen.alpha_text}: {chosen.value:.1%} (95% CI "
+        f"{chosen.value_low:.1%} to {chosen.value_high:.1%}){ties}."
     )
 
 
 def surface_heatmap(surface: AlphaSurface) -> go.Figure:
-    """The measure over alpha (exact steps) and sparsity, the best interval of each sparsity marked."""
+    """Draw accuracy or agreement over alpha, as exact steps, and sparsity.
+
+    Args:
+        surface: accuracy along the alpha path at several sparsities.
+
+    Returns:
+        A heatmap with the best alpha interval of each sparsity marked.
+    """
     frame, by, best = surface.frame, surface.measure, surface.best
     edges = np.unique(np.r_[frame.low, frame.high])
     middles = (edges[:-1] + edges[1:]) / 2.0
@@ -112,8 +133,8 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
             z=np.array(lines),
             customdata=np.array(details),
             colorscale="Cividis",
-            colorbar={"thickness": 10, "tickformat": ".0%"},
-            hovertemplate="alpha %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{z:.3f}<extra></extra>",
+            colorbar={"thickness": 10, "tickformat": PERCENT, "title": {"text": AXIS_TITLES[by], "side": "right"}},
+            hovertemplate="α %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{z:.1%}<extra></extra>",
         )
     )
     figure.add_scatter(
@@ -122,35 +143,40 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": "#ffffff", "line": {"width": 1.5, "color": "#000000"}},
         customdata=np.column_stack([best.low, best.high, best.value]),
-        hovertemplate="best: alpha %{customdata[0]:.4f} to %{customdata[1]:.4f}, %{customdata[2]:.3f}<extra></extra>",
-        name="best",
+        hovertemplate="best: α %{customdata[0]:.4f} to %{customdata[1]:.4f}, %{customdata[2]:.1%}<extra></extra>",
+        name="Best α per sparsity",
         showlegend=True,
     )
     figure.update_xaxes(title=_ALPHA, range=[0, 1], showgrid=False, zeroline=False)
-    figure.update_yaxes(
-        title="heads removed", tickvals=np.arange(len(names)), ticktext=names, showgrid=False, zeroline=False
-    )
+    figure.update_yaxes(title="Sparsity", tickvals=np.arange(len(names)), ticktext=names, showgrid=False, zeroline=False)
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
     return figure.update_layout(height=160 + 44 * len(names), margin=MARGIN, legend=legend)
 
 
 def describe_surface(surface: AlphaSurface) -> str:
-    """The surface in words: the best alpha at each sparsity, and at which alpha makes most difference."""
+    """Describe the best alpha at each sparsity and the sparsity at which alpha has the largest effect.
+
+    Args:
+        surface: accuracy along the alpha path at several sparsities.
+
+    Returns:
+        Several short sentences.
+    """
     best = surface.best
-    told = "; ".join(
-        f"{_percent(line.sparsity)}: alpha {format_inside(line.alpha, line.low, line.high)} with {line.value:.1%} (HIS "
-        f"alone {line.his:.1%})"
+    lines = "; ".join(
+        f"at {_percent(line.sparsity)} sparsity, {line.value:.1%} with alpha = "
+        f"{format_inside(line.alpha, line.low, line.high)} (HIS only: {line.his:.1%})"
         for line in best.itertuples()
     )
     most = best.loc[best.spread.idxmax()]
     return (
-        f"Best {_NAMES[surface.measure]} by share of heads removed. {told}. Alpha makes most difference with "
-        f"{_percent(most.sparsity)} removed: {100 * most.spread:.1f} points between its best and its worst mask."
+        f"Best {metric_name(surface.measure)}: {lines}. Alpha has the largest effect at "
+        f"{_percent(most.sparsity)} sparsity: {100 * most.spread:.1f} pp between the best and the worst mask."
     )
 
 
 def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
-    """The recommended interval, its alpha, and what choosing is worth on texts that had no part in it."""
+    """Mark the recommended interval, its alpha, and the cross-validated value of choosing alpha this way."""
     line = {"color": _CHOSEN, "width": 1}
     figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(213, 94, 0, 0.15)", line=line, layer="below")
     figure.add_scatter(
@@ -158,8 +184,8 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
         y=[chosen.value],
         mode="markers",
         marker={"color": _CHOSEN, "symbol": "star", "size": 15, "line": {"width": 1, "color": GRAY.format(1)}},
-        name=f"recommended: {chosen.alpha_text}",
-        hovertemplate=f"recommended, alpha {chosen.low:.4f} to {chosen.high:.4f}: %{{y:.3f}}<extra></extra>",
+        name=f"Recommended: α = {chosen.alpha_text}",
+        hovertemplate=f"recommended, α {chosen.low:.4f} to {chosen.high:.4f}: %{{y:.1%}}<extra></extra>",
     )
     held = chosen.cross_validated
     if held is not None:
@@ -169,8 +195,9 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
             mode="markers",
             marker={"color": _CHOSEN, "symbol": "circle-open", "size": 20, "line": {"width": 2}},
             error_y={"array": [held.high - held.value], "arrayminus": [held.value - held.low], "color": _CHOSEN},
-            name="on other texts",
-            hovertemplate=f"choosing, on other texts: %{{y:.3f}}, 95 % {held.low:.3f} to {held.high:.3f}<extra></extra>",
+            name="Cross-validated",
+            hovertemplate=f"cross-validated {metric_name(chosen.by)}: %{{y:.1%}} (95% CI {held.low:.1%} to {held.high:.1%})"
+            "<extra></extra>",
         )
 
 

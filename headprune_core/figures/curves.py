@@ -1,27 +1,41 @@
 """The figure of accuracy against sparsity: one line per criterion over the range of random rankings."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from headprune_core.measure.curves import REGIMES, main_measure
 
-from .style import GRAY, MARGIN, for_plotly, label, style
+from .style import GRAY, MARGIN, PERCENT, SPARSITY, for_plotly, label, metric_axis, metric_format, metric_name, style
 
 
 def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float | None = None) -> go.Figure:
-    """Accuracy (or agreement, correlation, loss) against sparsity: a line a method over the envelope of random removal."""
+    """Draw a metric against sparsity: one line per criterion over the range of random rankings.
+
+    The shaded regimes of sparsity are those of arXiv 2510.13832.
+
+    Args:
+        curves: result of `sparsity_curves`.
+        measure: column to draw: "accuracy", "agreement", "correlation", "loss" or "perplexity".
+        chance: accuracy at chance level (1 / C), drawn as a line, or None.
+
+    Returns:
+        A line chart; error bars of accuracy are 95% Wilson CI.
+    """
     figure = go.Figure()
+    value = f"%{{y:{metric_format(measure)}}}"
     end = float(curves.sparsity.max())
     for number, (low, high, name) in enumerate(REGIMES):
-        if low < end:  # names at two heights: on a phone they would overlap
+        if low < end:  # Names alternate between two heights, or they would overlap on a phone.
             figure.add_vrect(
                 x0=low,
                 x1=min(high, end),
                 fillcolor=GRAY.format(0.05 * number),
                 line_width=0,
                 layer="below",
-                annotation={"text": name, "font_size": 11, "opacity": 0.75, "yshift": 16 * (number % 2)},
+                annotation={"text": name.capitalize(), "font_size": 11, "opacity": 0.75, "yshift": 16 * (number % 2)},
                 annotation_position="top left",
             )
     random = curves[curves.method == "random"].groupby("sparsity")[measure].agg(["min", "mean", "max"]).reset_index()
@@ -37,35 +51,35 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             line_width=0,
             hoverinfo="skip",
             mode="lines",
-            name=f"random, {n_random} seeds",
+            name=f"Random: range ({n_random} ranking{'s' * (n_random != 1)})",
         )
         figure.add_scatter(
             x=random.sparsity,
             y=random["mean"],
             mode="lines",
             line={"color": GRAY.format(1), "dash": "dot"},
-            name="random, mean",
-            hovertemplate="random mean: %{y:.3f}<extra></extra>",
+            name="Random: mean",
+            hovertemplate=f"random mean: {value}<extra></extra>",
         )
     for method, curve in curves[curves.method != "random"].groupby("method", sort=False):
         figure.add_trace(_line(curve, method, measure))
-    whole = curves.loc[curves.heads_pruned == 0, measure]
-    if len(whole) and measure in ("accuracy", "loss"):
+    unpruned = curves.loc[curves.heads_pruned == 0, measure]
+    if len(unpruned) and measure in ("accuracy", "loss"):
         figure.add_hline(
-            y=whole.iloc[0],
+            y=unpruned.iloc[0],
             line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
-            annotation_text="unpruned",
+            annotation_text="Unpruned",
             annotation_position="bottom right",
         )
     if chance is not None and measure == "accuracy":
         figure.add_hline(
             y=chance,
             line={"dash": "dot", "width": 1, "color": GRAY.format(1)},
-            annotation_text="guessing",
+            annotation_text=f"Chance ({_chance(chance)})",
             annotation_position="top right",
         )
-    figure.update_xaxes(title="heads removed", tickformat=".0%", range=[-0.012, (end or 1) + 0.012])
-    figure.update_yaxes(title=measure if measure != "correlation" else "correlation of logits with the unpruned model's")
+    figure.update_xaxes(title=SPARSITY, tickformat=PERCENT, range=[-0.012, (end or 1) + 0.012])
+    figure.update_yaxes(**metric_axis(measure))
     figure.update_layout(
         height=520,
         margin={**MARGIN, "t": 32},
@@ -76,30 +90,43 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
 
 
 def describe_curves(curves: pd.DataFrame, at: float = 0.5) -> str:
-    """The figure in a sentence: every method and random removal at the sparsity nearest to `at`."""
+    """Describe every criterion and the random range at the sparsity nearest to `at`.
+
+    Args:
+        curves: result of `sparsity_curves`.
+        at: sparsity, 0 to 1.
+
+    Returns:
+        One sentence with the main metric of the curves.
+    """
     measure = main_measure(curves)
     at = min(curves.sparsity.unique(), key=lambda sparsity: abs(sparsity - at))
-    there = curves[curves.sparsity == at].set_index("method")[measure]
-    parts = [f"{label(method)} {value:.1%}" for method, value in there.items() if method != "random"]
-    if "random" in there:
-        parts.append(f"random {there.loc[['random']].min():.1%} to {there.loc[['random']].max():.1%}")
-    what = "Accuracy" if measure == "accuracy" else "Agreement with the unpruned model"
-    return f"{what} with {at:.0%} of the heads removed: {', '.join(parts)}."
+    values = curves[curves.sparsity == at].set_index("method")[measure]
+    parts = [f"{label(method)} {value:.1%}" for method, value in values.items() if method != "random"]
+    if "random" in values:
+        parts.append(f"random {values.loc[['random']].min():.1%} to {values.loc[['random']].max():.1%}")
+    name = metric_name(measure)
+    return f"{name[0].upper()}{name[1:]} at {at:.0%} sparsity: {', '.join(parts)}."
 
 
 def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
     (color, dash, symbol), name = style(method), for_plotly(label(method))
-    spread = None
+    interval = None
     if measure == "accuracy":
         up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
-        spread = {"array": up, "arrayminus": down, "thickness": 1, "width": 2}
+        interval = {"array": up, "arrayminus": down, "thickness": 1, "width": 2}
     return go.Scatter(
         x=curve.sparsity,
         y=curve[measure],
         name=name,
         mode="lines+markers",
-        error_y=spread,
+        error_y=interval,
         line={"color": color, "dash": dash, "width": 2.5},
         marker={"symbol": symbol, "size": 9, "color": color},
-        hovertemplate=f"{name}: %{{y:.3f}}<extra></extra>",
+        hovertemplate=f"{name}: %{{y:{metric_format(measure)}}}<extra></extra>",
     )
+
+
+def _chance(chance: float) -> str:
+    share = Fraction(chance).limit_denominator(1000)
+    return str(share) if share.numerator == 1 and abs(share - chance) < 1e-9 else f"{chance:.1%}"

@@ -1,7 +1,4 @@
-"""Figures of a Greedy-Gnorm run, as pure functions of it, and for each the sentence that says what it shows.
-
-Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
-"""
+"""Figures of a Greedy-Gnorm run: scores at a step, accuracy per step, gradient shift, and their text alternatives."""
 
 from collections.abc import Sequence
 
@@ -11,23 +8,32 @@ from plotly.subplots import make_subplots
 
 from headprune_core.measure.greedy import GreedyTrajectory
 
-from .heatmaps import row_name, has_custom_labels
-from .style import GRAY, MARGIN, style, tick
+from .heatmaps import has_custom_labels, row_name
+from .style import GRAY, HEAD, LAYER, MARGIN, metric_axis, metric_name, style, tick
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Figure:
-    """S(n) before the next removal, by row and head, in powers of ten; crosses are gone, the frame is what goes next."""
+    """Draw the Gnorm of the remaining heads at a step, on a log scale.
+
+    Args:
+        run: a Greedy-Gnorm run.
+        step: number of steps taken, 0 for the unpruned model.
+        labels: name of each row.
+
+    Returns:
+        A heatmap with a cross on pruned heads and a frame around the heads pruned next.
+    """
     scores = run.scores[min(step, run.steps - 1)]
     mask = run.mask(step)
     rows, heads = mask.shape
     shown = np.where(mask & (scores > 0), np.log10(np.where(scores > 0, scores, 1.0)), np.nan)
-    every = np.concatenate([some[some > 0] for some in run.scores] or [np.ones(1)])
-    low, high = (float(f(np.log10(every))) for f in (np.min, np.max)) if len(every) else (0.0, 1.0)
+    positive = np.concatenate([values[values > 0] for values in run.scores] or [np.ones(1)])
+    low, high = (float(f(np.log10(positive))) for f in (np.min, np.max)) if len(positive) else (0.0, 1.0)
     powers = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
     hover = [
-        f"<b>{row_name(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "removed")
+        f"<b>{row_name(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "pruned")
         for r, h in np.ndindex(rows, heads)
     ]
     cell = min(30, max(12, 480 // rows))
@@ -43,17 +49,17 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=True,
             colorbar={
-                "title": "Gnorm",
+                "title": {"text": "Gnorm (log scale)", "side": "right"},
                 "thickness": 10,
                 "tickvals": powers,
                 "ticktext": [f"10<sup>{p}</sup>" for p in powers],
             },
         )
     )
-    gone = np.argwhere(~mask)
+    pruned = np.argwhere(~mask)
     figure.add_scatter(
-        x=gone[:, 1],
-        y=gone[:, 0],
+        x=pruned[:, 1],
+        y=pruned[:, 0],
         mode="markers",
         marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": GRAY.format(0.9)}},
         hoverinfo="skip",
@@ -62,8 +68,8 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
     for row, head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
         box = {"x0": head - 0.5, "x1": head + 0.5, "y0": row - 0.5, "y1": row + 0.5}
         figure.add_shape(type="rect", **box, line={"color": ORANGE, "width": 4})
-    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False)
-    figure.update_yaxes(title="layer", range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False)
+    figure.update_xaxes(title=HEAD, range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False)
+    figure.update_yaxes(title=LAYER, range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False)
     if has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     figure.update_layout(height=max(240, 92 + cell * rows), margin={**MARGIN, "t": 16}, dragmode=False)
@@ -71,97 +77,148 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
 
 
 def describe_greedy_step(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> str:
-    """What has happened by `step` and what happens next, in a sentence or two."""
-    left = int(run.mask(step).sum())
-    told = f"{run.mask(step).size - left} heads are gone, {left} are left. "
-    going = run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]
-    if not going:
-        return told + "The run ends here."
-    names = ", ".join(f"{row_name(labels[row])} head {head}" for row, head in going[:4]) + (", …" if len(going) > 4 else "")
+    """Describe a step: heads pruned so far, heads remaining, and the heads pruned next.
+
+    Args:
+        run: a Greedy-Gnorm run.
+        step: number of steps taken, 0 for the unpruned model.
+        labels: name of each row.
+
+    Returns:
+        Two sentences.
+    """
+    remaining = int(run.mask(step).sum())
+    pruned = run.mask(step).size - remaining
+    text = f"{pruned} head{'s' * (pruned != 1)} pruned, {remaining} remaining. "
+    upcoming = run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]
+    if not upcoming:
+        return text + "The run ends here."
+    names = ", ".join(f"{row_name(labels[row])} head {head}" for row, head in upcoming[:4])
+    names += ", …" if len(upcoming) > 4 else ""
     scores = run.scores[step]
-    size = f" (Gnorm {scores[going[0]]:.3g}, {'highest' if run.inverse else 'lowest'} of all)"
-    return told + f"Next to go: {names}{size if len(going) == 1 else ''}."
+    gnorm = f" ({'highest' if run.inverse else 'lowest'} Gnorm, {scores[upcoming[0]]:.3g})"
+    return text + f"Pruned next: {names}{gnorm if len(upcoming) == 1 else ''}."
 
 
 def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = None) -> go.Figure:
-    """Accuracy (or agreement) by heads removed with its 95 % band, where the run is, and the inflection point."""
+    """Draw accuracy, or agreement without labels, against the number of pruned heads.
+
+    Args:
+        run: a Greedy-Gnorm run with evaluation examples.
+        step: step to mark as the current one.
+        chance: accuracy at chance level (1 / C), drawn as a line, or None.
+
+    Returns:
+        A line chart with the 95% Wilson CI of accuracy and the inflection point, if there is one.
+    """
     figure = go.Figure()
-    values, labelled = run.measure, run.measure is run.accuracy
-    gone = np.minimum(np.arange(len(values)) * run.heads_per_step, run.mask(0).size)
+    values, labeled = run.measure, run.measure is run.accuracy
+    metric = "accuracy" if labeled else "agreement"
+    pruned = np.minimum(np.arange(len(values)) * run.heads_per_step, run.mask(0).size)
     color, _, symbol = style("inverse_greedy_gnorm" if run.inverse else "greedy_gnorm")
-    if labelled and len(values):
-        x = np.r_[gone, gone[::-1]]
+    if labeled and len(values):
+        x = np.r_[pruned, pruned[::-1]]
         y = np.r_[run.accuracy_high, run.accuracy_low[::-1]]
         band = {"fill": "toself", "fillcolor": GRAY.format(0.22), "line_width": 0, "hoverinfo": "skip"}
-        figure.add_scatter(x=x, y=y, mode="lines", name="95 % (Wilson)", **band)
+        figure.add_scatter(x=x, y=y, mode="lines", name="95% CI (Wilson)", **band)
     figure.add_scatter(
-        x=gone,
+        x=pruned,
         y=values,
         mode="lines+markers",
-        name="accuracy" if labelled else "agreement with the unpruned model",
+        name=metric_axis(metric)["title"],
         line={"color": color, "width": 2.5},
         marker={"size": 5, "symbol": symbol},
-        hovertemplate="%{x} heads removed: %{y:.3f}<extra></extra>",
+        hovertemplate="%{x} heads pruned: %{y:.1%}<extra></extra>",
     )
     if step < len(values):
         point = {"size": 15, "color": ORANGE, "symbol": "circle-open", "line": {"width": 3}}
-        at = {"x": [gone[step]], "y": [values[step]]}
-        figure.add_scatter(**at, mode="markers", marker=point, name="this step", hoverinfo="skip")
+        at = {"x": [pruned[step]], "y": [values[step]]}
+        figure.add_scatter(**at, mode="markers", marker=point, name="Current step", hoverinfo="skip")
     if run.inflection is not None:
-        at = gone[min(run.inflection, len(gone) - 1)]
-        figure.add_vline(x=at, line={"dash": "dash", "color": ORANGE}, annotation_text="inflection point")
-    if chance is not None and labelled:
+        at = pruned[min(run.inflection, len(pruned) - 1)]
+        figure.add_vline(x=at, line={"dash": "dash", "color": ORANGE}, annotation_text="Inflection point")
+    if chance is not None and labeled:
         line = {"dash": "dot", "width": 1, "color": GRAY.format(1)}
-        figure.add_hline(y=chance, line=line, annotation_text="guessing", annotation_position="bottom left")
-    figure.update_xaxes(title="heads removed", range=[-1, run.mask(0).size + 1], zeroline=False)
-    figure.update_yaxes(title="accuracy" if labelled else "agreement", zeroline=False)
+        figure.add_hline(y=chance, line=line, annotation_text="Chance level", annotation_position="bottom left")
+    figure.update_xaxes(title="Heads pruned (count)", range=[-1, run.mask(0).size + 1], zeroline=False)
+    figure.update_yaxes(**metric_axis(metric), zeroline=False)
     figure.update_layout(height=360, margin={**MARGIN, "t": 24}, legend={"orientation": "h", "y": -0.25, "yanchor": "top"})
     return figure
 
 
 def describe_greedy_accuracy(run: GreedyTrajectory, step: int) -> str:
-    """The accuracy at `step` beside the unpruned model's, and where it begins to fall."""
-    what = "accuracy" if run.measure is run.accuracy else "agreement with the unpruned model"
+    """Describe the accuracy at a step, that of the unpruned model, and the inflection point.
+
+    Args:
+        run: a Greedy-Gnorm run with evaluation examples.
+        step: number of steps taken, 0 for the unpruned model.
+
+    Returns:
+        One or two sentences.
+    """
+    name = metric_name("accuracy" if run.measure is run.accuracy else "agreement")
     if step >= len(run.measure):
-        return f"The {what} of this step has not been measured yet."
-    told = f"After {step} steps the {what} is {run.measure[step]:.1%}, with all heads {run.measure[0]:.1%}. "
+        return f"The {name} of this step has not been measured yet."
+    steps = f"{step} step{'s' * (step != 1)}"
+    text = f"After {steps}, {name} is {run.measure[step]:.1%} (with all heads: {run.measure[0]:.1%}). "
     if run.inflection is None:
-        return told + "There is no step after which it begins to fall for good beyond noise."
-    return told + f"It begins to fall for good after step {run.inflection}: the inflection point."
+        return text + "No inflection point found: the decline stays within noise."
+    return text + f"Inflection point: step {run.inflection}."
 
 
 def shift_map(change: np.ndarray, labels: Sequence[str]) -> go.Figure:
-    """A gradient shift (R, H, H): a small map for each row, heads down, the parts of the input that they read across."""
+    """Draw how pruning one head changes the query gradients of the others.
+
+    Args:
+        change: (R, H, H) gradient shift: row, head, block of the layer input.
+        labels: name of each row.
+
+    Returns:
+        One small heatmap per row, with heads down and input blocks across, on one color scale.
+    """
     rows = len(change)
     across = min(3, rows)
     titles = [row_name(label) for label in labels]
     figure = make_subplots(-(-rows // across), across, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
-    most = float(np.abs(change).max()) or 1.0
+    largest = float(np.abs(change).max()) or 1.0
     for number, part in enumerate(change):
         heat = go.Heatmap(
             z=part,
             coloraxis="coloraxis",
-            hovertemplate=f"{titles[number]}, head %{{y}}<br>part %{{x}} of the input<br>%{{z:.2e}}<extra></extra>",
+            hovertemplate=f"{titles[number]}, head %{{y}}<br>input block %{{x}}<br>%{{z:.2e}}<extra></extra>",
         )
         figure.add_trace(heat, row=number // across + 1, col=number % across + 1)
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False, zeroline=False, fixedrange=True)
-    bar = {"title": "change", "thickness": 10, "exponentformat": "power"}
-    colors = {"colorscale": "PuOr", "cmin": -most, "cmax": most, "colorbar": bar}
-    figure.update_layout(coloraxis=colors, height=60 + 190 * -(-rows // across), margin={**MARGIN, "t": 32}, dragmode=False)
+    down = -(-rows // across)
+    for row in range(1, down + 1):
+        figure.update_yaxes(title=HEAD, title_standoff=4, row=row, col=1)
+    for number in range(max(0, rows - across), rows):  # the lowest map of each column
+        figure.update_xaxes(title="Input block", title_standoff=4, row=number // across + 1, col=number % across + 1)
+    bar = {"title": {"text": "Δ gradient", "side": "right"}, "thickness": 10, "exponentformat": "power"}
+    colors = {"colorscale": "PuOr", "cmin": -largest, "cmax": largest, "colorbar": bar}
+    figure.update_layout(coloraxis=colors, height=80 + 190 * down, margin={**MARGIN, "t": 32}, dragmode=False)
     return figure
 
 
 def describe_shift(change: np.ndarray, head: tuple[int, int], labels: Sequence[str]) -> str:
-    """Which rows noticed that `head` went, in a sentence."""
-    size = np.sqrt(np.square(change).mean((1, 2)))
-    gone = f"{row_name(labels[head[0]])}, head {head[1]}"
-    if not size.any():
-        return f"Removing {gone} changed no other head's query gradient at all."
-    others = np.delete(np.arange(len(size)), head[0])
-    noticed = int((size[others] > 0).sum())
-    most = int(size.argmax())
+    """Describe in how many layers pruning one head changes the query gradients.
+
+    Args:
+        change: (R, H, H) gradient shift: row, head, block of the layer input.
+        head: (row, head) that was pruned.
+        labels: name of each row.
+
+    Returns:
+        One sentence.
+    """
+    magnitude = np.sqrt(np.square(change).mean((1, 2)))
+    name = f"{row_name(labels[head[0]])}, head {head[1]}"
+    if not magnitude.any():
+        return f"Pruning {name} changed the query gradient of no other head."
+    others = np.delete(np.arange(len(magnitude)), head[0])
+    changed = int((magnitude[others] > 0).sum())
     return (
-        f"Removing {gone} changed the query gradients in {noticed} of the {len(others)} other layers, most in "
-        f"{row_name(labels[most])}: that is why Greedy-Gnorm scores again after every removal."
+        f"Pruning {name} changed the query gradients in {changed} of the {len(others)} other layers, most in "
+        f"{row_name(labels[int(magnitude.argmax())])}."
     )

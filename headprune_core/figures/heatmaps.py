@@ -1,13 +1,20 @@
-"""Heatmaps of scores by layer and head, and the sentence that says what each one shows."""
+"""Heatmaps of scores by layer and head, and their text alternatives."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from .style import MARGIN, tick
+from .style import HEAD, LAYER, MARGIN, tick
 
-METRIC_LABELS = {"his": "HIS · importance", "ae": "AE · entropy", "hies": "HIES · mixed", "gnorm": "Gnorm · gradients"}
+METRIC_LABELS = {
+    "his": "HIS (head importance score)",
+    "ae": "AE (attention entropy)",
+    "hies": "HIES (head importance–entropy score)",
+    "gnorm": "Gnorm (gradient-norm score)",
+}
+METRIC_SHORT_LABELS = {name: text.partition(" (")[0] for name, text in METRIC_LABELS.items()}
+_TITLE_SIZE = 14  # pixels: the longest title fits a column of 300 pixels
 
 
 def score_heatmap(
@@ -18,16 +25,25 @@ def score_heatmap(
     unit: str = "",
     labels: Sequence[str] | None = None,
 ) -> go.Figure:
-    """A layer x head heatmap (R, H) with a click target on every cell (customdata [row, head]).
+    """Draw scores by layer and head, with a click target on every cell.
 
-    hover: one text per head, row by row. labels: what the rows are called where it is not their number.
+    Args:
+        values: (R, H) score of each head.
+        title: title of the figure, or "" for none.
+        hover: hover text of each head, row by row.
+        selected: (row, head) to frame, or None.
+        unit: title of the color bar, such as "nats", "Rank" or "Scaled (0–1)"; "" gives "Score".
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        A heatmap and a trace of invisible markers whose customdata is [row, head].
     """
     rows, heads = values.shape
     cell = min(27, max(12, 480 // rows))  # pixels: many layers still fit a screen
     row, head = (index.ravel() for index in np.indices(values.shape))
-    bar = {"thickness": 10, "title": unit, "exponentformat": "power"}
+    bar = {"thickness": 10, "title": {"text": unit or "Score", "side": "right"}, "exponentformat": "power"}
     figure = go.Figure(go.Heatmap(z=values, colorscale="Cividis", xgap=2, ygap=2, hoverinfo="skip", colorbar=bar))
-    # clicks on a heatmap are not reported: invisible squares over the cells are
+    # Streamlit does not report clicks on a heatmap, but it reports those on invisible squares over the cells.
     figure.add_scatter(
         x=head,
         y=row,
@@ -35,7 +51,7 @@ def score_heatmap(
         marker={"symbol": "square", "size": max(6, min(26, cell, 330 // heads)), "opacity": 0},
         unselected={"marker": {"opacity": 0}},
         selected={"marker": {"opacity": 0}},
-        customdata=np.column_stack([row, head]).tolist(),  # a plain list comes back from a click as it went
+        customdata=np.column_stack([row, head]).tolist(),  # a plain list comes back from a click unchanged
         text=list(hover),
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
@@ -46,29 +62,40 @@ def score_heatmap(
         figure.add_shape(type="rect", **box, line={"color": "#ffffff", "width": 5})
         figure.add_shape(type="rect", **box, line={"color": "#d55e00", "width": 3})
     figure.update_xaxes(
-        title="head", range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True
+        title=HEAD, range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True
     )
     figure.update_yaxes(
-        title="layer", range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True
+        title=LAYER, range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True
     )
     if labels is not None and has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
-    figure.update_layout(title=title, height=max(220, 92 + cell * rows), margin=MARGIN, dragmode=False, hoverdistance=24)
+    if title:
+        figure.update_layout(title={"text": title, "font": {"size": _TITLE_SIZE}})
+    figure.update_layout(height=max(220, 92 + cell * rows), margin=MARGIN, dragmode=False, hoverdistance=24)
     return figure
 
 
 def has_custom_labels(labels: Sequence[str]) -> bool:
-    """Whether rows are called by other names than their numbers, as in an encoder-decoder."""
+    """Return True if rows have names other than their numbers, as in an encoder-decoder."""
     return any(label != str(row) for row, label in enumerate(labels))
 
 
 def row_name(label: str) -> str:
-    """A row's label in a sentence: "layer 3", or "cross 0" as it is."""
+    """Return a row's name within a sentence: "layer 3" for a number, "cross 0" unchanged."""
     return f"layer {label}" if label.isdigit() else label
 
 
 def describe_heatmap(values: np.ndarray, name: str, labels: Sequence[str] | None = None) -> str:
-    """What a heatmap shows: where its highest and lowest heads are and which row stands out."""
+    """Describe a heatmap: its highest and lowest head and the row of the highest mean.
+
+    Args:
+        values: (R, H) score of each head.
+        name: name of the score.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        One sentence.
+    """
     rows = [row_name(label) for label in labels or map(str, range(len(values)))]
     top, low = (np.unravel_index(pick(values), values.shape) for pick in (np.argmax, np.argmin))
     row = int(values.mean(1).argmax())

@@ -1,7 +1,4 @@
-"""Figures of masks, as pure functions: how long each head stays along alpha, and where two masks differ.
-
-Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
-"""
+"""Figures of masks: the share of the alpha range in which each head is kept, and where two masks differ."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,54 +7,93 @@ import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
 
-from .heatmaps import row_name, has_custom_labels, score_heatmap
-from .style import GRAY, MARGIN, tick
+from .heatmaps import has_custom_labels, row_name, score_heatmap
+from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, tick
 
-_FATES = (  # kept by A, kept by B, what it is row_name, color, symbol
-    (True, True, "kept by both", "#0072b2", "circle"),
-    (True, False, "kept by {a} only", "#e69f00", "triangle-left"),
-    (False, True, "kept by {b} only", "#cc79a7", "triangle-right"),
-    (False, False, "kept by neither", GRAY.format(0.9), "x-thin"),
+_STATES = (  # kept by A, kept by B, name, color, symbol
+    (True, True, "Kept by both", "#0072b2", "circle"),
+    (True, False, "Kept by {a} only", "#e69f00", "triangle-left"),
+    (False, True, "Kept by {b} only", "#cc79a7", "triangle-right"),
+    (False, False, "Pruned by both", GRAY.format(0.9), "x-thin"),
 )
 
 
 def keep_fraction_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> go.Figure:
-    """The share of alpha over which each head stays, (R, H), 0: goes at every alpha, 1: stays at every alpha."""
+    """Draw the share of the alpha range in which each head is kept.
+
+    Args:
+        keep_fraction: (R, H) share of [0, 1] in which the head is kept; 0 is pruned and 1 is kept at every alpha.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        A heatmap from 0% to 100%.
+    """
     rows = [row_name(label) for label in labels or map(str, range(len(keep_fraction)))]
     hover = [
-        f"<b>{rows[row]}, head {head}</b><br>stays over {share:.1%} of alpha"
+        f"<b>{rows[row]}, head {head}</b><br>kept for {share:.1%} of the α range"
         for (row, head), share in np.ndenumerate(keep_fraction)
     ]
-    figure = score_heatmap(keep_fraction, "", hover, labels=labels)
-    figure.update_traces(zmin=0, zmax=1, colorbar={"tickformat": ".0%", "title": ""}, selector={"type": "heatmap"})
+    figure = score_heatmap(keep_fraction, "", hover, unit="Kept (% of α range)", labels=labels)
+    figure.update_traces(zmin=0, zmax=1, colorbar={"tickformat": PERCENT}, selector={"type": "heatmap"})
     return figure.update_layout(margin={**MARGIN, "t": 16})
 
 
 def describe_keep_fraction(keep_fraction: np.ndarray, labels: Sequence[str] | None = None) -> str:
-    """How many heads stay at every alpha, go at every alpha, and depend on it; and the head that depends on it most."""
-    stays, goes = int((keep_fraction >= 1.0 - 1e-12).sum()), int((keep_fraction <= 1e-12).sum())
-    depends = keep_fraction.size - stays - goes
-    told = f"Of {keep_fraction.size} heads {stays} stay at every alpha and {goes} go at every alpha; alpha decides over {depends}."
+    """Describe how many heads are kept at every alpha, pruned at every alpha, or depend on alpha.
+
+    Args:
+        keep_fraction: (R, H) share of [0, 1] in which the head is kept.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        One or two sentences; the second names the head kept for nearest to half of the alpha range.
+    """
+    kept, pruned = int((keep_fraction >= 1.0 - 1e-12).sum()), int((keep_fraction <= 1e-12).sum())
+    depends = keep_fraction.size - kept - pruned
+    text = (
+        f"{kept} of {keep_fraction.size} heads {'is' if kept == 1 else 'are'} kept at every alpha, {pruned} "
+        f"{'is' if pruned == 1 else 'are'} pruned at every alpha, and {depends} depend{'s' * (depends == 1)} on alpha."
+    )
     if not depends:
-        return told
+        return text
     row, head = np.unravel_index(np.abs(keep_fraction - 0.5).argmin(), keep_fraction.shape)
-    where = row_name(labels[row] if labels else str(row))
-    return f"{told} Most evenly split is {where}, head {head}, which stays over {keep_fraction[row, head]:.0%} of alpha."
+    name = row_name(labels[row] if labels else str(row))
+    return (
+        f"{text} The most evenly split is {name}, head {head}: kept for {keep_fraction[row, head]:.0%} of the alpha range."
+    )
 
 
 def mask_difference(
     a: np.ndarray, b: np.ndarray, names: tuple[str, str] = ("A", "B"), labels: Sequence[str] | None = None
 ) -> go.Figure:
-    """Two masks (R, H) in one grid: heads kept by both, by one alone, by neither, each with a symbol of its own."""
+    """Draw two masks in one grid, with a symbol for each of the four combinations.
+
+    Args:
+        a: bool (R, H), True = kept by the first mask.
+        b: bool (R, H), True = kept by the second mask.
+        names: names of the two masks.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        A grid of heads: kept by both, by one only, or pruned by both.
+
+    Raises:
+        HeadPruneError: if the masks differ in shape.
+    """
     a, b = _pair(a, b)
-    fates = {name.format(a=names[0], b=names[1]): (in_a, in_b, *style) for in_a, in_b, name, *style in _FATES}
-    return state_grid({told: ((a == in_a) & (b == in_b), *style) for told, (in_a, in_b, *style) in fates.items()}, labels)
+    states = {name.format(a=names[0], b=names[1]): (in_a, in_b, *style) for in_a, in_b, name, *style in _STATES}
+    return state_grid({name: ((a == in_a) & (b == in_b), *style) for name, (in_a, in_b, *style) in states.items()}, labels)
 
 
 def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequence[str] | None = None) -> go.Figure:
-    """A layer x head grid in which every head has the color and the symbol of its state.
+    """Draw a layer-by-head grid in which every head has the color and symbol of its state.
 
-    states: name -> (which heads (R, H) bool, color, symbol). labels: what the rows are called.
+    Args:
+        states: name -> (heads in this state, bool (R, H); color; symbol).
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        One trace of markers per state, with the number of heads in the legend.
     """
     rows, heads = next(iter(states.values()))[0].shape
     cell = min(27, max(12, 480 // rows))
@@ -72,13 +108,13 @@ def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequen
             mode="markers",
             name=f"{name} ({len(row)})",
             marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 2, "color": color}},
-            text=[f"{layers[r]}, head {h}: {name}" for r, h in zip(row, head, strict=True)],
+            text=[f"{layers[r]}, head {h}: {name[0].lower()}{name[1:]}" for r, h in zip(row, head, strict=True)],
             hovertemplate="%{text}<extra></extra>",
             showlegend=True,
         )
     axis = {"showgrid": False, "zeroline": False, "fixedrange": True}
-    figure.update_xaxes(title="head", range=[-0.6, heads - 0.4], dtick=tick(heads), **axis)
-    figure.update_yaxes(title="layer", range=[rows - 0.4, -0.6], dtick=tick(rows), **axis)
+    figure.update_xaxes(title=HEAD, range=[-0.6, heads - 0.4], dtick=tick(heads), **axis)
+    figure.update_yaxes(title=LAYER, range=[rows - 0.4, -0.6], dtick=tick(rows), **axis)
     if labels is not None and has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
@@ -88,22 +124,35 @@ def state_grid(states: Mapping[str, tuple[np.ndarray, str, str]], labels: Sequen
 def describe_difference(
     a: np.ndarray, b: np.ndarray, names: tuple[str, str] = ("A", "B"), labels: Sequence[str] | None = None
 ) -> str:
-    """Where two masks (R, H) differ, head by head, and the Jaccard overlap of what they remove."""
+    """Describe where two masks differ and the Jaccard overlap of their pruned heads.
+
+    Args:
+        a: bool (R, H), True = kept by the first mask.
+        b: bool (R, H), True = kept by the second mask.
+        names: names of the two masks.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        One sentence that lists the heads kept by one mask only, as layer.head.
+
+    Raises:
+        HeadPruneError: if the masks differ in shape.
+    """
     a, b = _pair(a, b)
     rows = labels or [str(row) for row in range(len(a))]
-    removed = int((~a | ~b).sum())
-    overlap = f"; of the heads that either removes, both remove {(~a & ~b).sum() / removed:.0%} (Jaccard)" if removed else ""
+    pruned = int((~a | ~b).sum())
+    overlap = f"; overlap of the pruned heads (Jaccard): {(~a & ~b).sum() / pruned:.0%}" if pruned else ""
     if (a == b).all():
         return f"{names[0]} and {names[1]} keep the same {int(a.sum())} heads."
-    told = [
-        f"{name} alone keeps {', '.join(f'{rows[row]}.{head}' for row, head in np.argwhere(which)) or 'none'}"
+    only = [
+        f"kept by {name} only: {', '.join(f'{rows[row]}.{head}' for row, head in np.argwhere(which)) or 'none'}"
         for name, which in zip(names, (a & ~b, b & ~a), strict=True)
     ]
-    return f"{int((a & b).sum())} heads are kept by both; {'; '.join(told)} (layer.head){overlap}."
+    return f"Kept by both: {int((a & b).sum())} heads; {'; '.join(only)} (layer.head){overlap}."
 
 
 def _pair(a, b) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     if a.shape != b.shape or a.ndim != 2:
-        raise HeadPruneError(f"the masks have shapes {a.shape} and {b.shape}; expected the same (R, H)")
+        raise HeadPruneError(f"masks must have the same shape (R, H), got {a.shape} and {b.shape}")
     return a, b

@@ -1,15 +1,24 @@
-"""Figures of the orthogonality check: scaled HIS against scaled AE, and their correlation within each layer."""
+"""Figures of the orthogonality check: scaled HIS vs. scaled AE, and their correlation within each layer."""
 
 import numpy as np
 import plotly.graph_objects as go
 
-from headprune_core.scores.orthogonality import Orthogonality
+from headprune_core.scores.orthogonality import REDUNDANT, Orthogonality
 
-from .style import MARGIN, tick
+from .style import GRAY, LAYER, MARGIN, tick
 
 
 def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality) -> go.Figure:
-    """Scaled importance against scaled entropy, both (R, H), a point a head, colored by layer."""
+    """Draw scaled AE against scaled HIS, one point per head.
+
+    Args:
+        his: (R, H) HIS, scaled to 0 to 1.
+        ae: (R, H) AE, scaled to 0 to 1.
+        check: correlations of the two.
+
+    Returns:
+        A scatter plot, colored by layer, with the linear fit if the correlation is defined.
+    """
     row, head = (index.ravel() for index in np.indices(his.shape))
     figure = go.Figure()
     figure.add_scatter(
@@ -20,11 +29,12 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
             "size": 11,
             "color": row,
             "colorscale": "Cividis",
-            "line": {"width": 1, "color": "rgba(128,128,128,0.8)"},
-            "colorbar": {"title": "layer", "thickness": 10, "dtick": tick(len(his))},
+            "line": {"width": 1, "color": GRAY.format(0.8)},
+            "colorbar": {"title": LAYER, "thickness": 10, "dtick": tick(len(his))},
         },
         customdata=np.column_stack([row, head]),
-        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>HIS~ %{x:.3f}<br>AE~ %{y:.3f}<extra></extra>",
+        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>scaled HIS %{x:.3f}<br>scaled AE %{y:.3f}"
+        "<extra></extra>",
         showlegend=False,
     )
     if np.isfinite(check.pearson):
@@ -36,21 +46,30 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
             mode="lines",
             line={"color": "#d55e00", "dash": "dash"},
             hoverinfo="skip",
-            name=f"r = {check.pearson:.2f}",
+            name=f"Linear fit (Pearson r = {check.pearson:.2f})",
         )
-    figure.update_xaxes(title="HIS~, scaled importance", range=[-0.05, 1.05], zeroline=False)
-    figure.update_yaxes(title="AE~, scaled entropy", range=[-0.05, 1.05], zeroline=False)
+    figure.update_xaxes(title="Scaled HIS (importance)", range=[-0.05, 1.05], zeroline=False)
+    figure.update_yaxes(title="Scaled AE (entropy)", range=[-0.05, 1.05], zeroline=False)
     figure.update_layout(height=460, margin=MARGIN, legend={"x": 0.99, "y": 1.0, "xanchor": "right", "yanchor": "bottom"})
     return figure
 
 
 def per_row_correlation(check: Orthogonality) -> go.Figure:
-    """Pearson's r of importance and entropy within each layer, with the lines beyond which the two are redundant."""
+    """Draw Pearson's r of HIS and AE within each layer.
+
+    Args:
+        check: correlations, of which `per_row` (R,) is drawn.
+
+    Returns:
+        A horizontal bar chart with lines at |r| = 0.7, beyond which the two scores are redundant.
+    """
     figure = go.Figure(go.Bar(x=check.per_row, y=np.arange(len(check.per_row)), orientation="h", marker_color="#0072b2"))
-    for line in (-0.7, 0.7):
-        figure.add_vline(x=line, line={"dash": "dot", "color": "#d55e00"})
+    note = {"text": f"|r| = {REDUNDANT:g}<br>redundant", "font": {"size": 11}}
+    for r in (-REDUNDANT, REDUNDANT):
+        line = {"dash": "dot", "color": "#d55e00"}
+        figure.add_vline(x=r, line=line, annotation=note, annotation_position="top")
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
-    figure.update_xaxes(title="r within the layer", range=[-1, 1])
-    figure.update_yaxes(title="layer", range=[len(check.per_row) - 0.5, -0.5], dtick=tick(len(check.per_row)))
+    figure.update_xaxes(title="Pearson r (HIS vs. AE) per layer", range=[-1, 1])
+    figure.update_yaxes(title=LAYER, range=[len(check.per_row) - 0.5, -0.5], dtick=tick(len(check.per_row)))
     figure.update_layout(height=460, margin=MARGIN)
     return figure

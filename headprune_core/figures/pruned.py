@@ -1,13 +1,8 @@
-"""Figures of a pruned model, as pure functions, and for each the sentence that says what it shows: the heads that are left,
-the control by random masks, a fine-tune's loss, and the speed-up beside what the arithmetic promises.
-
-Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
-"""
+"""Figures of a pruned model: head map, random baseline, and fine-tuning loss, and their text alternatives."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
@@ -16,45 +11,78 @@ from headprune_core.prune.recovery import Recovery
 
 from .heatmaps import row_name
 from .masks import state_grid
-from .style import GRAY, MARGIN
+from .style import AXIS_TITLES, GRAY, MARGIN, PERCENT, metric_name
 
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"
-_STATES = {  # of a head -> color, symbol
-    "kept": (BLUE, "square"),
-    "without effect, weights stay": (ORANGE, "diamond-open"),
-    "removed": (GRAY.format(0.9), "x-thin"),
+_ZEROED = "Zeroed (shared KV head)"
+_STATES = {  # state of a head -> color, symbol
+    "Kept": (BLUE, "square"),
+    _ZEROED: (ORANGE, "diamond-open"),
+    "Pruned": (GRAY.format(0.9), "x-thin"),
 }
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-_STACKS = 60  # of the dots of a strip, over its range
+_STACKS = 60  # columns in which the dots of a strip are stacked, over its range
 
 
 def head_map_figure(kept, present=None, labels: Sequence[str] | None = None) -> go.Figure:
-    """What became of every head: kept, present (R, H) bool as in `PruningPlan`, in original numbers, each state with its symbol."""
+    """Draw the state of every head after pruning.
+
+    Args:
+        kept: bool (R, H) in original head numbers, True = kept.
+        present: bool (R, H), True = the weights are still there, as in `PruningPlan`; None if they are those of `kept`.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        A grid of heads: kept, zeroed (weights shared with kept heads) or pruned.
+
+    Raises:
+        HeadPruneError: if the two differ in shape.
+    """
     _, states = _states(kept, present)
     return state_grid({name: (which, *_STATES[name]) for name, which in states.items() if which.any()}, labels)
 
 
 def describe_head_map(kept, present=None, labels: Sequence[str] | None = None) -> str:
-    """How many heads are left, which rows lose most and least, and which have none."""
+    """Describe how many heads are kept, and the rows with the most and fewest pruned heads.
+
+    Args:
+        kept: bool (R, H) in original head numbers, True = kept.
+        present: bool (R, H), True = the weights are still there; None if they are those of `kept`.
+        labels: name of each row, or None to number the rows.
+
+    Returns:
+        One or two sentences; the second names the rows without heads.
+
+    Raises:
+        HeadPruneError: if the two differ in shape.
+    """
     kept, states = _states(kept, present)
     rows = [row_name(label) for label in labels or map(str, range(len(kept)))]
-    gone, left = (~kept).sum(1), kept.sum(1)
-    told = f"Of {kept.size} heads {kept.sum()} are left and {gone.sum()} removed"
-    gated = int(states["without effect, weights stay"].sum())
-    told += f", of which {gated} keep{'s' * (gated == 1)} weights that other heads need" if gated else ""
-    if gone.max() == gone.min():
-        return f"{told}; every layer loses {gone.max()} of {kept.shape[1]}."
-    most, least = int(gone.argmax()), int(gone.argmin())
-    told += f"; {rows[most]} loses most ({gone[most]} of {kept.shape[1]}), {rows[least]} least ({gone[least]})."
-    empty = [rows[row] for row in np.flatnonzero(left == 0)]
-    return told + (f" No head is left in {', '.join(empty)}." if empty else "")
+    pruned, remaining = (~kept).sum(1), kept.sum(1)
+    text = f"{kept.sum()} of {kept.size} heads kept, {pruned.sum()} pruned"
+    zeroed = int(states[_ZEROED].sum())
+    text += f", of which {zeroed} only zeroed (KV head shared with kept heads)" if zeroed else ""
+    if pruned.max() == pruned.min():
+        return f"{text}; {pruned.max()} of {kept.shape[1]} pruned in every layer."
+    most, least = int(pruned.argmax()), int(pruned.argmin())
+    text += f"; most pruned in {rows[most]} ({pruned[most]} of {kept.shape[1]}), fewest in {rows[least]} ({pruned[least]})."
+    empty = [rows[row] for row in np.flatnonzero(remaining == 0)]
+    return text + (f" No head remains in {', '.join(empty)}." if empty else "")
 
 
 def mark_removed(figure: go.Figure, kept) -> go.Figure:
-    """The heatmap of `figures.score_heatmap` with a cross on every head that `kept` (R, H) removes."""
+    """Add a cross to every pruned head of a `score_heatmap`.
+
+    Args:
+        figure: figure of `score_heatmap`, which is changed in place.
+        kept: bool (R, H), True = kept.
+
+    Returns:
+        The same figure.
+    """
     row, head = np.nonzero(~np.asarray(kept, bool))
     size = max(4, min(9, 200 // np.shape(kept)[1]))
-    for width, color in ((4, "#1a1a1a"), (1.5, "#ffffff")):  # light on dark: seen on every color of the scale
+    for width, color in ((4, "#1a1a1a"), (1.5, "#ffffff")):  # A light cross on a dark one is visible on every color.
         line = {"width": width, "color": color}
         marker = {"symbol": "x-thin", "size": size, "line": line}
         figure.add_scatter(x=head, y=row, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
@@ -62,54 +90,78 @@ def mark_removed(figure: go.Figure, kept) -> go.Figure:
 
 
 def baseline_figure(control: RandomBaseline) -> go.Figure:
-    """Each random mask a circle where its measure lies, equal ones stacked; their mean; the chosen mask a diamond."""
+    """Draw the mask and the random masks of the same size at their metric.
+
+    Args:
+        control: random baseline of a mask.
+
+    Returns:
+        A strip of one circle per random mask, equal values stacked, with their mean as a triangle and the mask as a diamond.
+    """
     values = np.asarray(control.random_values, float)
-    place = np.round((values - values.min()) / (np.ptp(values) or 1.0) * _STACKS).astype(int)
-    height = np.array([(place[:i] == p).sum() for i, p in enumerate(place)])
+    column = np.round((values - values.min()) / (np.ptp(values) or 1.0) * _STACKS).astype(int)
+    height = np.array([(column[:i] == c).sum() for i, c in enumerate(column)])
     figure = go.Figure()
     figure.add_scatter(
         x=values,
         y=height,
         mode="markers",
-        name=f"random ({len(values)})",
+        name=f"Random masks ({len(values)})",
         marker={"symbol": "circle-open", "size": 11, "color": GRAY.format(1), "line": {"width": 2}},
-        hovertemplate="a random mask: %{x:.1%}<extra></extra>",
+        hovertemplate="random mask: %{x:.1%}<extra></extra>",
     )
     figure.add_scatter(
         x=[values.mean()],
         y=[-1],
         mode="markers",
-        name="their mean",
+        name="Random mean",
         marker={"symbol": "triangle-up", "size": 12, "color": GRAY.format(1)},
-        hovertemplate="mean of the random masks: %{x:.1%}<extra></extra>",
+        hovertemplate="random mean: %{x:.1%}<extra></extra>",
     )
     figure.add_scatter(
         x=[control.value],
         y=[0],
         mode="markers",
-        name="this choice",
+        name="This mask",
         marker={"symbol": "diamond", "size": 15, "color": RED, "line": {"width": 1, "color": GRAY.format(1)}},
-        hovertemplate="this choice: %{x:.1%}<extra></extra>",
+        hovertemplate="this mask: %{x:.1%}<extra></extra>",
     )
-    figure.update_xaxes(title=control.measure, tickformat=".3~p")
+    figure.update_xaxes(title=AXIS_TITLES.get(control.measure, control.measure), tickformat=PERCENT)
     figure.update_yaxes(visible=False, range=[-2, max(3, height.max() + 1.5)], fixedrange=True)
     return figure.update_layout(height=230, margin=MARGIN, legend=LEGEND)
 
 
 def describe_baseline(control: RandomBaseline) -> str:
-    """Where the chosen mask lies among the random ones."""
+    """Describe where the mask lies among the random masks.
+
+    Args:
+        control: random baseline of a mask.
+
+    Returns:
+        Two sentences.
+    """
     masks = len(control.random_values)
-    many = "the one" if masks == 1 else f"all {masks}" if control.n_beaten == masks else f"{control.n_beaten} of {masks}"
-    where = "none" if control.n_beaten == 0 else many
+    name = metric_name(control.measure)
+    if masks == 1:
+        rank = "above the random mask" if control.n_beaten else "not above the random mask"
+    else:
+        rank = f"above {control.n_beaten or 'none'} of the {masks} random masks"
     return (
-        f"{control.measure.capitalize()} of {masks} random {'mask' if masks == 1 else 'masks'} that remove as many heads: "
-        f"{control.random_values.min():.1%} to {control.random_values.max():.1%}, a circle each, with their mean as a triangle. The "
-        f"chosen mask, the diamond, lies at {control.value:.1%}, above {where}."
+        f"{name[0].upper()}{name[1:]}: {masks} random mask{'s' * (masks != 1)} of the same size (circles; mean: triangle), "
+        f"{control.random_values.min():.1%} to {control.random_values.max():.1%}. This mask (diamond): {control.value:.1%}, "
+        f"{rank}."
     )
 
 
 def recovery_figure(recovery: Recovery) -> go.Figure:
-    """The loss of every update of a fine-tune, and its mean over a twentieth of them."""
+    """Draw the training loss of recovery fine-tuning and its moving average.
+
+    Args:
+        recovery: result of `recover`.
+
+    Returns:
+        A chart of the loss per step; the moving average covers 5% of the steps.
+    """
     loss = np.asarray(recovery.loss, float)
     steps, window = np.arange(1, len(loss) + 1), _window(loss)
     figure = go.Figure()
@@ -118,10 +170,10 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
         x=steps,
         y=loss,
         mode="lines+markers" if window == 1 else "markers",
-        name="an update",
+        name="Per step",
         marker=marker,
         line={"color": BLUE, "width": 2},
-        hovertemplate="update %{x}: %{y:.3f}<extra></extra>",
+        hovertemplate="step %{x}: %{y:.3f}<extra></extra>",
     )
     if 1 < window <= len(loss):
         smooth = np.convolve(loss, np.full(window, 1 / window), "valid")
@@ -129,71 +181,35 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
             x=steps[window - 1 :],
             y=smooth,
             mode="lines",
-            name=f"mean of {window} updates",
+            name=f"Moving average ({window} steps)",
             line={"color": BLUE, "width": 2.5},
-            hovertemplate="up to update %{x}: %{y:.3f}<extra></extra>",
+            hovertemplate="up to step %{x}: %{y:.3f}<extra></extra>",
         )
-    figure.update_xaxes(title="updates")
-    figure.update_yaxes(title="loss", rangemode="tozero")
+    figure.update_xaxes(title="Training step")
+    figure.update_yaxes(title="Training loss", rangemode="tozero")
     return figure.update_layout(height=300, margin=MARGIN, legend=LEGEND)
 
 
 def describe_recovery(recovery: Recovery) -> str:
-    """How the loss of a fine-tune went from its first tenth of updates to its last."""
+    """Describe the change of the training loss between the first and last tenth of the steps.
+
+    Args:
+        recovery: result of `recover`.
+
+    Returns:
+        One sentence.
+    """
     loss = np.asarray(recovery.loss, float)
     if not len(loss):
-        return "No update was made."
+        return "No training steps were run."
     tenth = max(1, len(loss) // 10)
     first, last = loss[:tenth].mean(), loss[-tenth:].mean()
-    goal = "the unpruned model's answers" if recovery.objective == "teacher" else "the labels"
-    way = "falls" if last < first else "does not fall:"
-    stopped = "" if recovery.steps >= recovery.planned else f" of {recovery.planned} planned"
+    target = "distillation from the unpruned model" if recovery.objective == "teacher" else "the labels"
+    trend = "decreases" if last < first else "does not decrease:"
+    planned = "" if recovery.steps >= recovery.planned else f" of {recovery.planned} planned"
     return (
-        f"Loss against {goal} over {recovery.steps}{stopped} updates: it {way} from {first:.3f} in the first tenth of them "
-        f"to {last:.3f} in the last."
-    )
-
-
-def latency_figure(frame: pd.DataFrame) -> go.Figure:
-    """The speed-up with its quartiles beside the ratio of operations, by setting; of `measure_latency` with `compare`."""
-    _check_compared(frame)
-    where = [f"batch {line.batch_size}, {line.sequence_length} tokens" for line in frame.itertuples()]
-    up, down = frame.speedup_high - frame.speedup, frame.speedup - frame.speedup_low
-    figure = go.Figure()
-    figure.add_scatter(
-        x=frame.flops_ratio,
-        y=where,
-        mode="markers",
-        name="arithmetic alone would give",
-        marker={"symbol": "diamond-open", "size": 14, "color": RED, "line": {"width": 2}},
-        hovertemplate="%{y}: %{x:.2f} by arithmetic<extra></extra>",
-    )
-    figure.add_scatter(
-        x=frame.speedup,
-        y=where,
-        mode="markers",
-        name="measured, with quartiles",
-        marker={"symbol": "circle", "size": 10, "color": BLUE},
-        error_x={"array": up, "arrayminus": down, "thickness": 2, "width": 5, "color": BLUE},
-        hovertemplate="%{y}: %{x:.2f} measured<extra></extra>",
-    )
-    figure.add_vline(x=1, line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)})
-    figure.update_xaxes(title="times as fast as before")
-    figure.update_yaxes(autorange="reversed", type="category")
-    return figure.update_layout(height=max(220, 130 + 40 * len(frame)), margin=MARGIN, legend=LEGEND)
-
-
-def describe_latency_figure(frame: pd.DataFrame) -> str:
-    """The speed-up of every setting in one sentence, beside what the arithmetic alone would give."""
-    _check_compared(frame)
-    told = [
-        f"{line.speedup:.2f} ({line.speedup_low:.2f} to {line.speedup_high:.2f}; by arithmetic {line.flops_ratio:.2f}) with "
-        f"batches of {line.batch_size} and {line.sequence_length} tokens"
-        for line in frame.itertuples()
-    ]
-    return (
-        f"How many times as fast the pruned model is, median and quartiles of pairs: {', '.join(told)}. On the dashed "
-        "line it is as fast as before."
+        f"Training loss ({target}) over {recovery.steps}{planned} steps: it {trend} from {first:.3f} (mean of the first "
+        f"tenth) to {last:.3f} (mean of the last tenth)."
     )
 
 
@@ -201,13 +217,8 @@ def _states(kept, present) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     kept = np.asarray(kept, bool)
     present = kept if present is None else np.asarray(present, bool)
     if kept.ndim != 2 or kept.shape != present.shape:
-        raise HeadPruneError(f"the heads kept and present have shapes {kept.shape} and {present.shape}; expected one (R, H)")
+        raise HeadPruneError(f"kept and present must have the same shape (R, H), got {kept.shape} and {present.shape}")
     return kept, dict(zip(_STATES, (kept, present & ~kept, ~present & ~kept), strict=True))
-
-
-def _check_compared(frame: pd.DataFrame) -> None:
-    if "speedup" not in frame:
-        raise HeadPruneError("these latencies hold no speed-up; expected those of measure_latency(pruned, compare=model)")
 
 
 def _window(loss: np.ndarray) -> int:

@@ -1,10 +1,14 @@
-"""How every figure draws a method, and what all figures have in common: grey, margins, ticks, names letter by letter."""
+"""Style that all figures share: how each criterion is drawn, axis titles and tick formats, grid gray and margins.
+
+Colors stay distinguishable under color blindness and never carry a meaning alone. Backgrounds are left clear, so that a
+figure fits light and dark pages.
+"""
 
 import html
 
 from headprune_core.masks.criteria import method_label, parse_alpha
 
-_STYLE = {  # method -> color, dash, symbol
+_STYLE = {  # criterion -> color, dash, symbol
     "his": ("#0072b2", "solid", "circle"),
     "hies": ("#d55e00", "solid", "diamond"),
     "gnorm": ("#009e73", "solid", "square"),
@@ -17,7 +21,7 @@ _STYLE = {  # method -> color, dash, symbol
     "leave_one_out": ("#999933", "longdash", "triangle-left"),
     "custom": ("#aa4499", "longdashdot", "hourglass"),
 }
-_ALPHA_ENDS = ((122, 49, 0), (240, 150, 90))  # HIES at an alpha of its own: dark for entropy alone, light for importance
+_ALPHA_ENDS = ((122, 49, 0), (240, 150, 90))  # HIES at a given alpha: dark for entropy only, light for importance only
 _ALPHA_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px,2px,2px,2px,2px")
 _ALPHA_SYMBOLS = ("diamond-tall", "diamond-wide", "diamond-cross", "diamond-x", "hexagram")
 GRAY = "rgba(128, 128, 128, {})"
@@ -25,30 +29,61 @@ _OTHER = ("#7a5195", "dashdot", "star")
 MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
 
 
+PERCENT = ".3~p"  # tick format: 85%, 86.5%; a share of whole percent alone would repeat ticks on a narrow axis
+HEAD, LAYER, SPARSITY = "Head", "Layer", "Sparsity (heads pruned)"
+AXIS_TITLES = {
+    "accuracy": "Accuracy",
+    "agreement": "Agreement with unpruned model",
+    "loss": "Loss (nats)",
+    "perplexity": "Perplexity",
+    "correlation": "Logit correlation with unpruned model",
+}
+_SHARES = ("accuracy", "agreement")  # metrics that are shown in percent
+
+
 def for_plotly(text: str) -> str:
-    """A text as Plotly shows it letter by letter, though it reads some HTML: names of classes and methods are anybody's."""
+    """Return a text escaped so that Plotly shows it literally.
+
+    Plotly reads some HTML, and names of classes and rankings come from users.
+    """
     return html.escape(str(text), quote=False)
 
 
 def label(method: str) -> str:
-    """What people call a method."""
+    """Return the display name of a criterion."""
     return method_label(method)
 
 
 def style(method: str) -> tuple[str, str, str]:
-    """The color, dash and symbol by which every figure draws a method."""
+    """Return the color, dash and symbol that every figure uses for a criterion."""
     alpha = parse_alpha(method)
     return _STYLE.get(method, _OTHER) if alpha is None else _alpha_style(method.partition("@")[0], alpha)
 
 
 def _alpha_style(base: str, alpha: float) -> tuple[str, str, str]:
-    """A shade by alpha, and a dash and a symbol that differ between all alphas a twentieth apart."""
+    """A shade by alpha, and a dash and a symbol that differ between all alphas that are 0.05 apart."""
     red, green, blue = (round(dark + alpha * (light - dark)) for dark, light in zip(*_ALPHA_ENDS, strict=True))
     color = f"#{red:02x}{green:02x}{blue:02x}" if base == "hies" else f"#{blue:02x}{green:02x}{red:02x}"
-    place = round(20 * alpha)
-    return color, _ALPHA_DASHES[place % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[place % len(_ALPHA_SYMBOLS)]
+    number = round(20 * alpha)
+    return color, _ALPHA_DASHES[number % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[number % len(_ALPHA_SYMBOLS)]
+
+
+def metric_axis(metric: str) -> dict[str, str | None]:
+    """Return the axis title and tick format of a metric, as arguments of a Plotly axis."""
+    return {"title": AXIS_TITLES.get(metric, metric), "tickformat": PERCENT if metric in _SHARES else None}
+
+
+def metric_format(metric: str) -> str:
+    """Return the number format of a metric: percent for accuracy and agreement, three significant digits otherwise."""
+    return ".1%" if metric in _SHARES else ".3g"
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric within a sentence."""
+    names = {"agreement": "agreement with the unpruned model", "correlation": "logit correlation with the unpruned model"}
+    return names.get(metric, metric)
 
 
 def tick(count: int) -> int:
-    """The step of an axis of `count` layers or heads."""
+    """Return the tick step of an axis of `count` layers or heads."""
     return 1 if count <= 16 else 4

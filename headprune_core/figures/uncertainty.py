@@ -1,7 +1,4 @@
-"""Figures of how far scores and rankings can be believed, as pure functions, and for each the sentence that says it.
-
-Like `figures`: colors safe for color-blind readers, never color alone, backgrounds left clear.
-"""
+"""Figures of the uncertainty of scores and rankings: intervals, rank stability and agreement of rankings."""
 
 from collections.abc import Sequence
 
@@ -13,38 +10,57 @@ from headprune_core.masks.criteria import CRITERIA
 from headprune_core.measure.ranking_agreement import AgreementMatrix
 from headprune_core.scores.stability import STEADY, RankStability
 
-from .style import GRAY, MARGIN, label, style, tick
+from .style import GRAY, MARGIN, label, style
 
-SURE = 0.95  # share of draws from which on a head's fate is called sure
-_FATES = {  # what the draws say -> color, symbol
-    "goes": ("#d55e00", "x"),
-    "depends on the texts": ("#e69f00", "diamond"),
-    "stays": ("#0072b2", "circle"),
+STABLE_SHARE = 0.95  # share of bootstrap resamples from which on a head counts as always pruned or always kept
+_PRUNED, _DEPENDS, _KEPT = "Always pruned", "Depends on sample", "Always kept"
+_STATES = {  # state of a head over the resamples -> color, symbol
+    _PRUNED: ("#d55e00", "x"),
+    _DEPENDS: ("#e69f00", "diamond"),
+    _KEPT: ("#0072b2", "circle"),
 }
 
 
 def head_stability(removed: np.ndarray) -> dict[str, np.ndarray]:
-    """Which heads (R, H) surely go, surely stay, or depend on the texts, from the share of draws that remove them."""
-    goes, stays = removed >= SURE, removed <= 1.0 - SURE
-    return {"goes": goes, "depends on the texts": ~goes & ~stays, "stays": stays}
+    """Classify heads by the share of bootstrap resamples in which they are pruned.
+
+    Args:
+        removed: (R, H) share of resamples in which each head is pruned, 0 to 1.
+
+    Returns:
+        State -> bool (R, H): always pruned (at least 95% of resamples), depends on sample, always kept.
+    """
+    pruned, kept = removed >= STABLE_SHARE, removed <= 1.0 - STABLE_SHARE
+    return {_PRUNED: pruned, _DEPENDS: ~pruned & ~kept, _KEPT: kept}
 
 
 def interval_figure(values, low, high, removed, name: str) -> go.Figure:
-    """Heads in the order of their score, all (R, H), with intervals, marked by whether they go in every draw."""
+    """Draw the heads sorted by score, with their bootstrap intervals.
+
+    Args:
+        values: (R, H) score of each head.
+        low: (R, H) lower bound of the 95% CI.
+        high: (R, H) upper bound of the 95% CI.
+        removed: (R, H) share of resamples in which each head is pruned, 0 to 1.
+        name: title of the score axis.
+
+    Returns:
+        A scatter plot, marked by `head_stability`.
+    """
     order = np.argsort(values, axis=None, kind="stable")
-    place = np.empty(values.size, int)
-    place[order] = np.arange(1, values.size + 1)
+    rank = np.empty(values.size, int)
+    rank[order] = np.arange(1, values.size + 1)
     row, head = (index.ravel() for index in np.indices(values.shape))
     figure = go.Figure()
-    for fate, which in head_stability(removed).items():
+    for state, which in head_stability(removed).items():
         at = np.flatnonzero(which)
-        color, symbol = _FATES[fate]
+        color, symbol = _STATES[state]
         middle = values.ravel()[at]
         figure.add_scatter(
-            x=place[at],
+            x=rank[at],
             y=middle,
             mode="markers",
-            name=f"{fate} ({len(at)})",
+            name=f"{state} ({len(at)})",
             marker={"color": color, "symbol": symbol, "size": 8},
             error_y={
                 "array": high.ravel()[at] - middle,
@@ -54,58 +70,83 @@ def interval_figure(values, low, high, removed, name: str) -> go.Figure:
                 "color": color,
             },
             customdata=np.column_stack([row[at], head[at], low.ravel()[at], high.ravel()[at], removed.ravel()[at]]),
-            hovertemplate="<b>layer %{customdata[0]:.0f}, head %{customdata[1]:.0f}</b><br>%{y:.4g}, 95 % "
-            "%{customdata[2]:.4g} to %{customdata[3]:.4g}<br>goes in %{customdata[4]:.0%} of the draws<extra></extra>",
+            hovertemplate="<b>layer %{customdata[0]:.0f}, head %{customdata[1]:.0f}</b><br>%{y:.4g} (95% CI "
+            "%{customdata[2]:.4g} to %{customdata[3]:.4g})<br>pruned in %{customdata[4]:.0%} of resamples<extra></extra>",
         )
-    figure.update_xaxes(title="heads, lowest score first", range=[0, values.size + 1], showgrid=False, zeroline=False)
+    figure.update_xaxes(title="Heads, sorted by score", range=[0, values.size + 1], showgrid=False, zeroline=False)
     figure.update_yaxes(title=name, zeroline=False)
     return figure.update_layout(height=400, margin=MARGIN, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
 
 
 def describe_intervals(removed: np.ndarray, count: int) -> str:
-    """How many of the `count` heads to remove are the same whichever texts are drawn."""
-    found = {fate: int(which.sum()) for fate, which in head_stability(removed).items()}
+    """Describe how many heads are pruned or kept in nearly all bootstrap resamples.
+
+    Args:
+        removed: (R, H) share of resamples in which each head is pruned, 0 to 1.
+        count: number of heads pruned at this sparsity.
+
+    Returns:
+        Two sentences.
+    """
+    counts = {state: int(which.sum()) for state, which in head_stability(removed).items()}
+    pruned, kept, other = counts[_PRUNED], counts[_KEPT], counts[_DEPENDS]
     return (
-        f"Of {removed.size} heads {count} are to go. Whichever texts are drawn, {found['goes']} go and {found['stays']} "
-        f"stay (in {SURE:.0%} of the draws or more); for the other {found['depends on the texts']} it depends on the texts."
+        f"At this sparsity {count} of {removed.size} heads are pruned. In at least {STABLE_SHARE:.0%} of bootstrap "
+        f"resamples, {pruned} head{' is' if pruned == 1 else 's are'} always pruned and {kept} "
+        f"{'is' if kept == 1 else 'are'} always kept; the other {other} depend{'s' * (other == 1)} on the "
+        "calibration sample."
     )
 
 
 def stability_figure(found: Sequence[RankStability]) -> go.Figure:
-    """Kendall with the ranking from all the texts (full line) and of separate sets (dotted) against the number of texts."""
+    """Draw Kendall's τ against the number of calibration examples.
+
+    Args:
+        found: rank stability of each metric.
+
+    Returns:
+        Per metric a solid line for τ with the ranking from all examples and a dotted line for τ between disjoint subsets.
+    """
     figure = go.Figure()
-    for one in found:
-        table, (color, _, symbol) = one.table, style(one.metric)
-        for column, dash, name in (("kendall", "solid", ""), ("apart", "dot", ", separate texts")):
+    for result in found:
+        table, (color, _, symbol) = result.table, style(result.metric)
+        for column, dash, suffix in (("kendall", "solid", ""), ("apart", "dot", " (disjoint subsets)")):
             part = table.dropna(subset=column)
             low, high = ("low", "high") if column == "kendall" else ("apart_low", "apart_high")
             figure.add_scatter(
                 x=part["size"],
                 y=part[column],
                 mode="lines+markers",
-                name=label(one.metric) + name,
+                name=label(result.metric) + suffix,
                 line={"color": color, "dash": dash, "width": 2.5},
                 marker={"symbol": symbol if column == "kendall" else f"{symbol}-open", "size": 9, "color": color},
                 customdata=part[[low, high]],
-                hovertemplate=f"{label(one.metric)}{name}, %{{x}} texts: %{{y:.2f}}, 95 % %{{customdata[0]:.2f}} to "
-                "%{customdata[1]:.2f}<extra></extra>",
+                hovertemplate=f"{label(result.metric)}{suffix}, %{{x}} examples: τ = %{{y:.2f}} (95% CI "
+                "%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
             )
-    sizes = sorted({int(size) for one in found for size in one.table["size"]})
+    sizes = sorted({int(size) for result in found for size in result.table["size"]})
     figure.add_hline(
         y=STEADY,
         line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
-        annotation_text="steady",
+        annotation_text=f"τ = {STEADY:g}",
         annotation_position="bottom left",
     )
-    figure.update_xaxes(title="texts", type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])
-    figure.update_yaxes(title="Kendall", range=[np.nanmin([0.0, *(one.table.apart.min() for one in found)]) - 0.03, 1.03])
+    figure.update_xaxes(title="Calibration examples", type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])
+    lowest = np.nanmin([0.0, *(result.table.apart.min() for result in found)])
+    figure.update_yaxes(title="Kendall's τ", range=[lowest - 0.03, 1.03])
     return figure.update_layout(height=440, margin=MARGIN, legend={"orientation": "h", "y": -0.2, "yanchor": "top"})
 
 
 def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=None) -> go.Figure:
-    """Every pair of rankings: Kendall (diverging around 0) or overlap of what they remove (0 to 1), written in the cells.
+    """Draw the agreement of every pair of rankings, with the values in the cells.
 
-    intervals: (low, high) of Kendall, for the hover text, each (K, K) or for the first rankings only.
+    Args:
+        matrix: agreement of K rankings.
+        show: "kendall" for Kendall's τ, or "overlap" for the Jaccard overlap of the pruned heads.
+        intervals: (low, high) of the 95% CI of τ for the hover text, each (K, K) or for the first rankings only; or None.
+
+    Returns:
+        A heatmap.
     """
     values = getattr(matrix, show)
     names = [label(name) for name in matrix.names]
@@ -113,12 +154,12 @@ def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=
     if intervals is not None and show == "kendall":
         known = len(intervals[0])
         low[:known, :known], high[:known, :known] = intervals
-    scale = {"colorscale": "PuOr", "zmid": 0, "zmin": -1, "zmax": 1}
+    title, scale = "Kendall's τ", {"colorscale": "PuOr", "zmid": 0, "zmin": -1, "zmax": 1}
     if show == "overlap":
-        scale = {"colorscale": "Cividis", "zmin": 0, "zmax": 1}
+        title, scale = "Overlap (Jaccard)", {"colorscale": "Cividis", "zmin": 0, "zmax": 1}
     detail = [
         [
-            f"{a} and {b}: {value:.2f}" + (f", 95 % {start:.2f} to {end:.2f}" if np.isfinite(start) else "")
+            f"{a} and {b}: {value:.2f}" + (f" (95% CI {start:.2f} to {end:.2f})" if np.isfinite(start) else "")
             for b, value, start, end in zip(names, *parts, strict=True)
         ]
         for a, *parts in zip(names, values, low, high, strict=True)
@@ -134,93 +175,39 @@ def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=
             hovertemplate="%{customdata}<extra></extra>",
             xgap=2,
             ygap=2,
-            showscale=False,  # the numbers are in the cells, which on a phone need the width
+            showscale=False,  # The values are in the cells, which need the width on a phone.
             **scale,
         )
     )
     figure.update_xaxes(showgrid=False, fixedrange=True, tickangle=-35)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
-    return figure.update_layout(height=160 + 44 * len(names), margin=MARGIN)
+    return figure.update_layout(title={"text": title, "font": {"size": 14}}, height=160 + 44 * len(names), margin=MARGIN)
 
 
 def _short(value: float) -> str:
-    """A correlation to two places without the zero before the point, so that it fits a narrow cell."""
-    return f"{value:.2f}".replace("0.", ".").replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
 
 
 def describe_agreement(matrix: AgreementMatrix) -> str:
-    """The pairs of criteria that agree most and least; orders turned round and what is no criterion are left out."""
+    """Describe the pairs of criteria with the highest and the lowest Kendall's τ.
+
+    Args:
+        matrix: agreement of K rankings. Inverse criteria and rankings that are no criterion are ignored.
+
+    Returns:
+        One or two sentences; the second gives the overlap expected by chance.
+    """
     pairs = matrix.to_frame()
-    turned = ("inverse_", "hies_keep_high")
-    criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith(turned)]
+    inverse = ("inverse_", "hies_keep_high")
+    criteria = [name for name in matrix.names if name in CRITERIA and not name.startswith(inverse)]
     pairs = pairs[pairs["first"].isin(criteria) & pairs["second"].isin(criteria)].dropna(subset="kendall")
     if pairs.empty:
-        return "There are no two criteria to compare."
+        return "At least two criteria are needed for a comparison."
     most, least = (pairs.loc[pick(pairs.kendall)] for pick in (pd.Series.idxmax, pd.Series.idxmin))
-    told = [
-        f"{label(pair['first'])} and {label(pair['second'])} agree {much} (Kendall {pair.kendall:.2f}"
+    parts = [
+        f"{label(pair['first'])} and {label(pair['second'])} agree {degree} (Kendall's τ = {pair.kendall:.2f}"
         + (f", overlap {pair.overlap:.2f})" if np.isfinite(pair.overlap) else ")")
-        for pair, much in ((most, "most"), (least, "least"))
+        for pair, degree in ((most, "most"), (least, "least"))
     ]
-    chance = f" Two random choices of as many heads overlap by {matrix.chance:.2f}." if matrix.removed else ""
-    return f"{'; '.join(told)}.{chance}"
-
-
-def ablation_heatmap(values: np.ndarray, measure: str) -> go.Figure:
-    """What happens when each head alone goes, (R, H), by layer and head; losses that fall are on the other side of 0."""
-    scale = {"colorscale": "PuOr", "zmid": 0} if measure != "abs_loss_change" else {"colorscale": "Cividis"}
-    figure = go.Figure(go.Heatmap(z=values, xgap=2, ygap=2, colorbar={"thickness": 10}, **scale))
-    figure.update_traces(hovertemplate="layer %{y}, head %{x}: %{z:.4g}<extra></extra>")
-    rows, heads = values.shape
-    figure.update_xaxes(title="head", dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True)
-    figure.update_yaxes(
-        title="layer", autorange="reversed", dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True
-    )
-    return figure.update_layout(height=max(240, 92 + 27 * min(rows, 24)), margin={**MARGIN, "t": 16}, dragmode=False)
-
-
-def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> go.Figure:
-    """Kendall of each criterion with the ablation, with intervals, beside how well two halves of the texts agree."""
-    columns = ["kendall", "low", "high"] if measure == "abs_loss_change" else ["increase", "increase_low", "increase_high"]
-    middle, low, high = (table[column] for column in columns)
-    names = [label(name) for name in table.criterion]
-    figure = go.Figure()
-    figure.add_vrect(x0=half[1], x1=half[2], fillcolor=GRAY.format(0.25), line_width=0, layer="below")
-    figure.add_vline(x=0, line={"width": 1, "color": GRAY.format(1)})
-    figure.add_vline(
-        x=half[0], line={"dash": "dot", "color": GRAY.format(1)}, annotation_text="two halves", annotation_position="top"
-    )
-    figure.add_scatter(
-        x=middle,
-        y=names,
-        mode="markers",
-        marker={
-            "size": 11,
-            "color": [style(name)[0] for name in table.criterion],
-            "symbol": [style(name)[2] for name in table.criterion],
-        },
-        error_x={"array": high - middle, "arrayminus": middle - low, "thickness": 1.5, "width": 5, "color": GRAY.format(1)},
-        customdata=np.column_stack([low, high]),
-        hovertemplate="%{y}: %{x:.2f}, 95 % %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
-        showlegend=False,
-    )
-    figure.update_xaxes(title="Kendall with leaving one head out", range=[-1.03, 1.03], zeroline=False)
-    figure.update_yaxes(autorange="reversed", type="category")
-    return figure.update_layout(height=110 + 38 * len(names), margin={**MARGIN, "t": 28})
-
-
-def describe_ablation(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> str:
-    """Each criterion's Kendall with the ablation in a sentence, and how far two halves of the texts agree."""
-    columns = ("kendall", "low", "high") if measure == "abs_loss_change" else ("increase", "increase_low", "increase_high")
-    lines = table[~table.criterion.str.startswith("inverse_")]
-    told = [
-        f"{label(line.criterion)} {getattr(line, columns[0]):.2f} ({getattr(line, columns[1]):.2f} to "
-        f"{getattr(line, columns[2]):.2f})"
-        for line in lines.itertuples()
-    ]
-    what = "how much the loss moves" if measure == "abs_loss_change" else "how much the loss rises"
-    return (
-        f"Kendall with {what} when each head alone goes, with 95 % intervals: {', '.join(told)}. "
-        f"Leaving out on one half of the texts agrees to {half[0]:.2f} with leaving out on the other half"
-        + ("." if half[1] > 0 else ": too little to judge criteria by, so take more texts.")
-    )
+    expected = f" Expected overlap of two random sets of this size: {matrix.chance:.2f}." if matrix.removed else ""
+    return f"{'; '.join(parts)}.{expected}"

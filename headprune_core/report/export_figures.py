@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 
 from headprune_core.figures.curves import curves_figure
 from headprune_core.figures.heatmaps import score_heatmap
-from headprune_core.figures.pruned import baseline_figure, head_map_figure, latency_figure, mark_removed, recovery_figure
+from headprune_core.figures.latency import latency_figure
+from headprune_core.figures.pruned import baseline_figure, head_map_figure, mark_removed, recovery_figure
 from headprune_core.measure.curves import main_measure
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.head_scores import HeadScores

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from headprune_core.figures.pruned import describe_latency_figure, latency_figure
+from headprune_core.figures.latency import describe_latency_figure, latency_figure
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.flops import flops_per_token, head_flops_per_token
 from headprune_core.prune.latency_text import describe_latency

@@ -4,12 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import agreement_matrix, criterion_rankings
+from headprune_core.figures.ablation import ablation_heatmap, ablation_kendall, describe_ablation
 from headprune_core.figures.heatmaps import METRIC_LABELS
 from headprune_core.figures.uncertainty import (
-    ablation_heatmap,
-    ablation_kendall,
     agreement_heatmap,
-    describe_ablation,
     describe_agreement,
     describe_intervals,
     interval_figure,

@@ -43,16 +43,16 @@ def trace(figure, name):
 
 def test_steps_are_drawn_where_they_are(found):
     figure = drawn.alpha_steps(found)
-    line = trace(figure, "HIES, 95 % interval")
+    line = trace(figure, "HIES (95% CI)")
     np.testing.assert_allclose(line.x, [0, 0.2, 0.2, 0.21, 0.21, 0.61, 0.61, 1])
     np.testing.assert_allclose(line.y, np.repeat(VALUES, 2))
-    band = trace(figure, "95 % interval")
+    band = trace(figure, "95% CI")
     assert len(band.x) == len(band.y) == 16
     np.testing.assert_allclose(band.y[:8], np.repeat(found.accuracy_high, 2))
     np.testing.assert_allclose(band.y[8:], np.repeat(found.accuracy_low, 2)[::-1])
     np.testing.assert_allclose(band.x[8:], line.x[::-1])
-    assert list(trace(figure, "random, mean of 2").y) == pytest.approx([0.71, 0.71])
-    ends = [trace(figure, name) for name in ("AE alone", "HIS alone")]
+    assert list(trace(figure, "Random mean (2 masks)").y) == pytest.approx([0.71, 0.71])
+    ends = [trace(figure, name) for name in ("AE only", "HIS only")]
     assert [(end.x[0], end.y[0]) for end in ends] == [(0.0, 0.6), (1.0, 0.85)]
     assert ends[0].marker.symbol != ends[1].marker.symbol
     assert figure.layout.shapes == ()
@@ -63,18 +63,18 @@ def test_the_choice_is_marked(found):
     figure = drawn.alpha_steps(found, chosen)
     (box,) = figure.layout.shapes
     assert (box.x0, box.x1) == (0.21, 0.61)
-    star = trace(figure, "recommended: 0.41")
+    star = trace(figure, "Recommended: α = 0.41")
     assert (star.x[0], star.y[0]) == (pytest.approx(0.41), 0.9)
-    held = trace(figure, "on other texts")
+    held = trace(figure, "Cross-validated")
     assert held.y[0] == chosen.cross_validated.value
     assert held.y[0] + held.error_y.array[0] == pytest.approx(chosen.cross_validated.high)
 
 
 def test_a_choice_by_agreement_is_drawn_on_agreement(found):
     figure = drawn.alpha_steps(found, hp.recommend_alpha(found, by="agreement"))
-    assert figure.layout.yaxis.title.text == "agreement with the unpruned model"
-    np.testing.assert_allclose(trace(figure, "HIES, 95 % interval").y, np.repeat([0.5, 0.95, 0.8, 0.9], 2))
-    assert trace(figure, "random, mean of 2").y[0] == pytest.approx(0.55)
+    assert figure.layout.yaxis.title.text == "Agreement with unpruned model"
+    np.testing.assert_allclose(trace(figure, "HIES (95% CI)").y, np.repeat([0.5, 0.95, 0.8, 0.9], 2))
+    assert trace(figure, "Random mean (2 masks)").y[0] == pytest.approx(0.55)
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (0.2, 0.21)
 
 
@@ -83,7 +83,7 @@ def test_without_random_masks_and_without_tests(found):
     bare = replace(found, random_accuracy=empty, random_agreement=empty, agrees=None)
     chosen = hp.recommend_alpha(bare, by="agreement")
     names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
-    assert not [name for name in names if "random" in name or "other texts" in name]
+    assert not [name for name in names if "Random" in name or "Cross" in name]
     assert "random" not in drawn.describe_alpha_steps(bare, chosen)
     assert alpha_words.describe_recommendation(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
 
@@ -91,13 +91,14 @@ def test_without_random_masks_and_without_tests(found):
 def test_steps_in_words(found):
     low, high = wilson(90, 100)
     assert drawn.describe_alpha_steps(found, hp.recommend_alpha(found)) == (
-        "From alpha 0 to 1 there are 4 intervals with 4 masks: accuracy goes from 60.0% to 90.0%; HIS alone 85.0%, entropy "
-        f"alone 60.0%, random masks 71.0% on average. Best is alpha 0.41, with 90.0% ({low:.1%} to {high:.1%})."
+        "Alpha from 0 to 1 has 4 intervals with 4 distinct masks: accuracy ranges from 60.0% to 90.0%; HIS only 85.0%, AE "
+        "only 60.0%, random masks 71.0% on average. The best is alpha = 0.41: 90.0% (95% CI "
+        f"{low:.1%} to {high:.1%})."
     )
     right = found.right[[0, 2, 2, 3]]
     tied = replace(found, right=right, accuracy=right.mean(1))
     assert drawn.describe_alpha_steps(tied, hp.recommend_alpha(tied)).endswith(
-        "(2 masks are as good; this one is the widest)."
+        "(2 masks tie; this one covers the largest alpha range)."
     )
 
 
@@ -105,7 +106,7 @@ def test_one_mask_in_words(found):
     parts = {name: getattr(found, name)[:1] for name in ("accuracy", "agreement", "right", "agrees", "masks", "which")}
     one = replace(found, path=(hp.AlphaInterval(0.0, 1.0, found.masks[0]),), **parts)
     chosen = hp.recommend_alpha(one)
-    expected = "From alpha 0 to 1 there is one mask: accuracy 60.0%, random masks 71.0% on average."
+    expected = "One mask covers all alpha from 0 to 1: accuracy 60.0%, random masks 71.0% on average."
     assert drawn.describe_alpha_steps(one, chosen) == expected
     assert alpha_words.describe_recommendation(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
 
@@ -168,7 +169,6 @@ def test_paths_that_change_at_other_alphas_share_the_picture(surface):
 
 def test_the_surface_in_words(surface):
     assert drawn.describe_surface(surface) == (
-        "Best accuracy by share of heads removed. 12.5%: alpha 0.205 with 95.0% (HIS alone 80.0%); 50%: alpha 0.41 with "
-        "90.0% (HIS alone 85.0%). Alpha makes most difference with 50% removed: 30.0 points between its best and its worst "
-        "mask."
+        "Best accuracy: at 12.5% sparsity, 95.0% with alpha = 0.205 (HIS only: 80.0%); at 50% sparsity, 90.0% with alpha = "
+        "0.41 (HIS only: 85.0%). Alpha has the largest effect at 50% sparsity: 30.0 pp between the best and the worst mask."
     )

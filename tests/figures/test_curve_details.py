@@ -15,7 +15,7 @@ from headprune_core.figures.style import style
 
 @pytest.fixture
 def curves():
-    """Two methods and three random orders at three sparsities, lines in no order, with the recall of three classes."""
+    """Two methods and three random rankings at three sparsities, rows shuffled, with the recall of three classes."""
     lines = []
     for sparsity, his, ae, orders in [
         (0.0, 0.9, 0.9, [0.9] * 3),
@@ -30,9 +30,9 @@ def curves():
     return pd.DataFrame(lines, columns=names).astype({"seed": "Int64"}).sample(frac=1, random_state=0)
 
 
-def test_every_random_order_is_in_a_box_and_the_methods_are_over_them(curves):
+def test_every_random_ranking_is_in_a_box_and_the_methods_are_over_them(curves):
     box, *methods = drawn.random_boxes(curves).data
-    assert (box.type, box.name, box.boxpoints) == ("box", "random, 3 orders", "all")
+    assert (box.type, box.name, box.boxpoints) == ("box", "Random (3 rankings)", "all")
     assert sorted(zip(box.x, box.y, strict=True)) == sorted(
         curves.loc[curves.method == "random", ["sparsity", "accuracy"]].itertuples(index=False, name=None)
     )
@@ -44,7 +44,7 @@ def test_every_random_order_is_in_a_box_and_the_methods_are_over_them(curves):
 
 
 def test_boxes_of_another_measure_of_one_sparsity_and_of_none(curves):
-    assert drawn.random_boxes(curves, "loss").layout.yaxis.title.text == "loss"
+    assert drawn.random_boxes(curves, "loss").layout.yaxis.title.text == "Loss (nats)"
     (box,) = drawn.random_boxes(curves.query("sparsity == 0.5 and method == 'random'")).data
     assert box.width > 0
     assert [trace.type for trace in drawn.random_boxes(curves[curves.method == "his"]).data] == ["scatter"]
@@ -53,15 +53,15 @@ def test_boxes_of_another_measure_of_one_sparsity_and_of_none(curves):
 
 def test_boxes_in_words(curves):
     assert drawn.describe_random_boxes(curves) == (
-        "With 50% of the heads removed at random accuracy is 60.0% in the middle of 3 orders, 55.0% to 65.0% for half of "
-        "them, 50.0% to 70.0% for all; better than all of them: HIS; worse than all of them: AE."
+        "At 50% sparsity, random pruning: median accuracy 60.0%, IQR 55.0% to 65.0%, range 50.0% to 70.0% (3 rankings); "
+        "better than all of them: HIS; worse than all of them: AE."
     )
-    assert drawn.describe_random_boxes(curves, at=0.2).endswith("better than all of them: HIS; among them: AE.")
+    assert drawn.describe_random_boxes(curves, at=0.2).endswith("better than all of them: HIS; within their range: AE.")
     assert "better than all of them: HIS; worse than all of them: AE" in drawn.describe_random_boxes(curves, "loss")
     alone = drawn.describe_random_boxes(curves[curves.method == "random"], at=0.0)
-    assert alone.endswith("90.0% to 90.0% for all.")
-    assert drawn.describe_random_boxes(curves[curves.method == "his"]) == "There are no random orders in these curves."
-    assert "no random orders" in drawn.describe_random_boxes(curves.assign(accuracy=np.nan))
+    assert alone.endswith("range 90.0% to 90.0% (3 rankings).")
+    assert drawn.describe_random_boxes(curves[curves.method == "his"]) == "These curves have no random rankings."
+    assert "no random rankings" in drawn.describe_random_boxes(curves.assign(accuracy=np.nan))
 
 
 def test_every_class_has_a_line_of_its_own(curves):
@@ -81,16 +81,20 @@ def test_many_classes_differ_by_more_than_color(curves):
 
 def test_classes_in_words(curves):
     assert drawn.describe_class_curves(curves, "his") == (
-        "Under HIS, from 0% to 50% of the heads removed, the share answered right falls most for bad (90% to 30%) "
+        "With HIS, from 0% to 50% sparsity, per-class recall drops most for bad (90% to 30%) "
         "and least for so so (90% to 100%)."
     )
     one = curves.drop(columns=["accuracy: bad", "accuracy: so so"])
-    assert drawn.describe_class_curves(one, "ae").endswith("the share answered right is: good (90% to 40%).")
+    assert drawn.describe_class_curves(one, "ae").endswith("per-class recall is: good (90% to 40%).")
     alike = one.assign(**{"accuracy: other": one["accuracy: good"]})
-    assert drawn.describe_class_curves(alike, "ae").endswith("changes alike in all 2 classes, as in good (90% to 40%).")
+    assert drawn.describe_class_curves(alike, "ae").endswith(
+        "changes equally in all 2 classes, for example good (90% to 40%)."
+    )
     end = curves.sparsity == 0.5
     curves.loc[end, ["accuracy: good", "accuracy: bad", "accuracy: so so"]] = [0.0, 0.004, 1.0]
-    assert drawn.describe_class_curves(curves, "ae").endswith("In the end every text is called so so.")
+    assert drawn.describe_class_curves(curves, "ae").endswith(
+        "At the highest sparsity, every example is classified as so so."
+    )
     assert "from 50% to 50%" in drawn.describe_class_curves(curves[end], "ae")
 
 
@@ -101,8 +105,8 @@ def test_curves_without_classes_have_an_empty_figure_and_say_so(curves):
     ):
         assert drawn.class_names(bare) == []
         assert drawn.class_curves(bare, "his").data == ()
-        assert drawn.describe_class_curves(bare, "his") == "There is no recall of classes under HIS in these curves."
-    assert drawn.describe_class_curves(curves, "gnorm") == "There is no recall of classes under Gnorm in these curves."
+        assert drawn.describe_class_curves(bare, "his") == "These curves have no per-class recall for HIS."
+    assert drawn.describe_class_curves(curves, "gnorm") == "These curves have no per-class recall for Gnorm."
 
 
 LINK = "<a href='https://example.org'><b>good</b></a> & bad"

@@ -58,7 +58,7 @@ def test_the_scatter_has_a_point_for_every_head(scores):
     check = hp.orthogonality(scores, scores[:, ::-1])
     points, line = orthogonality_scatter(scores, scores[:, ::-1], check).data
     assert len(points.x) == scores.size
-    assert line.name == f"r = {check.pearson:.2f}"
+    assert line.name == f"Linear fit (Pearson r = {check.pearson:.2f})"
 
 
 def test_constant_scores_have_no_line(scores):
@@ -78,12 +78,12 @@ def test_curves_lie_over_the_random_envelope(curves):
 def test_the_regimes_and_the_unpruned_model_are_marked(curves):
     figure = curves_figure(curves, chance=1 / 3)
     assert [note.text for note in figure.layout.annotations] == [
-        "redundancy", "transition", "specialization", "unpruned", "guessing",
+        "Redundancy", "Transition", "Specialization", "Unpruned", "Chance (1/3)",
     ]  # fmt: skip
 
 
 def test_curves_are_told_in_words(curves):
-    assert describe_curves(curves) == "Accuracy with 50% of the heads removed: HIS 75.0%, random 55.0% to 65.0%."
+    assert describe_curves(curves) == "Accuracy at 50% sparsity: HIS 75.0%, random 55.0% to 65.0%."
 
 
 def test_every_criterion_has_a_style_of_its_own():

@@ -7,11 +7,11 @@ from helpers.tiny_models import random_examples, tiny
 import headprune_core as hp
 from headprune_core.figures.greedy import (
     describe_greedy_accuracy,
+    describe_greedy_step,
+    describe_shift,
     greedy_accuracy,
     greedy_map,
-    describe_greedy_step,
     shift_map,
-    describe_shift,
 )
 
 
@@ -47,7 +47,7 @@ def test_at_the_end_nobody_goes_next(model, run):
 def test_words_name_the_next_head_and_its_score(model, run):
     row, head = run.order[3]
     words = describe_greedy_step(run, 3, model.grid.row_labels)
-    assert words.startswith("3 heads are gone, 9 are left.")
+    assert words.startswith("3 heads pruned, 9 remaining.")
     assert f"layer {row} head {head}" in words
     assert f"{run.scores[3][row, head]:.3g}" in words
 
@@ -79,5 +79,5 @@ def test_a_shift_has_a_map_for_every_row_and_one_scale(model):
     for heat, part in zip(figure.data, change, strict=True):
         np.testing.assert_array_equal(heat.z, part)
     assert figure.layout.coloraxis.cmax == -figure.layout.coloraxis.cmin == np.abs(change).max()
-    assert "Removing layer 1, head 2 changed" in describe_shift(change, (1, 2), model.grid.row_labels)
-    assert "no other head" in describe_shift(0 * change, (1, 2), model.grid.row_labels)
+    assert "Pruning layer 1, head 2 changed" in describe_shift(change, (1, 2), model.grid.row_labels)
+    assert "of no other head" in describe_shift(0 * change, (1, 2), model.grid.row_labels)

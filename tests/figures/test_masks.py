@@ -14,10 +14,10 @@ def test_every_head_is_in_one_of_four_groups_with_a_symbol_of_its_own():
     figure = drawn.mask_difference(A, B, ("now", "before"))
     places = {trace.name: sorted(zip(trace.y, trace.x, strict=True)) for trace in figure.data}
     assert places == {
-        "kept by both (2)": [(0, 0), (1, 1)],
-        "kept by now only (1)": [(0, 1)],
-        "kept by before only (1)": [(0, 2)],
-        "kept by neither (2)": [(1, 0), (1, 2)],
+        "Kept by both (2)": [(0, 0), (1, 1)],
+        "Kept by now only (1)": [(0, 1)],
+        "Kept by before only (1)": [(0, 2)],
+        "Pruned by both (2)": [(1, 0), (1, 2)],
     }
     assert len({trace.marker.symbol for trace in figure.data}) == len({trace.marker.color for trace in figure.data}) == 4
     assert figure.data[1].text == ("layer 0, head 1: kept by now only",)
@@ -33,17 +33,17 @@ def test_rows_with_names_keep_them():
 
 def test_differences_in_words():
     assert drawn.describe_difference(A, B) == (
-        "2 heads are kept by both; A alone keeps 0.1; B alone keeps 0.2 (layer.head); of the heads that either removes, "
-        "both remove 50% (Jaccard)."
+        "Kept by both: 2 heads; kept by A only: 0.1; kept by B only: 0.2 (layer.head); overlap of the pruned heads "
+        "(Jaccard): 50%."
     )
     assert drawn.describe_difference(A, A) == "A and B keep the same 3 heads."
     only = drawn.describe_difference(np.ones((2, 3), bool), B, labels=["x", "y"])
-    assert "A alone keeps x.1, y.0, y.2; B alone keeps none" in only
+    assert "kept by A only: x.1, y.0, y.2; kept by B only: none" in only
 
 
 @pytest.mark.parametrize("work", [drawn.mask_difference, drawn.describe_difference])
 def test_masks_of_two_shapes_are_refused(work):
-    with pytest.raises(hp.HeadPruneError, match=r"shapes \(2, 3\) and \(3, 2\); expected the same"):
+    with pytest.raises(hp.HeadPruneError, match=r"must have the same shape \(R, H\), got \(2, 3\) and \(3, 2\)"):
         work(A, A.T)
 
 
@@ -52,13 +52,13 @@ def test_survival_is_drawn_from_never_to_always():
     heat, targets = figure.data
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_allclose(heat.z, [[0, 1], [0.3, 0.55]])
-    assert targets.text[2] == "<b>layer 1, head 0</b><br>stays over 30.0% of alpha"
+    assert targets.text[2] == "<b>layer 1, head 0</b><br>kept for 30.0% of the α range"
 
 
 def test_survival_in_words():
     assert drawn.describe_keep_fraction(np.array([[0.0, 1.0], [0.3, 0.55]])) == (
-        "Of 4 heads 1 stay at every alpha and 1 go at every alpha; alpha decides over 2. Most evenly split is layer 1, head "
-        "1, which stays over 55% of alpha."
+        "1 of 4 heads is kept at every alpha, 1 is pruned at every alpha, and 2 depend on alpha. The most evenly split is "
+        "layer 1, head 1: kept for 55% of the alpha range."
     )
     assert "is cross 0, head 1" in drawn.describe_keep_fraction(np.array([[0.0, 0.4]]), ["cross 0"])
-    assert drawn.describe_keep_fraction(A.astype(float)).endswith("alpha decides over 0.")
+    assert drawn.describe_keep_fraction(A.astype(float)).endswith("and 0 depend on alpha.")

@@ -8,6 +8,7 @@ import pytest
 import headprune_core as hp
 from headprune_core.figures import pruned as drawn
 from headprune_core.figures.heatmaps import score_heatmap
+from headprune_core.figures.latency import describe_latency_figure, latency_figure
 from headprune_core.figures.per_class import describe_recall, recall_figure
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
@@ -25,28 +26,28 @@ def test_every_head_is_in_one_state_with_a_symbol_of_its_own():
     figure = drawn.head_map_figure(KEPT, PRESENT)
     places = {trace.name: sorted(zip(trace.y, trace.x, strict=True)) for trace in figure.data}
     assert places == {
-        "kept (5)": [(0, 0), (0, 1), (0, 3), (2, 1), (2, 3)],
-        "without effect, weights stay (1)": [(0, 2)],
-        "removed (6)": [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 2)],
+        "Kept (5)": [(0, 0), (0, 1), (0, 3), (2, 1), (2, 3)],
+        "Zeroed (shared KV head) (1)": [(0, 2)],
+        "Pruned (6)": [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 2)],
     }
     assert len({trace.marker.symbol for trace in figure.data}) == len({trace.marker.color for trace in figure.data}) == 3
-    assert figure.data[1].text == ("layer 0, head 2: without effect, weights stay",)
+    assert figure.data[1].text == ("layer 0, head 2: zeroed (shared KV head)",)
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # layer 0 on top
-    assert [trace.name for trace in drawn.head_map_figure(KEPT).data] == ["kept (5)", "removed (7)"]
+    assert [trace.name for trace in drawn.head_map_figure(KEPT).data] == ["Kept (5)", "Pruned (7)"]
     assert list(drawn.head_map_figure(KEPT, labels=["a 0", "a 1", "b 0"]).layout.yaxis.ticktext) == ["a 0", "a 1", "b 0"]
 
 
 def test_the_head_map_in_words():
     assert drawn.describe_head_map(KEPT, PRESENT) == (
-        "Of 12 heads 5 are left and 7 removed, of which 1 keeps weights that other heads need; layer 1 loses most "
-        "(4 of 4), layer 0 least (1). No head is left in layer 1."
+        "5 of 12 heads kept, 7 pruned, of which 1 only zeroed (KV head shared with kept heads); most pruned in layer 1 "
+        "(4 of 4), fewest in layer 0 (1). No head remains in layer 1."
     )
-    assert drawn.describe_head_map(KEPT[:, :1] | True) == "Of 3 heads 3 are left and 0 removed; every layer loses 0 of 1."
-    assert "No head is left in cross 1" in drawn.describe_head_map(KEPT, labels=["cross 0", "cross 1", "cross 2"])
+    assert drawn.describe_head_map(KEPT[:, :1] | True) == "3 of 3 heads kept, 0 pruned; 0 of 1 pruned in every layer."
+    assert "No head remains in cross 1" in drawn.describe_head_map(KEPT, labels=["cross 0", "cross 1", "cross 2"])
 
 
 def test_masks_of_two_shapes_are_refused():
-    with pytest.raises(hp.HeadPruneError, match=r"shapes \(3, 4\) and \(4, 3\); expected one \(R, H\)"):
+    with pytest.raises(hp.HeadPruneError, match=r"must have the same shape \(R, H\), got \(3, 4\) and \(4, 3\)"):
         drawn.head_map_figure(KEPT, KEPT.T)
 
 
@@ -69,10 +70,10 @@ def test_every_random_mask_is_drawn_apart_at_its_value():
 @pytest.mark.parametrize(
     ("value", "random", "words"),
     [
-        (0.7, [0.5, 0.6], "lies at 70.0%, above all 2."),
-        (0.55, [0.5, 0.6], "lies at 55.0%, above 1 of 2."),
-        (0.5, [0.5, 0.5], "lies at 50.0%, above none."),
-        (0.6, [0.5], "of 1 random mask that remove as many heads: 50.0% to 50.0%"),
+        (0.7, [0.5, 0.6], "This mask (diamond): 70.0%, above 2 of the 2 random masks."),
+        (0.55, [0.5, 0.6], "This mask (diamond): 55.0%, above 1 of the 2 random masks."),
+        (0.5, [0.5, 0.5], "This mask (diamond): 50.0%, above none of the 2 random masks."),
+        (0.6, [0.5], "1 random mask of the same size (circles; mean: triangle), 50.0% to 50.0%"),
     ],
 )
 def test_the_control_in_words(value, random, words):
@@ -91,36 +92,37 @@ def test_the_loss_of_every_update_and_its_running_mean():
     assert list(points.x[[0, -1]]) == [1, 60]
     np.testing.assert_allclose(line.y, [loss[i - 2 : i + 1].mean() for i in range(2, 60)])
     assert line.x[0] == 3
-    assert line.name == "mean of 3 updates"
+    assert line.name == "Moving average (3 steps)"
 
 
 def test_a_fine_tune_in_words():
     assert drawn.describe_recovery(recovery(np.linspace(2, 1, 20))) == (
-        "Loss against the labels over 20 updates: it falls from 1.974 in the first tenth of them to 1.026 in the last."
+        "Training loss (the labels) over 20 steps: it decreases from 1.974 (mean of the first tenth) to 1.026 (mean of the "
+        "last tenth)."
     )
     words = drawn.describe_recovery(recovery([1.0, 1.5], planned=9, objective="teacher"))
     assert words.startswith(
-        "Loss against the unpruned model's answers over 2 of 9 planned updates: it does not fall: from 1.0"
+        "Training loss (distillation from the unpruned model) over 2 of 9 planned steps: it does not decrease: from 1.0"
     )
-    assert drawn.describe_recovery(recovery([])) == "No update was made."
+    assert drawn.describe_recovery(recovery([])) == "No training steps were run."
     assert len(drawn.recovery_figure(recovery([])).data) == 1
 
 
-def test_the_speed_up_beside_the_arithmetic():
-    promised, measured = drawn.latency_figure(latencies()).data
+def test_the_measured_and_the_theoretical_speedup():
+    promised, measured = latency_figure(latencies()).data
     assert list(promised.x) == [1.3, 1.4]
     assert list(measured.x) == [1.2, 1.2]
     assert list(measured.y) == ["batch 8, 64 tokens", "batch 1, 64 tokens"]
     assert measured.error_x.array[0] == pytest.approx(0.05)
     assert measured.error_x.arrayminus[0] == pytest.approx(0.1)
     assert promised.marker.symbol != measured.marker.symbol
-    words = drawn.describe_latency_figure(latencies())
-    assert "1.20 (1.10 to 1.25; by arithmetic 1.40) with batches of 1 and 64 tokens" in words
+    words = describe_latency_figure(latencies())
+    assert "1.20× (1.10 to 1.25; theoretical 1.40×) at batch size 1 and 64 tokens" in words
 
 
-@pytest.mark.parametrize("work", [drawn.latency_figure, drawn.describe_latency_figure])
+@pytest.mark.parametrize("work", [latency_figure, describe_latency_figure])
 def test_latencies_of_one_model_alone_are_refused(work):
-    with pytest.raises(hp.HeadPruneError, match=r"hold no speed-up; expected those of measure_latency\(pruned, compare"):
+    with pytest.raises(hp.HeadPruneError, match=r"must include a speedup; pass .*measure_latency\(pruned, compare"):
         work(latencies().drop(columns="speedup"))
 
 
@@ -135,17 +137,17 @@ def test_classes_before_and_after():
     np.testing.assert_array_equal(after.x, [0.7, 0.65, 0.2])
     assert before.marker.symbol != after.marker.symbol
     assert describe_recall(BEFORE, AFTER, list("abcd")) == (
-        "Share answered right by class, before to after: a 80.0% to 70.0%, b 60.0% to 65.0%, d 50.0% to 20.0%. The worst "
-        "loss is that of d, 30.0 points."
+        "Per-class recall, unpruned to pruned: a 80.0% to 70.0%, b 60.0% to 65.0%, d 50.0% to 20.0%. The largest drop is "
+        "30.0 pp, for d."
     )
-    assert describe_recall(AFTER[:2], AFTER[:2], list("ab")).endswith("No class loses.")
-    assert describe_recall(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has a text."
+    assert describe_recall(AFTER[:2], AFTER[:2], list("ab")).endswith("No class has a lower recall.")
+    assert describe_recall(BEFORE[2:3], AFTER[2:3], ["c"]) == "No class has examples."
     many = describe_recall(np.full(9, 0.5), np.r_[np.full(6, 0.5), 0.4, 0.6, 0.1], [f"c{i}" for i in range(9)])
-    assert "to after: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The worst loss is that of c8, 40.0" in many
+    assert "to pruned: c6 50.0% to 40.0%, c7 50.0% to 60.0%, c8 50.0% to 10.0%. The largest drop is 40.0 pp, for c8." in many
 
 
 def test_recall_of_other_classes_is_refused():
-    with pytest.raises(hp.HeadPruneError, match=r"recall has shapes \(4,\) and \(4,\); expected \(2,\), one a class"):
+    with pytest.raises(hp.HeadPruneError, match=r"must have shape \(2,\), one value per class, got \(4,\) and \(4,\)"):
         recall_figure(BEFORE, AFTER, ["a", "b"])
 
 
@@ -155,7 +157,7 @@ def test_backgrounds_are_left_clear():
         drawn.head_map_figure(KEPT),
         drawn.baseline_figure(control),
         drawn.recovery_figure(recovery([1.0])),
-        drawn.latency_figure(latencies()),
+        latency_figure(latencies()),
         recall_figure(BEFORE, AFTER, list("abcd")),
     )
     for figure in figures:
