@@ -1,15 +1,23 @@
-"""What can go wrong, in one sentence: what was found, what was expected, what to do."""
+"""The exceptions and the warning that this package raises on purpose."""
 
 
 class HeadPruneError(Exception):
-    """The one base class of everything this package raises on purpose; its text is fit to show to a user."""
+    """Base class of all errors that this package raises on purpose.
+
+    The message is one lower-case fragment that can be shown to a user: what failed with the value found, then what is
+    expected or what to do.
+    """
 
 
-class Cancelled(HeadPruneError):  # noqa: N818  (what the user asked for, not a failure)
-    """Raised inside a `progress` callback to stop long work; `partial` holds what was finished by then, if anything."""
+class Cancelled(HeadPruneError):  # noqa: N818  (a request of the user, not a failure)
+    """Raised inside a `progress` callback to stop a long computation.
+
+    Attributes:
+        partial: the results that were finished before the cancellation, or None.
+    """
 
     partial: object = None
 
 
 class HeadPruneWarning(UserWarning):
-    """Something was adjusted (empty rows left out, a text cut at the model's positions) and the user should know."""
+    """Warns that the input was adjusted, for example that empty rows were skipped or texts were truncated."""

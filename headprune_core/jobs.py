@@ -1,7 +1,7 @@
-"""Long work beside an interface: one worker thread, progress that can be read at any time, and cancelling.
+"""Background jobs: one worker thread per job, with progress reports and cancellation.
 
-A job is a function that takes a `progress` callback and returns a result; core functions take just that callback. What
-the function raises is kept for whoever asks; nothing here knows what draws the progress bar.
+The work of a job is a function that takes a `progress` callback, as the long-running functions of this package do, and
+returns a result. Errors are stored on the job. Displaying the progress is left to the caller.
 """
 
 import threading
@@ -14,7 +14,15 @@ from .errors import Cancelled, HeadPruneError
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a job stands. seconds_left is None until it can be told."""
+    """Progress of a job at one moment.
+
+    Attributes:
+        done: finished units of work.
+        total: all units of work, 0 if not known yet.
+        note: description of the current step.
+        seconds: time since the start of the job, in seconds.
+        seconds_left: estimated remaining time in seconds, or None if there is no estimate yet.
+    """
 
     done: int
     total: int
@@ -24,14 +32,22 @@ class Snapshot:
 
     @property
     def share(self) -> float:
+        """Fraction of the work that is finished, 0 to 1."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
 
 class Job:
-    """One piece of long work in a thread of its own; starts at once.
+    """A computation that starts immediately in its own thread.
 
-    state is "running", "done", "cancelled" or "failed". result: what the work returned, or what it had finished when it
-    was cancelled. error: one sentence for people, when it failed.
+    Args:
+        name: name of the job, used in messages.
+        work: function that takes `progress(done, total, note)` and returns the result.
+
+    Attributes:
+        state: "running", "done", "cancelled" or "failed".
+        result: the return value of `work`, or its partial result if the job was cancelled.
+        error: error message for the user if the job failed, else None.
+        cause: the exception behind `error`, else None.
     """
 
     def __init__(self, name: str, work: Callable[[Callable[[int, int, str], None]], object]):
@@ -47,19 +63,28 @@ class Job:
         threading.Thread(target=self._run, args=(work,), daemon=True, name=f"job {name}").start()
 
     def cancel(self) -> None:
-        """Ask the work to stop at its next progress report."""
+        """Request cancellation; the work stops at its next progress report."""
         self._stop.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False where `timeout` seconds passed first."""
+        """Wait until the job ends.
+
+        Args:
+            timeout: maximum waiting time in seconds; None waits without a limit.
+
+        Returns:
+            True if the job has ended, False if the timeout expired first.
+        """
         return self._finished.wait(timeout)
 
     @property
     def running(self) -> bool:
+        """Whether the job has not ended yet."""
         return not self._finished.is_set()
 
     @property
     def snapshot(self) -> Snapshot:
+        """The current progress."""
         done, total, note = self._report
         note = "Stopping after this step" if self._stop.is_set() else note
         seconds = time.monotonic() - self._started
@@ -79,7 +104,7 @@ class Job:
             self.result, self.state = stop.partial, "cancelled"
         except HeadPruneError as error:
             self.error, self.cause, self.state = str(error), error, "failed"
-        except Exception as error:  # whatever a model does, the interface must be told rather than hang
+        except Exception as error:  # a model may raise anything, and the interface must not wait forever
             self.error, self.cause, self.state = f"{type(error).__name__}: {error}", error, "failed"
         finally:
             self._finished.set()

@@ -1,8 +1,8 @@
-"""Results kept on disk by content: what was computed once, of the same model, text and mask, is looked up the next time.
+"""On-disk result cache.
 
-A key is a digest of everything that a result depends on, so there is nothing to invalidate, and a run that was killed finds
-all that it had finished. One SQLite file in a folder of the user's; every value carries its checksum. A file that is damaged
-is put aside and begun anew; a disk that takes no more is told once, and work goes on without.
+Keys are content hashes of everything a result depends on, so entries never become stale and interrupted runs can resume.
+Values are stored with checksums in one SQLite file. A corrupt file is replaced; if the disk is full, a warning is issued
+once and caching is turned off.
 """
 
 import hashlib
@@ -22,41 +22,62 @@ import torch
 from .errors import HeadPruneWarning
 
 FILE = "results.sqlite"
-MAX_BYTES = 2**30  # beyond this a file is begun anew
-COMMIT_INTERVAL_S = 0.5  # seconds between commits while results come in
+MAX_BYTES = 2**30  # a larger file is deleted and started again
+COMMIT_INTERVAL_S = 0.5  # seconds between two commits while results are added
 _SCHEMA = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, shape TEXT, data BLOB, crc INTEGER) WITHOUT ROWID"
 
 
 class ResultCache:
-    """Arrays of float64 by key, in a folder. Many threads and processes may use one at once."""
+    """Persistent mapping from keys to float64 arrays, safe for several threads and processes.
+
+    Args:
+        folder: folder of the cache file; it is created when needed.
+
+    Attributes:
+        path: the SQLite file.
+    """
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder) / FILE
         self._lock = threading.RLock()
         self._pending: dict[str, np.ndarray] = {}
         self._connection: sqlite3.Connection | None = None
-        self._silent = False
+        self._disabled = False
         self._written = time.monotonic()
 
     @classmethod
     def default(cls) -> "ResultCache":
-        """The user's own: $HEADPRUNE_CACHE, or headprune in the folder for caches."""
+        """Return the user's cache: $HEADPRUNE_CACHE, else headprune in the user's cache folder."""
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(os.environ.get("HEADPRUNE_CACHE") or Path(caches) / "headprune")
 
     def get(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
-        """The values that are there and whole, by key."""
+        """Look up keys.
+
+        Args:
+            keys: content hashes from `fingerprint`.
+
+        Returns:
+            The stored values by key. Missing keys and values with a wrong checksum are left out.
+        """
         keys = list(keys)
         with self._lock:
-            found = {key: self._pending[key] for key in keys if key in self._pending}
+            values = {key: self._pending[key] for key in keys if key in self._pending}
             rows = self._do(lambda connection: _select(connection, keys)) or []
         for key, shape, data, crc in rows:
             if _checksum(shape, data) == crc:
-                found[key] = np.frombuffer(data).reshape([int(n) for n in shape.split()])
-        return found
+                values[key] = np.frombuffer(data).reshape([int(n) for n in shape.split()])
+        return values
 
     def put(self, key: str, value: np.ndarray) -> None:
-        """Keep a value; it is on disk within half a second of more coming in, and after `committing`."""
+        """Store a value.
+
+        It is written to disk with the first `put` more than COMMIT_INTERVAL_S later, or at the end of a `committing` block.
+
+        Args:
+            key: content hash from `fingerprint`.
+            value: numeric array of any shape, stored as float64.
+        """
         with self._lock:
             self._pending[key] = np.ascontiguousarray(value, np.float64)
             if time.monotonic() - self._written > COMMIT_INTERVAL_S:
@@ -64,7 +85,7 @@ class ResultCache:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """What is put in this block is on disk after it, however it ends."""
+        """Write everything stored in this block to disk when the block ends, also if it ends with an error."""
         try:
             yield
         finally:
@@ -82,23 +103,23 @@ class ResultCache:
         self._written = time.monotonic()
 
     def _do(self, work):
-        """work(connection); a damaged file is begun anew, and what else goes wrong is told once."""
-        if self._silent:
+        """Return work(connection); replace a corrupt file once, and turn the cache off after any other error."""
+        if self._disabled:
             return None
-        for again in (True, False):
+        for retry in (True, False):
             try:
                 return work(self._open())
             except (sqlite3.Error, OSError) as error:
                 self._close()
-                if not (again and _damaged(error) and self._put_aside()):
-                    self._give_up(error)
+                if not (retry and _is_corrupt(error) and self._delete_file()):
+                    self._disable(error)
                     return None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and self.path.stat().st_size > MAX_BYTES:
-                self._put_aside()
+                self._delete_file()
             self._connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
             self._connection.execute(_SCHEMA)
         return self._connection
@@ -108,8 +129,8 @@ class ResultCache:
             self._connection.close()
             self._connection = None
 
-    def _put_aside(self) -> bool:
-        """Remove the file; False where that cannot be done."""
+    def _delete_file(self) -> bool:
+        """Delete the file; False if that is impossible."""
         try:
             for path in (self.path, *(self.path.with_name(FILE + end) for end in ("-journal", "-wal", "-shm"))):
                 path.unlink(missing_ok=True)
@@ -117,18 +138,18 @@ class ResultCache:
             return False
         return True
 
-    def _give_up(self, error: Exception) -> None:
-        self._silent = True
+    def _disable(self, error: Exception) -> None:
+        self._disabled = True
         warnings.warn(
-            f"results cannot be kept in {self.path.parent} ({error}); the work goes on without: make room there, or name "
-            "another folder in HEADPRUNE_CACHE",
+            f"cannot write to the cache in {self.path.parent} ({error}); continuing without it. Free disk space or set "
+            "HEADPRUNE_CACHE to another folder",
             HeadPruneWarning,
             stacklevel=5,
         )
 
 
-def _damaged(error: Exception) -> bool:
-    """Whether the file is at fault: no database, a malformed one, or one with other columns. Not a full or locked disk."""
+def _is_corrupt(error: Exception) -> bool:
+    """Whether the file itself is corrupt (not a database, or one with other columns), not the disk full or locked."""
     if isinstance(error, sqlite3.OperationalError):
         return "column" in str(error)
     return isinstance(error, sqlite3.DatabaseError)
@@ -141,9 +162,9 @@ def _checksum(shape: str, data: bytes) -> int:
 def _select(connection: sqlite3.Connection, keys: list[str]) -> list[tuple]:
     rows = []
     for start in range(0, len(keys), 500):
-        some = keys[start : start + 500]
-        marks = ",".join("?" * len(some))
-        rows += connection.execute(f"SELECT key, shape, data, crc FROM results WHERE key IN ({marks})", some).fetchall()
+        chunk = keys[start : start + 500]
+        marks = ",".join("?" * len(chunk))
+        rows += connection.execute(f"SELECT key, shape, data, crc FROM results WHERE key IN ({marks})", chunk).fetchall()
     return rows
 
 
@@ -153,7 +174,14 @@ def _insert(connection: sqlite3.Connection, rows: list[tuple]) -> None:
 
 
 def fingerprint(*parts) -> str:
-    """A digest of texts, arrays and tensors, of their types and shapes too."""
+    """Hash values by content.
+
+    Args:
+        *parts: strings, NumPy arrays, tensors and other values with a faithful `str`. Types, dtypes and shapes count too.
+
+    Returns:
+        A hexadecimal digest of 160 bits.
+    """
     total = hashlib.blake2b(digest_size=20)
     for part in parts:
         if isinstance(part, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Facts and settings as JSON that every reader takes: numbers of NumPy as plain ones, what is no number as null."""
+"""Strict JSON for results and settings: NumPy values become plain numbers, and NaN and infinities become null."""
 
 import dataclasses
 import json
@@ -9,7 +9,16 @@ import numpy as np
 
 
 def as_json(value, *, indent: int | None = 1) -> str:
-    """`value` as strict JSON. NaN and infinities become null; what JSON has no form for is told as its text."""
+    """Convert a value to strict JSON.
+
+    Args:
+        value: any combination of dataclasses, mappings, sequences, NumPy arrays and scalars. Other objects are converted
+            to strings, NaN and infinities to null.
+        indent: number of spaces per indentation level; None writes one line.
+
+    Returns:
+        The JSON text.
+    """
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""From examples to what a model reads: tokens of texts (and of their targets), pixels of images, label numbers."""
+"""Conversion of examples to model inputs: tokens of texts and targets, pixels of images, and class numbers."""
 
 import re
 import warnings
@@ -11,30 +11,38 @@ from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model.head_discovery import image_shape
 from headprune_core.model.prunable_model import PrunableModel
 
-from .batches import Encoded
+from .encoded import Encoded
 
-_READY = ("input_ids", "token_type_ids", "target_ids")
+_INPUT_COLUMNS = ("input_ids", "token_type_ids", "target_ids")
 
 
 def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
-    """Model inputs and label numbers for `model`; a Dataset with input_ids or pixel_values is taken as it is.
+    """Convert examples to unpadded model inputs.
 
-    A model that translates needs a target: column target (text), target_ids (ready), or label, whose name is the target.
-    Texts longer than the model's positions are cut, with a warning. Raises HeadPruneError for labels that the model does
-    not have and for examples with too few tokens.
+    Args:
+        model: the model.
+        examples: Dataset with a column text (and text_pair) or image, or with model inputs (input_ids or pixel_values),
+            which are used unchanged. A sequence-to-sequence model also needs a column target (text), target_ids or
+            label (the name of the label is the target).
+
+    Returns:
+        The inputs and class numbers. Texts beyond the maximum sequence length are truncated with a HeadPruneWarning.
+
+    Raises:
+        HeadPruneError: if columns are missing, labels are unknown to the model, or an example has too few tokens.
     """
     if len(examples) == 0:
-        raise HeadPruneError("there are no examples; expected at least one")
+        raise HeadPruneError("the dataset has no examples; at least 1 is needed")
     labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
     if model.reads_images:
-        return Encoded(_images(model, examples), labels, cut=0, longest=1, pad=0)
+        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0)
     if "input_ids" in examples.column_names:
-        rows, cut, longest = _ready(model, examples)
+        rows, truncated, longest = _given_inputs(model, examples)
     elif "text" in examples.column_names:
-        rows, cut, longest = _tokens(model, examples)
+        rows, truncated, longest = _tokens(model, examples)
     else:
-        found = ", ".join(examples.column_names)
-        raise HeadPruneError(f"the examples have columns {found}; expected text, or ready input_ids")
+        columns = ", ".join(examples.column_names)
+        raise HeadPruneError(f"the dataset has the columns {columns}; expected a column text or input_ids")
     _check(model, rows)
     config = model.model.config
     if model.task == "translation":
@@ -42,7 +50,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     return Encoded(
         rows,
         labels,
-        cut,
+        truncated,
         longest,
         pad_id(model),
         two_streams=bool(config.is_encoder_decoder),
@@ -52,14 +60,23 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
 
 
 def pad_id(model: PrunableModel) -> int:
-    """The token that fills up short rows: the model's own, by which some find the last real token; masked out, so that
-    any will do where it names none."""
+    """Return the padding token.
+
+    Some models locate the last real token by it. Padding is masked, so 0 is used if no padding token is defined.
+
+    Args:
+        model: the model.
+    """
     named = (getattr(owner, "pad_token_id", None) for owner in (model.model.config, model.tokenizer))
     return next((token for token in named if token is not None and token >= 0), 0)
 
 
 def special_ids(model: PrunableModel) -> set[int]:
-    """The tokens that mark and do not mean: those of the tokenizer, without one those that the config names."""
+    """Return the special tokens of the tokenizer, or of the configuration if there is no tokenizer.
+
+    Args:
+        model: the model.
+    """
     if model.tokenizer is not None:
         return set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
     names = ("pad", "bos", "eos", "cls", "sep", "decoder_start")
@@ -67,136 +84,145 @@ def special_ids(model: PrunableModel) -> set[int]:
     return {i for token in named if token is not None for i in (token if isinstance(token, list) else [token]) if i >= 0}
 
 
-def truncation_note(cut: int, total: int, longest: int, limit: int) -> str:
-    """What to tell about texts that do not fit the model."""
+def truncation_note(truncated: int, total: int, longest: int, limit: int) -> str:
+    """Return a sentence about truncated texts.
+
+    Args:
+        truncated: number of truncated texts.
+        total: number of texts.
+        longest: length of the longest text in tokens.
+        limit: maximum sequence length of the model in tokens.
+    """
     return (
-        f"{cut} of {total} texts are longer than the {limit} tokens that the model can read (the longest has {longest}); "
-        "their ends are left out."
+        f"{truncated} of {total} examples exceed the model's maximum length of {limit} tokens (longest: {longest}) and were "
+        "truncated."
     )
 
 
 def _check(model, rows) -> None:
-    least = 2 if model.task == "language" else 1
+    minimum = 2 if model.task == "language" else 1
     vocabulary = model.model.get_input_embeddings().num_embeddings
-    for name, fewest in (("input_ids", least), ("target_ids", 1)):
+    for name, fewest in (("input_ids", minimum), ("target_ids", 1)):
         for i, ids in enumerate(row.get(name) for row in rows):
             if ids is None:
                 continue
-            what = "target" if name == "target_ids" else "real"
+            kind = "target" if name == "target_ids" else "real"
             if len(ids) < fewest:
                 tokens = "token" if len(ids) == 1 else "tokens"
-                raise HeadPruneError(f"example {i} has {len(ids)} {what} {tokens}; expected at least {fewest}")
+                raise HeadPruneError(f"example {i} has {len(ids)} {kind} {tokens}, but at least {fewest} needed")
             if min(ids) < 0 or max(ids) >= vocabulary:
                 raise HeadPruneError(
-                    f"example {i} has a token that the model does not have; expected ids from 0 to {vocabulary - 1}: "
-                    "use the tokenizer that belongs to the model"
+                    f"example {i} has a token outside the model's vocabulary (IDs 0 to {vocabulary - 1}); use the "
+                    "tokenizer of this model"
                 )
 
 
 def _tokens(model, examples):
     if model.tokenizer is None:
-        raise HeadPruneError(f"{model.name} has no tokenizer; give one, or a Dataset with ready input_ids")
+        raise HeadPruneError(f"{model.name} has no tokenizer; pass one, or a Dataset with input_ids")
     pairs = (examples["text_pair"],) if "text_pair" in examples.column_names else ()
     pairs = tuple(list(column) for column in pairs)
     limit = model.max_tokens
     encoded = model.tokenizer(list(examples["text"]), *pairs, verbose=False)
     lengths = [len(ids) for ids in encoded["input_ids"]]
-    longest, cut = max(lengths), sum(limit is not None and length > limit for length in lengths)
-    if cut:
+    longest, truncated = max(lengths), sum(limit is not None and length > limit for length in lengths)
+    if truncated:
         encoded = model.tokenizer(list(examples["text"]), *pairs, truncation=True, max_length=limit)
-        warnings.warn(truncation_note(cut, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
+        warnings.warn(truncation_note(truncated, len(lengths), longest, limit), HeadPruneWarning, stacklevel=4)
     names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
     rows = [{name: list(encoded[name][i]) for name in names} for i in range(len(lengths))]
     if model.task == "translation":
         targets = model.tokenizer(text_target=_targets(model, examples), truncation=limit is not None, max_length=limit)
         rows = [row | {"target_ids": list(ids)} for row, ids in zip(rows, targets["input_ids"], strict=True)]
-    return rows, cut, longest
+    return rows, truncated, longest
 
 
 def _targets(model, examples) -> list[str]:
-    """The texts that a model is to write: column target, else the labels' names."""
+    """The target texts: column target, else the names of the labels."""
     if "target" in examples.column_names:
         return [str(target) for target in examples["target"]]
     if "label" not in examples.column_names:
         raise HeadPruneError(
-            f"{model.name} writes a target text for each text, and the examples have none; give a column named target"
+            f"{model.name} is a sequence-to-sequence model, but the dataset has no targets; add a target column"
         )
     feature = examples.features["label"]
     return [feature.int2str(v) if isinstance(feature, datasets.ClassLabel) else str(v) for v in examples["label"]]
 
 
 def _shifted(model, target: list[int]) -> list[int]:
-    """What the decoder reads while it writes `target`: by the model's own rule, mostly the target one place on."""
+    """The decoder inputs for a target, by the model's own rule, which usually shifts the target by one position."""
     rule = getattr(model.model, "prepare_decoder_input_ids_from_labels", None)
     if rule is not None:
         return rule(labels=torch.tensor([target]))[0].tolist()
     start = model.model.config.decoder_start_token_id
     if start is None:
         raise HeadPruneError(
-            f"{model.name} names no decoder_start_token_id in its config; expected one to begin targets with"
+            f"{model.name} has no decoder_start_token_id in its configuration; set the token that targets start with"
         )
     return [start, *target[:-1]]
 
 
-def _ready(model, examples):
-    names = [name for name in _READY if name in examples.column_names]
+def _given_inputs(model, examples):
+    names = [name for name in _INPUT_COLUMNS if name in examples.column_names]
     if model.task == "translation" and "target_ids" not in names:
-        raise HeadPruneError(f"{model.name} writes a target, and the ready inputs have none; give a column target_ids")
+        raise HeadPruneError(
+            f"{model.name} is a sequence-to-sequence model, but its inputs lack target_ids; add that column"
+        )
     if model.task != "translation":
         names = [name for name in names if name != "target_ids"]
     rows = [{name: list(example[name]) for name in names} for example in examples]
-    if "attention_mask" in examples.column_names:  # padding in ready inputs is taken out again
+    if "attention_mask" in examples.column_names:  # remove padding from the given inputs
         for row, mask in zip(rows, examples["attention_mask"], strict=True):
             for name in row.keys() - {"target_ids"}:
                 row[name] = [value for value, real in zip(row[name], mask, strict=True) if real]
     longest = max(len(row["input_ids"]) for row in rows)
     if model.max_tokens and longest > model.max_tokens:
-        raise HeadPruneError(f"an example has {longest} tokens; expected at most the model's {model.max_tokens}")
+        raise HeadPruneError(f"an example has {longest} tokens, but the model's maximum is {model.max_tokens}; shorten it")
     return rows, 0, longest
 
 
 def _images(model, examples) -> list[dict[str, np.ndarray]]:
-    """The pixels of each example, (channels, height, width) in the model's own number format."""
+    """The pixels of each example, (channels, height, width), normalized for the model."""
     if "pixel_values" in examples.column_names:
         pixels = [np.asarray(values, np.float32) for values in examples["pixel_values"]]
     elif "image" in examples.column_names:
         if model.tokenizer is None:
-            raise HeadPruneError(f"{model.name} has no image processor; give one, or a Dataset with ready pixel_values")
-        colours = "L" if image_shape(model.model)[0] == 1 else "RGB"
-        images = [image.convert(colours) if hasattr(image, "convert") else image for image in examples["image"]]
+            raise HeadPruneError(f"{model.name} has no image processor; pass one, or a Dataset with pixel_values")
+        color_mode = "L" if image_shape(model.model)[0] == 1 else "RGB"
+        images = [image.convert(color_mode) if hasattr(image, "convert") else image for image in examples["image"]]
         pixels = list(model.tokenizer(images=images, return_tensors="np")["pixel_values"])
     else:
-        found = ", ".join(examples.column_names)
-        raise HeadPruneError(f"the examples have columns {found}; expected image, or ready pixel_values")
+        columns = ", ".join(examples.column_names)
+        raise HeadPruneError(f"the dataset has the columns {columns}; expected a column image or pixel_values")
     expected = image_shape(model.model)
-    strange = next((i for i, image in enumerate(pixels) if image.shape != expected), None)
-    if strange is not None:
-        raise HeadPruneError(f"image {strange} has shape {pixels[strange].shape}; the model expects {expected}")
+    wrong = next((i for i, image in enumerate(pixels) if image.shape != expected), None)
+    if wrong is not None:
+        raise HeadPruneError(f"shape of image {wrong} must be {expected}, got {pixels[wrong].shape}")
     bad = next((i for i, image in enumerate(pixels) if not np.isfinite(image).all()), None)
     if bad is not None:
-        raise HeadPruneError(f"image {bad} has pixels that are not finite numbers; expected finite ones")
+        raise HeadPruneError(f"image {bad} contains NaN or infinite pixel values; all must be finite")
     return [{"pixel_values": image} for image in pixels]
 
 
 def _labels(model, examples) -> list[int]:
-    """Label numbers of the model: by name where names are given and known, else the numbers as they are."""
+    """Class numbers of the model: by name if the names are known, else the given numbers."""
     numbers = {str(name).casefold(): i for i, name in enumerate(model.labels)}
     feature, values = examples.features["label"], list(examples["label"])
     if isinstance(feature, datasets.ClassLabel) and all(name.casefold() in numbers for name in feature.names):
-        # -1 and None stand for "no label" and stay as they are
+        # -1 and None mean "no label" and stay unchanged.
         values = [feature.names[v] if v is not None and v >= 0 else v for v in values]
     if all(_is_number(v) for v in values) and not all(str(v) in numbers for v in values):
-        numbers = {}  # numbers that are not all names (of a model whose classes are "1" to "5", say) count from 0
-    found = [numbers.get(str(v).casefold(), int(v) if _is_number(v) else None) for v in values]
-    unknown = [v for v, i in zip(values, found, strict=True) if i is None or not 0 <= i < len(model.labels)]
+        numbers = {}  # unless all are class names (such as "1" to "5"), numbers count from 0
+    classes = [numbers.get(str(v).casefold(), int(v) if _is_number(v) else None) for v in values]
+    unknown = [v for v, i in zip(values, classes, strict=True) if i is None or not 0 <= i < len(model.labels)]
     if unknown:
         shown = ", ".join(dict.fromkeys(repr(v) for v in unknown[:200]))
-        classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.labels))
+        expected = ", ".join(f"{i} = {name}" for i, name in enumerate(model.labels))
         raise HeadPruneError(
             f"{len(unknown)} of {len(values)} examples have labels that the model does not have ({shown[:120]}); "
-            f"expected {classes[:300]}"
+            f"expected {expected[:300]}"
         )
-    return found
+    return classes
 
 
 def _is_number(label) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
-from headprune_core.data.batches import Batch, Encoded, in_parts
+from headprune_core.data.batches import Batch, in_parts
+from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks

@@ -1,11 +1,10 @@
-"""One attention function for every architecture, and the per-call context it reads.
+"""One attention function for all architectures, and the hooks that observe and gate it.
 
-Transformers hands each supported model's queries, keys, values and mask to a registered function. Ours runs the
-library's own SDPA attention, or the explicit softmax where SDPA cannot say it (soft caps, sinks). When a `AttentionHooks` is active
-in the current context it sees each call, and each head's output (the input of the output projection) is multiplied by a
-gate. A forward hook on the q/k/v projections does the same for their inputs and outputs. Nothing is stored on the model: a
-probe lives in a `ContextVar` for the length of one call, so threads can use one shared model at once. What is computed
-from all this is decided elsewhere.
+Transformers passes the queries, keys, values and mask of each supported model to a registered function. `attention` runs
+the library's SDPA attention, or an explicit softmax if SDPA cannot compute it (soft caps, sinks). Active `AttentionHooks`
+observe each attention call and multiply each head's output (the input of the output projection) by a gate; hooks on the
+q, k and v projections observe their inputs and outputs. Hooks live in a `ContextVar` for the length of one call, so
+several threads can share a model. Computing scores from the observed tensors is left to the callers.
 
 Shapes: N examples, T query tokens, S key tokens, H heads, G key-value heads, D head size.
 """
@@ -26,10 +25,10 @@ from headprune_core.errors import HeadPruneError
 from .forward_cache import active_pass
 
 ATTENTION = "headprune"
-HEADS_LEFT = "headprune_heads_left"  # surgery says so on an attention module: the original numbers of its heads
-# What some models ask of attention that neither SDPA nor the explicit softmax below does.
+HEADS_LEFT = "headprune_heads_left"  # attribute of a pruned attention module: the original numbers of its remaining heads
+# Arguments of some models' attention that neither SDPA nor the explicit softmax below implements.
 UNSUPPORTED_ATTENTION = {
-    "sinks": "attention sinks of its own kind",
+    "sinks": "a special form of attention sinks",
     "indices": "sparse attention",
     "block_indices": "sparse attention",
 }
@@ -37,26 +36,48 @@ UNSUPPORTED_ATTENTION = {
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """What one attention module was asked, query (N, H, T, D) and key (N, G, S, D), and what it answered."""
+    """Inputs and output of one attention call.
+
+    Attributes:
+        module: the attention module.
+        query: (N, H, T, D).
+        key: (N, G, S, D).
+        value: (N, G, S, D).
+        mask: boolean (True = visible) or additive mask that broadcasts to (N, H, T, S), or None.
+        scale: factor on the dot products of queries and keys.
+        causal: whether a causal mask applies because the module is causal and no mask was given.
+        softcap: bound of the logits' soft capping, or None.
+        sinks: (H,), one additional logit per query whose probability is discarded, or None.
+        output: (N, T, H, D) before the gate, or None before the call is computed.
+    """
 
     module: nn.Module
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Tensor | None  # boolean, True = may see, or additive; broadcasts to (N, H, T, S)
+    mask: Tensor | None
     scale: float
-    causal: bool  # no mask was given and the module looks only backwards
+    causal: bool
     softcap: float | None = None
-    sinks: Tensor | None = None  # (H,), one more logit in every row, whose probability goes nowhere
-    output: Tensor | None = None  # (N, T, H, D), before the gate
+    sinks: Tensor | None = None
+    output: Tensor | None = None
 
     @property
     def plain(self) -> bool:
-        """Whether this is softmax(scale q k' + mask), no more."""
+        """Whether the attention is softmax(scale q k' + mask), without soft capping and sinks."""
         return self.softcap is None and self.sinks is None
 
     def probabilities(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
-        """Attention of query rows start to stop, (N, H, t, S) in float32 or better, and which keys each may see."""
+        """Compute the attention probabilities of a range of query tokens.
+
+        Args:
+            start: first query token.
+            stop: end of the range; None for the last token.
+
+        Returns:
+            (N, H, t, S) probabilities of the t tokens in float32 or higher precision, and (N, H, t, S) booleans, True if
+            the query can see the key.
+        """
         query = self.query[:, :, start:stop]
         key = self.key.repeat_interleave(query.shape[1] // self.key.shape[1], dim=1)
         precise = torch.promote_types(query.dtype, torch.float32)
@@ -76,18 +97,20 @@ class AttentionCall:
         return torch.cat([scores, sinks], dim=-1).softmax(-1)[..., :-1], seen
 
     def attend(self) -> Tensor:
-        """(N, T, H, D) head outputs from the explicit softmax."""
+        """Compute the (N, T, H, D) head outputs by an explicit softmax."""
         value = self.value.repeat_interleave(self.query.shape[1] // self.value.shape[1], dim=1)
         return (self.probabilities()[0].to(value.dtype) @ value).transpose(1, 2)
 
 
 @dataclass(frozen=True)
 class AttentionHooks:
-    """What one call of the model puts in and takes out; the default does nothing.
+    """Gates and callbacks for the forward passes of a model; the default does nothing.
 
-    gates: attention module -> factor on its head outputs, broadcasting to (N, T, H, D).
-    on_attention: called with every `AttentionCall`, its output included.
-    on_projection: called with (projection, input, output); what it returns takes the output's place.
+    Attributes:
+        gates: attention module -> factor on its head outputs, which broadcasts to (N, T, H, D).
+        on_attention: called with every `AttentionCall`, including its output.
+        on_projection: called with (projection, input, output) of the q, k and v projections; its return value replaces the
+            output.
     """
 
     gates: Mapping[nn.Module, Tensor] = field(default_factory=dict)
@@ -95,13 +118,17 @@ class AttentionHooks:
     on_projection: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
 
 
-_ACTIVE_HOOKS: ContextVar[AttentionHooks | None] = ContextVar("headprune_probe", default=None)
+_ACTIVE_HOOKS: ContextVar[AttentionHooks | None] = ContextVar("headprune_hooks", default=None)
 
 
 @contextmanager
-def use_hooks(probe: AttentionHooks) -> Iterator[None]:
-    """Make `probe` the one that models called in this block answer to, in this thread alone."""
-    token = _ACTIVE_HOOKS.set(probe)
+def use_hooks(hooks: AttentionHooks) -> Iterator[None]:
+    """Activate hooks for the forward passes in this block, in this thread only.
+
+    Args:
+        hooks: gates and callbacks of the forward passes.
+    """
+    token = _ACTIVE_HOOKS.set(hooks)
     try:
         yield
     finally:
@@ -109,24 +136,42 @@ def use_hooks(probe: AttentionHooks) -> Iterator[None]:
 
 
 def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, position_bias=None, **kwargs):
-    """The registered attention function: softmax attention, then the gate. Returns ((N, T, H, D), None)."""
-    strange = next((kind for name, kind in UNSUPPORTED_ATTENTION.items() if kwargs.get(name) is not None), None)
-    if strange is not None:
-        raise HeadPruneError(f"{type(module).__name__} uses {strange}, which HeadPrune cannot score exactly")
-    looks_back = kwargs.get("is_causal")
-    looks_back = bool(getattr(module, "is_causal", True) if looks_back is None else looks_back)
-    causal = attention_mask is None and query.shape[2] > 1 and looks_back
+    """Compute softmax attention and apply the active gate; the function registered with Transformers.
+
+    Args:
+        module: the attention module.
+        query: (N, H, T, D).
+        key: (N, G, S, D).
+        value: (N, G, S, D).
+        attention_mask: boolean or additive mask that broadcasts to (N, H, T, S), or None.
+        dropout: ignored; models are in eval mode.
+        scaling: factor on the dot products; None for 1 / sqrt(D).
+        position_bias: additive bias (1, H, T, S) of T5, or None.
+        **kwargs: further options of the library: is_causal, softcap, s_aux (sinks).
+
+    Returns:
+        (N, T, H, D) gated head outputs, and None in place of the attention probabilities.
+
+    Raises:
+        HeadPruneError: if the model uses an attention option that cannot be computed exactly.
+    """
+    unsupported = next((kind for name, kind in UNSUPPORTED_ATTENTION.items() if kwargs.get(name) is not None), None)
+    if unsupported is not None:
+        raise HeadPruneError(f"{type(module).__name__} uses {unsupported}, which HeadPrune cannot score exactly")
+    is_causal = kwargs.get("is_causal")
+    is_causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    causal = attention_mask is None and query.shape[2] > 1 and is_causal
     if attention_mask is not None and attention_mask.dtype == torch.bool:
-        # A padding query may have no key at all to look at; let it see them all, or softmax gives NaN.
+        # Fully masked (padding) query rows would make softmax return NaN, so unmask them.
         attention_mask = attention_mask | ~attention_mask.any(-1, keepdim=True)
-    left = getattr(module, HEADS_LEFT, None)
+    remaining = getattr(module, HEADS_LEFT, None)
     if position_bias is not None:
-        if left is not None and position_bias.shape[1] > 1:  # one for all heads of the model, handed from row to row
-            position_bias = position_bias[:, list(left)]
+        if remaining is not None and position_bias.shape[1] > 1:  # all layers share one bias, which has all original heads
+            position_bias = position_bias[:, list(remaining)]
         attention_mask, causal = create_position_bias_mask(position_bias, attention_mask, causal, query, key), False
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    # rotations leave queries and keys more exact than values; on the CPU all is float32, its kernel differentiating bfloat16
-    # very slowly, and there is little arithmetic in attention
+    # Rotary embeddings leave queries and keys in a higher precision than values. On the CPU everything is float32, because
+    # the backward kernel is very slow in bfloat16 and attention needs few FLOPs.
     dtype = value.dtype
     common = torch.float32 if dtype == torch.bfloat16 and query.device.type == "cpu" else dtype
     query, key, value = query.to(common), key.to(common), value.to(common)
@@ -135,29 +180,32 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
     call = AttentionCall(
         module, query, key, value, attention_mask, scale, causal, kwargs.get("softcap"), kwargs.get("s_aux")
     )
-    now, probe = active_pass(), _ACTIVE_HOOKS.get()
+    cached_pass, hooks = active_pass(), _ACTIVE_HOOKS.get()
 
-    def work() -> Tensor:
-        if left == ():
+    def compute() -> Tensor:
+        if remaining == ():
             return value.new_zeros(_shape(call))
         output = _attend(call)
-        if probe is not None and probe.on_attention is not None:
-            _tell(probe, "on_attention", replace(call, output=output))
+        if hooks is not None and hooks.on_attention is not None:
+            _notify(hooks, "on_attention", replace(call, output=output))
         return output
 
-    output = work() if now is None else now.attention(module, work, lambda: value.new_zeros(_shape(call)))
-    gate = None if probe is None else probe.gates.get(module)
+    if cached_pass is None:
+        output = compute()
+    else:
+        output = cached_pass.attention(module, compute, lambda: value.new_zeros(_shape(call)))
+    gate = None if hooks is None else hooks.gates.get(module)
     return (output if gate is None else output * gate).to(dtype), None
 
 
-def _tell(probe: AttentionHooks, callback: str, *what):
-    """Call one of the probe's callbacks; a pass remembers that it was called."""
-    now = active_pass()
-    return getattr(probe, callback)(*what) if now is None else now.tell(callback, *what)
+def _notify(hooks: AttentionHooks, callback: str, *arguments):
+    """Call one of the callbacks, through the active cached pass if there is one, which records the call."""
+    cached_pass = active_pass()
+    return getattr(hooks, callback)(*arguments) if cached_pass is None else cached_pass.notify(callback, *arguments)
 
 
 def _shape(call: AttentionCall) -> tuple[int, ...]:
-    """(N, T, H, D) of the heads' outputs."""
+    """(N, T, H, D) of the head outputs."""
     examples, heads, tokens, _ = call.query.shape
     return examples, tokens, heads, call.value.shape[-1]
 
@@ -166,7 +214,7 @@ def _attend(call: AttentionCall) -> Tensor:
     """(N, T, H, D) head outputs."""
     device = call.query.device
     casts = device.type != "meta" and torch.is_autocast_enabled(device.type)
-    with torch.autocast(device.type, enabled=False) if casts else nullcontext():  # nothing is cast by itself in here
+    with torch.autocast(device.type, enabled=False) if casts else nullcontext():  # no automatic casts here
         return _softmax_attention(call) if call.plain else call.attend()
 
 
@@ -177,23 +225,31 @@ def _softmax_attention(call: AttentionCall) -> Tensor:
 
 
 def watch_projection(projection: nn.Module) -> None:
-    """Let probes see what goes through `projection`; once is enough, however often its model is wrapped."""
-    if _show_projection not in projection._forward_hooks.values():
-        projection.register_forward_hook(_show_projection)
+    """Let hooks observe the inputs and outputs of a linear layer; repeated calls have no further effect.
+
+    Args:
+        projection: the linear layer.
+    """
+    if _report_projection not in projection._forward_hooks.values():
+        projection.register_forward_hook(_report_projection)
 
 
 def unwatch_projection(projection: nn.Module) -> None:
-    """Undo `watch_projection`."""
+    """Undo `watch_projection`.
+
+    Args:
+        projection: the linear layer.
+    """
     for key, hook in list(projection._forward_hooks.items()):
-        if hook is _show_projection:
+        if hook is _report_projection:
             del projection._forward_hooks[key]
 
 
-def _show_projection(projection, inputs, output):
-    probe = _ACTIVE_HOOKS.get()
-    if probe is None or probe.on_projection is None:
+def _report_projection(projection, inputs, output):
+    hooks = _ACTIVE_HOOKS.get()
+    if hooks is None or hooks.on_projection is None:
         return None
-    return _tell(probe, "on_projection", projection, inputs[0], output)
+    return _notify(hooks, "on_projection", projection, inputs[0], output)
 
 
 AttentionInterface.register(ATTENTION, attention)

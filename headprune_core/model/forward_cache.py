@@ -1,12 +1,9 @@
-"""Forward passes that repeat nothing: what the masks cannot have changed since the last pass is recalled, not computed.
+"""Cache of module outputs across forward passes.
 
-What a module gives is determined by the batch and by the masks of the attention calls that ended before it did. So a model
-run many times on one batch under different masks need not repeat its embeddings, nor the layers below the first changed row,
-nor that row's queries, keys, values and attention: only what follows the gate. A `ForwardCache` keeps one answer for every
-place of the forward pass; masks taken in `cache_friendly_order` then find most of what they share there, a trie walked depth first.
-
-Recalled tensors carry their graph, so gradients flow through them, and what a probe would have seen inside a recalled
-module it is told again. A pass belongs to its thread, as a probe does: the model itself is not touched.
+When the same batch is evaluated under many masks, a module's output depends only on the batch and on the masks of the
+attention modules before it. Outputs that a mask cannot change (embeddings, earlier layers, and the Q, K, V and attention
+of the first changed layer) are reused instead of recomputed. Cached tensors keep their autograd graph, and hook calls
+from inside a cached module are repeated. Choosing the masks and the batches is left to the callers.
 """
 
 from collections import Counter
@@ -23,27 +20,41 @@ from .head_layout import HeadGrid, linear_layers, width
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What a module gave, the masks by then, the tensors' versions (none may be written to since), what a probe saw."""
+class _CachedOutput:
+    """A module's output with all that is needed to decide whether it can be reused."""
 
-    rows: tuple[bytes, ...]
+    rows: tuple[bytes, ...]  # masks of the attention calls before the end of the module
     output: object
-    versions: tuple[int, ...]
-    events: tuple[tuple, ...]
+    versions: tuple[int, ...]  # of its tensors; a later in-place change makes the entry invalid
+    events: tuple[tuple, ...]  # hook calls inside the module
 
 
 class ForwardCache:
-    """What the last passes over one batch gave, place by place."""
+    """Module outputs of the most recent forward passes over one batch.
+
+    It keeps one output for every position in the forward pass. Evaluate masks in `cache_friendly_order` so that consecutive
+    masks share as many first layers as possible.
+    """
 
     def __init__(self):
-        self.kept: dict[tuple, _Kept] = {}
+        self.entries: dict[tuple, _CachedOutput] = {}
 
 
 class CachedPass:
-    """One forward pass with a memory: the masks by attention call, and how many calls there have been."""
+    """One forward pass under a mask that reads from and writes to a `ForwardCache`.
 
-    def __init__(self, recall: ForwardCache, grid: HeadGrid, mask: np.ndarray, probe: object):
-        self._recall, self._probe = recall, probe
+    Args:
+        cache: outputs of earlier passes over the same batch.
+        grid: head grid of the model.
+        mask: bool (R, H), True = kept.
+        hooks: the `AttentionHooks` of the pass.
+
+    Attributes:
+        calls: number of attention calls so far.
+    """
+
+    def __init__(self, cache: ForwardCache, grid: HeadGrid, mask: np.ndarray, hooks: object):
+        self._cache, self._hooks = cache, hooks
         self._rows = tuple(mask[row].tobytes() for row in grid.layers)
         self._empty = tuple(not mask[row].any() for row in grid.layers)
         self._projections = tuple({p.module for p in (r.q, r.k, r.v)} for r in (grid.rows[row] for row in grid.layers))
@@ -52,49 +63,82 @@ class CachedPass:
         self.calls = 0
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether all attention calls have been made."""
         return self.calls == len(self._rows)
 
-    def idle(self, projection: nn.Module) -> bool:
-        """Whether this is a projection of a row that has no head left."""
-        return not self.over and self._empty[self.calls] and projection in self._projections[self.calls]
+    def is_unused(self, projection: nn.Module) -> bool:
+        """Whether a module is a q, k or v projection of a layer whose heads are all masked.
 
-    def answer(self, module: nn.Module, work: Callable[[], object]):
-        """What `module` gave here when all masks by then were the same; else work(), which is kept."""
-        place = module, self.calls, self._seen[module, self.calls]
+        Args:
+            projection: the module that is about to be called.
+        """
+        return not self.finished and self._empty[self.calls] and projection in self._projections[self.calls]
+
+    def output_of(self, module: nn.Module, compute: Callable[[], object]):
+        """Return the cached output of a module if the masks before it are unchanged, else compute and cache it.
+
+        Args:
+            module: the module that is called.
+            compute: function that computes the output.
+        """
+        position = module, self.calls, self._seen[module, self.calls]
         self._seen[module, self.calls] += 1
-        kept = self._recall.kept.get(place)
-        if kept is not None and kept.rows == self._rows[: len(kept.rows)] and kept.versions == _versions(kept.output):
-            self.calls = len(kept.rows)
-            for event in kept.events:
-                self.tell(*event)
-            return kept.output
+        entry = self._cache.entries.get(position)
+        if entry is not None and entry.rows == self._rows[: len(entry.rows)] and entry.versions == _versions(entry.output):
+            self.calls = len(entry.rows)
+            for event in entry.events:
+                self.notify(*event)
+            return entry.output
         before = len(self._events)
-        output = work()
+        output = compute()
         events = tuple(self._events[before:])
-        self._recall.kept[place] = _Kept(self._rows[: self.calls], output, _versions(output), events)
+        self._cache.entries[position] = _CachedOutput(self._rows[: self.calls], output, _versions(output), events)
         return output
 
-    def attention(self, module: nn.Module, work: Callable[[], Tensor], nothing: Callable[[], Tensor]) -> Tensor:
-        """The heads' outputs of the next attention call: recalled, work(), or nothing() where no head is left."""
-        output = nothing() if self._empty[self.calls] else self.answer(module, work)
+    def attention(self, module: nn.Module, compute: Callable[[], Tensor], zeros: Callable[[], Tensor]) -> Tensor:
+        """Return the head outputs of the next attention call.
+
+        Args:
+            module: the attention module.
+            compute: function that computes the (N, T, H, D) head outputs.
+            zeros: function that returns zeros of that shape, used if all heads are masked.
+
+        Returns:
+            (N, T, H, D) head outputs before the gate.
+        """
+        output = zeros() if self._empty[self.calls] else self.output_of(module, compute)
         self.calls += 1
         return output
 
-    def tell(self, callback: str, *what):
-        """Tell the probe, and remember that it was told."""
-        self._events.append((callback, *what))
-        return getattr(self._probe, callback)(*what)
+    def notify(self, callback: str, *arguments):
+        """Call one of the hooks and record the call.
+
+        Args:
+            callback: name of the hook, "on_attention" or "on_projection".
+            *arguments: arguments of the hook.
+
+        Returns:
+            The return value of the hook.
+        """
+        self._events.append((callback, *arguments))
+        return getattr(self._hooks, callback)(*arguments)
 
 
 _ACTIVE_PASS: ContextVar[CachedPass | None] = ContextVar("headprune_active_pass", default=None)
 
 
 @contextmanager
-def use_forward_cache(recall: ForwardCache | None, grid: HeadGrid, mask: np.ndarray, probe: object) -> Iterator[None]:
-    """Let the forward pass in this block, under `mask` (R, H) and `probe`, use and fill `recall`; None: nothing is kept."""
-    token = _ACTIVE_PASS.set(None if recall is None else CachedPass(recall, grid, mask, probe))
+def use_forward_cache(cache: ForwardCache | None, grid: HeadGrid, mask: np.ndarray, hooks: object) -> Iterator[None]:
+    """Use and fill a cache in the forward pass of this block, in this thread only.
+
+    Args:
+        cache: outputs of earlier passes over the same batch; None disables caching.
+        grid: head grid of the model.
+        mask: bool (R, H), True = kept; the gates of `hooks` must apply the same mask.
+        hooks: the `AttentionHooks` of the pass.
+    """
+    token = _ACTIVE_PASS.set(None if cache is None else CachedPass(cache, grid, mask, hooks))
     try:
         yield
     finally:
@@ -102,39 +146,54 @@ def use_forward_cache(recall: ForwardCache | None, grid: HeadGrid, mask: np.ndar
 
 
 def active_pass() -> CachedPass | None:
-    """The pass that is on in this thread, if any."""
+    """Return the cached pass of this thread, or None."""
     return _ACTIVE_PASS.get()
 
 
 def cache_friendly_order(grid: HeadGrid, masks: np.ndarray) -> list[int]:
-    """The order of masks (M, R, H) in which neighbours agree in as many first layers as can be, the fullest first."""
+    """Order masks so that consecutive masks agree in as many first layers as possible.
+
+    Args:
+        grid: head grid of the model.
+        masks: bool (M, R, H), True = kept.
+
+    Returns:
+        The M mask numbers in evaluation order, starting with the mask that keeps the most of the first layers.
+    """
     by_call = masks[:, list(grid.layers)].reshape(len(masks), -1)
     return sorted(range(len(masks)), key=lambda m: by_call[m].tobytes(), reverse=True)
 
 
 def enable_caching(model: nn.Module, grid: HeadGrid) -> None:
-    """Let layers, q/k/v projections and embeddings of `model` answer from memory while a pass is on; once is enough."""
+    """Let the layers, q/k/v projections and embeddings of a model use the active `CachedPass`.
+
+    Without an active pass the modules work as before. Repeated calls have no further effect.
+
+    Args:
+        model: the Transformers model.
+        grid: its head grid.
+    """
     attentions = {row.module for row in grid.rows}
     holders = {module for module in model.modules() if not attentions.isdisjoint(module.modules())}
     layers = {m for parent in holders if isinstance(parent, nn.ModuleList) for m in parent if m in holders}
     projections = {p.module for row in grid.rows for p in (row.q, row.k, row.v)} & set(linear_layers(model))
-    around = {child for parent in holders - attentions for child in parent.children() if child not in holders}
-    first = {m for m in around if any(isinstance(part, (nn.Embedding, nn.Conv2d)) for part in m.modules())}
-    for module in (layers | projections | first) - {model}:
-        module.forward = MethodType(_forward, module)  # a method: in a deep copy it belongs to the copy
+    outer = {child for parent in holders - attentions for child in parent.children() if child not in holders}
+    embeddings = {m for m in outer if any(isinstance(part, (nn.Embedding, nn.Conv2d)) for part in m.modules())}
+    for module in (layers | projections | embeddings) - {model}:
+        module.forward = MethodType(_forward, module)  # a bound method, which deepcopy binds to the copied module
 
 
 def _forward(module: nn.Module, *args, **kwargs):
-    now = _ACTIVE_PASS.get()
-    if now is None:
+    cached_pass = _ACTIVE_PASS.get()
+    if cached_pass is None:
         return type(module).forward(module, *args, **kwargs)
-    if now.idle(module):
+    if cached_pass.is_unused(module):
         return args[0].new_zeros(*args[0].shape[:-1], width(module)[1], dtype=module.weight.dtype)
-    return now.answer(module, lambda: type(module).forward(module, *args, **kwargs))
+    return cached_pass.output_of(module, lambda: type(module).forward(module, *args, **kwargs))
 
 
 def _versions(output) -> tuple[int, ...]:
-    """How often each tensor of an output has been written to."""
+    """Version counters of the tensors of an output; in-place changes increase them."""
     if isinstance(output, Tensor):
         return (output._version,)
     return tuple(v for part in output for v in _versions(part)) if isinstance(output, (tuple, list)) else ()

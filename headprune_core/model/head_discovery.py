@@ -1,7 +1,7 @@
-"""A model's trial run: is its attention one that we compute exactly, where are its heads, and what task does it do?
+"""Verification of a model with one traced forward pass: its attention is computed exactly, its heads and task are known.
 
 Tasks: "classification" (logits (N, C), from text or an image), "language" (logits (N, T, V), each position predicting the
-next token) and "translation" (an encoder-decoder that writes a target text; logits (N, U, V) for its U tokens).
+next token) and "translation" (an encoder-decoder that generates a target text; logits (N, U, V) for its U tokens).
 """
 
 import math
@@ -17,88 +17,115 @@ from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
 from .head_tracing import TraceRun, head_grid
 
-TOKENS = 6  # of the trial text; its target, where there is one, has two less
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # of the largest logit; half precision: 0.05
+TOKENS = 6  # length of the sample text; a target has two tokens fewer
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
 
-EXPECTED = "expected a model for text or image classification, a causal language model, or one that translates text to text"
+EXPECTED = "expected a model for text or image classification, a causal language model or a sequence-to-sequence model"
 
 
 def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
-    """Switch `model` to our attention function, try it out, and return its head grid, its task and its cost.
+    """Switch a model to HeadPrune's attention function and locate its heads with one traced forward pass.
 
-    Raises HeadPruneError, naming the model and the reason, where heads cannot be found or attention would not be the
-    model's own.
+    Args:
+        model: the Transformers model, on any device, the meta device included.
+
+    Returns:
+        Its head grid, its task ("classification", "language" or "translation") and the cost of a forward pass.
+
+    Raises:
+        HeadPruneError: if the heads cannot be located or the attention function would change the model's logits.
     """
     name = type(model).__name__
     if not model._can_set_attn_implementation():
         raise HeadPruneError(
-            f"{name} computes attention in its own way, not through the Transformers attention interface, so its heads "
-            "cannot be reached; choose a model of a family that does (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
+            f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of "
+            "another family (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
         )
     inputs = sample_inputs(model)
     own = _own_logits(model, inputs)
     model.set_attn_implementation(ATTENTION)
-    trial, logits = _tried(model, inputs)
-    grid = head_grid(model, trial)
+    trace, logits = _traced_forward(model, inputs)
+    grid = head_grid(model, trace)
     task = _task(model, logits, grid)
     _check_same(name, own, logits)
-    return grid, task, _ready(model, grid, trial)
+    return grid, task, _watch_projections(model, grid, trace)
 
 
 def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
-    """The same for a model whose grid and task are said, as after surgery; returns its cost.
+    """Verify a known head grid and task with one traced forward pass, for example after pruning.
 
-    Raises HeadPruneError where the trial run shows another task, or rows and heads in another order or of another size.
+    Args:
+        model: the Transformers model.
+        grid: its expected head grid.
+        task: its expected task.
+
+    Returns:
+        The cost of a forward pass.
+
+    Raises:
+        HeadPruneError: if the traced task or head layout differs.
     """
     model.set_attn_implementation(ATTENTION)
-    trial, logits = _tried(model, sample_inputs(model))
-    found = _task(model, logits, grid)
-    if found != task:
-        raise HeadPruneError(f"{type(model).__name__} does {found}; expected {task}")
-    _check_calls(type(model).__name__, grid, trial)
-    return _ready(model, grid, trial)
+    trace, logits = _traced_forward(model, sample_inputs(model))
+    traced_task = _task(model, logits, grid)
+    if traced_task != task:
+        raise HeadPruneError(f"task of {type(model).__name__} must be {task}, got {traced_task}")
+    _check_calls(type(model).__name__, grid, trace)
+    return _watch_projections(model, grid, trace)
 
 
-def _tried(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
-    """What happens in a run on `inputs`, and the logits."""
-    trial, layers = TraceRun(), linear_layers(model)
+def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
+    """The trace of a forward pass, and its logits."""
+    trace, layers = TraceRun(), linear_layers(model)
     for layer in layers:
         watch_projection(layer)
     try:
-        probe = AttentionHooks(on_attention=trial.on_attention, on_projection=trial.on_projection)
-        with use_hooks(probe), torch.enable_grad():
+        hooks = AttentionHooks(on_attention=trace.on_attention, on_projection=trace.on_projection)
+        with use_hooks(hooks), torch.enable_grad():
             logits = _run(model, inputs)
     finally:
         for layer in layers:
             unwatch_projection(layer)
-    return trial, None if logits is None else logits.detach()
+    return trace, None if logits is None else logits.detach()
 
 
-def _ready(model: PreTrainedModel, grid: HeadGrid, trial: TraceRun) -> Cost:
-    """Watch the projections from now on; what a forward pass costs."""
+def _watch_projections(model: PreTrainedModel, grid: HeadGrid, trace: TraceRun) -> Cost:
+    """Let hooks observe the q, k and v projections from now on; return the cost of a forward pass."""
     for projection in {p.module for row in grid.rows for p in (row.q, row.k, row.v)}:
         watch_projection(projection)
     sizes = (None, None) if model.main_input_name == "pixel_values" else (TOKENS, TOKENS - 2)
-    return count_cost(trial.linear_calls, trial.attention_calls, *sizes)
+    return count_cost(trace.linear_calls, trace.attention_calls, *sizes)
 
 
 def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
-    """One small example of what the model reads."""
+    """Return one small example of valid model inputs.
+
+    Args:
+        model: the Transformers model.
+
+    Returns:
+        Keyword arguments of the model's forward pass, with a batch size of 1.
+
+    Raises:
+        HeadPruneError: if the model reads neither text nor images.
+    """
     config, device = model.config, model.device
     if model.main_input_name == "pixel_values":
         shape = image_shape(model)
         ramp = torch.linspace(-1, 1, math.prod(shape))
         return {"pixel_values": ramp.reshape(1, *shape).to(device, model.dtype)}
     if model.main_input_name != "input_ids":
-        raise HeadPruneError(f"{type(model).__name__} reads {model.main_input_name}, not text or images; {EXPECTED}")
+        raise HeadPruneError(
+            f"{type(model).__name__} reads {model.main_input_name}, not input_ids or pixel_values; {EXPECTED}"
+        )
     special = {
         token
         for name in ("pad", "bos", "eos", "decoder_start")
         for token in _listed(getattr(config, f"{name}_token_id", None))
     }
-    words = [i for i in range(model.get_input_embeddings().num_embeddings) if i not in special]
-    ids = [words[i % len(words)] for i in range(3, 3 + TOKENS)]
-    if config.is_encoder_decoder:  # its classifiers look for the end of the text
+    ordinary = [i for i in range(model.get_input_embeddings().num_embeddings) if i not in special]
+    ids = [ordinary[i % len(ordinary)] for i in range(3, 3 + TOKENS)]
+    if config.is_encoder_decoder:  # its classifiers need an end-of-sequence token
         ids[-1:] = _listed(config.eos_token_id)[:1] or ids[-1:]
     inputs = {"input_ids": torch.tensor([ids], device=device)}
     if config.is_encoder_decoder and model.can_generate():
@@ -107,7 +134,11 @@ def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def image_shape(model: PreTrainedModel) -> tuple[int, int, int]:
-    """(channels, height, width) of the images that a vision model reads."""
+    """Return (channels, height, width) of the images that a vision model expects.
+
+    Args:
+        model: the Transformers model.
+    """
     config = getattr(model.config, "vision_config", model.config)
     size = config.image_size
     return (config.num_channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
@@ -118,7 +149,7 @@ def _listed(token) -> list[int]:
 
 
 def _own_logits(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
-    """What the model says with its own attention, to hold ours against; None where there are no numbers."""
+    """Logits with the model's own attention, for comparison; None on the meta device."""
     if model.device.type == "meta":
         return None
     model.set_attn_implementation("eager")
@@ -131,10 +162,10 @@ def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
         return getattr(model(**inputs), "logits", None)
     except HeadPruneError:
         raise
-    except Exception as error:  # a model that wants other inputs fails in its own way
+    except Exception as error:  # a model that expects other inputs may raise anything
         reason = " ".join(str(error).split())[:120]
         raise HeadPruneError(
-            f"{type(model).__name__} does not run on a text alone ({type(error).__name__}: {reason}); {EXPECTED}"
+            f"{type(model).__name__} failed on a sample text ({type(error).__name__}: {reason}); {EXPECTED}"
         ) from error
 
 
@@ -144,24 +175,27 @@ def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
     difference, size = float((own - logits).abs().max()), float(own.abs().max())
     if difference > TOLERANCE.get(own.dtype, 0.05) * max(size, 1e-3):
         raise HeadPruneError(
-            f"{name} has attention that differs from softmax attention (its logits change by {difference:.2g} of {size:.2g} "
-            "on a short text), so its heads cannot be scored exactly; choose a model of another family"
+            f"{name} does not use standard softmax attention (max. logit difference {difference:.2g}, logits up to "
+            f"{size:.2g}, on a sample text), so its heads cannot be scored exactly; use a model of another family"
         )
 
 
-def _check_calls(name: str, grid: HeadGrid, trial: TraceRun) -> None:
-    """The attention calls that were seen are those of the grid's layers; rows without heads call nothing."""
+def _check_calls(name: str, grid: HeadGrid, trace: TraceRun) -> None:
+    """Raise HeadPruneError unless the attention calls are those of the grid; rows without heads make no call."""
     rows = [grid.rows[number] for number in grid.layers]
-    said = [(row.module, len(row.present), row.out.features.shape[1]) for row in rows if len(row.present)]
-    found = [(call.module, *call.output.shape[2:]) for call in trial.attention_calls]
-    if found != said:
-        odd = next((i for i, (one, other) in enumerate(zip(found, said, strict=False)) if one != other), None)
-        reason = f"{len(found)} attention calls, not {len(said)}"
+    expected = [(row.module, len(row.present), row.out.features.shape[1]) for row in rows if len(row.present)]
+    traced = [(call.module, *call.output.shape[2:]) for call in trace.attention_calls]
+    if traced != expected:
+        odd = next((i for i, pair in enumerate(zip(traced, expected, strict=False)) if pair[0] != pair[1]), None)
+        reason = f"{len(traced)} attention calls, expected {len(expected)}"
         if odd is not None:
-            reason = f"call {odd} has {found[odd][1]} heads of {found[odd][2]}, not {said[odd][1]} of {said[odd][2]}"
-            if found[odd][0] is not said[odd][0]:
-                reason = f"call {odd} is of another row"
-        raise HeadPruneError(f"{name} does not attend as its grid of heads says ({reason}); expected the grid of this model")
+            (module, heads, size), (row, row_heads, row_size) = traced[odd], expected[odd]
+            reason = f"call {odd} has {heads} heads of size {size}, expected {row_heads} of size {row_size}"
+            if module is not row:
+                reason = f"call {odd} belongs to another row"
+        raise HeadPruneError(
+            f"the attention calls of {name} do not match its HeadGrid ({reason}); pass the grid of this model"
+        )
 
 
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
@@ -169,14 +203,14 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     if shape is not None and len(shape) == 2 and shape[1] > 1:
         return "classification"
     if shape is not None and len(shape) == 3 and model.main_input_name == "input_ids":
-        words = model.get_input_embeddings().num_embeddings
-        if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, words):
+        vocabulary = model.get_input_embeddings().num_embeddings
+        if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, vocabulary):
             return "translation"
-        looks_back = all(getattr(row.module, "is_causal", True) for row in grid.rows)
-        if looks_back and shape == (1, TOKENS, words):
+        causal = all(getattr(row.module, "is_causal", True) for row in grid.rows)
+        if causal and shape == (1, TOKENS, vocabulary):
             return "language"
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
-        f"{type(model).__name__} gives {found} for one example; expected (1, two or more classes), or (1, tokens, "
-        "vocabulary) of a language model that looks only backwards or writes a target text"
+        f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), or (1, tokens, "
+        "vocabulary) from a causal or sequence-to-sequence language model"
     )

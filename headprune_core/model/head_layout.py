@@ -1,7 +1,7 @@
-"""Where the heads of a model are: its attention rows, the four projections around each, and which features are whose.
+"""Head layout of a model: its attention rows, the four projections of each, and the features of every head.
 
-A row is an attention module that owns weights; a layer is one attention call of the forward pass. They differ where
-layers share weights (ALBERT: one row, twelve layers). Rows and heads keep their numbers for ever, after surgery too.
+A row is an attention module that owns weights; a layer is one attention call of the forward pass. They differ if layers
+share weights (ALBERT: one row, twelve layers). Rows and heads keep their numbers after pruning.
 """
 
 from collections import Counter
@@ -21,10 +21,11 @@ KINDS = ("self", "encoder", "decoder", "cross")
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A linear layer and which of its features belong to which head: features (heads, size).
+    """A linear layer and the features that belong to each head.
 
-    They number the outputs of a q, k or v projection and the inputs of an output projection. A fused layer is the module
-    of several projections.
+    Attributes:
+        module: the linear layer; a fused layer is the module of several projections.
+        features: (heads, size) numbers of the layer's outputs (q, k or v projection) or inputs (output projection).
     """
 
     module: nn.Module
@@ -32,23 +33,30 @@ class Projection:
 
     @property
     def heads(self) -> int:
+        """Number of heads, or of key-value heads for a k or v projection."""
         return len(self.features)
 
     def blocks(self, outputs: bool) -> list[Tensor]:
-        """Each head's part of the weight: its output features (outputs True) or its input features."""
-        if not self.heads:  # after surgery the layer of a row without heads has no weight
+        """Return each head's part of the weight.
+
+        Args:
+            outputs: True if the features are outputs of the layer, False if they are inputs.
+        """
+        if not self.heads:  # a row without heads has a layer without weights
             return []
         weight = self.module.weight
-        along = int(outputs == isinstance(self.module, Conv1D))  # a Conv1D keeps its weight the other way round
+        along = int(outputs == isinstance(self.module, Conv1D))  # the weight of a Conv1D is transposed
         return [weight.index_select(along, torch.as_tensor(f, device=weight.device)) for f in self.features]
 
 
 @dataclass(frozen=True, eq=False)
 class PrunedLayout:
-    """What surgery left of a row, by original head number.
+    """What remains of a row after structural pruning, in original head numbers.
 
-    layout: for "q", "k", "v" and "out" the features (heads, size) before any head was removed. present: heads whose weights
-    are there. kept: those of them that work; the others only share keys and values with one, and their output weights are 0.
+    Attributes:
+        layout: the features (heads, size) of "q", "k", "v" and "out" before pruning.
+        present: heads whose weights still exist.
+        kept: heads that are not pruned; the other present heads belong to a shared KV group, and their output weights are 0.
     """
 
     layout: Mapping[str, np.ndarray]
@@ -58,10 +66,17 @@ class PrunedLayout:
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """One attention module: its path, its heads, the four projections around them, and what it attends to.
+    """One attention module and its heads.
 
-    kind is "self", or in an encoder-decoder "encoder", "decoder" or "cross". pruned_layout: None where no head was removed. The
-    projections number the features that are there now; heads and kv_heads count those of the original.
+    Attributes:
+        name: path of the module in the model.
+        module: the attention module.
+        q: query projection, like the other three with the features that exist now.
+        k: key projection.
+        v: value projection.
+        out: output projection.
+        kind: "self", or "encoder", "decoder" or "cross" in an encoder-decoder.
+        pruned_layout: what remains after structural pruning, or None if no head was removed.
     """
 
     name: str
@@ -75,53 +90,60 @@ class AttentionRow:
 
     @property
     def heads(self) -> int:
+        """Number of heads before pruning."""
         return len(self.layout["q"])
 
     @property
     def kv_heads(self) -> int:
+        """Number of key-value heads before pruning."""
         return len(self.layout["k"])
 
     @property
     def layout(self) -> Mapping[str, np.ndarray]:
-        """The features (heads, size) of "q", "k", "v" and "out" in the original."""
-        return {part: getattr(self, part).features for part in PARTS} if self.pruned_layout is None else self.pruned_layout.layout
+        """The features (heads, size) of "q", "k", "v" and "out" before pruning."""
+        if self.pruned_layout is not None:
+            return self.pruned_layout.layout
+        return {part: getattr(self, part).features for part in PARTS}
 
     @property
     def present(self) -> np.ndarray:
-        """The numbers of the heads whose weights are there."""
+        """Numbers of the heads whose weights exist."""
         return np.arange(self.heads) if self.pruned_layout is None else np.array(self.pruned_layout.present, int)
 
     @property
     def kept(self) -> np.ndarray:
-        """bool (heads,): those that work."""
-        return np.isin(np.arange(self.heads), np.arange(self.heads) if self.pruned_layout is None else self.pruned_layout.kept)
+        """Heads that are not pruned, bool (heads,)."""
+        heads = np.arange(self.heads)
+        return np.isin(heads, heads if self.pruned_layout is None else self.pruned_layout.kept)
 
     @property
     def kv_group(self) -> np.ndarray:
-        """(heads,) the key-value head that each query head reads."""
+        """(heads,), the key-value head that each query head uses."""
         return np.arange(self.heads) * self.kv_heads // self.heads
 
     @property
     def head_size(self) -> int:
+        """Number of query features per head."""
         return self.q.features.shape[1]
 
     @property
     def parameters_per_head(self) -> float:
-        """Weights and biases that go with one head: its q rows, its share of a k and a v block, its output columns."""
+        """Number of weights and biases of one head; a shared key-value block is split evenly among its heads."""
         if not len(self.present):
             return 0.0
         share = self.kv_heads / self.heads
         blocks = ((self.q, 1.0), (self.k, share), (self.v, share))
-        inward = sum(part * p.features.shape[1] * _rows(p.module) for p, part in blocks)
-        return inward + self.out.features.shape[1] * width(self.out.module)[1]
+        inputs = sum(part * p.features.shape[1] * _rows(p.module) for p, part in blocks)
+        return inputs + self.out.features.shape[1] * width(self.out.module)[1]
 
 
 @dataclass(frozen=True, eq=False)
 class HeadGrid:
-    """The grid of prunable heads, R rows by H heads.
+    """The grid of prunable heads of a model, R rows by H heads.
 
-    layers[i] is the row that the i-th attention call of a forward pass uses; kv_group (R, H) numbers the key-value head
-    that each query head reads; parameters_per_head (R, H) counts weights, a shared key-value block split evenly.
+    Attributes:
+        rows: the attention modules.
+        layers: for each attention call of a forward pass, the number of its row.
     """
 
     rows: tuple[AttentionRow, ...]
@@ -129,15 +151,17 @@ class HeadGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(R, H), counted before pruning."""
         return len(self.rows), self.rows[0].heads
 
     @property
     def row_names(self) -> tuple[str, ...]:
+        """Module paths of the rows."""
         return tuple(row.name for row in self.rows)
 
     @property
     def row_labels(self) -> tuple[str, ...]:
-        """What people call the rows: "0", "1", ..., in an encoder-decoder "encoder 0", "decoder 0", "cross 0", ..."""
+        """Short labels of the rows: "0", "1", ..., or "encoder 0", "decoder 0", "cross 0", ... in an encoder-decoder."""
         seen, labels = Counter(), []
         for row in self.rows:
             labels.append(f"{seen[row.kind]}" if row.kind == "self" else f"{row.kind} {seen[row.kind]}")
@@ -145,14 +169,23 @@ class HeadGrid:
         return tuple(labels)
 
     def weights(self) -> Iterator[tuple[str, dict[str, list[Tensor]]]]:
-        """For each row its name and each head's query, key, value and output weights (key and value by key-value head)."""
+        """Iterate over the rows.
+
+        Yields:
+            The name of a row, and a dictionary of "query", "key", "value" and "output" to a list with the weights of each
+            head; those of "key" and "value" are listed by key-value head.
+        """
         for row in self.rows:
-            inward = {"query": row.q, "key": row.k, "value": row.v}
-            blocks = {name: part.blocks(outputs=True) for name, part in inward.items()}
+            projections = {"query": row.q, "key": row.k, "value": row.v}
+            blocks = {name: part.blocks(outputs=True) for name, part in projections.items()}
             yield row.name, blocks | {"output": row.out.blocks(outputs=False)}
 
     def moved(self, to: Mapping[nn.Module, nn.Module]) -> "HeadGrid":
-        """The same grid on a copy of the model, whose modules `to` gives."""
+        """Return the same grid for a copy of the model.
+
+        Args:
+            to: the copy of each module.
+        """
         rows = []
         for row in self.rows:
             parts = {p: Projection(to[getattr(row, p).module], getattr(row, p).features) for p in PARTS}
@@ -161,43 +194,60 @@ class HeadGrid:
 
     @property
     def kv_group(self) -> np.ndarray:
+        """(R, H), the key-value head that each query head uses."""
         return np.stack([row.kv_group for row in self.rows])
 
     @property
     def parameters_per_head(self) -> np.ndarray:
-        return np.stack([here * row.parameters_per_head for here, row in zip(self.present, self.rows, strict=True)])
+        """(R, H) weights and biases of each head; a shared key-value block is split evenly."""
+        return np.stack([present * row.parameters_per_head for present, row in zip(self.present, self.rows, strict=True)])
 
     @property
     def kept(self) -> np.ndarray:
-        """bool (R, H): heads that work."""
+        """Heads that are not pruned, bool (R, H)."""
         return np.stack([row.kept for row in self.rows])
 
     @property
     def present(self) -> np.ndarray:
-        """bool (R, H): heads whose weights are there."""
+        """Heads whose weights exist, bool (R, H)."""
         return np.stack([np.isin(np.arange(row.heads), row.present) for row in self.rows])
 
     def check_unpruned(self, what: str) -> None:
-        """Raise HeadPruneError where heads were removed for good, since `what` takes a model that has them all."""
-        gone = int((~self.kept).sum())
-        if gone:
+        """Raise an error if heads were removed from the model.
+
+        Args:
+            what: name of the computation that requires an unpruned model.
+
+        Raises:
+            HeadPruneError: if heads were removed.
+        """
+        removed = int((~self.kept).sum())
+        if removed:
             raise HeadPruneError(
-                f"{what} needs a model with all its heads, and {gone} of {self.kept.size} were removed from this one; use "
-                "the model from before, and masks"
+                f"{what} requires an unpruned model, but {removed} of {self.kept.size} heads were removed; use the unpruned "
+                "model with a mask"
             )
 
 
 def linear_layers(model: nn.Module) -> list[nn.Module]:
-    """Every layer that may be a projection."""
+    """Return all linear layers of a model.
+
+    Args:
+        model: any module.
+    """
     return [module for module in model.modules() if isinstance(module, (nn.Linear, Conv1D))]
 
 
 def width(projection: nn.Module) -> tuple[int, int]:
-    """(inputs, outputs) of a linear layer; a Conv1D keeps its weight the other way round."""
+    """Return the numbers of (inputs, outputs) of a linear layer; the weight of a Conv1D is transposed.
+
+    Args:
+        projection: a Linear or Conv1D.
+    """
     first, second = projection.weight.shape
     return (first, second) if isinstance(projection, Conv1D) else (second, first)
 
 
 def _rows(projection: nn.Module) -> int:
-    """Parameters in one output row of a linear layer."""
+    """Number of parameters per output of a linear layer."""
     return width(projection)[0] + (projection.bias is not None)

@@ -1,12 +1,12 @@
-"""The head map: which of the original heads a pruned model has, and whose features are whose; JSON beside the weights.
+"""The head map: a JSON file beside the weights of a pruned model that says which original heads remain.
 
     {"version": 1, "task": "classification", "shape": [R, H], "layers": [row of every attention call],
      "rows": {name of the attention module: {"heads": H, "kept": [...], "gated": [...], "kind": "self",
               "projections": {"q": {"module": path, "features": [a head's [[start, stop], ...], ...]}, "k", "v", "out"}}},
      "plain": what a loader without this code needs (`standalone_sizes.py`)}
 
-Head numbers and features are those of the model before any head was removed; gated heads have weights but no effect. With
-the configuration of the whole model this says the shape of every weight, so the model is rebuilt without the whole weights.
+Head numbers and features are those before pruning; "gated" heads have weights, but their output weights are 0. Together with
+the configuration of the unpruned model this determines the shape of every weight, so the unpruned weights are never needed.
 """
 
 import json
@@ -28,7 +28,14 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class HeadMap:
-    """A head map as read from `folder`: the task of the model and what the file says of rows and layers."""
+    """The head map of a pruned model, as read from a file.
+
+    Attributes:
+        folder: folder of the file.
+        task: task of the model.
+        layers: row number of every attention call.
+        rows: entries of the file by module path.
+    """
 
     folder: Path
     task: str
@@ -36,7 +43,17 @@ class HeadMap:
     rows: dict[str, dict]
 
     def prune(self, model: nn.Module) -> HeadGrid:
-        """Cut what the map says is gone out of a whole `model`, in place, on the meta device too; the grid that is left."""
+        """Remove the pruned heads of the map from an unpruned model, in place.
+
+        Args:
+            model: the unpruned model, on any device, the meta device included.
+
+        Returns:
+            The head grid of the pruned model.
+
+        Raises:
+            HeadPruneError: if the map does not fit the model.
+        """
         try:
             rows = tuple(self._row(model, name, entry) for name, entry in self.rows.items())
             if set(self.layers) != set(range(len(rows))):
@@ -44,8 +61,8 @@ class HeadMap:
         except (HeadPruneError, AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise HeadPruneError(
-                f"{self.folder / HEAD_MAP} does not fit the {type(model).__name__} that config.json beside it describes "
-                f"({type(error).__name__}: {reason}); expected the two files that save_pretrained wrote together"
+                f"{self.folder / HEAD_MAP} does not match the {type(model).__name__} of config.json in the same folder "
+                f"({type(error).__name__}: {reason}); use the two files that save_pretrained wrote together"
             ) from error
         return HeadGrid(rows, self.layers)
 
@@ -54,10 +71,10 @@ class HeadMap:
         owned: dict[nn.Module, list[np.ndarray]] = {}
         for projection in parts.values():
             owned.setdefault(projection.module, []).append(projection.features.ravel())
-        if any(len(np.unique(all_of_it)) < len(all_of_it) for all_of_it in map(np.concatenate, owned.values())):
-            raise ValueError(f"{name} gives a feature to two heads")
+        if any(len(np.unique(features)) < len(features) for features in map(np.concatenate, owned.values())):
+            raise ValueError(f"two heads of {name} share a feature")
         if entry["kind"] not in KINDS:
-            raise ValueError(f"{name} is of the kind {entry['kind']!r}")
+            raise ValueError(f"{name} has the unknown kind {entry['kind']!r}")
         row = AttentionRow(name, model.get_submodule(name), **parts, kind=entry["kind"])
         kept, present = np.array(entry["kept"], int), np.array(sorted(entry["kept"] + entry["gated"]), int)
         if (
@@ -70,7 +87,11 @@ class HeadMap:
 
 
 def head_map(model) -> dict:
-    """The head map of a pruned PrunableModel, as it goes into its file."""
+    """Return the head map of a pruned model as a JSON-compatible dictionary.
+
+    Args:
+        model: the pruned `PrunableModel`.
+    """
     grid = model.grid
     paths = {module: path for path, module in model.model.named_modules()}
     return {
@@ -84,21 +105,30 @@ def head_map(model) -> dict:
 
 
 def read_head_map(folder: Path) -> HeadMap:
-    """The head map in `folder`; HeadPruneError, in one sentence, where it is broken or newer than this code."""
+    """Read the head map of a folder.
+
+    Args:
+        folder: folder of a pruned model.
+
+    Raises:
+        HeadPruneError: if the file is invalid or was written by a newer version.
+    """
     file = folder / HEAD_MAP
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise HeadPruneError(
-                f"{file} has version {version}, written by a newer HeadPrune; expected at most {VERSION}: update HeadPrune"
+                f"{file} has version {version}, but this HeadPrune reads at most version {VERSION}; update HeadPrune"
             )
         if version != VERSION or not content["rows"]:
             raise ValueError(f"version {version!r}, {len(content['rows'])} rows")
         return HeadMap(folder, content["task"], tuple(content["layers"]), content["rows"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise HeadPruneError(f"{file} is no head map ({reason}); expected the file that save_pretrained wrote") from error
+        raise HeadPruneError(
+            f"{file} is not a valid head map ({reason}); use the file that save_pretrained wrote"
+        ) from error
 
 
 def _entry(row: AttentionRow, paths: dict[nn.Module, str]) -> dict:
@@ -116,17 +146,17 @@ def _entry(row: AttentionRow, paths: dict[nn.Module, str]) -> dict:
 
 
 def _runs(features: np.ndarray) -> list[list[int]]:
-    """Numbers in rising order as stretches [start, stop]."""
-    cuts = np.flatnonzero(np.diff(features) != 1) + 1
-    return [[int(part[0]), int(part[-1]) + 1] for part in np.split(features, cuts)]
+    """Increasing numbers as ranges [start, stop]."""
+    breaks = np.flatnonzero(np.diff(features) != 1) + 1
+    return [[int(part[0]), int(part[-1]) + 1] for part in np.split(features, breaks)]
 
 
 def _projection(model: nn.Module, entry: dict, outputs: bool) -> Projection:
-    """From the path of a layer and stretches of its outputs (inputs) for each head."""
+    """The projection of an entry, which has the path of a layer and ranges of its outputs (inputs) for each head."""
     module = model.get_submodule(entry["module"])
-    most = width(module)[int(outputs)]
+    limit = width(module)[int(outputs)]
     for start, stop in (run for runs in entry["features"] for run in runs):
-        if not 0 <= start < stop <= most:
-            raise ValueError(f"features {start} to {stop} of a layer that has {most}")
+        if not 0 <= start < stop <= limit:
+            raise ValueError(f"features {start} to {stop} of a layer that has {limit}")
     heads = [np.concatenate([np.arange(start, stop) for start, stop in runs]) for runs in entry["features"]]
     return Projection(module, np.stack(heads))

@@ -1,6 +1,6 @@
-"""From the name of a source to a model and its tokenizer, every failure in one sentence.
+"""Loading of unpruned models and tokenizers, with every failure translated to one sentence.
 
-Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is run.
+Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is executed.
 """
 
 import os
@@ -26,7 +26,7 @@ from headprune_core.errors import HeadPruneError
 
 from . import builtin, smollm2
 
-LOADERS = {  # by the ending of the architecture's name
+LOADERS = {  # by the last part of the architecture name
     "ForSequenceClassification": AutoModelForSequenceClassification,
     "ForCausalLM": AutoModelForCausalLM,
     "LMHeadModel": AutoModelForCausalLM,
@@ -38,7 +38,19 @@ TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
 
 def load(source: str, revision: str | None, dtype: torch.dtype):
-    """(model, tokenizer or None) of "embedded", "smollm2", a folder or a Hub id."""
+    """Load a model and its tokenizer.
+
+    Args:
+        source: "embedded", "smollm2", a local folder or a Hub model ID.
+        revision: branch, tag or commit of a Hub model; None for the default branch.
+        dtype: precision of the weights.
+
+    Returns:
+        The Transformers model, and its tokenizer or image processor or None.
+
+    Raises:
+        HeadPruneError: if the model cannot be loaded.
+    """
     with silence_transformers():
         if source == "embedded":
             model, tokenizer = builtin.load_model()
@@ -50,13 +62,13 @@ def load(source: str, revision: str | None, dtype: torch.dtype):
 
 
 def _load(source: str, revision: str | None, dtype: torch.dtype):
-    """Config first (cheap, and it says which class), then weights, then tokenizer."""
+    """Load the configuration, which determines the class, then the weights, then the tokenizer."""
     local = Path(os.path.expanduser(source))
-    is_folder = bool(source) and os.path.isdir(local)  # a name that is too long for one is none
+    is_folder = bool(source) and os.path.isdir(local)  # False for names that are too long for a path
     if is_folder:
         source = str(checked_folder(local))
     elif not is_hub_id(source):
-        raise HeadPruneError(f"there is no folder {source!r}; expected 'embedded', a Hub id such as user/model, or a folder")
+        raise HeadPruneError(f"folder not found: {source!r}; use 'embedded', a Hub model ID such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
     with translate_errors(source, is_folder):
         config = AutoConfig.from_pretrained(source, **safe)
@@ -68,15 +80,29 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether `source` can only be the name of a model on the Hub: it looks like one, and there is no such folder."""
-    looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
-    return bool(looks) and not os.path.isdir(source)
+    """Return True if `source` has the form of a Hub model ID and no folder has that name.
+
+    Args:
+        source: model ID or path.
+    """
+    has_form = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
+    return bool(has_form) and not os.path.isdir(source)
 
 
 def checked_folder(folder: Path) -> Path:
-    """`folder`, if it holds a configuration and weights that can be opened without running code."""
+    """Check that a folder contains a configuration and safetensors weights.
+
+    Args:
+        folder: folder of a model.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HeadPruneError: if one of them is missing.
+    """
     if not (folder / "config.json").is_file():
-        raise HeadPruneError(f"the folder {folder} holds no config.json; expected a folder that save_pretrained wrote")
+        raise HeadPruneError(f"the folder {folder} contains no config.json; use a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")):
         others = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
         raise HeadPruneError(_no_safetensors(f"the folder {folder}", others))
@@ -84,20 +110,30 @@ def checked_folder(folder: Path) -> Path:
 
 
 def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
-    """The tokenizer, or the image processor of a vision model; None where the folder has none."""
+    """Load the tokenizer, or the image processor of a vision model.
+
+    Args:
+        source: folder or Hub model ID.
+        model: the loaded model.
+        is_folder: whether `source` is a folder.
+        safe: keyword arguments for loading without executing code.
+
+    Returns:
+        The tokenizer or image processor, or None if the folder has none.
+    """
     images = model.main_input_name == "pixel_values"
     kinds = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
     files = {file.name for kind in kinds for file in Path(source).glob(kind)} if is_folder else set()
     if is_folder and not files:
         return None
-    found = (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
-    # without its words the library makes up a tokenizer that knows none; those of bytes or letters need no such file
-    made_up = files == {"tokenizer_config.json"} and getattr(found, "vocab_files_names", None)
-    return None if made_up else found
+    loaded = (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    # Without a vocabulary file the library creates a tokenizer with an empty vocabulary; byte-level ones need no such file.
+    is_empty = files == {"tokenizer_config.json"} and getattr(loaded, "vocab_files_names", None)
+    return None if is_empty else loaded
 
 
 def _check_complete(source: str, report: dict) -> None:
-    """Weights that are not in the file, or have another shape there, would be random."""
+    """Raise HeadPruneError if weights are missing or have another shape, since they would be initialized randomly."""
     random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if random:
         raise HeadPruneError(
@@ -107,43 +143,57 @@ def _check_complete(source: str, report: dict) -> None:
 
 
 def loader_for(source, config):
-    """The library's loader for the task of that configuration; HeadPruneError where we have none."""
+    """Return the Auto class for the task of a configuration.
+
+    Args:
+        source: name of the model, for the error message.
+        config: its Transformers configuration.
+
+    Raises:
+        HeadPruneError: if the task is not supported.
+    """
     names = config.architectures or ["no architecture"]
     for ending, loader in LOADERS.items():
         if names[0].endswith(ending):
             return loader
     raise HeadPruneError(
-        f"{source} holds {names[0]}; expected a model for text or image classification, a causal language model, or one "
-        "that translates text to text"
+        f"{source} has the architecture {names[0]}; expected a model for text or image classification, a causal language "
+        "model or a sequence-to-sequence model"
     )
 
 
 @contextmanager
 def translate_errors(source: str, is_folder: bool):
-    """Turn what the libraries raise while loading into one sentence each."""
+    """Translate errors that the libraries raise in this block to one sentence.
+
+    Args:
+        source: name of the model, for the message.
+        is_folder: whether it is a local folder.
+
+    Raises:
+        HeadPruneError: in place of any other exception.
+    """
     try:
         yield
     except HeadPruneError:
         raise
-    except Exception as error:  # the libraries raise OSError, ValueError, KeyError, httpx and safetensors errors alike
+    except Exception as error:  # OSError, ValueError, KeyError, httpx and safetensors errors all occur
         text = " ".join(str(error).split())
         if "trust_remote_code" in text:
             reason = (
-                f"{source} needs code of its own to be run, which HeadPrune never does; choose a model whose architecture "
-                "is part of Transformers"
+                f"{source} requires trust_remote_code, which HeadPrune does not support; use an architecture built into "
+                "Transformers"
             )
         elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
             reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
         elif is_folder:
             reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
         elif re.search("[Oo]ffline|[Cc]onnect|resolve|timed out|[Mm]ax retries|traffic", text):
-            reason = (
-                f"the Hub could not be reached to look for {source}; check the network, or give a local folder or 'embedded'"
-            )
+            reason = f"could not reach the Hub to load {source}; check the network, or use a local folder or 'embedded'"
         elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
             reason = (
-                f"the Hub has no model {source} that can be read without signing in; check the spelling, or run "
-                "`hf auth login` for a private one"
+                f"model {source} not found on the Hub, or it is private; check the name, or run `hf auth login` for a "
+                "private model"
             )
         else:
             reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
@@ -151,16 +201,16 @@ def translate_errors(source: str, is_folder: bool):
 
 
 def _no_safetensors(where: str, others: list[str]) -> str:
-    found = f"holds {', '.join(others)} but no safetensors file" if others else "holds no safetensors file"
+    content = f"contains {', '.join(others)} but no safetensors file" if others else "contains no safetensors file"
     return (
-        f"{where} {found}; expected weights in safetensors, since pickled files can run code when opened: "
-        "convert it where you trust it with model.save_pretrained(folder)"
+        f"{where} {content}; only safetensors weights are loaded, since pickle files can execute code: if you trust the "
+        "model, convert it with model.save_pretrained(folder)"
     )
 
 
 @contextmanager
 def silence_transformers():
-    """The library's progress bars and notes on fresh classifier weights are not for our users."""
+    """Turn off the progress bars and messages of Transformers and the Hub in this block."""
     level = transformers_logging.get_verbosity()
     hub_level = hub_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
@@ -174,3 +224,33 @@ def silence_transformers():
         hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def display_name(source: str) -> str:
+    """Return the display name of a model source.
+
+    Args:
+        source: source as in `from_pretrained`.
+    """
+    names = {"embedded": "MiniLM-L6 (built-in, tweet sentiment)", smollm2.SMOLLM2: "SmolLM2 135M Instruct"}
+    return names.get(source, source)
+
+
+def find_device(device) -> torch.device:
+    """Return a device by name.
+
+    Args:
+        device: "auto" (CUDA, else MPS, else CPU), or a name or device of PyTorch.
+
+    Raises:
+        HeadPruneError: if the device is unknown or not available.
+    """
+    if device != "auto":
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:  # unknown name, or not supported by this build
+            reason = str(error).splitlines()[0][:120]
+            raise HeadPruneError(f"device {device!r} is not available ({reason}); use 'auto', 'cpu', 'cuda', ...") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,9 +1,8 @@
-"""Linear layers of a frozen model, made fast: weights laid out once for the machine, and no idle arithmetic backwards.
+"""Faster linear layers for frozen models.
 
-Weights that never change can be packed once into the layout that the CPU's kernels (oneDNN) want, as they are and
-transposed for the backward pass. No weight gradients are formed. Rows of gradients that are zero are left out, exactly:
-padding has no gradient, and in a classifier's last layer nearly all tokens have none, only the pooled one being looked at.
-A `TorchFunctionMode` belongs to its thread, so a model that others use at the same time is not touched.
+Weights are prepacked once for oneDNN (and transposed for the backward pass), weight gradients are never computed, and rows
+with zero gradient (padding, and all but the pooled token in a classifier's last layer) are skipped exactly. A
+`TorchFunctionMode` is active in its own thread only, so other users of the model are not affected.
 """
 
 from collections.abc import Iterable
@@ -14,34 +13,55 @@ from torch import Tensor
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-WORTH = 0.75  # rows are left out where at most this share of them is not zero
-GLANCE = 8  # columns that are looked at first
-ROOM = 4  # weights are packed where this many times their size is free
+MAX_NONZERO_ROWS = 0.75  # zero rows are skipped if at most this fraction of all rows is nonzero
+FIRST_COLUMNS = 8  # columns that are tested first
+MIN_FREE_MEMORY = 4  # weights are packed if this multiple of their size is free
 
 
 class PackedWeights:
-    """Weights in the layout of the CPU's kernels, packed when first used; one for all uses of a model.
+    """Weights of a model in the layout of oneDNN, packed at first use and shared by all uses of the model.
 
-    These operators are PyTorch's own and undocumented: where they or the memory are wanting, nothing is packed.
+    The operators are internal to PyTorch; if they or enough memory are not available, ordinary products are used.
+
+    Args:
+        module: the frozen model.
     """
 
     def __init__(self, module: torch.nn.Module):
         self._packed: dict[tuple[int, torch.dtype, bool], Tensor] = {}
-        self._known = {id(p): p for p in module.parameters()}  # held, so that no other tensor can have their ids
+        self._known = {id(p): p for p in module.parameters()}  # references, so that no other tensor can reuse the ids
         size = sum(p.numel() * p.element_size() for p in self._known.values())
         on_cpu = all(p.device.type == "cpu" for p in self._known.values())
-        there = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
-        self._usable = on_cpu and there and torch.backends.mkldnn.is_available() and not _short_of_memory(size)
+        has_operators = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+        self._usable = on_cpu and has_operators and torch.backends.mkldnn.is_available() and not _short_of_memory(size)
 
     def bytes_to_come(self, weights: Iterable[Tensor], size: int) -> int:
-        """What packing `weights`, at `size` bytes a number, both ways will still take."""
+        """Return the memory that packing will still need.
+
+        Args:
+            weights: weights that will be packed, both plain and transposed.
+            size: bytes per number.
+
+        Returns:
+            Memory in bytes, without weights that are packed already.
+        """
         if not self._usable:
             return 0
         packed = {key for key, _, transposed in self._packed if transposed}
         return sum(2 * size * weight.numel() for weight in weights if id(weight) not in packed)
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool = False) -> Tensor:
-        """x W' + bias, or x W where transposed, in the precision of x."""
+        """Compute a product in the precision of x.
+
+        Args:
+            x: (..., inputs), or (..., outputs) if transposed.
+            weight: (outputs, inputs).
+            bias: (outputs,) or None.
+            transposed: compute x W instead of x W' + bias.
+
+        Returns:
+            (..., outputs), or (..., inputs) if transposed.
+        """
         bias = None if bias is None else bias.to(x.dtype)
         if (
             not (self._usable and torch.backends.mkldnn.enabled)
@@ -53,18 +73,22 @@ class PackedWeights:
         key = id(weight), x.dtype, transposed
         if key not in self._packed:
             with torch.inference_mode(False):
-                laid_out = weight.detach().to(x.dtype)
-                laid_out = laid_out.t() if transposed else laid_out
-                self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(laid_out, None)
+                values = weight.detach().to(x.dtype)
+                values = values.t() if transposed else values
+                self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(values, None)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed[key], bias, "none", [], "")
 
 
 def _short_of_memory(size: int) -> bool:
-    return psutil.virtual_memory().available < ROOM * size
+    return psutil.virtual_memory().available < MIN_FREE_MEMORY * size
 
 
 class FrozenLinear(TorchFunctionMode):
-    """While active, `linear` with a weight that takes no gradient is computed and differentiated as said above."""
+    """While active, computes linear layers with frozen weights by packed products and skips zero gradients.
+
+    Args:
+        packed: packed weights of the model.
+    """
 
     def __init__(self, packed: PackedWeights):
         super().__init__()
@@ -85,7 +109,7 @@ class FrozenLinear(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """x in that precision; q, k and v are made from the same x, which is cast once for the three."""
+        """Cast x; q, k and v have the same input, which is cast once for all three."""
         if self._last is None or self._last[0] is not x:
             self._last = x, x.to(dtype)
         return self._last[1]
@@ -114,11 +138,18 @@ class _Linear(torch.autograd.Function):
 
 
 def nonzero_rows(gradient: Tensor) -> Tensor | None:
-    """Which rows of a gradient (M, features) are not all zero; None where too few are zero to leave them out."""
-    zero = (gradient[:, :GLANCE] == 0).all(-1).nonzero().flatten()  # a glance first: most gradients have none
-    if len(zero) < (1 - WORTH) * len(gradient):
+    """Find the nonzero rows of a gradient.
+
+    Args:
+        gradient: (M, features).
+
+    Returns:
+        Indices of the rows that are not all zero, or None if too few rows are zero to skip them.
+    """
+    zero = (gradient[:, :FIRST_COLUMNS] == 0).all(-1).nonzero().flatten()  # quick test: most gradients have no zero rows
+    if len(zero) < (1 - MAX_NONZERO_ROWS) * len(gradient):
         return None
     keep = torch.ones(len(gradient), dtype=torch.bool, device=gradient.device)
     keep[zero] = gradient[zero].any(-1)
     rows = keep.nonzero().flatten()
-    return rows if len(rows) <= WORTH * len(gradient) else None
+    return rows if len(rows) <= MAX_NONZERO_ROWS * len(gradient) else None

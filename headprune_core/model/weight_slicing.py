@@ -1,12 +1,11 @@
-"""One row of heads cut out of a model: rows of q, k and v with their biases, columns of the output projection, and sizes.
+"""Removal of one row's heads from a model: slices of the q, k, v and output projections, and the sizes that modules store.
 
-What is a head's is taken from the row's features, whatever the layers are called and however q, k and v are laid out in
-them. What else an attention module keeps by head is found by its shape: a number for each head (attention sinks), a vector
-for each (norms). Its own counts and widths are found by name and value together. None of this is believed: `surgery.py` runs
-the result against the masked model.
+The features of each head come from the row's layout, so names and layouts of layers do not matter. Other parameters with one
+entry per head (attention sinks, norms) are recognized by shape; counts and widths by name and value. `structural_pruning.py`
+verifies the result against the masked model.
 
-A row without heads keeps its place in the forward pass. Its q, k and v layers give zeros for one head, with no weights, and
-its output projection gives its bias; so every library module runs as written, whatever it does around its heads.
+A row without heads stays in the forward pass: its q, k and v layers return zeros for one KV group without weights, and its
+output projection returns its bias, so every library module runs unchanged.
 """
 
 import inspect
@@ -23,113 +22,137 @@ from headprune_core.errors import HeadPruneError
 from .attention_hooks import HEADS_LEFT
 from .head_layout import PARTS, AttentionRow, Projection, PrunedLayout, width
 
-COUNT = re.compile(r"(num|n)_(\w+_)?heads?")  # what modules call their number of heads
+COUNT = re.compile(r"(num|n)_(\w+_)?heads?")  # attribute names of head counts
 WIDTH = re.compile(r"(embed|inner|hidden|all_head|split|query|key|value|kv|q|attention|attn)_(dim|size)|dim|d_model")
 
 
 class _Weightless(nn.Module):
-    """A layer with so many outputs and no weight."""
+    """A layer without weights that has a number of output features."""
 
     def __init__(self, features: int):
         super().__init__()
         self.features = features
-        self.weight = torch.empty(0)  # no parameter, but the library asks layers that it knows by name for one
+        self.weight = torch.empty(0)  # not a parameter; the library expects this attribute
         self.weight._is_hf_initialized = True
 
     def extra_repr(self) -> str:
+        """Return the size for the printed form of the module."""
         return f"features={self.features}"
 
 
 class EmptyProjection(_Weightless):
-    """In the place of a q, k or v layer whose row has no head left: zeros."""
+    """Replaces a q, k or v layer of a row without heads; returns zeros.
+
+    Args:
+        features: number of output features.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return zeros (..., features) for x (..., inputs)."""
         return x.new_zeros(*x.shape[:-1], self.features)
 
 
 class BiasOnly(_Weightless):
-    """In the place of an output projection whose row has no head left: its bias, for every token."""
+    """Replaces the output projection of a row without heads; returns its bias for every token.
+
+    Args:
+        projection: the output projection.
+    """
 
     def __init__(self, projection: nn.Module):
         super().__init__(width(projection)[1])
         self.register_parameter("bias", projection.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the bias, or zeros if there is none, as (..., features) for x (..., inputs)."""
         out = x.new_zeros(*x.shape[:-1], self.features)
         return out if self.bias is None else out + self.bias
 
 
 def slice_row(model: nn.Module, row: AttentionRow, present: np.ndarray, kept: np.ndarray) -> AttentionRow:
-    """The row after all heads but `present` are cut out of `model`, in place; of these only `kept` still work.
+    """Remove heads of one row from a model, in place.
 
-    Both are original head numbers, in order. Weights are replaced, never written to, so others may share those that were
-    there. Raises HeadPruneError for a layer that makes more than q, k and v.
+    Weights are replaced and never written to, so other models can share the old ones.
+
+    Args:
+        model: the Transformers model.
+        row: the row.
+        present: original numbers of the heads whose weights remain, in increasing order.
+        kept: those of them that are not pruned; the output weights of the others are set to 0.
+
+    Returns:
+        The row after pruning.
+
+    Raises:
+        HeadPruneError: if a projection has features that do not belong to a head.
     """
-    before, stay = row.present, np.isin(row.present, present)
+    before, remaining = row.present, np.isin(row.present, present)
     groups_before = np.unique(row.kv_group[before])
-    groups_stay = np.isin(groups_before, np.unique(row.kv_group[present]))
+    remaining_groups = np.isin(groups_before, np.unique(row.kv_group[present]))
     pruned_layout = PrunedLayout(row.layout, tuple(present.tolist()), tuple(kept.tolist()))
-    if not len(before) or (stay.all() and np.array_equal(np.flatnonzero(row.kept), kept)):
+    if not len(before) or (remaining.all() and np.array_equal(np.flatnonzero(row.kept), kept)):
         return replace(row, pruned_layout=pruned_layout)
-    chosen = {"q": stay, "k": groups_stay, "v": groups_stay, "out": stay}
+    selected = {"q": remaining, "k": remaining_groups, "v": remaining_groups, "out": remaining}
     features = {part: getattr(row, part).features for part in PARTS}
     _check_all_are_heads(row, features)
     empty = not len(present)
     ratio = row.heads // row.kv_heads
-    heads, groups = (ratio, 1) if empty else (len(present), int(groups_stay.sum()))
-    # what is kept by head beside the projections; without heads, for the one group that stands in for them
-    places = np.arange(ratio) if empty else np.flatnonzero(stay)
-    _cut_what_else(row, places, np.arange(1) if empty else np.flatnonzero(groups_stay))
-    _tell_sizes(row, heads, groups)
+    heads, groups = (ratio, 1) if empty else (len(present), int(remaining_groups.sum()))
+    # Parameters other than the projections keep the remaining heads, or one placeholder group if there are none.
+    head_index = np.arange(ratio) if empty else np.flatnonzero(remaining)
+    _slice_other_parameters(row, head_index, np.arange(1) if empty else np.flatnonzero(remaining_groups))
+    _set_sizes(row, heads, groups)
     setattr(row.module, HEADS_LEFT, pruned_layout.present)
     if empty:
-        return replace(row, pruned_layout=pruned_layout, **_emptied(model, row, features, {"q": ratio, "k": 1, "v": 1}))
-    taken = {}
+        return replace(
+            row, pruned_layout=pruned_layout, **_empty_projections(model, row, features, {"q": ratio, "k": 1, "v": 1})
+        )
+    features_by_module = {}
     for part in PARTS:
         module = getattr(row, part).module
-        taken.setdefault(module, []).append(features[part][chosen[part]].ravel())
-    index = {module: np.sort(np.concatenate(parts)) for module, parts in taken.items()}
-    for module, chosen_of_it in index.items():
-        _take(module, chosen_of_it, outputs=module is not row.out.module)
+        features_by_module.setdefault(module, []).append(features[part][selected[part]].ravel())
+    index = {module: np.sort(np.concatenate(parts)) for module, parts in features_by_module.items()}
+    for module, module_index in index.items():
+        _slice(module, module_index, outputs=module is not row.out.module)
     parts = {
-        part: Projection(module, np.searchsorted(index[module], features[part][chosen[part]]))
+        part: Projection(module, np.searchsorted(index[module], features[part][selected[part]]))
         for part, module in ((part, getattr(row, part).module) for part in PARTS)
     }
-    silent = ~np.isin(present, kept)
-    if silent.any():
+    zeroed = ~np.isin(present, kept)
+    if zeroed.any():
         weight = row.out.module.weight
         along = _along(row.out.module, outputs=False)
         with torch.no_grad():
-            weight.index_fill_(along, torch.as_tensor(parts["out"].features[silent].ravel(), device=weight.device), 0.0)
+            weight.index_fill_(along, torch.as_tensor(parts["out"].features[zeroed].ravel(), device=weight.device), 0.0)
     return replace(row, pruned_layout=pruned_layout, **parts)
 
 
 def _check_all_are_heads(row: AttentionRow, features: dict[str, np.ndarray]) -> None:
-    """Every output of the q, k and v layers, and every input of the output projection, belongs to a head."""
+    """Raise HeadPruneError unless all outputs of q, k and v and all inputs of the output projection belong to heads."""
     owned: dict[nn.Module, int] = {}
     for part in PARTS:
         module = getattr(row, part).module
         owned[module] = owned.get(module, 0) + features[part].size
     for module, number in owned.items():
-        found = width(module)[0 if module is row.out.module else 1]
-        if found != number:
+        total = width(module)[0 if module is row.out.module else 1]
+        if total != number:
             raise HeadPruneError(
-                f"{row.name} has a layer of {found} features, of which {number} belong to its heads; expected them all, so "
-                "its heads can be masked but not removed"
+                f"{row.name} has a layer with {total} features, but only {number} belong to its heads; its heads can be "
+                "masked but not removed"
             )
 
 
 def _along(module: nn.Module, outputs: bool) -> int:
-    """The axis of a weight that its outputs (inputs) lie along; a Conv1D keeps its weight the other way round."""
+    """The axis of a weight's outputs (or inputs); the weight of a Conv1D is transposed."""
     return int(outputs == isinstance(module, Conv1D))
 
 
-def _take(module: nn.Module, index: np.ndarray, outputs: bool) -> None:
-    """Only those outputs (inputs) of a linear layer, in its order."""
-    place = torch.as_tensor(index, device=module.weight.device)
-    module.weight = _selected(module.weight, _along(module, outputs), place)
+def _slice(module: nn.Module, index: np.ndarray, outputs: bool) -> None:
+    """Keep only some outputs (or inputs) of a linear layer, in their order."""
+    features = torch.as_tensor(index, device=module.weight.device)
+    module.weight = _selected(module.weight, _along(module, outputs), features)
     if outputs and module.bias is not None:
-        module.bias = _selected(module.bias, 0, place)
+        module.bias = _selected(module.bias, 0, features)
     names = ("nf", "nx") if isinstance(module, Conv1D) else ("out_features", "in_features")
     setattr(module, names[0 if outputs else 1], len(index))
 
@@ -138,10 +161,10 @@ def _selected(parameter: nn.Parameter, along: int, index: Tensor) -> nn.Paramete
     return nn.Parameter(parameter.detach().index_select(along, index), parameter.requires_grad)
 
 
-def _emptied(
+def _empty_projections(
     model: nn.Module, row: AttentionRow, features: dict[str, np.ndarray], heads: dict[str, int]
 ) -> dict[str, Projection]:
-    """The row's layers replaced by ones without heads; what takes its projections' places."""
+    """Replace the row's layers by ones without weights; return the new projections."""
     widths: dict[nn.Module, int] = {}
     for part, number in heads.items():
         module = getattr(row, part).module
@@ -155,8 +178,8 @@ def _emptied(
     return {part: Projection(new[getattr(row, part).module], features[part][:0]) for part in PARTS}
 
 
-def _cut_what_else(row: AttentionRow, heads: np.ndarray, groups: np.ndarray) -> None:
-    """Parameters of the attention module that hold a number or a vector for each head, beside the projections."""
+def _slice_other_parameters(row: AttentionRow, heads: np.ndarray, groups: np.ndarray) -> None:
+    """Slice parameters of the attention module, other than the projections, with a number or vector for each head."""
     before, groups_before, size = len(row.present), len(np.unique(row.kv_group[row.present])), row.head_size
     projections = {getattr(row, part).module for part in PARTS}
     for module in row.module.modules():
@@ -171,8 +194,8 @@ def _cut_what_else(row: AttentionRow, heads: np.ndarray, groups: np.ndarray) -> 
                 setattr(module, name, _selected(parameter, 0, index))
 
 
-def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
-    """The attention module's own numbers of heads and widths, and what it reads of them in the model's configuration."""
+def _set_sizes(row: AttentionRow, heads: int, groups: int) -> None:
+    """Update the head counts and widths of the attention module, and those that it reads from the configuration."""
     forward, biased = _forward(row.module), shares_position_bias(row.module)
     before, groups_before = len(row.present), len(np.unique(row.kv_group[row.present]))
     for name, value in list(vars(row.module).items()):
@@ -190,7 +213,11 @@ def _tell_sizes(row: AttentionRow, heads: int, groups: int) -> None:
 
 
 def shares_position_bias(module: nn.Module) -> bool:
-    """Whether an attention module is handed one position bias for all heads of the model, made by the first row."""
+    """Return True if an attention module receives one position bias, computed by the first layer for all heads.
+
+    Args:
+        module: the attention module.
+    """
     return "position_bias" in inspect.signature(_forward(module)).parameters
 
 
@@ -199,12 +226,17 @@ def _forward(module: nn.Module):
 
 
 class RowConfig:
-    """The model's configuration, as one attention module reads it that has numbers of heads of its own."""
+    """The model's configuration as seen by one attention module with its own numbers of heads.
+
+    Args:
+        config: configuration of the model.
+        own: values that differ for this module.
+    """
 
     def __init__(self, config, own: dict[str, int]):
-        vars(self).update(own, own=own, _whole=config)
+        vars(self).update(own, own=own, _shared=config)
 
     def __getattr__(self, name: str):
-        if "_whole" not in vars(self):  # while it is being copied
+        if "_shared" not in vars(self):  # while the object is copied
             raise AttributeError(name)
-        return getattr(self._whole, name)
+        return getattr(self._shared, name)

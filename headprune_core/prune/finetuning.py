@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div
 from transformers.pytorch_utils import Conv1D
 
-from headprune_core.data.batches import Batch, Encoded
+from headprune_core.data.batches import Batch
+from headprune_core.data.encoded import Encoded
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import masked_logits
 from headprune_core.model.head_layout import HeadGrid

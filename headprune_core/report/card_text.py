@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from headprune_core.data.table_io import SUFFIXES
-from headprune_core.model.loading import is_hub_id
-from headprune_core.model.prunable_model import PrunableModel, display_name
+from headprune_core.model.loading import display_name, is_hub_id
+from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.references import REFERENCES
 
 from .pruning_record import PruningRecord, Share

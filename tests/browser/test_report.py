@@ -84,7 +84,7 @@ def test_a_report_needs_no_network_and_fits(browser, record_and_file, width, sch
             inside = figures.nth(number).bounding_box()
             assert 0 < drawn["width"] <= inside["width"] + 1
             assert drawn["height"] > 100
-        assert tab.title() == "Pruning 36 of 72 attention heads of embedded (MiniLM-L6, tweet sentiment)"
+        assert tab.title() == "Pruning 36 of 72 attention heads of MiniLM-L6 (built-in, tweet sentiment)"
         text = tab.locator("main").inner_text()
         for found in (record.verification.unpruned, record.verification.pruned):
             assert str(share(found)) in text

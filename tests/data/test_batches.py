@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.data.batches import BATCH_COST, in_parts, packed
+from headprune_core.data.batches import in_parts
+from headprune_core.data.encoded import BATCH_COST, packed
 from headprune_core.data.encoding import encode
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=7).map(np.array)

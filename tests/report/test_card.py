@@ -303,7 +303,7 @@ def test_escaped_and_named():
     assert named("C:\\Users\\me\\my-model") == "my-model"
     assert named("../other") == "other"
     assert named("user/model") == "user/model"
-    assert named("embedded") == "embedded (MiniLM-L6, tweet sentiment)"
+    assert named("embedded") == "MiniLM-L6 (built-in, tweet sentiment)"
 
 
 @pytest.mark.parametrize(

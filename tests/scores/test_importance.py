@@ -7,7 +7,7 @@ from helpers.reference import Double, inputs, token_products
 from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
-from headprune_core.data import batches
+from headprune_core.data import encoded
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 
 STEP = 1e-6  # so small that no ReLU and no choice of experts turns over on the way
@@ -115,7 +115,7 @@ def test_the_batch_reduction_depends_on_its_batches_alone(monkeypatch):
             raise MemoryError("no more")
         return logits(inputs)
 
-    monkeypatch.setattr(batches, "BATCH_COST", {"cpu": 10**6})  # as few batches as there can be
+    monkeypatch.setattr(encoded, "BATCH_COST", {"cpu": 10**6})  # as few batches as there can be
     full = hp.score_heads(model, examples, **options)
     monkeypatch.setattr(model, "logits", limited)
     split = hp.score_heads(model, examples, **options)
