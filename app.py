@@ -1,4 +1,4 @@
-"""HeadPrune's browser app: the router. Theme and navigation, the sidebar, and the first load; no maths."""
+"""The browser app's router: page configuration, styles, navigation, the sidebar, and the first load."""
 
 import logging
 import os
@@ -6,48 +6,55 @@ import os
 import streamlit as st
 
 from pages.parts.common.labels import PAGES
+from pages.parts.common.styles import STYLES
 
-# Threads that wait for each other asleep: spinning, two of them beside a browser on a small machine are ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported, below
+# Idle threads sleep: spinning beside a browser on a small machine makes PyTorch ten times slower. PyTorch reads this
+# when it is imported, which happens below.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-FIRST_LOAD = "Loading a small sentiment model and its tweets, and scoring its 72 attention heads. This takes a few seconds."
+FIRST_LOAD = "Loading the built-in sentiment model and scoring its 72 attention heads. This takes a few seconds."
 
 st.set_page_config("HeadPrune", page_icon="assets/icon.svg", layout="wide")
-st.html("<style>.stMainBlockContainer {padding: 3.5rem clamp(1rem, 4vw, 4.5rem) 4rem; max-width: 90rem}</style>")
+st.html(STYLES)
 st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
 logging.getLogger("transformers").setLevel(logging.ERROR)
-page = st.navigation(
-    [
-        st.Page(
-            page.script,
-            title=page.title,
-            icon=page.icon,
-            help=page.question,
-            url_path=page.path,
-            default=page.path == "model",
-        )
-        for page in PAGES.values()
-    ]
-)
+pages = {
+    view: st.Page(
+        known.script,
+        title=known.title,
+        icon=known.icon,
+        help=known.question,
+        url_path=known.path,
+        default=known.path == "model",
+    )
+    for view, known in PAGES.items()
+}
+page = st.navigation(list(pages.values()))
+view = next(view for view, known in PAGES.items() if known.title == page.title)
+st.session_state["page"] = view
 
-with st.spinner("Starting PyTorch and Transformers (once for every server)…"):
-    # imported here, below the navigation, so that a server that has just started shows it at once
-    from pages.parts.common.session import current_workspace, runner, start_loading
+with st.spinner("Starting PyTorch and Transformers (once per server start)…"):
+    # Imported below the navigation, so that a server that has just started shows the navigation at once.
+    from pages.parts.common.failures import announce_failure, current_failure
+    from pages.parts.common.session import current_workspace, read_link, runner, start_loading
     from pages.parts.common.shared_ui import progress_panel, sidebar
     from pages.parts.common.workspace import Request
 
-if current_workspace() is None and runner().job is None and "failure" not in st.session_state:
+read_link()
+if current_workspace() is None and runner().job is None and current_failure() is None:
     start_loading(Request())
-    runner().job.wait(0.3)  # where another session has loaded it already, there is nothing to wait for
+    runner().job.wait(0.3)  # enough if another session has loaded the built-in model already
 runner().collect()
 sidebar()
-if failure := st.session_state.get("failure"):
-    st.error(failure, icon=":material/error:")
 if current_workspace() is not None:
+    announce_failure(view)
     page.run()
 elif runner().busy:
     st.title(page.title)
     st.markdown(FIRST_LOAD)
     progress_panel("first")
 else:
-    st.button("Load the embedded model again", icon=":material/refresh:", on_click=start_loading, args=(Request(),))
+    st.title(page.title)
+    if current_failure() is not None:
+        st.error(current_failure().text, icon=":material/error:")
+    st.button("Reload built-in model", icon=":material/refresh:", on_click=start_loading, args=(Request(),))

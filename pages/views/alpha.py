@@ -1,4 +1,4 @@
-"""Alpha: mix importance and entropy, watch which heads would go, and what alpha changes."""
+"""Alpha: combine importance and entropy, see the pruning mask change, and compare masks."""
 
 import numpy as np
 import pandas as pd
@@ -8,117 +8,141 @@ from headprune_core import HeadPruneError, distinct_masks, keep_fraction
 from headprune_core.figures.heatmaps import has_custom_labels
 from headprune_core.figures.masks import describe_keep_fraction, keep_fraction_heatmap
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha.alpha_state import AlphaState, lab
-from pages.parts.alpha.mask_constraints import constraints_form, rules
+from pages.parts.alpha.alpha_state import AlphaState, current_alpha_state
+from pages.parts.alpha.mask_constraints import constraints_form, grouped, rules
 from pages.parts.alpha.pinned_masks import pin_row, pins, table
-from pages.parts.alpha_grid import AlphaSetting, alpha_grid, released, stops
+from pages.parts.alpha_grid import AlphaSetting, alpha_grid, path_entries, read_state
+from pages.parts.common import labels
+from pages.parts.common.score_code import mask_command, mask_python
+from pages.parts.common.sentences import sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
-from pages.parts.common.shared_ui import downloads, page_header
+from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 
 KEY = "alpha_grid"
 loaded = current_workspace()
 scores, grid = loaded.scores, loaded.scores.grid
-labels = grid.row_labels
+row_labels = grid.row_labels
 publish(*ALPHA)
 
 page_header("alpha")
 st.markdown(
-    "Drag **alpha** to weigh importance against entropy, and **sparsity** to remove more heads. The mask follows the finger."
+    f"The {labels.HIES} is α times the scaled {labels.HIS} plus (1 − α) times the scaled {labels.AE}, which by default "
+    "favors low entropy. Drag **alpha** to trade importance against entropy and **sparsity** to prune more heads. The mask "
+    "updates as you drag."
+    + (f" This model uses {labels.GQA}: several query heads share one {labels.KV} head." if grouped(grid) else "")
 )
 
 
 def take_setting() -> None:
-    new, edits = released(KEY)
+    """Take over what the grid sends: a new setting, manual overrides, or both."""
+    new, edits = read_state(KEY)
     for name, value in vars(new).items() if new else ():
-        remember(name, value)
+        remember("entropy_direction" if name == "keep" else name, value)
     if edits is not None:
         remember("overrides", str(edits))
 
 
-obeyed = rules(grid)
+constraints = rules(grid)
 failure: HeadPruneError | None = None
-now: AlphaState | None = None
+state: AlphaState | None = None
 try:
-    now = lab(loaded)
+    state = current_alpha_state(loaded)
 except HeadPruneError as error:
     failure = error
 with st.container(border=True):
-    bounds = obeyed.bounds(grid)
+    bounds = constraints.bounds(grid)
     alpha_grid(
-        min_max(scores.his, obeyed.scale),
-        min_max(scores.ae, obeyed.scale),
-        labels,
-        AlphaSetting(setting("alpha"), setting("sparsity"), obeyed.keep),
+        min_max(scores.his, constraints.scale),
+        min_max(scores.ae, constraints.scale),
+        row_labels,
+        AlphaSetting(setting("alpha"), setting("sparsity"), constraints.keep),
         constraints={"min": bounds.pop("min_heads_per_layer"), **bounds},
-        path=None if now is None else stops(now.path, now.his_alone),
-        edits=obeyed.edits,
+        path=None if state is None else path_entries(state.path, state.his_only),
+        edits=constraints.edits,
         key=KEY,
         on_change=take_setting,
     )
-    with st.expander("What masks must obey", icon=":material/rule_settings:"):
+    with st.expander("Mask constraints", icon=":material/rule_settings:"):
         constraints_form(grid)
 if failure is not None:
-    st.error(f"{str(failure)[0].upper()}{str(failure)[1:]}.", icon=":material/error:")
+    st.error(sentence(str(failure)), icon=":material/error:")
     st.stop()
 
 
-def listed(which: np.ndarray) -> str:
-    return ", ".join(f"{labels[row]}.{head}" for row, head in np.argwhere(which)) or "none"
+def list_heads(which: np.ndarray) -> str:
+    """Return heads as layer.head, as in "3.5, 4.0"."""
+    return ", ".join(f"{row_labels[row]}.{head}" for row, head in np.argwhere(which)) or "none"
 
 
-def against(end: np.ndarray, name: str) -> None:
-    """What the mix keeps and removes that one end of alpha would not."""
-    st.markdown(f"**Against {name} alone**")
-    if (now.mask == end).all():
-        st.markdown("The same heads go.")
+def compare_with(end: np.ndarray, name: str) -> None:
+    """List the heads on which the current mask differs from that at one end of alpha."""
+    st.markdown(f"**Compared with {name} only**")
+    if (state.mask == end).all():
+        st.markdown("Same mask.")
         return
-    st.markdown(f"Kept, though {name} alone would remove them (layer.head): {listed(now.mask & ~end)}")
-    st.markdown(f"Removed, though {name} alone would keep them: {listed(~now.mask & end)}")
+    st.markdown(f"Kept here, pruned by {name} only: {list_heads(state.mask & ~end)}")
+    st.markdown(f"Pruned here, kept by {name} only: {list_heads(~state.mask & end)}")
 
 
-st.subheader("What alpha changes")
+st.header("Effect of alpha")
 left, right = st.columns(2)
 with left:
-    against(now.his_alone, "HIS")
+    compare_with(state.his_only, "HIS")
 with right:
-    against(now.ae_alone, "AE")
-gone = grid.parameters_per_head[~now.mask].sum()
-held = [p for p in now.path if p.low <= now.setting.alpha <= p.high and (p.mask == now.mask).all()]
-holds = f"from {held[0].low:.3f} to {held[0].high:.3f}" if held else "just here, where heads tie"
-told = obeyed.describe_options(grid)
-masks = len(distinct_masks(now.path)[0])
-several = f"there are {len(now.path)} intervals with {masks} different masks; this one holds for alpha {holds}"
+    compare_with(state.ae_only, "AE")
+parameters = grid.parameters_per_head[~state.mask].sum()
+inside = [p for p in state.path if p.low <= state.setting.alpha <= p.high and (p.mask == state.mask).all()]
+holds = f"for alpha {inside[0].low:.3f} to {inside[0].high:.3f}" if inside else "only at this value (tied scores)"
+options = constraints.describe_options(grid)
+masks = len(distinct_masks(state.path)[0])
+path_text = (
+    f"At this sparsity, alpha 0 to 1 splits into {len(state.path)} intervals with {masks} distinct masks. The current mask "
+    f"holds {holds}."
+    if masks > 1
+    else "At this sparsity, the mask is the same for every alpha."
+)
 st.caption(
-    f"As alpha runs from 0 to 1 at this sparsity {several if masks > 1 else 'the mask stays the same'}. "
-    f"It removes {(~now.mask).sum()} heads with {gone:,.0f} parameters." + (f" {told[0].upper()}{told[1:]}." if told else "")
+    f"{path_text} It prunes {(~state.mask).sum()} heads with {parameters:,.0f} parameters. "
+    + ("Heads are named layer.head. " if masks > 1 else "")
+    + (f"Constraints: {options}." if options else "")
 )
 
-st.subheader("Which heads depend on alpha?")
-stays = keep_fraction(now.path)
-told = describe_keep_fraction(stays, labels)
-st.plotly_chart(keep_fraction_heatmap(stays, labels), alt=told, key="keep_fraction", config={"displaylogo": False})
-st.caption(f"{told} A cell is the share of alpha over which the head stays, at {now.setting.sparsity:.0%} sparsity.")
-
-st.subheader("Two settings side by side")
-pin_row(loaded, now)
-
-st.subheader("Take it with you")
-row, head = (index.ravel() for index in np.indices(now.mask.shape))
-columns = {"hies": now.hies, "kept": now.mask, "kept_by_his_alone": now.his_alone, "kept_by_ae_alone": now.ae_alone}
-frame = pd.DataFrame(
-    {"row": row, "head": head} | {name: value.ravel() for name, value in (columns | {"keep_fraction": stays}).items()}
+st.header("Heads that depend on alpha")
+kept_share = keep_fraction(state.path)
+text = describe_keep_fraction(kept_share, row_labels)
+st.plotly_chart(keep_fraction_heatmap(kept_share, row_labels), alt=text, key="keep_fraction", config={"displaylogo": False})
+st.caption(
+    f"{text} Each cell: fraction of the alpha range in which the head is kept, at {state.setting.sparsity:.0%} sparsity."
 )
-if has_custom_labels(labels):
-    frame.insert(1, "layer", np.repeat(labels, grid.shape[1]))
-if len(held_fast := pins(loaded)) == 2:
-    frame = frame.merge(table(held_fast), on=["row", "head"])
+
+st.header("Compare two masks")
+pin_row(loaded, state)
+
+st.header(labels.DOWNLOAD)
+row, head = (index.ravel() for index in np.indices(state.mask.shape))
+columns = {
+    "hies": state.hies,
+    "kept": state.mask,
+    "kept_by_his_alone": state.his_only,
+    "kept_by_ae_alone": state.ae_only,
+    "keep_fraction": kept_share,
+}
+frame = pd.DataFrame({"row": row, "head": head} | {name: value.ravel() for name, value in columns.items()})
+if has_custom_labels(row_labels):
+    frame.insert(1, "layer", np.repeat(row_labels, grid.shape[1]))
+if len(pinned := pins(loaded)) == 2:
+    frame = frame.merge(table(pinned), on=["row", "head"])
 document = {
     "model": loaded.model.name,
     "criterion": "hies",
     **{name: setting(name) for name in ALPHA},
     "scores": scores.settings,
-    "mask": now.mask.tolist(),
-    "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in now.path],
+    "mask": state.mask.tolist(),
+    "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in state.path],
 }
 downloads("mask", frame, document)
-st.page_link("pages/views/alpha_choice.py", label="Which alpha is best? Measure it", icon=":material/arrow_forward:")
+arguments = (loaded, setting("alpha"), setting("sparsity"), constraints.scaling, constraints.constraints(grid))
+copy_as_code(mask_python(*arguments), mask_command(*arguments), "alpha")
+st.page_link(
+    labels.PAGES["alpha_choice"].script, label=f"Open {labels.PAGES['alpha_choice'].title}", icon=":material/arrow_forward:"
+)

@@ -1,59 +1,72 @@
-"""Head scores: four criteria side by side, a click on a head to look into it, and the table to take away."""
+"""Head scores: four criteria as heatmaps, an inspector for the selected head, and the table of all scores."""
 
 import numpy as np
 import streamlit as st
 
 from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, has_custom_labels, row_name, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
+from pages.parts.common import labels
+from pages.parts.common.score_code import score_command, score_python
 from pages.parts.common.session import current_workspace, publish, remember, setting
-from pages.parts.common.shared_ui import downloads, page_header
+from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
 from pages.parts.scores.head_inspector import inspector
+from pages.parts.scores.option_labels import describe_options
 from pages.parts.scores.score_options import options_panel
 
 loaded = current_workspace()
 scores = loaded.scores
 rows, heads = scores.grid.shape
-labels = scores.grid.row_labels
+row_labels = scores.grid.row_labels
 publish("alpha", "head")
 
 page_header("head_scores")
 st.markdown(
-    "**HIS** asks how much the loss would feel it if the head's output changed. **AE** asks how spread its attention is. "
-    "**HIES** mixes the two. **Gnorm** multiplies the gradient norms of its query, key and value weights. Click a head."
+    f"The {labels.HIS} estimates how much the loss changes when a head's output changes. The {labels.AE} "
+    f"measures how widely a head spreads its attention. The {labels.HIES} combines both. The {labels.GNORM} multiplies the "
+    "gradient norms of the head's query (Q), key (K) and value (V) weights. Click a head for details."
 )
 options_panel(loaded)
 left, right = st.columns(2, vertical_alignment="bottom")
 scaling = left.segmented_control(
-    "Scale", list(SCALINGS), default="raw", required=True, format_func=SCALINGS.get, key="scaling"
+    "Scale",
+    list(SCALINGS),
+    default="raw",
+    required=True,
+    format_func=SCALINGS.get,
+    key="scaling",
+    persist_state="session",
 )
 alpha = right.slider(
-    "Alpha in HIES",
+    labels.HIES_ALPHA,
     0.0,
     1.0,
     float(setting("alpha")),
     0.01,
     key="scores_alpha",
-    help="1 is importance alone, 0 is entropy alone",
+    help="Weight of importance in HIES: 1 = importance only, 0 = entropy only",
 )
 if alpha != setting("alpha"):
     remember("alpha", alpha)
 
-table = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
+values_by_metric = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
 hover = [
-    f"<b>{row_name(labels[r])}, head {h}</b><br>"
-    + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in table.items())
+    f"<b>{row_name(row_labels[r])}, head {h}</b><br>"
+    + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in values_by_metric.items())
     for r, h in np.ndindex(rows, heads)
 ]
 selected = setting("head")
 if selected is not None and not (0 <= selected[0] < rows and 0 <= selected[1] < heads):
-    st.toast(f"The link's head {selected[0]}.{selected[1]} is not one of the {rows} x {heads}; none is chosen.")
+    st.toast(
+        f"Head {selected[0]}.{selected[1]} in the URL does not exist in this model. No head is selected.",
+        icon=":material/link_off:",
+    )
     remember("head", None)
     selected = None
 
 
 def take_click(key: str) -> None:
-    """A click opens the inspector on a cell; a second click on the same cell, which unselects it, turns it off and on."""
+    """Open the inspector on the clicked cell; a second click on it, which clears the selection, closes or reopens it."""
     points = st.session_state[key]["selection"]["points"]
     if points:
         st.session_state["clicked"] = tuple(int(i) for i in points[0]["customdata"][:2])
@@ -63,45 +76,60 @@ def take_click(key: str) -> None:
 
 
 def take_row() -> None:
-    rows_picked = st.session_state["score_table"]["selection"]["rows"]
-    remember("head", divmod(rows_picked[0], heads) if rows_picked else None)
+    """Open the inspector on the head of the clicked table row."""
+    picked = st.session_state["score_table"]["selection"]["rows"]
+    remember("head", divmod(picked[0], heads) if picked else None)
 
 
-places = [*st.columns(2), *st.columns(2)]
-for place, (name, values) in zip(places, table.items(), strict=True):
+columns = [*st.columns(2), *st.columns(2)]
+for column, (name, values) in zip(columns, values_by_metric.items(), strict=True):
     key = f"heatmap_{name}"
     nats = (name, scaling) == ("ae", "raw") and loaded.options.entropy != "normalized"
-    place.plotly_chart(
-        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, "nats" if nats else "", labels),
+    unit = "nats" if nats else {"raw": "", "rank": "Rank"}.get(scaling, "Scaled (0–1)")
+    column.plotly_chart(
+        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, unit, row_labels),
         key=key,
         selection_mode="points",
         on_select=lambda key=key: take_click(key),
-        alt=describe_heatmap(values, METRIC_LABELS[name], labels),
+        alt=describe_heatmap(values, METRIC_LABELS[name], row_labels),
         config={"displayModeBar": False},
     )
+st.caption(
+    f"Means over {len(loaded.calibration)} calibration examples of {loaded.text_name}. HIES at α = {alpha:g}. "
+    f"Scoring options: {describe_options(loaded.options) or 'defaults'}."
+)
 if selected is not None:
     with st.container(border=True, key="inspector"):
-        inspector(loaded, selected, table["hies"])
-        st.button("Close", icon=":material/close:", on_click=remember, args=("head", None))
+        inspector(loaded, selected, alpha)
+        st.button("Close inspector", icon=":material/close:", on_click=remember, args=("head", None))
 
-with st.expander("Read the maps in words", icon=":material/record_voice_over:"):
-    for name, values in table.items():
-        st.markdown(f"- {describe_heatmap(values, METRIC_LABELS[name], labels)}")
+with st.expander("Text description of the heatmaps", icon=":material/record_voice_over:"):
+    for name, values in values_by_metric.items():
+        st.markdown(f"- {describe_heatmap(values, METRIC_LABELS[name], row_labels)}")
 
-st.subheader("The table")
+st.header("All scores")
 frame = scores.to_frame()
-frame.insert(4, f"hies_{alpha:g}", table["hies"].ravel())
-if has_custom_labels(labels):
-    frame.insert(1, "layer", np.repeat(labels, heads))
-digits = dict.fromkeys(frame.columns[-len(table) :], st.column_config.NumberColumn(format="%.4g"))
+frame.insert(4, f"hies_{alpha:g}", values_by_metric["hies"].ravel())
+if custom := has_custom_labels(row_labels):
+    frame.insert(1, "layer", np.repeat(row_labels, heads))
+score_labels = {"his": "HIS", "ae": "AE (nats)" if loaded.options.entropy != "normalized" else "AE", "gnorm": "Gnorm"}
+score_labels[f"hies_{alpha:g}"] = f"HIES (α = {alpha:g})"
+column_config = {
+    "row": "Row" if custom else "Layer",
+    "layer": "Layer",
+    "head": "Head",
+    **{name: st.column_config.NumberColumn(label, format="%.4g") for name, label in score_labels.items()},
+}
 st.dataframe(
     frame,
     hide_index=True,
     height=280,
-    column_config=digits,
+    column_config=column_config,
     on_select=take_row,
     selection_mode="single-row",
     key="score_table",
 )
 document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings | {"batch_size": BATCH_SIZE}}
-downloads("head_scores", frame, document | {"scores": {name: values.tolist() for name, values in table.items()}})
+document |= {"scores": {name: values.tolist() for name, values in values_by_metric.items()}}
+downloads("head_scores", frame, document)
+copy_as_code(score_python(loaded, alpha), score_command(loaded), "scores")

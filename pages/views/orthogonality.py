@@ -1,4 +1,4 @@
-"""Orthogonality: do importance and entropy say different things about the heads of this model?"""
+"""Orthogonality: whether importance and entropy are correlated over the heads of this model."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,8 @@ import streamlit as st
 from headprune_core import orthogonality
 from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.scores.hies import min_max
+from pages.parts.alpha.mask_constraints import SCALES
+from pages.parts.common import labels
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
 
@@ -15,24 +17,37 @@ scores = loaded.scores
 
 page_header("orthogonality")
 st.markdown(
-    "HIES mixes two signals. That can only help where they differ: if they rank heads alike, one of them is enough. "
-    "Each point is a head; further right matters more to the loss, further up looks at more words at once."
+    f"The {labels.HIES} combines the {labels.HIS} with {labels.AE}. Combining can help only if the two carry different "
+    "information. Each point is a head. x: scaled importance. y: scaled entropy (higher = more diffuse attention)."
 )
 scale = st.segmented_control(
-    "Scale",
-    ["layer", "global"],
+    labels.SCORE_SCALING,
+    list(SCALES),
     default="layer",
     required=True,
     key="correlation_scale",
-    format_func={"layer": "Within each layer", "global": "Over the whole model"}.get,
+    format_func=SCALES.get,
+    persist_state="session",
 )
 check = orthogonality(scores.per_example["his"], scores.per_example["ae"], normalize=scale)
-(st.warning if check.redundant else st.success)(check.verdict, icon=":material/join_inner:")
+(st.warning if check.redundant else st.info)(check.verdict, icon=":material/join_inner:")
+st.markdown(
+    "Low correlation is necessary, not sufficient: whether combining helps is measured under "
+    f"**{labels.PAGES['alpha_choice'].title}**."
+)
+st.page_link(
+    labels.PAGES["alpha_choice"].script, label=f"Open {labels.PAGES['alpha_choice'].title}", icon=":material/arrow_forward:"
+)
 with st.container(horizontal=True):
     for name, value, (low, high), meaning in (
-        ("Pearson r", check.pearson, check.ci, "Correlation of the scaled scores"),
-        ("Spearman", check.spearman, check.spearman_ci, "Correlation of ranks"),
-        ("Kendall", check.kendall, check.kendall_ci, "Share of head pairs in the same order, less that in the opposite one"),
+        ("Pearson r", check.pearson, check.ci, "Linear correlation of the scaled scores"),
+        ("Spearman's ρ", check.spearman, check.spearman_ci, "Correlation of the ranks"),
+        (
+            "Kendall's τ",
+            check.kendall,
+            check.kendall_ci,
+            "Kendall's τ-b: concordant minus discordant pairs, as a share of untied pairs",
+        ),
     ):
         st.metric(
             name,
@@ -40,22 +55,27 @@ with st.container(horizontal=True):
             delta=f"{low:.2f} to {high:.2f}",
             delta_color="off",
             delta_arrow="off",
-            delta_description="95 % interval",
-            help=f"{meaning}. Interval by drawing the texts anew 1,000 times",
+            delta_description="95% CI",
+            help=f"{meaning}. 95% bootstrap confidence interval (CI), 1,000 resamples of the calibration examples.",
         )
-    st.metric("Permutation p", f"{check.p_value:.3f}", help="How often shuffled heads correlate as strongly")
+    st.metric(
+        "Permutation p-value",
+        f"{check.p_value:.3f}",
+        help="Share of random shuffles with a correlation at least this strong",
+    )
 
 his, ae = min_max(scores.his, scale), min_max(scores.ae, scale)
 left, right = st.columns([3, 2], gap="large")
-words = f"Scatter of {his.size} heads, importance against entropy. {check.verdict}"
-left.plotly_chart(orthogonality_scatter(his, ae, check), alt=words)
+text = f"Scatter plot of {his.size} heads, importance against entropy. {check.verdict}"
+left.plotly_chart(orthogonality_scatter(his, ae, check), alt=text)
 per_row = ", ".join(f"layer {i}: {r:.2f}" for i, r in enumerate(check.per_row))
 right.plotly_chart(
     per_row_correlation(check), alt=f"Correlation within each layer: {per_row}", config={"displayModeBar": False}
 )
 st.caption(
-    f"Means over {len(loaded.calibration)} texts. These are correlations of the scores; the HIES paper's Lemma 4.3 "
-    "speaks of their gradients, which is another statement."
+    f"Means over {len(loaded.calibration)} calibration examples, scaled {'per layer' if scale == 'layer' else 'globally'}. "
+    "These are correlations of the scores. Lemma 4.3 in the HIES paper is about the gradients of the two scores, which is a "
+    "different claim."
 )
 row, head = (index.ravel() for index in np.indices(his.shape))
 frame = pd.DataFrame({"row": row, "head": head, "his_scaled": his.ravel(), "ae_scaled": ae.ravel()})

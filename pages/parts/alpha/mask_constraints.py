@@ -1,4 +1,4 @@
-"""What every mask along alpha obeys in this session: scaling, entropy direction, constraints, and heads set by hand."""
+"""The constraints on every mask along alpha in this session: scaling, entropy direction, limits and manual overrides."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,27 @@ import streamlit as st
 
 from headprune_core import HeadGrid
 from pages.parts.alpha_grid import ManualOverrides
+from pages.parts.common import labels
 from pages.parts.common.session import remember, setting
 
-SCALES = {"layer": "In each layer", "global": "Whole model"}
+SCALES = {"layer": "Per layer", "global": "Global"}
 BUDGETS = {"heads": "Heads", "parameters": "Parameters"}
 NAMES = ("normalize", "min_heads", "uniform", "whole_groups", "sparsity_unit", "overrides")
 
 
 @dataclass(frozen=True)
 class MaskConstraints:
-    """keep: the entropy worth keeping, "low" or "high". scale: "layer" or "global". least: heads that every row keeps. even:
-    every row loses as many. whole: key-value groups go or stay whole. budget: what sparsity is a share of."""
+    """Scaling, limits and manual overrides.
+
+    Attributes:
+        keep: Which heads entropy favors: "low" (focused attention) or "high" (diffuse attention).
+        scale: Where scores are min–max scaled: "layer" or "global".
+        least: Minimum number of heads that every row keeps.
+        uniform: Whether every row has the same sparsity.
+        whole: Whether KV groups are kept or pruned whole.
+        budget: What sparsity is a share of: "heads" or "parameters".
+        edits: Heads that are always kept or always pruned.
+    """
 
     keep: str
     scale: str
@@ -29,16 +39,16 @@ class MaskConstraints:
 
     @property
     def scaling(self) -> dict[str, str]:
-        """As arguments of `hies`."""
+        """Arguments of `HeadScores.hies`."""
         return {"normalize": self.scale, "entropy_direction": self.keep}
 
     def constraints(self, grid: HeadGrid) -> dict[str, object]:
-        """As arguments of `prune_mask`."""
+        """Return the arguments of `prune_mask`."""
         protect, remove = self.edits.arrays(grid.shape)
         return {"protect": protect, "remove": remove} | self.bounds(grid)
 
     def bounds(self, grid: HeadGrid) -> dict[str, object]:
-        """Those without the heads set by hand."""
+        """Return the arguments of `prune_mask` without the manual overrides."""
         return {
             "min_heads_per_layer": self.least,
             "uniform": self.uniform,
@@ -47,24 +57,28 @@ class MaskConstraints:
         }
 
     def describe_options(self, grid: HeadGrid) -> str:
-        """What is asked for beyond a sparsity; empty where nothing is."""
-        told = [
-            "scaled over the whole model" if self.scale == "global" else "",
-            "high entropy is worth keeping" if self.keep == "high" else "",
-            f"at least {self.least} heads in every layer" if self.least else "",
-            "as many from every layer" if self.uniform else "",
-            "key-value groups whole" if self.whole and grouped(grid) else "",
-            "sparsity counts parameters" if self.budget == "parameters" and not self.uniform else "",
-            f"{len(self.edits.keep)} heads kept by hand" if self.edits.keep else "",
-            f"{len(self.edits.remove)} removed by hand" if self.edits.remove else "",
+        """Return the constraints that differ from the defaults; empty if none does."""
+        parts = [
+            "scaled globally" if self.scale == "global" else "",
+            "high-entropy heads kept first" if self.keep == "high" else "",
+            f"at least {_heads(self.least)} per layer" if self.least else "",
+            "uniform sparsity per layer" if self.uniform else "",
+            "KV groups kept whole" if self.whole and grouped(grid) else "",
+            "sparsity as a share of parameters" if self.budget == "parameters" and not self.uniform else "",
+            f"{_heads(len(self.edits.keep))} set to Always keep" if self.edits.keep else "",
+            f"{_heads(len(self.edits.remove))} set to Always prune" if self.edits.remove else "",
         ]
-        return ", ".join(part for part in told if part)
+        return ", ".join(part for part in parts if part)
+
+
+def _heads(count: int) -> str:
+    return f"{count} head{'' if count == 1 else 's'}"
 
 
 def rules(grid: HeadGrid) -> MaskConstraints:
-    """The session's, or its link's."""
-    keep, scale, least, uniform, whole, budget, hand = map(setting, ("entropy_direction", *NAMES))
-    edits = ManualOverrides.parse(hand)
+    """Return the constraints of this session; overrides of heads that the model does not have are left out."""
+    keep, scale, least, uniform, whole, budget, overrides = map(setting, ("entropy_direction", *NAMES))
+    edits = ManualOverrides.parse(overrides)
     inside = [tuple(p for p in places if p[0] < grid.shape[0] and p[1] < grid.shape[1]) for places in vars(edits).values()]
     return MaskConstraints(
         keep, scale, min(least, grid.shape[1]), uniform == "yes", whole == "yes", budget, ManualOverrides(*inside)
@@ -72,32 +86,32 @@ def rules(grid: HeadGrid) -> MaskConstraints:
 
 
 def grouped(grid: HeadGrid) -> bool:
-    """Whether several query heads read one key-value head."""
+    """Return whether several query heads share one KV head."""
     return bool((np.diff(grid.kv_group, axis=1) == 0).any())
 
 
 def constraints_form(grid: HeadGrid) -> None:
-    """Widgets for all but the heads set by hand, which the grid takes."""
+    """Draw the widgets of all constraints but the manual overrides, which are set in the grid."""
 
     def widget(name: str, key: str, value=lambda chosen: chosen):
         remember(name, value(st.session_state[key]))
 
-    now = rules(grid)
-    for key, value in {"rule_scale": now.scale, "rule_least": now.least, "rule_even": now.uniform}.items():
+    current = rules(grid)
+    for key, value in {"rule_scale": current.scale, "rule_least": current.least, "rule_even": current.uniform}.items():
         st.session_state[key] = value
     left, middle, right = st.columns(3)
     left.segmented_control(
-        "Scores are scaled",
+        labels.SCORE_SCALING,
         list(SCALES),
         required=True,
         format_func=SCALES.get,
         key="rule_scale",
         on_change=widget,
         args=("normalize", "rule_scale"),
-        help="Importance and entropy are brought to 0 to 1 before they are mixed; the papers do so within each layer.",
+        help="Importance and entropy are min–max scaled to 0–1 before they are combined. The HIES paper scales per layer.",
     )
     middle.slider(
-        "Heads that every layer keeps at least",
+        labels.MIN_HEADS,
         0,
         grid.shape[1],
         key="rule_least",
@@ -106,24 +120,24 @@ def constraints_form(grid: HeadGrid) -> None:
     )
     with right:
         yes = {True: "yes", False: "no"}.get
-        st.toggle("As many from every layer", key="rule_even", on_change=widget, args=("uniform", "rule_even", yes))
+        st.toggle(labels.UNIFORM, key="rule_even", on_change=widget, args=("uniform", "rule_even", yes))
         if grouped(grid):
-            st.session_state["rule_whole"] = now.whole
+            st.session_state["rule_whole"] = current.whole
             st.toggle(
-                "Key-value groups whole",
+                labels.WHOLE_GROUPS,
                 key="rule_whole",
                 on_change=widget,
                 args=("whole_groups", "rule_whole", yes),
-                help="Query heads that share keys and values go or stay together, by their mean score.",
+                help="Query heads that share a KV head are kept or pruned together, by their mean score.",
             )
-        st.session_state["rule_budget"] = now.budget
+        st.session_state["rule_budget"] = current.budget
         st.segmented_control(
-            "Sparsity counts",
+            labels.SPARSITY_UNIT,
             list(BUDGETS),
             required=True,
             format_func=BUDGETS.get,
             key="rule_budget",
-            disabled=now.uniform,
+            disabled=current.uniform,
             on_change=widget,
             args=("sparsity_unit", "rule_budget"),
         )

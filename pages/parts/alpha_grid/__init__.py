@@ -1,8 +1,7 @@
-"""The live alpha grid: a layer x head mask that is redrawn in the browser while the finger moves, the exact path of alpha
-under it, and heads that are kept or removed by hand.
+"""The live alpha grid: a layer x head mask redrawn in the browser during a drag, with the alpha path and manual overrides.
 
-The browser does the arithmetic of `hies` and `prune_mask`, constraints included, in the same order and the same double
-precision, so its mask is Python's to the head. Python hears of a setting or an edit when it is finished.
+The browser computes `hies` and `prune_mask`, constraints included, in the same order and double precision as Python, so
+the masks are identical. Python receives a setting or an override when it is finished.
 """
 
 import re
@@ -17,7 +16,7 @@ import streamlit as st
 from headprune_core import AlphaInterval
 
 _HERE = Path(__file__).parent
-# one module to Streamlit, several files to people: each is readable by itself, and the first three need no page
+# Streamlit takes one module. The first three files need no page, so tests import them alone.
 SCRIPT = "\n".join((_HERE / f"{name}.js").read_text() for name in ("masks", "edits", "strip", "lasso", "cells", "grid"))
 _component = st.components.v2.component(
     "headprune_alpha_grid", html=(_HERE / "grid.html").read_text(), css=(_HERE / "grid.css").read_text(), js=SCRIPT
@@ -26,7 +25,7 @@ _component = st.components.v2.component(
 
 @dataclass(frozen=True)
 class AlphaSetting:
-    """alpha and sparsity from 0 to 1; keep is "low" or "high", the entropy that is worth keeping."""
+    """Alpha and sparsity, each 0 to 1; keep: which heads entropy favors, "low" (focused) or "high" (diffuse)."""
 
     alpha: float
     sparsity: float
@@ -35,22 +34,22 @@ class AlphaSetting:
 
 @dataclass(frozen=True)
 class ManualOverrides:
-    """Heads (row, head) that are kept always and that are removed always, whatever their score."""
+    """Heads (row, head) that are always kept and always pruned, independent of their scores."""
 
     keep: tuple[tuple[int, int], ...] = ()
     remove: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "ManualOverrides":
-        """From what `str` gives, as in "k0.3,r5.11"; ValueError where it is something else."""
+        """Parse the format of `str`, as in "k0.3,r5.11"; raises ValueError for anything else."""
         places: dict[str, list[tuple[int, int]]] = {"k": [], "r": []}
         for part in filter(None, text.split(",")):
-            found = re.fullmatch(r"([kr])(\d+)\.(\d+)", part)
-            if found is None:
-                raise ValueError(f"{part!r} where k or r and row.head was expected, as in k0.3")
-            places[found[1]].append((int(found[2]), int(found[3])))
+            match = re.fullmatch(r"([kr])(\d+)\.(\d+)", part)
+            if match is None:
+                raise ValueError(f"{part!r} is not an override; expected k or r and layer.head, as in k0.3")
+            places[match[1]].append((int(match[2]), int(match[3])))
         if set(places["k"]) & set(places["r"]):
-            raise ValueError("a head that is kept and removed at once")
+            raise ValueError("a head is set to both always keep and always prune")
         return cls(tuple(places["k"]), tuple(places["r"]))
 
     def __str__(self) -> str:
@@ -58,7 +57,7 @@ class ManualOverrides:
         return ",".join(f"{kind}{row}.{head}" for kind, places in named for row, head in places)
 
     def arrays(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The two as bool (R, H): what `prune_mask` calls protect and remove. Places outside of `shape` are left out."""
+        """Return protect and remove for `prune_mask`, each bool (R, H); heads outside `shape` are left out."""
         masks = np.zeros((2, *shape), bool)
         for mask, places in zip(masks, (self.keep, self.remove), strict=True):
             for row, head in places:
@@ -79,11 +78,19 @@ def alpha_grid(
     key: str,
     on_change,
 ) -> None:
-    """Draw the grid for scaled importance and entropy (R, H); `on_change` is called when a setting or an edit is finished.
+    """Draw the grid.
 
-    labels (R): what the rows are called. constraints: "min" heads that every row keeps, "even" (as many in every row),
-    "groups" and "parameters" (R, H) or None; each may be left out. path: `stops` of the exact path at this setting,
-    these constraints and edits, or None. Inside `on_change`, `released(key)` gives what is new.
+    Args:
+        importance: (R, H) importance, scaled to 0 to 1.
+        entropy: (R, H) entropy, scaled to 0 to 1.
+        labels: (R) names of the rows.
+        setting: Alpha, sparsity and entropy direction.
+        constraints: "min" heads that every row keeps, "uniform" (equal sparsity per row), and "groups" and "parameters",
+            each (R, H) or None; each may be left out.
+        path: `path_entries` at this setting, these constraints and overrides, or None.
+        edits: Manual overrides.
+        key: Key of the component.
+        on_change: Called when a setting or an override is finished; `read_state(key)` returns it there.
     """
     edits, shape = edits or ManualOverrides(), importance.shape
     st.session_state[f"{key}_shape"] = shape
@@ -101,18 +108,26 @@ def alpha_grid(
     _component(key=key, data=data, default={"setting": None}, on_setting_change=on_change)
 
 
-def stops(path: Sequence[AlphaInterval], alone: np.ndarray, *, accuracy: Sequence[float | None] | None = None) -> list[dict]:
-    """The exact path as the strip under the grid takes it, one entry an interval:
+def path_entries(
+    path: Sequence[AlphaInterval], his_only: np.ndarray, *, accuracy: Sequence[float | None] | None = None
+) -> list[dict]:
+    """Return the alpha path in the form that the strip under the grid takes, one entry per interval.
 
-    low, high: its ends. changed: heads on which it differs from `alone` (R, H), the mask of HIS alone. id: a number that
-    intervals with the same mask share. flips: heads (row * H + head) that change where it begins. accuracy: if given.
+    Args:
+        path: Intervals of alpha.
+        his_only: (R, H) mask at alpha 1.
+        accuracy: One value per interval, if it was evaluated.
+
+    Returns:
+        Entries with low and high (the ends), changed (number of heads that differ from `his_only`), id (shared by intervals
+        with the same mask), flips (heads row * H + head that change at the low end) and, if given, accuracy.
     """
     known: dict[bytes, int] = {}
     entries, before = [], None
     for part in path:
         flips = [] if before is None else np.flatnonzero(part.mask != before).tolist()
         number = known.setdefault(part.mask.tobytes(), len(known))
-        changed = int((part.mask != alone).sum())
+        changed = int((part.mask != his_only).sum())
         entries.append({"low": part.low, "high": part.high, "changed": changed, "id": number, "flips": flips})
         before = part.mask
     if accuracy is not None:
@@ -121,14 +136,14 @@ def stops(path: Sequence[AlphaInterval], alone: np.ndarray, *, accuracy: Sequenc
     return entries
 
 
-def released(key: str) -> tuple[AlphaSetting | None, ManualOverrides | None]:
-    """The setting and the edits that the browser last sent; None in place of one that is none."""
+def read_state(key: str) -> tuple[AlphaSetting | None, ManualOverrides | None]:
+    """Return the setting and overrides that the browser sent last; None in place of one that is invalid."""
     sent = st.session_state[key]["setting"]
     return _as_setting(sent), _as_edits(sent, st.session_state.get(f"{key}_shape", (0, 0)))
 
 
 def _number(state) -> int:
-    """Of the state that the browser sent last, by which it tells a late answer from a new one; 0 before the first."""
+    """The number of the last state, by which the browser tells late answers from new ones; 0 before the first."""
     try:
         return int(state["setting"]["number"])
     except (KeyError, TypeError, ValueError, OverflowError):

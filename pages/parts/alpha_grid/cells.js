@@ -1,11 +1,11 @@
-// The cells of the grid: how a head's state looks, which heads are selected, and moving over them with the keyboard.
+// The cells of the grid: how the state of a head looks, which heads are selected, and keyboard navigation.
 
-const MANY = 16; // rows; above that the cells are lower
-const [KEPT, DIFFERS, FLIPS, HELD, CHOSEN, LEVEL] = [1, 2, 4, 8, 16, 5]; // bits of a cell's state; the level lies above them
+const MANY = 16; // rows; with more, the cells are lower
+const [KEPT, DIFFERS, FLIPS, HELD, CHOSEN, LEVEL] = [1, 2, 4, 8, 16, 5]; // bits of the state of a cell; the level is stored above them
 const LEVELS = 8; // shades of kept heads
 
 export class Cells {
-  /** on: cycle(i) for Enter or a click, point(i) for a head that is looked at, change() when the selection is another. */
+  /** on: cycle(i) for Enter or a click, point(i) for a hovered or focused head, change() for a new selection. */
   constructor(find, on) {
     Object.assign(this, { find, on, all: [], anchor: null });
     const grid = find(".grid");
@@ -64,7 +64,7 @@ export class Cells {
     return `${layer[0].toUpperCase()}${layer.slice(1)}, head ${i % this.heads}`;
   }
 
-  /** Show these masks; only cells whose state has changed are touched. */
+  /** Show these masks; only cells whose state has changed are updated. */
   paint({ mask, alone, scores, flipping, kinds }) {
     for (let i = 0; i < mask.length; i++) {
       let state = mask[i] ? KEPT | (Math.min(LEVELS - 1, Math.max(0, Math.floor(LEVELS * scores[i]))) << LEVEL) : 0;
@@ -85,7 +85,7 @@ export class Cells {
     return Array.from(this.chosen.keys()).filter((i) => this.chosen[i]);
   }
 
-  /** Select the heads of these rows and columns and of those between them; none without them. */
+  /** Select the rectangle of heads that these rows and columns span; without arguments, select none. */
   choose(rows, columns) {
     this.chosen.fill(0);
     if (rows) {
@@ -104,7 +104,7 @@ export class Cells {
   // Mouse and keyboard
 
   click(event) {
-    const used = this.lasso.used && event.detail; // a click by key has no detail
+    const used = this.lasso.used && event.detail; // a click by keyboard has no detail
     if (used) return;
     const { row, index } = event.target.dataset;
     if (row !== undefined) this.choose([Number(row)], [0, this.heads - 1]);
@@ -113,7 +113,7 @@ export class Cells {
     this.on.cycle(Number(index));
   }
 
-  /** Arrow keys move, with Shift they select; Enter or Space edits, Escape drops the selection. */
+  /** Arrow keys move, and with Shift select; Enter or Space sets an override; Escape clears the selection. */
   key(event) {
     const { row, index } = event.target.dataset;
     const at = index === undefined ? [Number(row), -1] : [Math.floor(index / this.heads), index % this.heads];

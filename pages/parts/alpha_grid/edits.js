@@ -1,4 +1,4 @@
-// What a hand has set: heads that are kept always (1) or removed always (-1), with undo and redo.
+// Manual overrides: heads that are always kept (1) or always pruned (-1), with undo and redo.
 
 export class Edits {
   constructor(count) {
@@ -7,7 +7,7 @@ export class Edits {
     this.future = [];
   }
 
-  /** Take over what Python says; there is nothing to undo then. */
+  /** Take over the overrides that Python sends, and drop the undo history. */
   adopt(edits, heads) {
     this.kinds = new Int8Array(this.kinds.length);
     for (const [kind, places] of [[1, edits?.keep ?? []], [-1, edits?.remove ?? []]]) {
@@ -17,7 +17,7 @@ export class Edits {
     this.future = [];
   }
 
-  /** True if that changed anything. */
+  /** Set heads and return whether anything changed. */
   set(indices, kind) {
     const next = this.kinds.slice();
     for (const i of indices) next[i] = kind;
@@ -43,12 +43,12 @@ export class Edits {
     return true;
   }
 
-  /** Any head set by hand? */
+  /** Whether any head has an override. */
   get some() {
     return this.kinds.some((kind) => kind);
   }
 
-  /** As Python takes them: {keep: [[row, head], ...], remove: [...]}, in order. */
+  /** In the form that Python takes: {keep: [[row, head], ...], remove: [...]}, in order. */
   lists(heads) {
     const places = (kind) =>
       Array.from(this.kinds.keys())

@@ -1,21 +1,21 @@
-// The live alpha grid: the controls and what they do, redrawn at most once a frame while a finger moves. Python hears of a
-// setting or an edit when it is finished. The other files of this folder are joined in front of this one.
+// The live alpha grid: its controls, redrawn at most once per frame during a drag. Python receives a setting or an override
+// when it is finished. The other files of this folder are joined in front of this one.
 
-const labs = new WeakMap(); // parentElement -> lab, so that a rerun updates the grid that is there
+const grids = new WeakMap(); // parentElement -> AlphaGrid, so that a rerun updates the existing grid
 const REACH = 0.05; // of alpha, within which a head that changes is marked
 
 export default function (component) {
   const { parentElement, data, setStateValue } = component;
-  let lab = labs.get(parentElement);
-  if (!lab) {
-    lab = new Lab(parentElement);
-    labs.set(parentElement, lab);
+  let grid = grids.get(parentElement);
+  if (!grid) {
+    grid = new AlphaGrid(parentElement);
+    grids.set(parentElement, grid);
   }
-  lab.send = (state) => setStateValue("setting", state);
-  lab.take(data);
+  grid.send = (state) => setStateValue("setting", state);
+  grid.take(data);
 }
 
-class Lab {
+class AlphaGrid {
   constructor(root) {
     this.number = 0; // of the state that was sent last
     const found = new Map();
@@ -33,8 +33,8 @@ class Lab {
       input.onchange = () => this.release();
     }
     this.inputs.alpha.onkeydown = (event) => this.stepByKey(event);
-    find(".back").onclick = () => this.goTo(this.strip.here - 1);
-    find(".on").onclick = () => this.goTo(this.strip.here + 1);
+    find(".back").onclick = () => this.goTo(this.strip.current - 1);
+    find(".on").onclick = () => this.goTo(this.strip.current + 1);
     find(".snap").onchange = () => this.switchSnap();
     find(".lab").onkeydown = (event) => this.undoByKey(event);
     for (const [button, kind] of [[".as-keep", 1], [".as-remove", -1], [".as-scored", 0]]) {
@@ -45,9 +45,9 @@ class Lab {
     find(".clear").onclick = () => this.edit(this.edits.kinds.keys(), 0);
   }
 
-  // What Python says, and what it is told
+  // Data from Python, and states sent to it
 
-  /** New data from Python; a state that the user has just let go of comes back unchanged. */
+  /** Take new data from Python; a state that was just sent comes back unchanged. */
   take(data) {
     const shape = JSON.stringify([data.importance, data.entropy, data.labels]);
     if (shape !== this.shape) {
@@ -59,17 +59,17 @@ class Lab {
       this.scores = new Float64Array(this.count);
       this.mask = new Uint8Array(this.count).fill(1);
       this.edits = new Edits(this.count);
-      this.told = this.pointed = this.released = null;
+      this.lastState = this.pointed = this.released = null;
       this.cells.build(data.labels, this.heads);
     }
     const theirs = new Edits(this.count);
     theirs.adopt(data.edits, this.heads);
     const edits = theirs.lists(this.heads);
-    const told = JSON.stringify([data.alpha, data.sparsity, data.keep, edits]);
-    const late = data.answers < this.number; // to what was sent before; what was set since then stands
-    if (!late) this.number = data.answers; // a grid drawn anew counts on
-    if (!late && told !== this.told) {
-      this.told = told;
+    const state = JSON.stringify([data.alpha, data.sparsity, data.keep, edits]);
+    const late = data.answers < this.number; // the answer to an earlier state; later changes stand
+    if (!late) this.number = data.answers; // a grid that was rebuilt continues the count
+    if (!late && state !== this.lastState) {
+      this.lastState = state;
       this.alpha = data.alpha;
       for (const name of ["alpha", "sparsity", "keep"]) this.inputs[name].value = data[name];
       if (JSON.stringify(edits) !== JSON.stringify(this.edits.lists(this.heads))) this.edits.adopt(data.edits, this.heads);
@@ -83,7 +83,7 @@ class Lab {
     this.released ??= this.mask;
   }
 
-  /** alpha has more digits than its slider has steps: it can come from a link or from the middle of an interval. */
+  /** Alpha can have more digits than the steps of its slider, if it comes from a URL or the middle of an interval. */
   setting() {
     return { alpha: this.alpha, sparsity: Number(this.inputs.sparsity.value), keep: this.inputs.keep.value };
   }
@@ -92,21 +92,21 @@ class Lab {
     if (this.frame) this.draw();
     const { alpha, sparsity, keep } = this.setting();
     const edits = this.edits.lists(this.heads);
-    const told = JSON.stringify([alpha, sparsity, keep, edits]);
-    if (told === this.told) return;
-    this.told = told;
+    const state = JSON.stringify([alpha, sparsity, keep, edits]);
+    if (state === this.lastState) return;
+    this.lastState = state;
     this.announce();
     this.send({ alpha, sparsity, keep, edits, number: ++this.number });
   }
 
-  /** For a screen reader, once a setting is let go: while it moves, every frame would be too much. */
+  /** Announce the result to screen readers on release; during a drag, every frame would be too much. */
   announce() {
     const { alpha, sparsity } = this.setting();
     const changed = this.mask.reduce((sum, kept, i) => sum + (kept !== this.released[i]), 0);
     this.released = this.mask;
-    this.find(".said").textContent =
+    this.find(".announcement").textContent =
       this.problem ||
-      `alpha ${short(alpha)}, sparsity ${Math.round(100 * sparsity)} %: ${this.removed} of ${this.count} heads removed; ` +
+      `alpha ${short(alpha)}, sparsity ${Math.round(100 * sparsity)}%: ${this.removed} of ${this.count} heads pruned; ` +
         `${changed} changed since the last setting; ${differing(this.differ)}.`;
   }
 
@@ -132,16 +132,16 @@ class Lab {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -all, End: all };
     if (!(event.key in steps)) return;
     event.preventDefault();
-    this.goTo(this.strip.here + steps[event.key]);
+    this.goTo(this.strip.current + steps[event.key]);
   }
 
   switchSnap() {
     const on = this.find(".snap").checked;
-    this.inputs.alpha.step = on ? "any" : "0.01"; // else the thumb could not stand in the middle of an interval
-    if (on) this.goTo(this.strip.here);
+    this.inputs.alpha.step = on ? "any" : "0.01"; // otherwise the thumb could not stand in the middle of an interval
+    if (on) this.goTo(this.strip.current);
   }
 
-  // By hand
+  // Manual overrides
 
   replan() {
     const held = (kind) => this.edits.kinds.map((value) => Number(value === kind));
@@ -154,7 +154,7 @@ class Lab {
   }
 
   edit(heads, kind) {
-    const units = new Set(Array.from(heads, (i) => this.plan.unit[i])); // what goes whole is set whole
+    const units = new Set(Array.from(heads, (i) => this.plan.unit[i])); // heads of one unit are set together
     const whole = Array.from(this.edits.kinds.keys()).filter((i) => units.has(this.plan.unit[i]));
     this.afterEdit(this.edits.set(whole, kind));
   }
@@ -166,7 +166,7 @@ class Lab {
     this.release();
   }
 
-  /** As scored, keep always, remove always, and round again. */
+  /** Cycle a head: use score, always keep, always prune. */
   cycle(i) {
     this.edit([i], { 0: 1, 1: -1, "-1": 0 }[this.edits.kinds[i]]);
   }
@@ -196,7 +196,7 @@ class Lab {
     this.write(setting);
   }
 
-  /** The mask, the one of HIS alone, and the heads about to flip. What cannot be met leaves the mask as it was. */
+  /** Compute the mask, the HIS-only mask and the heads that change nearby; conflicting constraints leave the mask unchanged. */
   decide({ alpha, sparsity, keep }) {
     const maskAt = (at, scores) => pruneMask(hies(this.importance, this.entropy, at, keep, scores), sparsity, this.plan);
     this.problem = "";
@@ -215,24 +215,26 @@ class Lab {
     }
   }
 
-  /** Without a path: heads whose state is another one at either end of the reach. */
+  /** Without a path: heads whose state differs at either end of the reach. */
   different(maskAt, alpha) {
     const ends = [Math.max(0, alpha - REACH), Math.min(1, alpha + REACH)].map((at) => maskAt(at));
     return new Set(Array.from(this.mask.keys()).filter((i) => ends.some((mask) => mask[i] !== this.mask[i])));
   }
 
   write({ alpha, sparsity }) {
-    const share = `${Math.round(100 * sparsity)} %`;
+    const share = `${Math.round(100 * sparsity)}%`;
+    this.inputs.alpha.style.setProperty("--share", alpha);
+    this.inputs.sparsity.style.setProperty("--share", sparsity);
     this.find(".alpha-value").textContent = short(alpha);
     this.find(".sparsity-value").textContent = share;
-    const weights = `${Math.round(100 * alpha)} % importance, ${Math.round(100 - 100 * alpha)} % entropy`;
+    const weights = `${Math.round(100 * alpha)}% importance, ${Math.round(100 - 100 * alpha)}% entropy`;
     this.inputs.alpha.setAttribute("aria-valuetext", `${short(alpha)}: ${weights}`);
-    this.inputs.sparsity.setAttribute("aria-valuetext", `${share}: ${this.removed} of ${this.count} heads removed`);
+    this.inputs.sparsity.setAttribute("aria-valuetext", `${share}: ${this.removed} of ${this.count} heads pruned`);
     const status = this.find(".status");
-    status.textContent = this.problem || `${this.removed} of ${this.count} heads removed; ${differing(this.differ)}.`;
+    status.textContent = this.problem || `${this.removed} of ${this.count} heads pruned; ${differing(this.differ)}.`;
     status.classList.toggle("problem", Boolean(this.problem));
     const chosen = this.cells.chosenHeads().length;
-    this.find(".chosen-count").textContent = chosen ? `${chosen} head${chosen > 1 ? "s" : ""} selected` : "By hand:";
+    this.find(".chosen-count").textContent = chosen ? `${chosen} head${chosen > 1 ? "s" : ""} selected` : "Manual override:";
     for (const button of [".as-keep", ".as-remove", ".as-scored"]) this.find(button).disabled = !chosen;
     this.find(".undo").disabled = !this.edits.past.length;
     this.find(".redo").disabled = !this.edits.future.length;
@@ -240,26 +242,26 @@ class Lab {
     if (this.pointed !== null) this.describe(this.pointed);
   }
 
-  /** What a head is worth, in words; written when it is looked at, so that a frame need not. */
+  /** Describe a head when it is hovered or focused, so that frames need not update every label. */
   describe(i) {
     this.pointed = i;
     const { mask, scores } = this;
     const above = (score, j) => score > scores[i] || (score === scores[i] && j > i);
     const rank = 1 + scores.filter(above).length;
-    const state = mask[i] ? "kept" : "removed";
-    const hand = this.edits.kinds[i] ? " always, by hand" : "";
-    const words =
-      `${this.cells.place(i)}: ${state}${hand}, HIES ${scores[i].toFixed(3)} (rank ${rank} of ${this.count}), ` +
-      `HIS~ ${this.importance[i].toFixed(3)}, AE~ ${this.entropy[i].toFixed(3)}.${hand ? "" : this.flipWords(i)}`;
-    this.cells.all[i].setAttribute("aria-label", words);
-    this.find(".detail").textContent = words;
+    const state = mask[i] ? "kept" : "pruned";
+    const override = this.edits.kinds[i] ? ` (set to always ${this.edits.kinds[i] > 0 ? "keep" : "prune"})` : "";
+    const text =
+      `${this.cells.place(i)}: ${state}${override}, HIES ${scores[i].toFixed(3)} (rank ${rank} of ${this.count}), ` +
+      `scaled HIS ${this.importance[i].toFixed(3)}, scaled AE ${this.entropy[i].toFixed(3)}.${override ? "" : this.flipText(i)}`;
+    this.cells.all[i].setAttribute("aria-label", text);
+    this.find(".detail").textContent = text;
   }
 
-  flipWords(i) {
+  flipText(i) {
     const edge = this.strip.nearestFlip(i, this.alpha);
     if (edge === null) return "";
-    if (edge === Infinity) return ` It is ${this.mask[i] ? "kept" : "removed"} at every alpha.`;
-    return ` It would ${this.mask[i] ? "be removed" : "come back"} at alpha ${short(edge)}.`;
+    if (edge === Infinity) return ` It is ${this.mask[i] ? "kept" : "pruned"} at every alpha.`;
+    return ` Changes to ${this.mask[i] ? "pruned" : "kept"} at alpha ${short(edge)}.`;
   }
 }
 

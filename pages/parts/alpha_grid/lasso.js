@@ -1,8 +1,8 @@
-// A rectangle drawn over the grid, to select the heads under it. A mouse begins one between the cells, or anywhere with Shift;
-// a finger, which scrolls, only after "Select by drawing".
+// A rectangle drawn over the grid that selects the heads under it. A mouse starts one between the cells, or anywhere with
+// Shift; touch, which scrolls, only after "Box select".
 
 export class Lasso {
-  /** lines() gives a cell of every row and of every column; choose(rows, columns) is told which ones the rectangle meets. */
+  /** lines() gives a cell of every row and of every column; choose(rows, columns) receives those that the rectangle meets. */
   constructor(find, lines, choose) {
     Object.assign(this, { find, lines, choose, drawing: false, used: false, from: null });
     const grid = find(".grid");
@@ -17,7 +17,7 @@ export class Lasso {
   }
 
   begin(event) {
-    this.used = false; // if true, the click that follows is no click on a head
+    this.used = false; // if true, the click that follows is not a click on a head
     const betweenHeads = event.pointerType === "mouse" && !event.target.closest(".cell");
     if (event.button || event.target.closest("button") || !(this.drawing || event.shiftKey || betweenHeads)) return;
     event.preventDefault();

@@ -1,9 +1,9 @@
-// From scores to a mask, in the order and the double precision of headprune_core: hies(), then prune_mask() with its
-// constraints. Flat arrays, head i = row * heads + head; a mask holds 1 = kept.
+// From scores to a mask, in the order and double precision of headprune_core: hies(), then prune_mask() with its
+// constraints. Arrays are flat with head i = row * heads + head; a mask holds 1 = kept.
 
-const ROUNDING = 1e-9; // of all parameters: what sums of them may be off by when compared with a budget
+const ROUNDING = 1e-9; // relative tolerance when a sum of parameters is compared with a budget
 
-/** Python's round(): halves go to the even number. */
+/** Round like Python: halves to the even number. */
 export function roundHalfEven(x) {
   const below = Math.floor(x);
   const rest = x - below;
@@ -20,14 +20,14 @@ export function hies(importance, entropy, alpha, keep, into = new Float64Array(i
   return into;
 }
 
-/** Units by rising score, ties by place. `order` is sorted anew: from the order just before, that is quick. */
+/** Units by ascending score, ties by position. `order` is sorted in place, which is fast from the previous order. */
 export function removalOrder(scores, order = Int32Array.from(scores.keys())) {
   return order.sort((a, b) => scores[a] - scores[b] || a - b);
 }
 
 /**
- * The constraints, made ready for many masks. Without `groups` every head is a unit; with them heads of one row and one
- * number go or stay whole. Units are numbered by their first head. protect and remove say 1 for heads that are held.
+ * Prepare the constraints for many masks. Without `groups` every head is a unit; with them the heads of one row and one
+ * number are kept or pruned together. Units are numbered by their first head. protect and remove hold 1 for overrides.
  */
 export function planOf({ rows, heads, min = 0, uniform = false, groups, parameters, protect, remove, names }) {
   const count = rows * heads;
@@ -47,12 +47,12 @@ export function planOf({ rows, heads, min = 0, uniform = false, groups, paramete
   plan.held = new Int8Array(units); // 1 protected, -1 removed
   plan.protected = 0; // heads
   plan.order = Int32Array.from({ length: units }, (_, u) => u);
-  if (uniform && parameters) plan.problem = "A budget of parameters cannot be met with as many heads in every layer; choose one.";
+  if (uniform && parameters) plan.problem = "A parameter budget cannot be combined with equal pruning per layer. Turn one off.";
   const hold = (i, way) => {
     const u = unit[i];
     if (plan.held[u] === -way) {
       const members = Array.from(unit.keys()).filter((j) => unit[j] === u);
-      plan.problem ||= `${placed(plan, u, members)} to be kept always and to be removed always; take one of the two back.`;
+      plan.problem ||= `${placed(plan, u, members)} set to both always keep and always prune. Undo one.`;
     }
     plan.held[u] = way;
   };
@@ -75,47 +75,47 @@ function placed(plan, u, members) {
   return `Layer ${plan.names[plan.row[u]]}: head${members.length > 1 ? "s" : ""} ${heads} ${members.length > 1 ? "are" : "is"}`;
 }
 
-/** Which heads stay, 1 = kept. Throws an Error that says which constraints cannot be met together, and by how much. */
+/** Return the mask, 1 = kept. Throws an Error that says which constraints conflict, and by how many heads. */
 export function pruneMask(scores, sparsity, plan) {
   if (plan.problem) throw new Error(plan.problem);
   const { rows, heads, row, size, cost, held } = plan;
-  const gone = new Uint8Array(plan.units);
+  const pruned = new Uint8Array(plan.units);
   const left = new Int32Array(rows).fill(heads);
   const lanes = plan.uniform ? rows : 1; // each with a budget of its own
   const spent = new Float64Array(lanes);
   const full = new Uint8Array(lanes);
   const budget = plan.byParameters ? (sparsity + ROUNDING) * plan.total : roundHalfEven(sparsity * (plan.uniform ? heads : plan.count));
-  const go = (u) => {
-    gone[u] = 1;
+  const prune = (u) => {
+    pruned[u] = 1;
     left[row[u]] -= size[u];
     spent[plan.uniform ? row[u] : 0] += cost[u];
   };
-  for (let u = 0; u < plan.units; u++) if (held[u] < 0) go(u);
+  for (let u = 0; u < plan.units; u++) if (held[u] < 0) prune(u);
   for (let r = 0; r < rows; r++) {
     if (left[r] >= plan.min) continue;
     throw new Error(
-      `Layer ${plan.names[r]} keeps at least ${plan.min} heads, but ${heads - left[r]} of its ${heads} are removed by hand: ` +
-        `${plan.min - left[r]} too many.`,
+      `Layer ${plan.names[r]} must keep at least ${plan.min} heads, but ${heads - left[r]} of its ${heads} are set to ` +
+        `Always prune (${plan.min - left[r]} too many).`,
     );
   }
   for (const u of removalOrder(unitScores(scores, plan), plan.order)) {
     const lane = plan.uniform ? row[u] : 0;
     if (held[u] || full[lane] || left[row[u]] - size[u] < plan.min) continue;
     if (spent[lane] + cost[u] > budget) full[lane] = 1;
-    else go(u);
+    else prune(u);
     if (lanes === 1 && full[0]) break;
   }
   for (let u = 0; u < plan.units; u++) {
     const lane = plan.uniform ? row[u] : 0;
-    // there is room for this one, but a constraint keeps it
-    if (!gone[u] && !full[lane] && cost[u] <= budget - spent[lane]) throw new Error(shortfall(plan, budget, spent[lane], lane));
+    // The budget has room for this unit, but a constraint keeps it.
+    if (!pruned[u] && !full[lane] && cost[u] <= budget - spent[lane]) throw new Error(shortfall(plan, budget, spent[lane], lane));
   }
   const mask = new Uint8Array(plan.count);
-  for (let i = 0; i < mask.length; i++) mask[i] = 1 - gone[plan.unit[i]];
+  for (let i = 0; i < mask.length; i++) mask[i] = 1 - pruned[plan.unit[i]];
   return mask;
 }
 
-/** The mean of each unit's heads, added up in the order of the heads. */
+/** The mean score of each unit, summed in the order of the heads. */
 function unitScores(scores, plan) {
   if (plan.units === plan.count) return scores;
   const mean = new Float64Array(plan.units);
@@ -126,11 +126,11 @@ function unitScores(scores, plan) {
 
 function shortfall(plan, budget, spent, lane) {
   const reasons = [];
-  if (plan.protected) reasons.push(`${plan.protected} head${plan.protected > 1 ? "s are" : " is"} kept always`);
+  if (plan.protected) reasons.push(`${plan.protected} head${plan.protected > 1 ? "s are" : " is"} always kept`);
   if (plan.min) reasons.push(`every layer keeps at least ${plan.min}`);
+  const unit = plan.byParameters ? "parameters" : "heads";
   return (
-    `${Math.round(budget)} ${plan.byParameters ? "parameters" : "heads"}${plan.uniform ? ` of layer ${plan.names[lane]}` : ""} are to ` +
-    `go but only ${Math.round(spent)} may, ${Math.round(budget - spent)} fewer, because ${reasons.join(" and ")}. ` +
-    "Lower the sparsity or loosen a constraint."
+    `The target is ${Math.round(budget)} pruned ${unit}${plan.uniform ? ` in layer ${plan.names[lane]}` : ""}, but only ` +
+    `${Math.round(spent)} can be pruned because ${reasons.join(" and ")}. Lower the sparsity or loosen a constraint.`
   );
 }

@@ -1,5 +1,5 @@
-// The exact path of alpha as a strip: one field an interval, to scale. Python computes it for one sparsity, direction and
-// set of edits; while those move it is stale. Intervals: {low, high, changed, id, flips?, accuracy?}.
+// The exact alpha path as a strip with one field per interval, to scale. Python computes it for one sparsity, direction and
+// set of overrides; while those change it is stale. Intervals: {low, high, changed, id, flips?, accuracy?}.
 
 const SHOWN = 3; // decimals
 
@@ -15,7 +15,7 @@ export function intervalAt(path, alpha) {
   return low;
 }
 
-/** An interval's middle, with as few decimals as leave it in the interval's inner half: a short number for the link. */
+/** The middle of an interval, rounded to the fewest decimals that stay in its inner half: a short number for the URL. */
 export function middleOf({ low, high }) {
   const middle = (low + high) / 2;
   for (let digits = 2; digits < 16; digits++) {
@@ -25,10 +25,10 @@ export function middleOf({ low, high }) {
   return middle;
 }
 
-/** "3 heads differ from HIS alone". */
+/** "3 heads differ from HIS only". */
 export function differing(count) {
-  if (count === 0) return "the same heads as HIS alone";
-  return count === 1 ? "1 head differs from HIS alone" : `${count} heads differ from HIS alone`;
+  if (count === 0) return "same mask as HIS only";
+  return count === 1 ? "1 head differs from HIS only" : `${count} heads differ from HIS only`;
 }
 
 export class Strip {
@@ -42,19 +42,19 @@ export class Strip {
       return intervalAt(this.path, (event.clientX - box.left) / box.width);
     };
     fields.onclick = (event) => this.fresh && jump(under(event));
-    fields.onpointermove = (event) => this.path.length && this.say(under(event));
-    fields.onpointerleave = () => this.say(this.here);
+    fields.onpointermove = (event) => this.path.length && this.describe(under(event));
+    fields.onpointerleave = () => this.describe(this.current);
   }
 
-  /** A path from Python, and what it was computed for. */
+  /** Take a path from Python; `key` names the setting that it was computed for. */
   take(path, key) {
     this.key = key;
     if (JSON.stringify(path) === JSON.stringify(this.path)) return;
     this.path = path ?? [];
-    this.fresh = false; // until it is drawn beside the setting
+    this.fresh = false; // until it is drawn for the setting on screen
     this.find(".strip").hidden = !this.path.length;
     if (!this.path.length) return;
-    // one SVG path for every second interval: thousands of them cost no more than a few
+    // One SVG path for every second interval, so thousands of intervals cost no more than a few.
     const odd = this.path.filter((_, i) => i % 2).map(({ low, high }) => `M${low} 0H${high}V1H${low}Z`);
     this.find(".odd").setAttribute("d", odd.join(""));
     this.masks = new Set(this.path.map((interval) => interval.id)).size;
@@ -78,7 +78,7 @@ export class Strip {
     this.find(".lane-words").textContent = `accuracy, ${percent(low)} to ${percent(high)} along the path`;
   }
 
-  /** For each head that ever changes, the alphas where it does, rising. */
+  /** For each head that changes, the alphas at which it does, ascending. */
   flipsByHead() {
     const flips = new Map();
     for (const { low, flips: heads } of this.path) {
@@ -87,7 +87,7 @@ export class Strip {
     return flips;
   }
 
-  /** Heads that change within `reach` of alpha, or null where the path does not tell. */
+  /** Heads that change within `reach` of alpha; null if the path does not tell. */
   flipping(alpha, reach) {
     if (!this.fresh || !this.flips) return null;
     const heads = new Set();
@@ -97,7 +97,7 @@ export class Strip {
     return heads;
   }
 
-  /** Where head i changes next to alpha: a number, Infinity if nowhere, null if the path does not tell. */
+  /** The alpha nearest to the current one at which head i changes; Infinity if there is none, null if the path does not tell. */
   nearestFlip(i, alpha) {
     if (!this.fresh || !this.flips) return null;
     let nearest = Infinity;
@@ -108,27 +108,27 @@ export class Strip {
   draw(alpha, key) {
     if (!this.path.length) return;
     this.fresh = key === this.key;
-    this.here = intervalAt(this.path, alpha);
-    const { low, high } = this.path[this.here];
+    this.current = intervalAt(this.path, alpha);
+    const { low, high } = this.path[this.current];
     this.find(".strip").classList.toggle("stale", !this.fresh);
     this.find(".here").style.left = `${100 * low}%`;
     this.find(".here").style.width = `${100 * (high - low)}%`;
     this.find(".marker").style.left = `${100 * alpha}%`;
-    this.say(this.here);
+    this.describe(this.current);
   }
 
-  say(k) {
+  describe(k) {
     const { low, high, changed, accuracy } = this.path[k];
     const measured = typeof accuracy === "number" ? `; accuracy ${percent(accuracy)}` : "";
     this.find(".strip-words").textContent = this.fresh
       ? `alpha ${low.toFixed(SHOWN)} to ${high.toFixed(SHOWN)}: ${differing(changed)}${measured}`
-      : "updates when you let go";
+      : "updates on release";
     this.find(".strip-count").textContent = this.fresh
-      ? `${this.path.length} interval${this.path.length > 1 ? "s" : ""}, ${this.masks} different mask${this.masks > 1 ? "s" : ""}`
+      ? `${this.path.length} interval${this.path.length > 1 ? "s" : ""}, ${this.masks} distinct mask${this.masks > 1 ? "s" : ""}`
       : "";
   }
 }
 
 function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}%`;
 }

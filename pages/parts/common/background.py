@@ -1,24 +1,28 @@
-"""Heavy work for a page, in the background: one session at a time, what it finds handed over, what goes wrong told."""
+"""Heavy background jobs of a page: one session at a time, with the result handed to the page and errors to its form."""
 
 from collections.abc import Callable
 
-import streamlit as st
-
 from headprune_core.jobs import Job
 
+from .failures import drop_failure, report_failure
+from .sentences import sentence
 from .server_cache import hold_lock, shared
 from .session import runner
 
 
 def start_exclusive_job(name: str, work: Callable, take: Callable[[object, bool], None], failed: str) -> bool:
-    """Start work(progress) when it is this session's turn; False while something else runs.
+    """Start `work` as soon as no other session computes; return False if this session already runs a job.
 
-    take(result, whole) is called in the page's own thread; whole is False for what a cancelled run had finished. failed:
-    the beginning of the sentence that tells of an error.
+    Args:
+        name: What the job does, as a gerund.
+        work: Takes a progress callback and returns the result.
+        take: Called in the page's thread with (result, complete); complete is False for the partial result of a
+            cancelled job.
+        failed: The first sentence of the error message, without its period.
     """
     server = shared()
 
-    def in_our_turn(progress):
+    def in_turn(progress):
         with hold_lock(server.heavy, progress):
             return work(progress)
 
@@ -26,9 +30,9 @@ def start_exclusive_job(name: str, work: Callable, take: Callable[[object, bool]
         if job.result is not None:
             take(job.result, job.state == "done")
         if job.error:
-            st.session_state["failure"] = f"{failed}: {job.error}."
+            report_failure(f"{failed}. {sentence(job.error)}", runner().view)
 
-    started = runner().start(name, in_our_turn, deliver)
+    started = runner().start(name, in_turn, deliver)
     if started:
-        st.session_state["failure"] = None
+        drop_failure()
     return started

@@ -61,6 +61,11 @@ EVALUATION_EXAMPLES = "Evaluation examples"
 RANDOM_RANKINGS = "Random rankings"
 RANDOM_MASKS = "Random masks"
 DTYPE = "Precision"
+SCORE_SCALING = "Score scaling"
+MIN_HEADS = "Minimum heads per layer"
+UNIFORM = "Uniform sparsity per layer"
+WHOLE_GROUPS = "Keep KV groups whole"
+SPARSITY_UNIT = "Sparsity unit"
 DOWNLOAD = "Download"
 
 # expanded at first use on each page

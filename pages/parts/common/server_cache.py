@@ -1,7 +1,7 @@
-"""What all browser sessions of a server share: loaded models and finished scores, a few of each, and turns at the CPU.
+"""State that all browser sessions of a server share: recently used models and results, and a lock for heavy work.
 
-Values on the shelf are never changed, so one user's work cannot show in another's. Nothing here calls Streamlit, so a
-worker thread may use it.
+Cached values are never changed, so one session's work cannot show in another. Worker threads may use everything but
+`shared`, because nothing else calls Streamlit.
 """
 
 import threading
@@ -13,11 +13,11 @@ import streamlit as st
 
 from headprune_core import ResultCache
 
-WAIT = 0.2  # seconds between looks at whether it is our turn; each look is a chance to cancel
+WAIT = 0.2  # seconds between attempts to take a lock; a job can be cancelled between two attempts
 
 
 class LRUCache:
-    """The last few values by key. Sessions that ask for the same key at once wait for one making of it."""
+    """The most recently used values by key; sessions that need the same new value at once compute it one time."""
 
     def __init__(self, size: int):
         self._size = size
@@ -26,7 +26,7 @@ class LRUCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], object], progress: Callable[[int, int, str], None]):
-        """The value of `key`, made now if it is not there; `progress` is told of waiting, and may cancel it."""
+        """Return the value of `key`, computed by `make` if it is missing; `progress` is called while waiting."""
         with self._lock:
             turn = self._making.setdefault(key, threading.Lock())
         with hold_lock(turn, progress):
@@ -43,16 +43,16 @@ class LRUCache:
         return value
 
     def peek(self, key: Hashable) -> object | None:
-        """The value of `key` if it is there; nothing is made, and nobody is waited for."""
+        """Return the value of `key`, or None if it is missing; never computes or waits."""
         with self._lock:
             return self._values.get(key)
 
 
 @contextmanager
 def hold_lock(lock, progress) -> Iterator[None]:
-    """Hold `lock`, telling `progress` while another session has it."""
+    """Hold `lock`; call `progress` while another session holds it."""
     while not lock.acquire(timeout=WAIT):
-        progress(0, 1, "Waiting for another user's run to finish")
+        progress(0, 1, "Waiting for another session's job to finish")
     try:
         yield
     finally:
@@ -60,18 +60,18 @@ def hold_lock(lock, progress) -> Iterator[None]:
 
 
 class ServerState:
-    """The server's shelves and its one turn at heavy work."""
+    """The server's caches, and the lock that one session at a time holds for heavy work."""
 
     def __init__(self):
         self.models = LRUCache(2)
         self.scores = LRUCache(16)
         self.curves = LRUCache(16)
         self.ablations = LRUCache(16)
-        self.cache = ResultCache.default()  # on disk: outlives the server
-        self.heavy = threading.Lock()  # held by the one session that computes
+        self.cache = ResultCache.default()  # on disk, so it survives a restart
+        self.heavy = threading.Lock()
 
 
 @st.cache_resource(show_spinner=False)
 def shared() -> ServerState:
-    """The one `ServerState` of this server."""
+    """Return the `ServerState` of this server."""
     return ServerState()

@@ -1,43 +1,58 @@
-"""A session's own state: the work at hand, the job that runs, and the settings that live in the link.
+"""The state of one browser session: the workspace, the running job, and the settings that the URL carries.
 
-One job at a time, in a thread of its own, ended when the session is. Everything is keyed by name in `st.session_state`.
+A session runs one job at a time, in a thread that ends with the session. State is kept by name in `st.session_state`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import streamlit as st
 
 from headprune_core.jobs import Job
-from headprune_core.scores.entropy import KINDS
-from headprune_core.scores.importance import REDUCTIONS
-from headprune_core.scores.objectives import OBJECTIVES
-from pages.parts.alpha_grid import ManualOverrides
 
+from .failures import drop_failure, report_failure
+from .sentences import sentence
 from .server_cache import shared
+from .settings import ALPHA as ALPHA
+from .settings import OPTIONS, SETTINGS
 from .workspace import Request, ScoreOptions, Workspace, load, rescore
 
 
 class Runner:
-    """The session's one worker: a job that runs, or the last that ended, until its end has been looked at."""
+    """The session's one worker.
+
+    Attributes:
+        job: The running job, or the last one until `collect` has delivered its result.
+        deliver: Called in the page's thread with the job when it has ended.
+        view: The page (a key of `PAGES`) that started the last job and shows its errors.
+    """
 
     def __init__(self):
         self.job: Job | None = None
         self.deliver: Callable[[Job], None] | None = None
+        self.view = "model_and_data"
 
     @property
     def busy(self) -> bool:
         return self.job is not None and self.job.running
 
-    def start(self, name: str, work: Callable, deliver: Callable[[Job], None]) -> bool:
-        """Start `work`; `deliver` is called, in the page's own thread, with the job when it has ended."""
+    def start(self, name: str, work: Callable, deliver: Callable[[Job], None], view: str | None = None) -> bool:
+        """Start `work` in the background; return False if a job is running.
+
+        Args:
+            name: What the job does, as a gerund.
+            work: Takes a progress callback and returns the result.
+            deliver: Called in the page's thread with the job when it has ended.
+            view: The page that shows the job's errors; by default the page on screen.
+        """
         if self.busy:
             return False
+        self.view = view or st.session_state.get("page", "model_and_data")
         self.job, self.deliver = Job(name, work), deliver
         return True
 
     def collect(self) -> Job | None:
-        """The job, if it has ended since last asked; its result has been delivered then."""
+        """Deliver the result of a job that has ended, and return the job; None if there is none."""
         if self.job is None or self.job.running:
             return None
         job, deliver = self.job, self.deliver
@@ -52,38 +67,43 @@ class Runner:
 
 @st.cache_resource(scope="session", on_release=Runner.close, show_spinner=False)
 def runner() -> Runner:
-    """This session's runner."""
+    """Return the runner of this session."""
     return Runner()
 
 
 def current_workspace() -> Workspace | None:
-    """What is loaded and scored, if anything is."""
+    """Return the loaded and scored workspace; None before the first load has finished."""
     return st.session_state.get("work")
 
 
 def start_loading(request: Request) -> bool:
-    """Load and score in the background; what is there now stays until that is done. False while something runs.
+    """Load and score in the background, with this session's scoring options; return False if a job is running.
 
-    Scores are computed by this session's options, whatever options `request` has.
+    The current workspace stays until the new one is complete.
     """
     server, request = shared(), replace(request, options=score_options())
-    return runner().start(f"Loading {request.model}", lambda progress: load(request, server, progress), _take_work)
+    name = f"Loading {'the built-in model' if request.model == 'embedded' else request.model}"
+    return runner().start(name, lambda progress: load(request, server, progress), _take_work, "model_and_data")
 
 
 def start_scoring(options: ScoreOptions) -> bool:
-    """Score what is loaded by other options in the background; the scores that are there stay until that is done."""
-    server, now = shared(), current_workspace()
-    return runner().start("Scoring", lambda progress: rescore(now, options, server, progress), _take_work)
+    """Rescore the workspace with other options in the background; return False if a job is running."""
+    server, workspace = shared(), current_workspace()
+
+    def work(progress) -> Workspace:
+        return rescore(workspace, options, server, progress)
+
+    return runner().start("Rescoring", work, _take_work, "head_scores")
 
 
 def reduce_by(reduction: str) -> None:
-    """Show HIS by another reduction, at once."""
+    """Switch HIS to another reduction, without a forward pass."""
     _put(current_workspace().reduced_by(reduction))
 
 
-def _put(new: Workspace) -> None:
-    st.session_state["work"] = new
-    for name, value in _as_settings(new.request.options).items():
+def _put(workspace: Workspace) -> None:
+    st.session_state["work"] = workspace
+    for name, value in _as_settings(workspace.request.options).items():
         st.session_state[f"set_{name}"] = value
 
 
@@ -93,90 +113,14 @@ def _take_work(job: Job) -> None:
         if before is not None and before.model is not job.result.model:
             st.session_state["set_overrides"] = SETTINGS["overrides"].default  # heads of another model
         _put(job.result)
-        st.session_state["failure"] = None
+        drop_failure()
     else:
-        kept = " What was loaded before is still there." if current_workspace() else ""
-        what = f"{job.error}." if job.error else f"{job.name} was cancelled."
-        st.session_state["failure"] = f"{what[0].upper()}{what[1:]}{kept}"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value that pages share and links carry: how to read it from a link, and what it is by default."""
-
-    default: object
-    parse: Callable[[str], object]
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not low <= value <= high:
-            raise ValueError(f"{value:g} where {low:g} to {high:g} was expected")
-        return value
-
-    return parse
-
-
-def _one_of(*names: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"{text!r} where {' or '.join(names)} was expected")
-        return text
-
-    return parse
-
-
-def _heads_kept(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1024:
-        raise ValueError(f"{value} where 0 or more was expected")
-    return value
-
-
-def _edits(text: str) -> str:
-    return str(ManualOverrides.parse(text))
-
-
-def _head(text: str) -> tuple[int, int]:
-    row, head = (int(part) for part in text.split("."))
-    return row, head
-
-
-SETTINGS = {
-    "alpha": Setting(0.5, _between(0.0, 1.0)),
-    "sparsity": Setting(0.3, _between(0.0, 1.0)),
-    "entropy_direction": Setting("low", _one_of("low", "high")),
-    "normalize": Setting("layer", _one_of("layer", "global")),
-    "min_heads": Setting(0, _heads_kept),
-    "uniform": Setting("no", _one_of("no", "yes")),
-    "whole_groups": Setting("no", _one_of("no", "yes")),
-    "sparsity_unit": Setting("heads", _one_of("heads", "parameters")),
-    "overrides": Setting("", _edits),
-    "head": Setting(None, _head),
-    "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
-    "objective": Setting("loss", _one_of(*OBJECTIVES)),
-    "gnorm_objective": Setting("logit_norm", _one_of(*OBJECTIVES)),
-    "entropy": Setting("exact", _one_of(*KINDS)),
-    "special_tokens": Setting("in", _one_of("in", "out")),
-    "dtype": Setting("float32", _one_of("float32", "bfloat16")),
-}
-ALPHA = (
-    "alpha",
-    "sparsity",
-    "entropy_direction",
-    "normalize",
-    "min_heads",
-    "uniform",
-    "whole_groups",
-    "sparsity_unit",
-    "overrides",
-)  # what makes a mask along alpha
-OPTIONS = ("his_reduction", "objective", "gnorm_objective", "entropy", "special_tokens", "dtype")
+        kept = " The previous model and data are still loaded." if current_workspace() else ""
+        report_failure(f"{sentence(job.error or f'{job.name} was cancelled')}{kept}", runner().view)
 
 
 def score_options() -> ScoreOptions:
-    """The options of the scores, as this session or its link has them."""
+    """Return the scoring options of this session."""
     reduction, objective, gnorm, entropy, special, precision = map(setting, OPTIONS)
     return ScoreOptions(reduction, objective, gnorm, entropy, special == "in", precision)
 
@@ -187,21 +131,38 @@ def _as_settings(options: ScoreOptions) -> dict[str, str]:
     return dict(zip(OPTIONS, names, strict=True))
 
 
+def read_link() -> None:
+    """Take over the settings of the URL, once per session; one toast names all values that cannot be used."""
+    if "link_read" in st.session_state:
+        return
+    st.session_state["link_read"] = True
+    ignored = []
+    for name, known in SETTINGS.items():
+        text = st.query_params.get(name)
+        if text is None:
+            continue
+        try:
+            st.session_state[f"set_{name}"] = known.parse(text)
+        except ValueError as reason:
+            ignored.append(f"{name} ({reason})")
+    if ignored:
+        default = "the default" if len(ignored) == 1 else "the defaults"
+        st.toast(f"Ignored in the URL: {', '.join(ignored)}. Using {default}.", icon=":material/link_off:", duration="long")
+
+
 def setting(name: str):
-    """A shared setting: the session's own, else the link's, else the default. A link's bad value is told and dropped."""
-    if f"set_{name}" not in st.session_state:
-        st.session_state[f"set_{name}"] = _from_link(name)
-    return st.session_state[f"set_{name}"]
+    """Return a shared setting: the session's value, or the default."""
+    return st.session_state.setdefault(f"set_{name}", SETTINGS[name].default)
 
 
 def remember(name: str, value) -> None:
-    """Take a shared setting over and put it in the link."""
+    """Set a shared setting and put it into the URL."""
     st.session_state[f"set_{name}"] = value
     publish(name)
 
 
 def publish(*names: str) -> None:
-    """Show settings in the link of the page that uses them; defaults stay out of it."""
+    """Put the settings that a page uses into its URL; defaults are left out."""
     for name in names:
         value = setting(name)
         if value == SETTINGS[name].default:
@@ -210,16 +171,3 @@ def publish(*names: str) -> None:
             text = ".".join(map(str, value)) if isinstance(value, tuple) else str(value)
             if st.query_params.get(name) != text:
                 st.query_params[name] = text
-
-
-def _from_link(name: str):
-    known, text = SETTINGS[name], st.query_params.get(name)
-    if text is None:
-        return known.default
-    try:
-        return known.parse(text)
-    except ValueError as reason:
-        st.toast(
-            f"The link's {name} could not be used ({reason}); {known.default} is taken instead.", icon=":material/link_off:"
-        )
-        return known.default

@@ -1,4 +1,4 @@
-"""Panels that every page shows: what is loaded, what is running with its progress and Cancel, and downloads."""
+"""Parts that every page shows: heading, sidebar, progress of the running job with Cancel, and downloads."""
 
 import json
 
@@ -8,43 +8,70 @@ import streamlit as st
 from headprune_core.jobs import Snapshot
 from pages.parts.scores.option_labels import describe_options
 
+from .failures import show_failure
 from .labels import PAGES
+from .sentences import plain
 from .session import OPTIONS, current_workspace, publish, runner
 
-POLL = 0.4  # seconds between looks at a running job
+POLL = 0.4  # seconds between two looks at a running job
+NO_ESTIMATE = ("Loading", "Reading", "Starting", "Tokenizing", "Waiting")  # steps whose duration cannot be extrapolated
+OWN_FAILURE = ("model_and_data", "head_scores", "uncertainty")  # these views show the error inside the form that failed
 
 
 def page_header(view: str) -> None:
     """Draw the heading of a page, which is its navigation label, and the question that the page answers below it."""
     st.title(PAGES[view].title)
     st.markdown(f"**{PAGES[view].question}**")
+    _phone_status()
+    if view not in OWN_FAILURE:
+        show_failure(view)
 
 
 def sidebar() -> None:
-    """What model, how many heads, what text, what is running."""
+    """Show the loaded model and data, and the background job."""
     with st.sidebar:
         loaded = current_workspace()
         if loaded is None:
             return
         publish(*OPTIONS)
-        rows, heads = loaded.model.grid.shape
-        st.caption("Loaded")
-        st.markdown(f"**{plain(loaded.model.name)}**  \n{rows * heads} heads, {rows} rows of {heads}")
-        st.markdown(
-            f"**{plain(loaded.text_name)}**  \n"
-            f"{len(loaded.calibration)} texts to score, {len(loaded.evaluation or ())} to test"
-        )
-        if words := describe_options(loaded.options):
-            st.caption(f"Scored otherwise than in the papers: {words}")
-        st.caption("Running")
+        st.caption("Model and data")
+        st.markdown(f"**{plain(loaded.model.name)}**  \n{describe_heads(loaded)}")
+        st.markdown(f"**{plain(loaded.text_name)}**  \n{describe_examples(loaded)}")
+        if options := describe_options(loaded.options):
+            st.caption(f"Non-default scoring: {options}")
+        st.caption("Background job")
         if runner().busy:
             progress_panel("sidebar")
         else:
-            st.markdown("nothing")
+            st.markdown("Idle")
+
+
+def describe_heads(loaded) -> str:
+    """Return the head count of a workspace, as in "72 heads (6 layers × 12)"."""
+    grid = loaded.model.grid
+    rows, heads = grid.shape
+    unit = "layer" if len(grid.layers) == rows else "attention module"
+    unit += "s" if rows > 1 else ""
+    return f"{rows * heads:,} heads ({rows} {unit} × {heads})"
+
+
+def describe_examples(loaded) -> str:
+    """Return the sizes of the calibration and evaluation sets of a workspace."""
+    return f"{len(loaded.calibration):,} calibration examples, {len(loaded.evaluation or ()):,} evaluation examples"
+
+
+def _phone_status() -> None:
+    """One line with what is loaded and running, for narrow screens, which close the sidebar; app.py hides it elsewhere."""
+    loaded = current_workspace()
+    if loaded is None:
+        return
+    job = f"Running: {runner().job.name}" if runner().busy else "Idle"
+    with st.container(key="phone_status"):
+        st.caption(f"{plain(loaded.model.name)} · {plain(loaded.text_name)} · {plain(job)}")
 
 
 def progress_panel(place: str) -> None:
-    """A bar that follows the running job, with Cancel; reruns the page when the job ends."""
+    """Show a progress bar with Cancel for the running job; rerun the page when the job has ended."""
 
     @st.fragment(run_every=POLL)
     def panel():
@@ -54,27 +81,27 @@ def progress_panel(place: str) -> None:
         st.progress(job.snapshot.share, text=describe_progress(job.snapshot))
         st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=job.cancel)
 
-    # in a container of its own: where a fragment's first message is overtaken, its neighbours keep their places
+    # In a container of its own: if the fragment's first message arrives late, the elements around it keep their places.
     with st.container():
         panel()
 
 
 def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
-    """The running job's bar and Cancel, beside what started it: where it is one of `names`, or, without any, of no other
-    place."""
+    """Show the progress of the running job if it is one of `names`; without names, if it is none of `instead_of`."""
     name = runner().job.name if runner().busy else None
     if name is not None and (name in names if names else name not in instead_of):
         progress_panel("prune")
 
 
 def describe_progress(snapshot: Snapshot) -> str:
-    """What is being done and how long it has to go."""
-    left = snapshot.seconds_left
-    return snapshot.note + ("" if left is None else f" · about {duration(left)} left")
+    """Return the current step and, if it can be extrapolated, the time left."""
+    if snapshot.seconds_left is None or snapshot.note.startswith(NO_ESTIMATE):
+        return snapshot.note
+    return f"{snapshot.note} · about {duration(snapshot.seconds_left)} left"
 
 
 def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> None:
-    """A table as CSV, and a document as JSON, side by side; both are made when they are asked for."""
+    """Offer a table as CSV and a document as JSON; each is made when its button is clicked."""
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
@@ -97,16 +124,18 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
             )
 
 
+def copy_as_code(python: str, command: str, key: str) -> None:
+    """Offer what is on screen as lines of Python and as a command, in an expander."""
+    with st.expander("Copy as code", icon=":material/code:", key=f"code_{key}"):
+        st.code(python, language="python")
+        st.code(command, language="shell", wrap_lines=True)
+
+
 def records(frame: pd.DataFrame) -> list[dict]:
-    """A table's lines for a JSON document, which knows no nan: what is missing is null."""
+    """Return the rows of a table for a JSON document; missing values become null, because JSON has no NaN."""
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def duration(seconds: float) -> str:
-    """Seconds or minutes, whichever reads better."""
+    """Return a duration in seconds or minutes, whichever is easier to read."""
     return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def plain(text: str) -> str:
-    """Names of files and models as they are: nothing in them is markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)

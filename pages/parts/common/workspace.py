@@ -1,6 +1,6 @@
-"""What a session works on: the request (which model, which text), and what came of it (model, examples, scores).
+"""What a session works on: the request for a model and a dataset, and the loaded model, examples and scores.
 
-Loading is one job: read the text, load the model, score the heads. What was loaded before stays until the new is whole.
+Loading is one job: read the dataset, load the model, score the heads.
 """
 
 import hashlib
@@ -11,20 +11,20 @@ import datasets
 import pandas as pd
 
 from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
-from headprune_core.data.encoding import truncation_note, encode
+from headprune_core.data.encoding import encode, truncation_note
 from headprune_core.data.examples import read_examples
 from headprune_core.scores.objectives import OBJECTIVES
 
 from .server_cache import ServerState, hold_lock
 
-EVALUATION_ROWS = 960  # at most; the curves page may use fewer
-BATCH_SIZE = 32  # texts at once when scoring; HIS by batch depends on it
-NO_LABELS = "The text has no labels, so {what} is taken against the model's own answers."
+EVALUATION_ROWS = 960  # maximum size of the evaluation set; pages may use fewer examples
+BATCH_SIZE = 32  # examples per batch when scoring; the per-batch HIS depends on it
+NO_LABELS = "The dataset has no labels, so {what} uses the model's own predictions as targets."
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How heads are scored, by the names of `score_heads`; the defaults are the papers'."""
+    """How heads are scored, with the argument names of `score_heads`; the defaults follow the papers."""
 
     his_reduction: str = "example"
     objective: str = "loss"
@@ -35,11 +35,11 @@ class ScoreOptions:
 
     @property
     def run(self) -> dict:
-        """Those that need a run of the model: all but the reduction, which is chosen afterwards."""
+        """The options that require rescoring: all but the reduction, which is applied to stored scores."""
         return {name: value for name, value in asdict(self).items() if name != "his_reduction"}
 
     def fitting(self, *, answers: bool) -> tuple["ScoreOptions", list[str]]:
-        """The options that can be had with or without right answers, and a note on each that changed."""
+        """Return the options that are possible with or without target labels, and a note on each that changed."""
         changed, notes = {}, []
         for name, what in (("objective", "importance"), ("gnorm_objective", "Gnorm")):
             if getattr(self, name) == "loss" and not answers:
@@ -50,7 +50,19 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class Request:
-    """Which model and which text to load, and how to score. table holds an upload or pasted lines; text then names it."""
+    """Which model and dataset to load, and how to score.
+
+    Attributes:
+        model: A Hub ID, a folder, or "embedded" for the built-in model.
+        revision: The Hub revision of the model.
+        text: A Hub dataset ID, "embedded" for the built-in dataset, or the name of `table`.
+        table: An upload or pasted lines.
+        columns: Names of the text, second text and label columns; None is guessed, or left out for a table.
+        subset: The subset of a Hub dataset.
+        splits: Names of the calibration and evaluation splits.
+        size: Number of calibration examples.
+        options: How to score.
+    """
 
     model: str = "embedded"
     revision: str | None = None
@@ -65,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """One model with one text, scored. evaluation is None, with a note, where the text has no rows left for it."""
+    """One model with one dataset, scored; evaluation is None if no examples are left for it, which a data note explains."""
 
     request: Request
     model: PrunableModel
@@ -77,7 +89,7 @@ class Workspace:
 
     @property
     def text_name(self) -> str:
-        return "embedded tweets" if self.request.text == "embedded" else self.request.text
+        return "built-in tweets" if self.request.text == "embedded" else self.request.text
 
     @property
     def labelled(self) -> bool:
@@ -85,12 +97,12 @@ class Workspace:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can be differentiated: the task loss only where there are right answers."""
-        return OBJECTIVES if _answers(self.model, self.calibration) else tuple(o for o in OBJECTIVES if o != "loss")
+        """The objectives that can be differentiated; the task loss needs targets."""
+        return OBJECTIVES if _has_targets(self.model, self.calibration) else tuple(o for o in OBJECTIVES if o != "loss")
 
     @property
     def options(self) -> ScoreOptions:
-        """What the scores were computed with: the request's options, as far as they fit."""
+        """The options that the scores were computed with: those of the request, adapted to the dataset."""
         return _fitting(self.request.options, self.model, self.calibration)[0]
 
     @property
@@ -99,53 +111,66 @@ class Workspace:
 
     @cached_property
     def run_key(self) -> str:
-        """A digest of what the scores come from, but for the reduction."""
+        """A digest of everything that determines the scores except the reduction."""
         return _run_key(self.request, self.calibration, self.options)
 
     @cached_property
     def key(self) -> str:
-        """A digest of model, text and options: what computed from one must not show under another."""
+        """A digest of model, dataset and options; results of one workspace are not shown for another."""
         return digest(self.run_key, self.options.his_reduction, self.evaluation)
 
     def reduced_by(self, reduction: str) -> "Workspace":
-        """The same work with HIS by another reduction. No model run."""
+        """Return the same workspace with another HIS reduction, without a forward pass."""
         options = replace(self.request.options, his_reduction=reduction)
         return replace(self, request=replace(self.request, options=options), scores=self.scores.reduced_by(reduction))
 
     def in_precision(self, dtype: str, shared: ServerState) -> HeadScores | None:
-        """The scores of the same text by the same options in another precision, where they were computed lately."""
+        """Return the scores by the same options in another precision; None if they were not computed recently."""
         return shared.scores.peek(_run_key(self.request, self.calibration, replace(self.options, dtype=dtype)))
 
     def label_names(self, values) -> list[str]:
-        """Labels as people read them: the data's own names, else the model's."""
+        """Return label names: those of the dataset, else those of the model."""
         feature = self.calibration.features["label"]
         names = feature.names if isinstance(feature, datasets.ClassLabel) else self.model.labels
         return [names[v] if isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
 
 
 def load(request: Request, shared: ServerState, progress) -> Workspace:
-    """Do what `request` asks, telling `progress` of each step."""
-    progress(0, 4, "Reading the text")
+    """Load and score what `request` describes.
+
+    Args:
+        request: What to load.
+        shared: Caches of models and scores, and the lock for heavy work.
+        progress: Called with (done, total, step) before each step.
+
+    Returns:
+        The scored workspace.
+
+    Raises:
+        HeadPruneError: If the model or dataset cannot be used.
+    """
+    progress(0, 4, "Reading the dataset")
     source = request.table if request.table is not None else request.text
     options = {"columns": request.columns, "subset": request.subset}
     calibration, notes = read_examples(source, split=request.splits[0], size=request.size, **options)
     evaluation = None
     try:
         evaluation, more = read_examples(source, split=request.splits[1], size=EVALUATION_ROWS, **options)
-        notes += [note for note in more if note not in notes and "were asked for" not in note]
+        # A smaller evaluation set than the maximum is normal and needs no note.
+        notes += [note for note in more if note not in notes and f"{EVALUATION_ROWS}" not in note]
     except HeadPruneError as reason:
-        notes.append(f"Accuracy cannot be measured: {reason}.")
-    progress(1, 4, "Loading the embedded model" if request.model == "embedded" else f"Loading {request.model}")
+        notes.append(f"Accuracy is unavailable: {reason}.")
+    progress(1, 4, "Loading the built-in model" if request.model == "embedded" else f"Loading {request.model}")
     model = shared.models.get(
         (request.model, request.revision),
         lambda: PrunableModel.from_pretrained(request.model, revision=request.revision),
         progress,
     )
-    progress(2, 4, "Making tokens")
+    progress(2, 4, "Tokenizing")
     if model.reads_images:
         raise HeadPruneError(
-            f"{model.name} reads images, and what was chosen to score on is text; the app takes text models: score this one "
-            "in a notebook, with score_heads(model, a Dataset with a column image or pixel_values)"
+            f"{model.name} is a vision model, but the app supports text models only. To score it, use score_heads in a "
+            "notebook with a Dataset that has an image or pixel_values column"
         )
     encoded = encode(model, calibration)
     if encoded.truncated:
@@ -154,14 +179,15 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     return Workspace(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
 
 
-def rescore(work: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:
-    """The same model and text, scored by other options."""
-    request = replace(work.request, options=options)
-    return replace(work, request=request, scores=_score(request, work.model, work.calibration, shared, progress))
+def rescore(workspace: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:
+    """Return the same model and dataset, scored with other options."""
+    request = replace(workspace.request, options=options)
+    scores = _score(request, workspace.model, workspace.calibration, shared, progress)
+    return replace(workspace, request=request, scores=scores)
 
 
 def _score(request: Request, model, calibration, shared: ServerState, progress) -> HeadScores:
-    """Scores from the shelf, or computed when it is this session's turn."""
+    """Scores from the cache, or computed while this session holds the lock."""
     options, _ = _fitting(request.options, model, calibration)
 
     def score() -> HeadScores:
@@ -172,13 +198,13 @@ def _score(request: Request, model, calibration, shared: ServerState, progress) 
     return scores.reduced_by(options.his_reduction)
 
 
-def _answers(model: PrunableModel, calibration: datasets.Dataset) -> bool:
-    """Whether there is something right to be said: labels, or the tokens that a language model predicts."""
+def _has_targets(model: PrunableModel, calibration: datasets.Dataset) -> bool:
+    """Whether targets exist: labels, or the tokens that a language model predicts."""
     return model.task != "classification" or "label" in calibration.column_names
 
 
 def _fitting(options: ScoreOptions, model, calibration) -> tuple[ScoreOptions, list[str]]:
-    return options.fitting(answers=_answers(model, calibration))
+    return options.fitting(answers=_has_targets(model, calibration))
 
 
 def _run_key(request: Request, calibration, options: ScoreOptions) -> str:
@@ -186,7 +212,7 @@ def _run_key(request: Request, calibration, options: ScoreOptions) -> str:
 
 
 def digest(*parts) -> str:
-    """A content hash of names and data sets."""
+    """Return a content hash of names and datasets."""
     total = hashlib.sha256()
     for part in parts:
         content = part.to_pandas().to_json() if isinstance(part, datasets.Dataset) else repr(part)

@@ -1,42 +1,46 @@
-"""Options of the scores in words: what each is called, what it is for, and what differs from the papers' own way."""
+"""Labels and descriptions of the scoring options, and a short text on the options that differ from the defaults."""
 
+from pages.parts.common import labels
 from pages.parts.common.workspace import ScoreOptions
 
-NAMES = {  # what people read, and one sentence on each
-    "example": ("By text", "The paper's formula: the absolute value is taken of each text's sum over its tokens."),
-    "token": ("By token", "The absolute value is taken of every token, as in Michel's own code: nothing cancels in a text."),
+NAMES = {  # value of an option -> (label, description)
+    "example": ("Per example", "Default (paper): sum over tokens, then absolute value per example."),
+    "token": (
+        "Per token",
+        "Absolute value per token, as in Michel et al.'s code; signs do not cancel within an example.",
+    ),
     "batch": (
-        "By batch",
-        "The absolute value is taken of a batch's sum, as in several public codes: texts cancel.",
+        "Per batch",
+        "Absolute value of the batch sum, as in several public implementations; signs cancel across examples.",
     ),
-    "loss": ("Task loss", "The cross-entropy of the right answer (for a language model, of the next tokens)."),
-    "prediction": ("The model's own answer", "The same with the model's answer in place of the label: needs no labels."),
-    "logit_norm": ("Norm of the logits", "How large the output is as a whole, whatever the right answer may be."),
-    "exact": ("Exact", "In nats, as in the paper: over how many tokens a head spreads its attention."),
-    "normalized": (
-        "Normalized",
-        "Divided by the entropy of even attention over the tokens in sight.",
-    ),
-    "A": ("Variant A", "The sum of -a log a written out: the same as exact, for comparison."),
-    "B": ("Variant B", "The sum of -a log(a + 1e-8), as in some codes: inside the logarithm alone."),
-    "C": ("Variant C", "The sum of -(a + 1e-8) log(a + 1e-8), as in other codes: on both sides."),
-    True: ("Counted", "Marks such as [CLS] and [SEP] count as tokens that look and are looked at."),
-    False: ("Left out", "Entropy is over words alone; what heads park on [CLS] and [SEP] does not count."),
-    "float32": ("float32", "The precision that the model is loaded in."),
-    "bfloat16": ("bfloat16", "Matrix products with 8 bits of precision: faster where the hardware has them."),
+    "loss": ("Task loss", "Cross-entropy with the labels (for a language model, with the next tokens)."),
+    "prediction": ("Model prediction", "Cross-entropy with the model's own prediction. Needs no labels."),
+    "logit_norm": ("Logit norm", "L2 norm of the logits. Needs no labels."),
+    "exact": ("Exact", "Default (paper): entropy of the attention distribution in nats."),
+    "normalized": ("Normalized", "Divided by log(number of visible keys), so uniform attention scores 1."),
+    "A": ("Variant A", "The sum of −a log a written out: equal to the exact entropy, for comparison."),
+    "B": ("Variant B", "The sum of −a log(a + 1e-8), as in several implementations."),
+    "C": ("Variant C", "The sum of −(a + 1e-8) log(a + 1e-8), as in other implementations."),
+    True: ("Included", "Special tokens such as [CLS] and [SEP] count as queries and keys."),
+    False: ("Excluded", "Special tokens are excluded; attention over the remaining tokens is renormalized."),
+    "float32": ("float32", "Default: the precision that the model is loaded in."),
+    "bfloat16": ("bfloat16", "Matrix multiplications with 8 bits of precision: faster on hardware that supports them."),
 }
-FIELDS = {  # option -> what it is called, and why it is there
-    "his_reduction": ("HIS", "How products of single tokens become one number for a text"),
-    "objective": ("HIS of", "What is differentiated for HIS"),
-    "gnorm_objective": ("Gnorm of", "What is differentiated for Gnorm; the paper's is the norm of the logits"),
-    "entropy": ("Entropy", "How the spread of a head's attention is measured"),
-    "special_tokens": ("Special tokens", "Whether the tokenizer's marks count in the entropy"),
-    "dtype": ("Precision", "Of matrix products; scores are added up in double precision either way"),
+FIELDS = {  # option -> (label, help)
+    "his_reduction": ("HIS reduction", "How per-token products are reduced to one score per example"),
+    "objective": ("HIS objective", "The function that HIS differentiates"),
+    "gnorm_objective": ("Gnorm objective", "The function that Gnorm differentiates; in the paper, the norm of the logits"),
+    "entropy": ("Entropy", "How the entropy of the attention distribution is computed"),
+    "special_tokens": ("Special tokens", "Whether special tokens are included in the entropy"),
+    "dtype": (
+        labels.DTYPE,
+        "Precision of matrix multiplications. Scores are always accumulated in float64.",
+    ),
 }
 
 
 def describe_options(options: ScoreOptions) -> str:
-    """What differs from the papers' own way, in a few words; empty where nothing does."""
-    usual = ScoreOptions()
-    there = [(FIELDS[name][0], getattr(options, name)) for name in FIELDS if getattr(options, name) != getattr(usual, name)]
-    return " · ".join(f"{what}: {NAMES[value][0]}" for what, value in there)
+    """Return the options that differ from the defaults, as in "HIS reduction: Per token"; empty if none does."""
+    default = ScoreOptions()
+    changed = [name for name in FIELDS if getattr(options, name) != getattr(default, name)]
+    return " · ".join(f"{FIELDS[name][0]}: {NAMES[getattr(options, name)][0]}" for name in changed)

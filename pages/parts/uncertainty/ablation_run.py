@@ -1,4 +1,4 @@
-"""Leaving out one head at a time for a page: the job, and its result once it is whole."""
+"""The leave-one-out ablation of the page Uncertainty: its job, and its result when it is complete."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,8 @@ import streamlit as st
 
 from headprune_core import LeaveOneOut, leave_one_out
 from headprune_core.jobs import Job
+from pages.parts.common.failures import drop_failure, report_failure
+from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import hold_lock, shared
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
@@ -14,7 +16,14 @@ from pages.parts.common.workspace import Workspace
 
 @dataclass(frozen=True)
 class AblationResult:
-    """An ablation of one `Workspace` on `size` texts; held_out: none of them gave the scores."""
+    """A complete ablation.
+
+    Attributes:
+        key: The key of the workspace.
+        size: Number of examples.
+        held_out: Whether the examples are from the evaluation set instead of the calibration set.
+        found: The ablation.
+    """
 
     key: str
     size: int
@@ -23,33 +32,34 @@ class AblationResult:
 
 
 def start_ablation(loaded: Workspace, size: int) -> None:
-    """Run in the background; what was found before stays until the new is whole."""
-    server, texts, held_out = shared(), ablation_texts(loaded), loaded.evaluation is not None
-    # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
-    texts = texts.select(range(size), new_fingerprint=f"{loaded.key}-{size}-{held_out}")
+    """Run the ablation on `size` examples in the background; the previous result stays until it is complete."""
+    server, held_out = shared(), loaded.evaluation is not None
+    # Named instead of hashed: the hashing of datasets redirects the standard output that sessions share.
+    examples = ablation_examples(loaded).select(range(size), new_fingerprint=f"{loaded.key}-{size}-{held_out}")
 
     def work(progress) -> LeaveOneOut:
         return server.ablations.get((loaded.key, size, held_out), lambda: measure(progress), progress)
 
     def measure(progress) -> LeaveOneOut:
         with hold_lock(server.heavy, progress):
-            return leave_one_out(loaded.model, texts, progress=progress)
+            return leave_one_out(loaded.model, examples, progress=progress)
 
     def deliver(job: Job) -> None:
         if job.state == "done":
             st.session_state["ablation"] = AblationResult(loaded.key, size, held_out, job.result)
         if job.error:
-            st.session_state["failure"] = f"The heads could not be left out: {job.error}."
+            report_failure(f"The ablation failed. {sentence(job.error)}", "uncertainty")
 
-    runner().start("Leaving out one head at a time", work, deliver)
+    if runner().start("Leave-one-out ablation", work, deliver, "uncertainty"):
+        drop_failure()
 
 
-def ablation_texts(loaded: Workspace) -> datasets.Dataset:
-    """The texts to leave heads out on: those that the scores have not seen, if there are any."""
+def ablation_examples(loaded: Workspace) -> datasets.Dataset:
+    """Return the examples for the ablation: the evaluation set, or the calibration set if there is none."""
     return loaded.calibration if loaded.evaluation is None else loaded.evaluation
 
 
 def ablation(loaded: Workspace) -> AblationResult | None:
-    """What was found for `loaded`, if anything was."""
+    """Return the ablation of `loaded`; None before one is complete."""
     result = st.session_state.get("ablation")
     return result if result is not None and result.key == loaded.key else None

@@ -1,4 +1,4 @@
-"""What drawing the texts anew says about the loaded scores, computed once for each model, text and alpha."""
+"""Bootstrap results of the loaded scores, computed once for each model, dataset and alpha."""
 
 import numpy as np
 import pandas as pd
@@ -12,26 +12,26 @@ from pages.parts.common.workspace import Workspace, digest
 from .ablation_run import AblationResult
 
 RESAMPLES = 1000
-_memory = st.cache_data(max_entries=32, show_spinner="Drawing the texts anew…")
+_cached = st.cache_data(max_entries=32, show_spinner="Bootstrapping…")
 
 
 def stability(loaded: Workspace, alpha: float) -> list[RankStability]:
-    """Rank stability by each metric that there is."""
+    """Return the rank stability of every available metric."""
     return _stability(_key(loaded), loaded.scores, alpha)
 
 
 def intervals(loaded: Workspace, metric: str, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A metric's values and their 95 % interval: three arrays (R, H)."""
+    """Return the values of a metric and the ends of their 95% CI: three arrays (R, H)."""
     return _intervals(_key(loaded), loaded.scores, metric, alpha)
 
 
 def rankings(loaded: Workspace, alpha: float) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Every criterion's drawn rankings (B, R, H), and the intervals (low, high) of their Kendall in pairs."""
+    """Return the resampled rankings (B, R, H) of every criterion, and the 95% CI (low, high) of τ for each pair."""
     return _rankings(_key(loaded), loaded.scores, alpha)
 
 
 def against(loaded: Workspace, result: AblationResult, alpha: float) -> tuple[pd.DataFrame, dict[str, tuple]]:
-    """Every criterion's Kendall with the ablation, and how far two halves of its texts agree by each measure."""
+    """Return Kendall's τ of every criterion with the ablation, and the split-half reliability of the ablation by measure."""
     return _against(_key(loaded), result.size, result.held_out, loaded.scores, result.found, alpha)
 
 
@@ -39,12 +39,12 @@ def _key(loaded: Workspace) -> str:
     return digest(loaded.key, loaded.scores.settings)
 
 
-@_memory
+@_cached
 def _stability(key, _scores, alpha):
     return [rank_stability(_scores, metric, alpha=alpha) for metric in available(_scores)]
 
 
-@_memory
+@_cached
 def _intervals(key, _scores, metric, alpha):
     count = len(next(iter(_scores.per_example.values())))
     drawn = resampled_scores(_scores, metric, shares(resample_indices(count, RESAMPLES), count), alpha=alpha)
@@ -52,13 +52,13 @@ def _intervals(key, _scores, metric, alpha):
     return values, *percentiles(drawn)
 
 
-@_memory
+@_cached
 def _rankings(key, _scores, alpha):
     drawn = drawn_rankings(_scores, alpha=alpha)
     return drawn, kendall_intervals(criterion_rankings(_scores, alpha=alpha), drawn)
 
 
-@_memory
+@_cached
 def _against(key, size, held_out, _scores, _found, alpha):
     table = compare_with_ablation(_scores, _found, paired=not held_out, alpha=alpha)
     halves = {}
