@@ -1,4 +1,4 @@
-"""What the command line's arguments ask for: model, texts, scores, rankings and rules, and where to tell how far it is."""
+"""Builds inputs from parsed options: model, examples, scores, rankings and constraints; and reports progress."""
 
 import os
 import sys
@@ -18,20 +18,31 @@ from headprune_core.scores.head_scores import score_heads
 
 
 def check_file(name: str, file: str) -> str:
-    """Where `file`, which --`name` asks for, really is; HeadPruneError where none can be written."""
-    place = os.path.realpath(os.path.expanduser(file))
-    if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
-        raise HeadPruneError(f"--{name} is {file}, which cannot be written; expected a file in a folder that is there")
-    return place
+    """Check that an output file can be written.
+
+    Args:
+        name: option that names the file, without the dashes.
+        file: path as given.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        HeadPruneError: if the path is a folder or its folder does not exist.
+    """
+    path = os.path.realpath(os.path.expanduser(file))
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
+        raise HeadPruneError(f"--{name} must be a file in an existing folder, got {file}")
+    return path
 
 
 def load_model_option(options) -> PrunableModel:
-    """The model that --model names."""
+    """Load the model of --model."""
     return PrunableModel.from_pretrained(options.model, revision=options.revision, device=options.device)
 
 
 def build_constraints(options, grid) -> dict[str, object]:
-    """What the command line asks for, as arguments of `prune_mask`."""
+    """Return the constraints on masks as arguments of `prune_mask`."""
     return {
         "min_heads_per_layer": options.min_heads_per_layer,
         "protect": parse_heads(options.protect, grid),
@@ -42,42 +53,59 @@ def build_constraints(options, grid) -> dict[str, object]:
     }
 
 
-def calibration_texts(options):
-    """The texts to score on."""
+def calibration_examples(options):
+    """Load the calibration set."""
     return load_examples(options.dataset, split=options.calibration_split, size=options.calibration_size, **columns(options))
 
 
 def build_rankings(options, model: PrunableModel, cache: ResultCache | None) -> dict[str, np.ndarray]:
-    """Those rankings of the chosen methods that scores do not hold."""
+    """Compute or read the rankings of the chosen criteria that scores alone do not give.
+
+    Args:
+        options: parsed arguments of `curves`.
+        model: model to rank the heads of.
+        cache: result cache, or None.
+
+    Returns:
+        Criterion -> (R, H), lowest pruned first.
+    """
     run = {"dtype": options.dtype, "progress": progress_line(options)}
     rankings = {}
     for name in options.methods:
         if name in ("greedy_gnorm", "inverse_greedy_gnorm"):
             inverse, objective = name.startswith("inverse"), options.gnorm_objective
             trajectory = greedy_gnorm(
-                model, calibration_texts(options), inverse=inverse, objective=objective, cache=cache, **run
+                model, calibration_examples(options), inverse=inverse, objective=objective, cache=cache, **run
             )
             rankings[name] = trajectory.ranking
         elif name == "leave_one_out":
-            rankings[name] = leave_one_out(model, calibration_texts(options), **run).loss_change
+            rankings[name] = leave_one_out(model, calibration_examples(options), **run).loss_change
         elif name == "custom" and options.ranking:
             rankings[name] = read_ranking(options.ranking, model.grid)
     return rankings
 
 
 def open_cache(options) -> ResultCache | None:
-    """Where results are kept, unless --no-cache."""
+    """Return the result cache, or None with --no-cache."""
     return None if options.no_cache else ResultCache.default()
 
 
-def scored(options, **more):
-    """(model, its scores) by the options of scoring; `more` goes to `score_heads`."""
-    model, examples = load_model_option(options), calibration_texts(options)
-    labelled = "label" in examples.column_names or model.task != "classification"
+def compute_scores(options, **more):
+    """Load the model and score its heads.
+
+    Args:
+        options: parsed arguments.
+        **more: further arguments of `score_heads`.
+
+    Returns:
+        (model, scores)
+    """
+    model, examples = load_model_option(options), calibration_examples(options)
+    labeled = "label" in examples.column_names or model.task != "classification"
     scores = score_heads(
         model,
         examples,
-        objective=options.objective or ("loss" if labelled else "prediction"),
+        objective=options.objective or ("loss" if labeled else "prediction"),
         gnorm_objective=options.gnorm_objective,
         his_reduction=options.his_reduction,
         entropy=options.entropy,
@@ -89,18 +117,18 @@ def scored(options, **more):
     return model, scores
 
 
-def evaluation_texts(options):
-    """The texts to measure on."""
+def evaluation_examples(options):
+    """Load the evaluation set."""
     return load_examples(options.dataset, split=options.evaluation_split, size=options.evaluation_size, **columns(options))
 
 
 def columns(options) -> dict[str, str | None]:
-    """Which columns of the text are which."""
+    """Return the column and subset options as arguments of `load_examples`."""
     return {name: getattr(options, name) for name in ("text_column", "text_pair_column", "label_column", "subset")}
 
 
 def progress_line(options) -> Callable[[int, int, str], None] | None:
-    """A line on standard error that is written over, where somebody is watching."""
+    """Return a callback that updates one line on standard error, or None if it is not a terminal."""
     if not sys.stderr.isatty():
         return None
 

@@ -1,4 +1,4 @@
-"""The command line, as it is called: documents on standard output, one sentence and status 2 where it cannot be done."""
+"""The command line as users call it: results on standard output; errors as one sentence and status 2."""
 
 import json
 import signal
@@ -26,20 +26,17 @@ def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
     assert printed["evaluation"]["n_predictions"] == 960
 
 
-def test_a_file_that_cannot_be_written_is_told_before_any_work(capsys):
+def test_a_file_that_cannot_be_written_is_reported_before_any_work(capsys):
     assert main(["score", "--model", "no/such-model", "--out", "nowhere/scores.json"]) == 2
-    said = capsys.readouterr().err
-    assert (
-        said
-        == "headprune: --out is nowhere/scores.json, which cannot be written; expected a file in a folder that is there\n"
-    )
+    error = capsys.readouterr().err
+    assert error == "headprune: --out must be a file in an existing folder, got nowhere/scores.json\n"
 
 
 def test_ctrl_c_ends_it_in_a_sentence(capsys, tmp_path):
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
     assert main(["greedy", "--no-cache", "--out", str(tmp_path / "found.json")]) == 130  # half a minute's work
-    assert capsys.readouterr().err.endswith("stopped; files that were finished stay, and none is half-written\n")
+    assert capsys.readouterr().err.endswith("interrupted. Completed files were kept; no partial files were written.\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -49,8 +46,8 @@ def test_alpha_prints_the_mask_and_the_path(capsys):
     path = printed["path"]
     assert path[0]["low"] == 0.0
     assert path[-1]["high"] == 1.0
-    there = next(part for part in path if part["low"] < 0.7 <= part["high"])
-    assert there["mask"] == printed["mask"]
+    interval = next(part for part in path if part["low"] < 0.7 <= part["high"])
+    assert interval["mask"] == printed["mask"]
 
 
 def test_alpha_under_constraints(capsys):
@@ -149,20 +146,20 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("alpha", "--alpha", "1.5"), "alpha is 1.5; expected a number from 0"),
-        (("alpha", "--sparsity", "-0.1"), "the sparsity is -0.1; expected a number from 0"),
-        (("alpha", "--protect", "9.1", "--calibration-size", "3"), "there is no head '9.1'; expected row.head"),
+        (("alpha", "--alpha", "1.5"), "alpha must be between 0 (entropy only) and 1 (importance only), got 1.5"),
+        (("alpha", "--sparsity", "-0.1"), "sparsity must be between 0 and 1, got -0.1"),
+        (("alpha", "--protect", "9.1", "--calibration-size", "3"), "unknown head '9.1'; use row.head"),
         (
             ("alpha", "--protect", "0.1", "--remove", "0.1", "--calibration-size", "3"),
-            "head 1 of row 0 cannot be protected and removed",
+            "head 1 in row 0 is in both protect and remove",
         ),
         (
             ("alpha", "--uniform", "--sparsity-unit", "parameters", "--calibration-size", "3"),
-            "even rows and a budget of parameters",
+            "uniform=True cannot be combined with a parameter budget",
         ),
-        (("score", "--dataset", "nothing.csv"), "there is no file nothing.csv"),
-        (("score", "--model", "./nothing"), "there is no folder './nothing'"),
-        (("score", "--calibration-size", "0"), "0 examples were asked for"),
+        (("score", "--dataset", "nothing.csv"), "file not found: nothing.csv"),
+        (("score", "--model", "./nothing"), "folder not found: './nothing'"),
+        (("score", "--calibration-size", "0"), "size must be at least 1, got 0"),
         (("curves", "--n-random", "0", "--calibration-size", "3"), "0 random seeds were asked for"),
         (("curves", "--methods", "custom", "--calibration-size", "3"), "'custom' needs a ranking"),
         (

@@ -1,4 +1,4 @@
-"""The command `prune`, as it is called: what it prints, and the folder, zip, report and ONNX file that it writes."""
+"""The command `prune` as users call it: what it prints, and the folder, zip, report and ONNX file that it writes."""
 
 import json
 import zipfile
@@ -51,7 +51,7 @@ def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch
     assert "22 of 72 heads removed" in shown
     assert shown.count(" accuracy 0") + shown.count(" accuracy 1") == 4
     assert "1 random choice of as many heads gives accuracy" in shown
-    assert "not saved; --out-folder FOLDER saves it" in shown
+    assert "Not saved. Use --out-folder FOLDER to save the model." in shown
     assert [file.name for file in tmp_path.iterdir()] == ["cache"]
 
 
@@ -60,7 +60,7 @@ def test_prune_takes_a_mask_from_a_file_and_scores_nothing(capsys, tmp_path):
     (tmp_path / "mine.csv").write_text(mask_csv(mask))
     printed = document(capsys, "prune", "--mask", str(tmp_path / "mine.csv"), *FEW)
     assert printed["mask"] == mask.tolist()
-    assert printed["mask_description"] == "the mask in mine.csv"
+    assert printed["mask_description"] == "mask from mine.csv"
     assert printed["criterion"] is None
     texts = hp.load_examples(split="evaluation", size=12)
     random_baseline = hp.random_baseline(hp.PrunableModel.from_pretrained(device="cpu"), texts, mask, n_random=2)
@@ -79,7 +79,7 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     assert (tmp_path / "m.onnx").stat().st_size > 10**7
     report = (tmp_path / "r.html").read_text()
     assert "36 of 72" in report
-    learned = "examples of embedded (training); no text that was measured on is among them"
+    learned = "examples of embedded (training); it contains no evaluation examples"
     assert f"The fine-tune learned from {learned}." in report
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         archive.extractall(tmp_path / "all")
@@ -94,17 +94,17 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     ("arguments", "words"),
     [
         (("--onnx", "model.zip"), "the file is to be called 'model.zip'; expected a name that ends in .onnx"),
-        (("--out", "nowhere/x.json"), "--out is nowhere/x.json, which cannot be written"),
-        (("--out", "tests"), "--out is tests, which cannot be written; expected a file in a folder that is there"),
-        (("--report", "x.html", "--out", "./x.html"), "--out and --report are both ./x.html; expected a file for each"),
-        (("--n-random", "-1"), "--n-random is -1; expected at least 0"),
-        (("--finetune-steps", "-3"), "--finetune-steps is -3; expected at least 0"),
-        (("--latency-lengths", "8", "0"), "--latency-lengths is 0; expected at least 1"),
-        (("--mask", ""), "--mask has no name; expected one, or leave the argument out"),
-        (("--out-folder", ""), "--out-folder has no name"),
-        (("--evaluation-size", "0"), "0 examples were asked for"),
-        (("--finetune-steps", "1", "--training-split", "nope"), "the embedded text has no split 'nope'"),
-        (("--out-folder", "."), "is the folder that this runs in"),
+        (("--out", "nowhere/x.json"), "--out must be a file in an existing folder, got nowhere/x.json"),
+        (("--out", "tests"), "--out must be a file in an existing folder, got tests"),
+        (("--report", "x.html", "--out", "./x.html"), "--out and --report must name different files, got ./x.html for both"),
+        (("--n-random", "-1"), "--n-random must be at least 0, got -1"),
+        (("--finetune-steps", "-3"), "--finetune-steps must be at least 0, got -3"),
+        (("--latency-lengths", "8", "0"), "--latency-lengths must be at least 1, got 0"),
+        (("--mask", ""), "--mask needs a file or folder name; omit the option otherwise"),
+        (("--out-folder", ""), "--out-folder needs a file or folder name"),
+        (("--evaluation-size", "0"), "size must be at least 1, got 0"),
+        (("--finetune-steps", "1", "--training-split", "nope"), "split of the built-in dataset must be one of calibration, evaluation, training, got 'nope'"),
+        (("--out-folder", "."), "is the working directory or one of its parents"),
     ],
 )
 def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsys, arguments, words):
@@ -115,15 +115,15 @@ def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--criterion", "greedy_gnorm"), "criterion greedy_gnorm takes a run of its own"),
-        (("--mask", "nothing.json"), "the mask nothing.json cannot be read"),
-        (("--report", "nowhere/r.html"), "--report is nowhere/r.html, which cannot be written"),
-        (("--mask", "README.md"), "README.md is neither .json nor .csv"),
+        (("--criterion", "greedy_gnorm"), "criterion greedy_gnorm needs a run of its own"),
+        (("--mask", "nothing.json"), "could not read the mask nothing.json"),
+        (("--report", "nowhere/r.html"), "--report must be a file in an existing folder, got nowhere/r.html"),
+        (("--mask", "README.md"), "mask file must end in .json or .csv, got README.md"),
         (
             ("--sparsity", "1", "--calibration-size", "3"),
             "no head of 72 would be left; expected a mask that keeps at least one",
         ),
-        (("--out-folder", "tests", "--calibration-size", "3", "--evaluation-size", "3"), "tests holds other files"),
+        (("--out-folder", "tests", "--calibration-size", "3", "--evaluation-size", "3"), "tests contains other files"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):

@@ -1,0 +1,233 @@
+"""The commands `score`, `alpha`, `curves`, `greedy` and `bench`: each returns its JSON document and a table."""
+
+import importlib
+import json
+
+import numpy as np
+
+from headprune_core.alpha_choice.alpha_accuracy import alpha_accuracy, random_masks
+from headprune_core.alpha_choice.alpha_text import describe_recommendation
+from headprune_core.alpha_choice.recommendation import recommend_alpha
+from headprune_core.data.examples import overlap
+from headprune_core.errors import HeadPruneError
+from headprune_core.masks.alpha_path import alpha_path, distinct_masks, keep_fraction
+from headprune_core.masks.prune_mask import prune_mask
+from headprune_core.measure.curve_metrics import summary
+from headprune_core.measure.curve_verdicts import compare_with_random
+from headprune_core.measure.curves import main_measure, sparsity_curves
+from headprune_core.measure.evaluation import evaluate_masks
+from headprune_core.measure.greedy import greedy_gnorm
+from headprune_core.model.loading import find_device
+
+from .inputs import (
+    build_constraints,
+    build_rankings,
+    calibration_examples,
+    compute_scores,
+    evaluation_examples,
+    load_model_option,
+    open_cache,
+    progress_line,
+)
+
+Document = dict[str, object]
+RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
+CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "uniform", "sparsity_unit")
+
+
+def score(options) -> tuple[Document, str]:
+    """Score every head (HIS, AE, Gnorm).
+
+    With --evaluate, also report the unpruned model's held-out accuracy.
+
+    Args:
+        options: parsed arguments.
+
+    Returns:
+        The JSON document and a table for the terminal.
+    """
+    model, scores = compute_scores(options)
+    document = {
+        "model": options.model,
+        "dataset": options.dataset,
+        "settings": scores.settings,
+        "scores": {metric: getattr(scores, metric).tolist() for metric in scores.per_example},
+    }
+    lines = []
+    for metric in scores.per_example:
+        lines += [metric.upper(), _grid(getattr(scores, metric)), ""]
+    if options.evaluate:
+        result = evaluate_masks(
+            model, evaluation_examples(options), np.ones((1, *model.grid.shape), bool), progress=progress_line(options)
+        )
+        document["evaluation"] = {
+            "accuracy": float(result.accuracy[0]),
+            "loss": float(result.loss[0]),
+            "n_predictions": result.trials,
+        }
+        lines.append(f"unpruned accuracy {result.accuracy[0]:.4f} ({result.trials} predictions)")
+    return document, "\n".join(lines)
+
+
+def alpha(options) -> tuple[Document, str]:
+    """Compute the mask at a given alpha and sparsity, and list all alpha intervals.
+
+    With --measure, evaluate every mask on held-out examples and recommend an alpha.
+
+    Args:
+        options: parsed arguments.
+
+    Returns:
+        The JSON document and a table for the terminal.
+    """
+    model, scores = compute_scores(options, metrics=("his", "ae"))
+    constraints, scaling = (
+        build_constraints(options, model.grid),
+        {"normalize": options.normalize, "entropy_direction": options.entropy_direction},
+    )
+    mask = prune_mask(scores.hies(options.alpha, **scaling), options.sparsity, **constraints)
+    path = alpha_path(scores.his, scores.ae, options.sparsity, **scaling, **constraints)
+    document = {
+        "model": options.model,
+        "alpha": options.alpha,
+        "sparsity": options.sparsity,
+        "normalize": options.normalize,
+        "entropy_direction": options.entropy_direction,
+        "constraints": {name: getattr(options, name) for name in CONSTRAINTS},
+        "mask": mask.tolist(),
+        "keep_fraction": keep_fraction(path).tolist(),
+        "path": [{"low": part.low, "high": part.high, "mask": part.mask.tolist()} for part in path],
+    }
+    rows = [" ".join("■" if kept else "·" for kept in row) for row in mask]
+    lines = [f"  {part.low:.4f} to {part.high:.4f}" for part in path]
+    recommendation = []
+    if options.measure:
+        random = random_masks(model.grid.shape, options.sparsity, **constraints)
+        examples, run = evaluation_examples(options), {"cache": open_cache(options), "progress": progress_line(options)}
+        found = alpha_accuracy(model, examples, path, random=random, dtype=options.dtype, **run)
+        chosen = recommend_alpha(found)
+        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
+        recommendation = ["", f"{chosen.by} per interval on {len(examples)} examples", *describe_recommendation(chosen)]
+        document["measured"] = json.loads(found.frame.to_json(orient="records"))
+        document["recommendation"] = {name: getattr(chosen, name) for name in RECOMMENDED}
+    masks = len(distinct_masks(path)[0])
+    return document, "\n".join(
+        [
+            f"Mask at alpha = {options.alpha:g}, sparsity = {options.sparsity:g} (rows: layers, columns: heads; ■ kept, "
+            "· pruned)",
+            *rows,
+            "",
+            f"{len(path)} alpha intervals from 0 to 1, {masks} distinct masks:",
+            *lines,
+            *recommendation,
+        ]
+    )
+
+
+def curves(options) -> tuple[Document, str]:
+    """Measure accuracy vs. sparsity for several criteria and a random baseline.
+
+    Args:
+        options: parsed arguments.
+
+    Returns:
+        The JSON document and a table for the terminal.
+    """
+    model, scores = compute_scores(options)
+    evaluation, cache = evaluation_examples(options), open_cache(options)
+    frame = sparsity_curves(
+        model,
+        evaluation,
+        scores,
+        methods=options.methods,
+        sparsities=options.sparsities,
+        alpha=options.alpha,
+        n_random=options.n_random,
+        dtype=options.dtype,
+        rankings=build_rankings(options, model, cache),
+        cache=cache,
+        progress=progress_line(options),
+    )
+    verdict, measure = compare_with_random(frame), main_measure(frame)
+    table = frame.assign(method=frame.method.where(frame.method != "random", "random mean"))
+    table = table.pivot_table(index="sparsity", columns="method", values=measure, sort=False).round(3)
+    document = {
+        "model": options.model,
+        "alpha": options.alpha,
+        "calibration_evaluation_overlap": overlap(calibration_examples(options), evaluation),
+        "curves": json.loads(frame.to_json(orient="records")),
+        "summary": json.loads(summary(frame).to_json(orient="records")),
+        "verdicts": json.loads(verdict.to_json(orient="records")),
+    }
+    lines = [f"{line.method}: {line.verdict} (normalized AUC {line.area:.3f})" for line in verdict.itertuples()]
+    return document, "\n".join([f"{measure} on {len(evaluation)} examples", table.to_string(), "", *lines])
+
+
+def greedy(options) -> tuple[Document, str]:
+    """Run Greedy-Gnorm: prune the lowest-scoring head, rescore, repeat.
+
+    Report the accuracy of every step and the inflection point.
+
+    Args:
+        options: parsed arguments.
+
+    Returns:
+        The JSON document and a table for the terminal.
+    """
+    model = load_model_option(options)
+    run = greedy_gnorm(
+        model,
+        calibration_examples(options),
+        evaluation=evaluation_examples(options),
+        steps=options.steps,
+        heads_per_step=options.heads_per_step,
+        inverse=options.inverse,
+        objective=options.gnorm_objective,
+        dtype=options.dtype,
+        accuracy_floor=options.accuracy_floor,
+        stop_at_inflection=options.stop_at_inflection,
+        cache=open_cache(options),
+        progress=progress_line(options),
+    )
+    document = {
+        "model": options.model,
+        "settings": run.settings,
+        "order": run.order,
+        "accuracy": [None if np.isnan(value) else float(value) for value in run.accuracy],
+        "agreement": run.agreement.tolist(),
+        "inflection": run.inflection,
+        "scores": [[[None if np.isnan(v) else v for v in row] for row in scores.tolist()] for scores in run.scores],
+    }
+    table = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).to_string(index=False, float_format="%.4g")
+    inflection = "no inflection point found" if run.inflection is None else f"inflection point: step {run.inflection}"
+    return document, f"{table}\n\n{inflection}"
+
+
+def bench(options) -> tuple[Document, str]:
+    """Run a performance benchmark against a plain reference implementation.
+
+    Args:
+        options: parsed arguments.
+
+    Returns:
+        The JSON document and a table for the terminal.
+
+    Raises:
+        HeadPruneError: if the benchmarks are not installed, as in a wheel.
+    """
+    try:
+        module = importlib.import_module(f"benchmarks.{options.what}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "benchmarks":
+            raise  # a package that the benchmark needs
+        raise HeadPruneError(
+            "the benchmarks were not found; run this in a clone of the repository, which has a folder benchmarks"
+        ) from error
+    device = find_device(options.device)
+    result = module.run(device, progress=progress_line(options))
+    return result, module.table(result)
+
+
+def _grid(values: np.ndarray) -> str:
+    head = "layer " + " ".join(f"{h:>8}" for h in range(values.shape[1]))
+    return "\n".join([head, *(f"{r:>5} " + " ".join(f"{v:8.4f}" for v in row) for r, row in enumerate(values))])
