@@ -1,4 +1,4 @@
-"""What is told about a pruned model: its record, model card, HTML report and zip.
+"""Documentation of a pruned model: its record, model card, HTML report and export bundle.
 
-Everything is derived from one `PruningRecord`. Measuring belongs to `measure` and `prune`.
+All of them are derived from one `PruningRecord`. Measuring belongs to `measure` and `prune`.
 """

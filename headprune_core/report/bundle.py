@@ -1,10 +1,10 @@
-"""The bundle: one zip with the pruned model and all that tells how it came about.
+"""Write the export bundle: one zip with the pruned model and all related results.
 
     README.txt   model/ (as save_pretrained wrote it)   mask.json mask.csv   scores.csv scores.json   curves.csv
-    settings.json   report.html   figures/*.html with one plotly.min.js, *.svg where pictures can be drawn   and more
+    settings.json   report.html   figures/*.html with one plotly.min.js, *.svg if a browser is available   and more
 
-The same content gives the same bytes: times are fixed, names come in one order. It is written beside and then renamed, so
-that no half zip has the final name. Weights do not get smaller by compression and are stored; all else is deflated.
+The same content gives the same bytes, because time stamps and the order of files are fixed. The zip is written atomically.
+Weights are stored uncompressed because they do not compress; all other files are deflated.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ from .pruning_record import PruningRecord
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 STORED = (".safetensors",)
-TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time stamp of the zip format
 FACTS = (
     "source",
     "revision",
@@ -41,7 +41,7 @@ FACTS = (
     "training_data",
 )
 _PART = re.compile(r"\w([\w .,()+=@-]{0,118}[\w)])?")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file can be called so on Windows
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # reserved file names on Windows
 
 
 def write_bundle(
@@ -58,16 +58,31 @@ def write_bundle(
     more: Mapping[str, bytes | str] | None = None,
     row_names: Sequence[str] = (),
 ) -> Path:
-    """Write the zip `file` and return its path; what is None or empty is left out.
+    """Write a zip with a saved pruned model and its results; arguments that are None or empty are omitted.
 
-    model_folder: as `save_pretrained` wrote it, read file by file. mask (R, H), True = kept; row_names: of the model's grid.
-    figures: by name, without an ending. more: further files by their name in the zip. Raises HeadPruneError where a name is
-    none that every system takes or comes twice, where the folder holds no model or a link, and where the zip cannot be
-    written; then nothing is left of it.
+    Args:
+        file: path of the zip.
+        model_folder: folder that `save_pretrained` wrote.
+        mask: pruning mask (R, H), True = kept.
+        record: how the model was pruned and evaluated.
+        scores: head scores.
+        curves: sparsity curves.
+        report: HTML report.
+        figures: figures by file name without suffix.
+        settings: additional entries of settings.json.
+        more: further files by their name in the zip.
+        row_names: names of the attention modules (`grid.row_names`).
+
+    Returns:
+        Absolute path of the zip.
+
+    Raises:
+        HeadPruneError: if a file name is not portable or not unique, the folder contains no model or a link, or the zip
+            cannot be written; no partial zip remains.
     """
     file, folder = Path(file).expanduser().absolute(), Path(model_folder).expanduser().absolute()
     if file.is_dir() or folder in file.parents:
-        raise HeadPruneError(f"the bundle cannot be {file}; expected the name of a zip file outside {folder}")
+        raise HeadPruneError(f"the zip file must not be a folder or inside the model folder {folder}, got {file}")
     model = _model_files(folder)
     texts: dict[str, bytes | str] = {
         "mask.json": mask_json(
@@ -91,7 +106,7 @@ def write_bundle(
         texts["report.html"] = report
     texts |= dict(_drawn(figures or {}))
     for name, content in (more or {}).items():
-        texts[_free(name, [*texts, "README.txt", "model"])] = content
+        texts[_checked_name(name, [*texts, "README.txt", "model"])] = content
     texts = {"README.txt": _readme(texts, mask, record)} | texts
     with atomic_file(file) as new:
         _write(new, model, texts)
@@ -99,7 +114,7 @@ def write_bundle(
 
 
 def can_draw() -> bool:
-    """Whether Plotly can make pictures here: it takes kaleido and a browser."""
+    """Return whether Plotly can export SVG images here, which requires kaleido and a Chromium browser."""
     return importlib.util.find_spec("kaleido") is not None and any(map(shutil.which, BROWSERS))
 
 
@@ -109,86 +124,86 @@ def _write(file: Path, model: dict[str, Path], texts: Mapping[str, bytes | str])
             archive.writestr(_entry(name), content)
         for name, source in model.items():
             entry = _entry(name)
-            entry.file_size = source.stat().st_size  # says in advance whether the entry needs the format for large ones
-            with source.open("rb") as inward, archive.open(entry, "w") as outward:
-                shutil.copyfileobj(inward, outward, 2**20)
+            entry.file_size = source.stat().st_size  # Needed in advance, so that large entries use the zip64 format.
+            with source.open("rb") as input_file, archive.open(entry, "w") as output_file:
+                shutil.copyfileobj(input_file, output_file, 2**20)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, TIME)
     entry.compress_type = zipfile.ZIP_STORED if name.endswith(STORED) else zipfile.ZIP_DEFLATED
-    entry.create_system, entry.external_attr = 3, 0o100644 << 16  # the same on every system
+    entry.create_system, entry.external_attr = 3, 0o100644 << 16  # The same on every system.
     return entry
 
 
 def _model_files(folder: Path) -> dict[str, Path]:
-    """Name in the zip -> file."""
+    """Return the files of the model folder by their name in the zip."""
     if not (folder / "config.json").is_file():
-        raise HeadPruneError(f"the folder {folder} holds no config.json; expected one that save_pretrained wrote")
-    found: dict[str, Path] = {}
+        raise HeadPruneError(f"no config.json in {folder}; pass a folder that save_pretrained wrote")
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise HeadPruneError(f"{path} is a link or no plain file; expected a folder as save_pretrained writes it")
+            raise HeadPruneError(f"{path} is a link or not a regular file; pass a folder that save_pretrained wrote")
         if path.is_file():
-            found[_free(f"model/{path.relative_to(folder).as_posix()}", found)] = path
-    return found
+            files[_checked_name(f"model/{path.relative_to(folder).as_posix()}", files)] = path
+    return files
 
 
 def _drawn(figures: Mapping[str, go.Figure]) -> Iterator[tuple[str, str | bytes]]:
-    """(name, content) of every figure on white, and once what draws them."""
+    """Yield name and content of every figure on white, and the Plotly script once."""
     names: list[str] = []
-    resample_indices = can_draw()
+    with_svg = can_draw()
     for name, figure in figures.items():
-        names.append(_free(f"figures/{name}.html", names))
+        names.append(_checked_name(f"figures/{name}.html", names))
         light = go.Figure(figure).update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
         for number, trace in enumerate(light.data):
-            trace.uid = f"trace{number}"  # else a random one is made up while it is drawn
+            trace.uid = f"trace{number}"  # Otherwise Plotly generates a random one.
         yield names[-1], light.to_html(include_plotlyjs="directory", div_id="figure", config={"displaylogo": False})
-        if resample_indices:
-            picture = _svg(light)
-            if picture is not None:
-                yield f"figures/{name}.svg", picture
+        if with_svg:
+            image = _svg(light)
+            if image is not None:
+                yield f"figures/{name}.svg", image
     if names:
         yield "figures/plotly.min.js", get_plotlyjs()
 
 
 def _svg(figure: go.Figure) -> bytes | None:
-    """The figure as SVG, the same whenever it is drawn; None where the browser does not answer."""
+    """Return the figure as a reproducible SVG; None if the browser fails."""
     try:
-        picture = figure.to_image("svg", width=1000, height=figure.layout.height or 560)
-    except Exception:  # a browser fails in many ways, and none of them is a reason to be without the bundle
+        image = figure.to_image("svg", width=1000, height=figure.layout.height or 560)
+    except Exception:  # A browser can fail in many ways; the bundle is still useful without SVG images.
         return None
-    drawn = re.search(rb'id="defs-(\w+)"', picture)  # drawn at random, and part of every name in the file
-    return picture.replace(drawn[1], b"figure") if drawn else picture
+    random_id = re.search(rb'id="defs-(\w+)"', image)  # Plotly uses a random ID in all names of the file.
+    return image.replace(random_id[1], b"figure") if random_id else image
 
 
-def _free(name: str, taken) -> str:
-    """`name`, if every system can unpack a file of that name and none of `taken` would be written over."""
+def _checked_name(name: str, taken) -> str:
+    """Return `name` if it is a portable file name that does not collide with one of `taken`."""
     parts = name.split("/")
     if not all(_PART.fullmatch(part) and not _RESERVED.match(part) for part in parts) or len(name) > 200:
         raise HeadPruneError(
-            f"a file in the bundle would be called {name[:80]!r}; expected letters, digits and . , - _ + = @ ( ), in "
-            "folders set apart by /: give it another name"
+            f"file names in the zip may contain letters, digits, spaces and . , - _ + = @ ( ), in folders separated by /, "
+            f"got {name[:80]!r}"
         )
     for other in taken:
-        mine, theirs = f"{name.lower()}/", f"{other.lower()}/"  # a file cannot be a folder too
-        if mine.startswith(theirs) or theirs.startswith(mine):
-            raise HeadPruneError(f"two files in the bundle would be called {name!r}; expected every name once")
+        path, other_path = f"{name.lower()}/", f"{other.lower()}/"  # With /, a file also collides with a folder.
+        if path.startswith(other_path) or other_path.startswith(path):
+            raise HeadPruneError(f"file names in the zip must be unique, got {name!r} twice")
     return name
 
 
 def _readme(texts: Mapping[str, object], mask, record: PruningRecord | None) -> str:
-    kept, every = int(sum(map(sum, mask))), sum(map(len, mask))
+    kept, total = int(sum(map(sum, mask))), sum(map(len, mask))
     files = [name for name in texts if "/" not in name and not name.startswith("mask.")]
     lines = [
-        f"A model that HeadPrune took attention heads out of: {kept} of {every} are left.",
-        f"It was made of {record.source}; the heads were chosen so: {record.mask_description}." if record else "",
-        "model/      the model: weights, configuration, tokenizer, and the map of the heads that are left (head_map.json)",
-        "mask.json, mask.csv      the heads kept, in the numbers of the model before; HeadPrune reads both back",
-        f"also here      {', '.join([*files, *(['figures/'] if 'figures/plotly.min.js' in texts else [])])}"
+        f"Attention-pruned model exported by HeadPrune: {kept} of {total} heads kept.",
+        f"Base model: {record.source}. Mask: {record.mask_description}." if record else "",
+        "model/      weights, configuration, tokenizer, kept heads (head_map.json) and model card (README.md)",
+        "mask.json, mask.csv      kept heads (original indices); HeadPrune can load both formats",
+        f"Other files      {', '.join([*files, *(['figures/'] if 'figures/plotly.min.js' in texts else [])])}"
         if files
         else "",
-        "To load the model, unpack this zip, go to where it lies, and run in Python:",
+        "To load the model, unzip this file and run in Python, in the same folder:",
         "    import headprune_core as hp",
         '    model = hp.PrunableModel.from_pretrained("model")',
     ]

@@ -1,4 +1,4 @@
-"""The code in a model card: how to load the model with this package and without it, and how to measure it again."""
+"""The code in a model card: load the model with HeadPrune or Transformers only, and reproduce the evaluation."""
 
 import json
 from pathlib import Path
@@ -12,72 +12,87 @@ from headprune_core.model.loading import is_hub_id
 from headprune_core.model.prunable_model import PrunableModel
 
 from .pruning_record import PruningRecord, share
-from .standalone_loader import plain_loader
+from .standalone_loader import standalone_code
 
 _LOAD = """\
 import headprune_core as hp
 
-folder = "pruned-model"  # this folder, or the model's id on the Hub
+folder = "pruned-model"  # this folder, or the model's ID on the Hub
 model = hp.PrunableModel.from_pretrained(folder)"""
-_MEASURE = """\
+_EVALUATE = """\
 import numpy as np
 
-texts = hp.load_examples({arguments})
-found = hp.evaluate_masks(model, texts, np.ones((1, *model.grid.shape), bool))
-print(found.accuracy[0])  # {value:.4f}"""
+examples = hp.load_examples({arguments})
+result = hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool))
+print(result.accuracy[0])  # {value:.4f}"""
 _RUN = """\
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 with torch.inference_mode():
-    {answer}"""
-_ANSWERS = {
+    {call}"""
+_CALLS = {
     "classification": 'print(model(**tokenizer("a text", return_tensors="pt")).logits)',
     "language": 'print(tokenizer.decode(model.generate(**tokenizer("a text", return_tensors="pt"), max_new_tokens=20)[0]))',
 }
-_ANSWERS["translation"] = _ANSWERS["language"]
+_CALLS["translation"] = _CALLS["language"]
 
 
 def load_section(model: PrunableModel, record: PruningRecord | None) -> str:
-    """How to load the model, with this package and without it, and how to measure it again where that is known."""
-    parts = ["## Load it", "With HeadPrune, which can mask, measure and prune it further:", block(_LOAD)]
-    again = _measure(record)
-    if again:
-        parts += ["### Measure it", "After those lines, on the same texts:", block(again)]
+    """Return the section "How to use" of a model card.
+
+    Args:
+        model: pruned model.
+        record: how it was pruned and evaluated.
+
+    Returns:
+        Markdown with code for HeadPrune, for reproducing the evaluation if its data is public, and for Transformers only.
+    """
+    parts = ["## How to use", "With HeadPrune, to evaluate, mask or prune the model further:", block(_LOAD)]
+    evaluation = _evaluation_code(record)
+    if evaluation:
+        parts += ["### Reproduce the evaluation", "Run this after the code above:", block(evaluation)]
     parts += [
-        "### Load it without HeadPrune",
-        f"torch, transformers (written with {transformers.__version__} and torch {torch.__version__.split('+')[0]}) and "
-        "safetensors are enough. The sizes of layers that lost heads are in `head_map.json`, not in the configuration, so "
-        "`from_pretrained` alone cannot take the weights. From the Hub, fetch the folder first: "
+        "### Use with Transformers only",
+        f"Requires torch, transformers and safetensors (tested with transformers {transformers.__version__} and torch "
+        f"{torch.__version__.split('+')[0]}). The sizes of pruned layers are stored in `head_map.json`, not in the "
+        "configuration, so `from_pretrained` alone cannot load the weights. If the model is on the Hub, download it first: "
         "`hf download <user>/<name> --local-dir pruned-model`.",
-        block(plain_loader(model)),
+        block(standalone_code(model)),
     ]
     if model.tokenizer is not None and not model.reads_images:
-        parts += ["Then, as always:", block(_RUN.format(answer=_ANSWERS[model.task]))]
+        parts += ["Run inference:", block(_RUN.format(call=_CALLS[model.task]))]
     return "\n\n".join(parts)
 
 
 def block(code: str, language: str = "python") -> str:
-    """Code between fences."""
+    """Return a fenced code block."""
     return f"```{language}\n{code.rstrip()}\n```"
 
 
-def _measure(record: PruningRecord | None) -> str | None:
-    """Code that gives the card's accuracy again; None where there is none, or where its texts are not for others to have."""
-    found = final(record)
-    if found is None or not record.evaluation_source:
+def _evaluation_code(record: PruningRecord | None) -> str | None:
+    """Return code that reproduces the accuracy; None if there is none or the evaluation set is a private file."""
+    final = final_evaluation(record)
+    if final is None or not record.evaluation_source:
         return None
-    measured, arguments = share(found), dict(record.evaluation_source)
+    measured, arguments = share(final), dict(record.evaluation_source)
     source = arguments.get("source", "embedded")
     plain = all(value is None or isinstance(value, (str, int)) for value in arguments.values())
     own_file = not is_hub_id(str(source)) or Path(str(source)).suffix.lower() in SUFFIXES
     if measured.name != "accuracy" or not plain or own_file:
         return None
     written = {k: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v) for k, v in arguments.items()}
-    told = ", ".join(f"{name}={value}" for name, value in written.items())
-    return _MEASURE.format(arguments=told, value=measured.value)
+    call = ", ".join(f"{name}={value}" for name, value in written.items())
+    return _EVALUATE.format(arguments=call, value=measured.value)
 
 
-def final(record: PruningRecord | None) -> MaskEvaluation | None:
-    """What was measured of the weights that are saved; None where nothing was."""
+def final_evaluation(record: PruningRecord | None) -> MaskEvaluation | None:
+    """Return the evaluation of the weights that are saved.
+
+    Args:
+        record: how the model was pruned and evaluated.
+
+    Returns:
+        The evaluation after fine-tuning, or of the pruned model without fine-tuning; None if there is none.
+    """
     if record is None:
         return None
     if record.recovery is not None:

@@ -1,4 +1,4 @@
-"""Small words of a model card: text that cannot break Markdown, names without people's folders, front matter, sources."""
+"""Text helpers of the model card: Markdown escaping, model names without local paths, front matter, tables, references."""
 
 import json
 import re
@@ -15,92 +15,107 @@ from .pruning_record import PruningRecord, Share
 
 PIPELINES = {"classification": "text-classification", "language": "text-generation", "translation": "translation"}
 TAGS = ("pruned", "attention-head-pruning", "headprune")
-NO_HUB = ("embedded", "smollm2")  # sources that are names of our own
-SOURCES = {  # by what a criterion's label has in it
+NOT_ON_HUB = ("embedded", "smollm2")  # built-in sources that look like Hub IDs
+REFERENCES_BY_LABEL = {  # pattern in the label of a criterion -> keys of REFERENCES
     r"\bHIS\b|leave.one.out": ("michel",),
     r"\bHIES\b": ("hies", "michel"),
     r"gnorm|\bAE\b": ("greedy",),
 }
 
 
-def escaped(words: object) -> str:
-    """User text as one line of Markdown that says just that: no markup, HTML, table cells, formulas or line ends in it."""
-    line = re.sub(r"([\\`*_\[\]|~$#{}!])", r"\\\1", one_line(words))
+def escaped(text: object) -> str:
+    """Return user text as one line of Markdown without markup, HTML, table cells, formulas or line breaks."""
+    line = re.sub(r"([\\`*_\[\]|~$#{}!])", r"\\\1", one_line(text))
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def one_line(words: object) -> str:
-    """User text without line ends and letters that cannot be seen."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
+def one_line(text: object) -> str:
+    """Return user text without line breaks and unprintable characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
-def named(source: str) -> str:
-    """What to call a model, in Markdown."""
+def model_title(source: str) -> str:
+    """Return the display name of a model, escaped for Markdown."""
     return escaped(plain_name(source))
 
 
 def plain_name(source: str) -> str:
-    """What to call a model: a Hub id or a name as it is, of a folder its last part alone."""
+    """Return the display name of a model: a Hub ID or name unchanged, a folder without its parent path."""
     is_folder = re.match(r"[.~/\\]|[A-Za-z]:[/\\]", source) or Path(source).is_dir()
     return re.split(r"[/\\]", source.rstrip("/\\"))[-1] or "a model" if is_folder else display_name(source)
 
 
-def front_matter(model: PrunableModel, record: PruningRecord | None, found: Share | None = None) -> str:
-    """The YAML between two lines of dashes that the Hub reads. It names no licence, which is the original model's.
+def front_matter(model: PrunableModel, record: PruningRecord | None, final: Share | None = None) -> str:
+    """Return the YAML metadata of the model card, without a license.
 
-    found: what was measured of the weights that are saved. Accuracy on a data set of the Hub goes into the model index.
+    Args:
+        model: pruned model.
+        record: how it was pruned and evaluated.
+        final: accuracy or agreement of the saved weights; an accuracy on a public Hub dataset goes into the model index.
+
+    Returns:
+        YAML between two lines of dashes.
     """
     pipeline = "image-classification" if model.reads_images else PIPELINES[model.task]
     lines = ["---", "library_name: transformers", f"pipeline_tag: {pipeline}", "tags:", *(f"- {tag}" for tag in TAGS)]
-    if record is not None and record.source not in NO_HUB and is_hub_id(record.source):
+    if record is not None and record.source not in NOT_ON_HUB and is_hub_id(record.source):
         lines.append(f"base_model: {json.dumps(record.source)}")
-    if found is not None and found.name == "accuracy":
-        lines += ["metrics:", "- accuracy", *_index(pipeline, record, found)]
+    if final is not None and final.name == "accuracy":
+        lines += ["metrics:", "- accuracy", *_index(pipeline, record, final)]
     return "\n".join([*lines, "---"])
 
 
-def _index(pipeline: str, record: PruningRecord, found: Share) -> list[str]:
-    """The datasets and the model index of the front matter, where the texts measured on are for anybody to have."""
-    told = record.evaluation_source
-    data = str(told.get("source", ""))
-    if data in ("", *NO_HUB) or not is_hub_id(data) or Path(data).suffix.lower() in SUFFIXES:
+def _index(pipeline: str, record: PruningRecord, final: Share) -> list[str]:
+    """Return the datasets and model index of the front matter, if the evaluation set is on the Hub."""
+    arguments = record.evaluation_source
+    data = str(arguments.get("source", ""))
+    if data in ("", *NOT_ON_HUB) or not is_hub_id(data) or Path(data).suffix.lower() in SUFFIXES:
         return []
-    where = {"type": data, "name": data, "config": told.get("subset"), "split": told.get("split")}
+    where = {"type": data, "name": data, "config": arguments.get("subset"), "split": arguments.get("split")}
     result = {
         "task": {"type": pipeline},
         "dataset": {name: value for name, value in where.items() if value},
-        "metrics": [{"type": "accuracy", "value": round(found.value, 4), "name": f"Accuracy on {found.answers} answers"}],
+        "metrics": [{"type": "accuracy", "value": round(final.value, 4), "name": f"Accuracy (n = {final.n})"}],
     }
     index = [{"name": f"{one_line(plain_name(record.source))}, pruned", "results": [result]}]
-    # JSON is YAML, and quotes whatever needs it
+    # JSON is valid YAML and quotes everything that needs quoting.
     return ["datasets:", f"- {json.dumps(data)}", f"model-index: {json.dumps(index, ensure_ascii=False)}"]
 
 
-def sources(criterion: str | None) -> list[str]:
-    """The papers that a criterion of that label is from; none for one that is nobody's."""
-    found = [paper for words, papers in SOURCES.items() if re.search(words, criterion or "", re.I) for paper in papers]
-    return [REFERENCES[paper] for paper in dict.fromkeys(found)]
+def references(criterion: str | None) -> list[str]:
+    """Return the references of a criterion.
+
+    Args:
+        criterion: label of the criterion.
+
+    Returns:
+        Full references; none for random or custom rankings.
+    """
+    keys = [
+        key for pattern, papers in REFERENCES_BY_LABEL.items() if re.search(pattern, criterion or "", re.I) for key in papers
+    ]
+    return [REFERENCES[key] for key in dict.fromkeys(keys)]
 
 
 def describe_picture(model: PrunableModel) -> str:
-    """The head map in a sentence or two, for those who do not see it."""
+    """Return the text alternative of the head map."""
     kept, labels = model.grid.kept, model.grid.row_labels
     empty = [label for label, row in zip(labels, kept, strict=True) if not row.any()]
-    whole = [label for label, row in zip(labels, kept, strict=True) if row.all()]
-    words = f"Map of {len(kept)} layers with {kept.shape[1]} heads each: {int(kept.sum())} of {kept.size} heads are kept."
-    words += f" Layers without heads: {', '.join(empty)}." if empty else ""
-    return words + (f" Layers with all their heads: {', '.join(whole)}." if whole else "")
+    full = [label for label, row in zip(labels, kept, strict=True) if row.all()]
+    text = f"Map of {len(kept)} layers with {kept.shape[1]} heads each: {int(kept.sum())} of {kept.size} heads are kept."
+    text += f" Layers without heads: {', '.join(empty)}." if empty else ""
+    return text + (f" Layers with all heads: {', '.join(full)}." if full else "")
 
 
 def text_map(model: PrunableModel) -> str:
-    """The head map in letters: a line a layer."""
-    kept, there, labels = model.grid.kept, model.grid.present, model.grid.row_labels
-    signs = np.where(kept, "■", np.where(there, "▨", "·"))
-    across = max(map(len, labels))
-    return "\n".join(f"{label:>{across}}  {' '.join(row)}" for label, row in zip(labels, signs, strict=True))
+    """Return the head map as text, one line per layer."""
+    kept, present, labels = model.grid.kept, model.grid.present, model.grid.row_labels
+    signs = np.where(kept, "■", np.where(present, "▨", "·"))
+    width = max(map(len, labels))
+    return "\n".join(f"{label:>{width}}  {' '.join(row)}" for label, row in zip(labels, signs, strict=True))
 
 
-def table(*lines: tuple[object, ...]) -> str:
-    """A Markdown table: the first line is its head."""
-    head, *rest = [f"| {' | '.join(map(str, line))} |" for line in lines]
-    return "\n".join([head, f"|{'---|' * len(lines[0])}", *rest])
+def table(*rows: tuple[object, ...]) -> str:
+    """Return a Markdown table; the first row is its header."""
+    header, *body = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([header, f"|{'---|' * len(rows[0])}", *body])

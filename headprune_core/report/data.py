@@ -1,6 +1,6 @@
-"""What a report counts and compares: heads before and after, and answers of the unpruned, pruned and recovered model.
+"""The data of a report: head counts, evaluations of the unpruned, pruned and fine-tuned model, and paired comparisons.
 
-All tests are paired, on the same texts (`paired_tests.py`); nothing is compared where there are no labels to be right about.
+All tests are paired, on the same examples (`measure.paired_tests`); without labels nothing is compared.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,24 @@ from headprune_core.scores.head_scores import HeadScores
 
 from .pruning_record import PruningRecord, Share
 
-SCALED = {"layer": "within each layer", "global": "over the whole model"}  # scores, before they are mixed
-SAME = 1e-3  # of losses of the same texts under the same weights, however they were batched
+SCALED = {"layer": "within each layer", "global": "across all layers"}  # scope of scaling before scores are combined
+LOSS_TOLERANCE = 1e-3  # losses of the same example under the same weights differ by less, however they were batched
 
 
 @dataclass(frozen=True, eq=False)
 class ClassChange:
-    """One class: how many texts, the share of them right before and after, and the paired comparison."""
+    """Recall of one class before and after pruning.
+
+    Attributes:
+        name: name of the class.
+        n: number of examples of the class.
+        before: recall of the unpruned model, 0 to 1.
+        after: recall of the pruned model, 0 to 1.
+        change: paired comparison of both.
+    """
 
     name: str
-    texts: int
+    n: int
     before: float
     after: float
     change: McNemar
@@ -36,7 +44,16 @@ class ClassChange:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """The models and all that is known of them. (R, H) arrays are in original head numbers."""
+    """The models of a report and everything known about them; (R, H) arrays use original head numbers.
+
+    Attributes:
+        model: the model before pruning.
+        pruned: the pruned model.
+        record: how it was pruned and evaluated.
+        scores: head scores that the mask is based on.
+        curves: sparsity curves.
+        n_overlap: number of evaluation examples that are also in the calibration set; None if unknown.
+    """
 
     model: PrunableModel
     pruned: PrunableModel
@@ -47,110 +64,148 @@ class Facts:
 
     @cached_property
     def kept(self) -> np.ndarray:
+        """Kept heads, bool (R, H)."""
         return self.pruned.grid.kept
 
     @cached_property
     def present(self) -> np.ndarray:
+        """Heads whose weights remain, bool (R, H): kept and zeroed heads."""
         return np.stack([np.isin(np.arange(row.heads), row.present) for row in self.pruned.grid.rows])
 
     @cached_property
-    def there(self) -> int:
-        """Heads of the model before."""
+    def n_heads(self) -> int:
+        """Number of heads before pruning."""
         return int(self.model.grid.kept.sum())
 
     @cached_property
-    def removed(self) -> int:
+    def n_removed(self) -> int:
+        """Number of heads that this pruning removed."""
         return int((self.model.grid.kept & ~self.kept).sum())
 
     @property
     def sparsity(self) -> float:
-        """The share of all heads, removed earlier included, that is gone now: what regimes and curves go by."""
+        """Fraction of all original heads that are removed, including heads removed earlier."""
         return float((~self.kept).mean())
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Labels of the R rows."""
         return self.model.grid.row_labels
 
     @cached_property
     def criterion(self) -> str | None:
-        """The name in the registry of the record's criterion, which may also be its label, with or without an alpha."""
-        told = (self.record.criterion or "").partition("@")[0].partition(" \N{GREEK SMALL LETTER ALPHA}")[0].strip().lower()
-        return next((name for name, its in CRITERIA.items() if told in (name, its.label.lower())), None)
+        """Registered name of the record's criterion, which may be given as a name or label, with or without alpha."""
+        text = (self.record.criterion or "").partition("@")[0].partition(" \N{GREEK SMALL LETTER ALPHA}")[0].strip().lower()
+        return next((name for name, entry in CRITERIA.items() if text in (name, entry.label.lower())), None)
 
     @property
     def scaled(self) -> str:
-        """Over what importance and entropy are scaled: "layer" or "global", as the record's settings say."""
-        told = self.record.settings.get("normalize")
-        return told if told in SCALED else "layer"
+        """Scope in which HIS and AE are scaled: "layer" or "global", according to the record's settings."""
+        scope = self.record.settings.get("normalize")
+        return scope if scope in SCALED else "layer"
 
     @property
-    def heads_of(self) -> str:
-        return f"{self.removed} of {self.there} attention heads"
+    def removed_text(self) -> str:
+        """Number of removed heads as text."""
+        return f"{self.n_removed} of {self.n_heads} attention heads"
 
     @property
-    def labelled(self) -> bool:
-        """Whether the texts of the proof have labels, or tokens to predict."""
+    def labeled(self) -> bool:
+        """Whether the evaluation examples have labels, or tokens to predict."""
         return self.record.verification is not None and not np.isnan(self.record.verification.unpruned.accuracy[0])
 
     @property
     def tokens(self) -> bool:
+        """Whether the model predicts tokens."""
         return self.model.task != "classification"
 
     @cached_property
     def forms(self) -> dict[str, MaskEvaluation]:
-        """The models that were measured on the texts of the proof, by what they are called."""
+        """Evaluations on the evaluation set: unpruned, pruned and, if available, fine-tuned."""
         verification, recovery = self.record.verification, self.record.recovery
         if verification is None:
             return {}
-        found = {"unpruned": verification.unpruned, "pruned": verification.pruned}
-        if recovery is not None and recovery.after is not None and same_texts(recovery.before, verification.pruned):
-            found["after the fine-tune"] = recovery.after
-        return found
+        forms = {"unpruned": verification.unpruned, "pruned": verification.pruned}
+        if recovery is not None and recovery.after is not None and same_examples(recovery.before, verification.pruned):
+            forms["fine-tuned"] = recovery.after
+        return forms
 
 
-def agreement(found: MaskEvaluation) -> Share:
-    """The share of a masked model's answers that are the unpruned model's."""
-    value = float(found.agreement[0])
-    low, high = wilson(round(value * found.trials), found.trials)
-    return Share("agreement", value, float(low), float(high), found.trials)
+def agreement(masked: MaskEvaluation) -> Share:
+    """Return the agreement of the masked model with the unpruned one.
+
+    Args:
+        masked: evaluation of one mask.
+
+    Returns:
+        The share of identical predictions with its 95% CI.
+    """
+    value = float(masked.agreement[0])
+    low, high = wilson(round(value * masked.trials), masked.trials)
+    return Share("agreement", value, float(low), float(high), masked.trials)
 
 
 def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDifference:
-    """`after` less `before` on the same texts; b of McNemar's are right after alone."""
+    """Return the paired difference in accuracy of two evaluations on the same examples.
+
+    Args:
+        before: the reference.
+        after: the evaluation that is compared with it.
+
+    Returns:
+        `after` minus `before`. In a McNemar test, b counts the examples that are correct only after.
+    """
     if after.logits is None:
         return share_difference(after.right[0], before.right[0])
     return mcnemar(after.right[0].astype(bool), before.right[0].astype(bool))
 
 
-def points(found: McNemar | ShareDifference) -> str:
-    """A difference with its interval, in percentage points."""
-    return f"{signed(found.difference)} points (95 % interval {signed(found.low)} to {signed(found.high)})"
+def difference_text(test: McNemar | ShareDifference) -> str:
+    """Return a difference with its confidence interval, in percentage points.
+
+    Args:
+        test: paired comparison.
+
+    Returns:
+        Text such as "+1.4 pp (95% CI −0.3 to 3.0)", with a sign for every number but 0.
+    """
+    return f"{signed(test.difference)} pp (95% CI {signed(test.low)} to {signed(test.high)})"
 
 
 def signed(share: float) -> str:
-    """A difference of shares in points, with a sign that reads as one."""
+    """Return a difference of shares in percentage points, with a typographic sign."""
     text = f"{100 * share:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
 
 
-def same_texts(first: MaskEvaluation | None, other: MaskEvaluation) -> bool:
-    """Whether two evaluations of one model were of the same texts in the same order."""
+def same_examples(first: MaskEvaluation | None, other: MaskEvaluation) -> bool:
+    """Return whether two evaluations of one model used the same examples in the same order."""
     if first is None or first.losses.shape != other.losses.shape:
         return False
-    return bool(np.allclose(first.losses, other.losses, rtol=SAME, atol=SAME))
+    return bool(np.allclose(first.losses, other.losses, rtol=LOSS_TOLERANCE, atol=LOSS_TOLERANCE))
 
 
 def by_class(before: MaskEvaluation, after: MaskEvaluation, names: tuple[str, ...]) -> list[ClassChange]:
-    """Every class that has a text; none where tokens are predicted or there are no labels."""
+    """Compare the recall of each class before and after pruning.
+
+    Args:
+        before: evaluation of the unpruned model.
+        after: evaluation of the pruned model on the same examples.
+        names: names of the classes.
+
+    Returns:
+        One entry per class with examples; none without labels or if the model predicts tokens.
+    """
     if before.logits is None or np.isnan(before.losses).any():
         return []
-    # the label is the class whose loss an example has
-    apart = np.abs(before.losses[0][:, None] + log_softmax(before.logits[0], -1))
-    label = apart.argmin(-1)
-    found = []
+    # Evaluations do not store labels: the label is the class whose negative log-probability equals the loss.
+    distance = np.abs(before.losses[0][:, None] + log_softmax(before.logits[0], -1))
+    label = distance.argmin(-1)
+    changes = []
     for number, name in enumerate(names):
-        of_it = label == number
-        if of_it.any():
-            was, now = (some.right[0][of_it].astype(bool) for some in (before, after))
-            found.append(ClassChange(name, int(of_it.sum()), was.mean(), now.mean(), mcnemar(now, was)))
-    return found
+        members = label == number
+        if members.any():
+            right_before, right_after = (evaluation.right[0][members].astype(bool) for evaluation in (before, after))
+            test = mcnemar(right_after, right_before)
+            changes.append(ClassChange(name, int(members.sum()), right_before.mean(), right_after.mean(), test))
+    return changes

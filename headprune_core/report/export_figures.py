@@ -1,4 +1,4 @@
-"""Every figure that there is of a pruned model and its record, by the name of its file."""
+"""All figures of a pruned model and its record, by file name, for the export bundle."""
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,30 @@ METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
 def export_figures(
     pruned: PrunableModel, record: PruningRecord, *, scores: HeadScores | None = None, curves: pd.DataFrame | None = None
 ) -> dict[str, go.Figure]:
-    """The head map, and what is known beside it: scores with removed heads marked, curves, control, latency, recovery."""
+    """Return the figures of a pruned model.
+
+    Args:
+        pruned: pruned model.
+        record: how it was pruned and evaluated.
+        scores: scores to draw with the removed heads marked.
+        curves: sparsity curves.
+
+    Returns:
+        Figures by file name without suffix: head_map and, if known, the scores, curves, random_baseline, latency, recovery.
+    """
     grid = pruned.grid
     present = np.array([np.isin(np.arange(row.heads), row.present) for row in grid.rows])
-    found = {"head_map": head_map_figure(grid.kept, present, grid.row_labels)}
+    figures = {"head_map": head_map_figure(grid.kept, present, grid.row_labels)}
     for metric in () if scores is None else scores.per_example:
-        found[metric] = _scores(getattr(scores, metric), METRICS[metric], grid)
+        figures[metric] = _scores(getattr(scores, metric), METRICS[metric], grid)
     if curves is not None:
-        found["curves"] = curves_figure(curves, main_measure(curves))
-    made = {
+        figures["curves"] = curves_figure(curves, main_measure(curves))
+    optional = {
         "random_baseline": (record.random_baseline, baseline_figure),
         "latency": (record.latency, latency_figure),
         "recovery": (record.recovery, recovery_figure),
     }
-    return found | {name: draw(what) for name, (what, draw) in made.items() if what is not None}
+    return figures | {name: draw(data) for name, (data, draw) in optional.items() if data is not None}
 
 
 def _scores(values: np.ndarray, name: str, grid) -> go.Figure:

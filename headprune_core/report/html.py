@@ -1,9 +1,8 @@
-"""The page that a report is: numbered sections, figures, tables and references in one HTML file that asks no network.
+"""Render a report as one HTML page: numbered sections, figures, tables and references, without network access.
 
-What goes in is plain text and figures; every text is escaped here, and in figures where they are drawn
-(`figures.for_plotly`). Texts cite by `cite("michel")`; the numbers follow the order of first mention. Plotly's script is in
-the file once. Colours are those of the reader's light or dark setting, of the charts' letters too; paper is always white,
-and figures are drawn narrower for it.
+Input is plain text and figures. All text is escaped here; text inside figures is escaped by `figures.style.for_plotly`. Text
+cites references with `cite("michel")`; numbers follow the order of first citation. Colors follow the reader's light or dark
+setting; print is always black on white.
 """
 
 import datetime
@@ -38,46 +37,68 @@ _CITE = re.compile("\ue000(\\w+)\ue001")
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph.
+
+    Attributes:
+        text: text of the paragraph.
+        kind: CSS class, such as "formula", or "".
+    """
 
     text: str
-    kind: str = ""  # a class of the style sheet: "formula", "lead", "small"
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading within a section, numbered with it."""
+    """A numbered heading inside a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Points:
-    """A list of sentences."""
+    """A bulleted list."""
 
     points: Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A Plotly figure, and the words that say what it shows."""
+    """A Plotly figure with its caption, which is also the text alternative.
+
+    Attributes:
+        figure: the figure.
+        caption: what the figure shows.
+    """
 
     figure: go.Figure
-    words: str
+    caption: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its caption, the names of the columns, and lines of cells. Columns but the first hold numbers."""
+    """A table whose first column holds row headers and whose other columns hold numbers.
+
+    Attributes:
+        caption: caption of the table.
+        columns: column headers, none of them empty.
+        rows: cells of each row.
+    """
 
     caption: str
     columns: Sequence[str]
-    lines: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text that keeps its lines: code, JSON, a mask. label: what it is; wrapped: whether long lines may be broken."""
+    """Preformatted text: code, JSON or a mask.
+
+    Attributes:
+        label: what the text is.
+        text: the text.
+        wrapped: whether long lines may be wrapped.
+    """
 
     label: str
     text: str
@@ -89,7 +110,13 @@ Block = Text | Heading | Points | Drawing | Table | Verbatim
 
 @dataclass(frozen=True)
 class Section:
-    """A title and what is under it; without any block the section is left out. numbered: whether its title has a number."""
+    """A section; it is omitted if it has no blocks.
+
+    Attributes:
+        title: heading of the section.
+        blocks: content of the section.
+        numbered: whether the heading is numbered.
+    """
 
     title: str
     blocks: Sequence[Block]
@@ -97,34 +124,45 @@ class Section:
 
 
 def cite(*keys: str) -> str:
-    """A mark in a text that becomes the numbers of these references."""
+    """Return a marker that is rendered as the numbers of the given references."""
     return "".join(f"\ue000{key}\ue001" for key in keys)
 
 
 def page(title: str, date: datetime.date, abstract: str, sections: Sequence[Section], references: dict[str, str]) -> str:
-    """The HTML of a report. references: key -> how it is listed; only those that are cited are."""
+    """Return the HTML document of a report.
+
+    Args:
+        title: title of the page.
+        date: date below the title.
+        abstract: abstract, plain text.
+        sections: sections in order.
+        references: text of each reference by key; only cited ones are listed.
+
+    Returns:
+        The HTML document.
+    """
     writer = _Writer(references)
     head = f"<h1>{writer.text(title)}</h1>\n<p class='date'><time datetime='{date}'>{date.day} {date:%B %Y}</time></p>"
     parts = [f"<header>\n{head}\n<p class='abstract'><b>Abstract.</b> {writer.text(abstract)}</p>\n</header>"]
     parts += [writer.section(section) for section in sections if section.blocks]
-    parts.append(writer.listed())
+    parts.append(writer.reference_list())
     style, script = (_PAGE.joinpath(name).read_text("utf-8") for name in ("style.css", "page.js"))
-    whole = (
+    document = (
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n<title>{html.escape(title)}</title>\n"
         f'<meta http-equiv="Content-Security-Policy" content="{NO_NETWORK}">\n'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         "<meta name='color-scheme' content='light dark'>\n"
         f"<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n</head>\n<body>\n<main>\n"
-        "<noscript><p>Figures are drawn by JavaScript, which is off; their captions say what they show.</p></noscript>\n"
+        "<noscript><p>JavaScript is disabled, so figures are not shown. See the captions.</p></noscript>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
-    return whole.encode("utf-8", "replace").decode("utf-8")  # half a letter of a name would fail when the file is written
+    return document.encode("utf-8", "replace").decode("utf-8")  # A lone surrogate would make writing the file fail.
 
 
 @dataclass
 class _Writer:
-    """Writes blocks in order and counts what is numbered."""
+    """Renders blocks in order and numbers sections, figures, tables and references."""
 
     references: dict[str, str]
     sections: int = 0
@@ -136,8 +174,8 @@ class _Writer:
     def text(self, text: str) -> str:
         return _CITE.sub(self._number, html.escape(str(text)))
 
-    def _number(self, found: re.Match) -> str:
-        key = found[1]
+    def _number(self, match: re.Match) -> str:
+        key = match[1]
         if key not in self.references:
             return ""
         if key not in self.cited:
@@ -172,29 +210,32 @@ class _Writer:
         self.tables += 1
         caption = f"<b>Table {self.tables}.</b> {self.text(table.caption)}"
         head = "".join(f"<th scope='col'>{self.text(name)}</th>" for name in table.columns)
-        lines = []
-        for first, *others in table.lines:
+        rows = []
+        for first, *others in table.rows:
             cells = "".join(f"<td>{self.text(cell)}</td>" for cell in others)
-            lines.append(f"<tr><th scope='row'>{self.text(first)}</th>{cells}</tr>")
-        body = "\n".join(lines)
+            rows.append(f"<tr><th scope='row'>{self.text(first)}</th>{cells}</tr>")
+        body = "\n".join(rows)
+        # The wrapper scrolls sideways on narrow screens, so it must be focusable and have a name.
         return (
-            f"<div class='wide' tabindex='0'><table>\n<caption><span>{caption}</span></caption>\n"
+            f"<div class='wide' role='group' aria-label='Table {self.tables}' tabindex='0'><table>\n"
+            f"<caption><span>{caption}</span></caption>\n"
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 
     def drawing(self, drawing: Drawing) -> str:
         self.figures += 1
         figure = go.Figure(drawing.figure).update_layout(template=TEMPLATE)
-        drawn = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{self.figures}", config=CONFIG)
-        words = html.escape(_CITE.sub("", drawing.words))
+        markup = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{self.figures}", config=CONFIG)
+        # A group, not an image: the figure contains focusable buttons. Its caption is the text alternative.
         return (
-            f"<figure>\n<div role='img' aria-label='{words}'>{drawn}</div>\n"
-            f"<figcaption><b>Figure {self.figures}.</b> {self.text(drawing.words)}</figcaption>\n</figure>"
+            f"<figure>\n<div role='group' aria-labelledby='caption-{self.figures}'>{markup}</div>\n"
+            f"<figcaption id='caption-{self.figures}'><b>Figure {self.figures}.</b> {self.text(drawing.caption)}"
+            "</figcaption>\n</figure>"
         )
 
-    def listed(self) -> str:
-        """The references that were cited, in the order of first mention."""
+    def reference_list(self) -> str:
+        """Return the cited references in the order of first citation."""
         if not self.cited:
             return ""
-        lines = "\n".join(f"<li id='ref-{key}'>{self.text(self.references[key])}</li>" for key in self.cited)
-        return f"<section>\n<h2>References</h2>\n<ol class='references'>\n{lines}\n</ol>\n</section>"
+        items = "\n".join(f"<li id='ref-{key}'>{self.text(self.references[key])}</li>" for key in self.cited)
+        return f"<section>\n<h2>References</h2>\n<ol class='references'>\n{items}\n</ol>\n</section>"

@@ -1,6 +1,6 @@
-"""The record of a pruning: what was done to a model and what was found, all that its card and its report tell.
+"""The pruning record: how a model was pruned and evaluated. Model card and report are generated from it.
 
-Whatever is not known is None, and is left out of both.
+Values that are not known are None and are omitted from both.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,24 @@ from headprune_core.prune.verification import PruningVerification
 
 @dataclass(frozen=True, eq=False)
 class PruningRecord:
-    """What is known of how a pruned model came about.
+    """How a model was pruned and evaluated.
 
-    source, revision: the model that heads were taken out of, as `PrunableModel.from_pretrained` takes it. chosen: how the
-    heads were chosen, in words. criterion: its label for people; alpha: of HIES; sparsity: the share that was asked for, 0
-    to 1. calibration_data, evaluation_data, training_data: the examples, in words, the last those of a fine-tune. evaluation_source: the
-    arguments of `load_examples` that give those measured on again, empty where none do. settings: of the scores
-    (`HeadScores.settings`). proof: masked, pruned and reloaded on the same examples. control: as many random heads.
-    latency: `measure_latency` with the unpruned model to compare. recovery: a fine-tune after surgery, of which the saved
-    weights are the outcome.
+    Attributes:
+        source: unpruned model, as passed to `PrunableModel.from_pretrained`.
+        mask_description: how the mask was chosen, as text.
+        revision: revision of the unpruned model on the Hub.
+        criterion: label of the criterion.
+        alpha: weight of HIS in HIES, 0 to 1.
+        sparsity: target sparsity, 0 to 1.
+        calibration_data: description of the calibration set.
+        evaluation_data: description of the evaluation set.
+        training_data: description of the training set of recovery fine-tuning.
+        evaluation_source: arguments of `load_examples` that load the evaluation set, or empty.
+        settings: settings of the scores (`HeadScores.settings`).
+        verification: evaluations of the unpruned, masked, pruned and reloaded model.
+        random_baseline: evaluations of random masks of the same size.
+        latency: table of `measure_latency`, with `compare` for a speedup.
+        recovery: result of recovery fine-tuning; if given, the saved weights are the fine-tuned ones.
     """
 
     source: str
@@ -48,21 +57,37 @@ class PruningRecord:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of answers with its 95 % Wilson interval, all 0 to 1. name: "accuracy", or "agreement" without labels."""
+    """An accuracy or agreement with its 95% Wilson confidence interval.
+
+    Attributes:
+        name: "accuracy", or "agreement" if there are no labels.
+        value: the share, 0 to 1.
+        low: lower bound of the 95% CI.
+        high: upper bound of the 95% CI.
+        n: number of predictions.
+    """
 
     name: str
     value: float
     low: float
     high: float
-    answers: int
+    n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+        return f"{self.value:.1%} (95% CI {self.low:.1%} to {self.high:.1%})"
 
 
-def share(found: MaskEvaluation, which: int = 0) -> Share:
-    """The main measure of one of an evaluation's masks."""
-    name = "agreement" if np.isnan(found.accuracy[which]) else "accuracy"
-    value = float(getattr(found, name)[which])
-    low, high = wilson(round(value * found.trials), found.trials)
-    return Share(name, value, float(low), float(high), found.trials)
+def share(evaluation: MaskEvaluation, which: int = 0) -> Share:
+    """Return the accuracy of one mask, or its agreement with the unpruned model if there are no labels.
+
+    Args:
+        evaluation: evaluation of one or more masks.
+        which: index of the mask.
+
+    Returns:
+        The share with its 95% CI.
+    """
+    name = "agreement" if np.isnan(evaluation.accuracy[which]) else "accuracy"
+    value = float(getattr(evaluation, name)[which])
+    low, high = wilson(round(value * evaluation.trials), evaluation.trials)
+    return Share(name, value, float(low), float(high), evaluation.trials)

@@ -1,7 +1,7 @@
-"""The report of a pruning: one HTML file that reads like a short paper, from what was done to how sure it is.
+"""HTML report on a pruned model: one file in the form of a short paper, from method to limitations.
 
-Every number comes from the record, the models, the scores or the curves that are given; what is not known is left out, or
-said to be not known where a reader would take it for granted. The page itself is made in `report_html`.
+All numbers come from the record, the models, the scores and the curves that are passed. What is not known is omitted or
+stated as not measured. `html` renders the page.
 """
 
 import datetime
@@ -23,13 +23,13 @@ from headprune_core.scores.head_scores import HeadScores
 from headprune_core.strict_json import as_json
 from headprune_core.version import __version__
 
-from .data import Facts, agreement, change, points
+from .data import Facts, agreement, change, difference_text
 from .html import Block, Points, Section, Text, Verbatim, page
-from .method import data, ended, limits, method
+from .method import data, limitations, method, with_full_stop
 from .pruning_record import PruningRecord, share
 from .results import results
 from .size_speed import size_and_speed
-from .uncertainty import describe_confidence, how_sure
+from .uncertainty import describe_confidence, statistical_confidence
 
 
 def html_report(
@@ -45,18 +45,34 @@ def html_report(
     n_overlap: int | None = None,
     date: datetime.date | None = None,
 ) -> str:
-    """The HTML of a report on `pruned`, which `model` became; nothing in it is fetched from anywhere.
+    """Return an HTML report on a pruned model; the page needs no network.
 
-    scores, curves: as they were when the heads were chosen. code, command: what makes the same again, in Python and on the
-    command line. notes: sentences of the user's. shared: how many texts were both scored and measured on
-    (`examples.overlap`). date: today where none is given. Raises HeadPruneError where the models, or scores and models, are
-    not of the same heads.
+    Args:
+        model: the model before pruning.
+        pruned: the pruned model.
+        record: how it was pruned and evaluated.
+        scores: scores that the mask is based on.
+        curves: sparsity curves (`sparsity_curves`).
+        code: Python code that reproduces the pruning.
+        command: command line that reproduces the pruning.
+        notes: additional sentences, shown under "Notes".
+        n_overlap: number of evaluation examples that are also in the calibration set.
+        date: date of the report; today by default.
+
+    Returns:
+        The HTML document.
+
+    Raises:
+        HeadPruneError: if models and scores do not have the same head grid.
+
+    Example:
+        >>> Path("report.html").write_text(html_report(model, pruned, record), encoding="utf-8")
     """
     shapes = [model.grid.shape, pruned.grid.shape, *([scores.grid.shape] if scores is not None else [])]
     if len(set(shapes)) > 1 or (pruned.grid.kept & ~model.grid.kept).any():
         raise HeadPruneError(
-            f"the heads of the model, the pruned one and the scores have shapes {', '.join(map(str, shapes))}; expected a "
-            "model, what it became by losing heads, and its scores"
+            f"model, pruned and scores must have the same head grid, and pruned a subset of the model's heads, got shapes "
+            f"{', '.join(map(str, shapes))}"
         )
     facts = Facts(model, pruned, record, scores, curves, n_overlap)
     sections = [
@@ -64,48 +80,41 @@ def html_report(
         data(facts),
         results(facts),
         size_and_speed(facts),
-        how_sure(facts),
-        Section("How to reproduce it", _reproduce(facts, code, command)),
-        limits(facts),
+        statistical_confidence(facts),
+        Section("Reproducibility", _reproducibility(facts, code, command)),
+        limitations(facts),
         Section("Notes", [Points([note for note in notes if note])] if any(notes) else []),
     ]
-    title = f"Pruning {facts.heads_of} of {model.name}"
+    title = f"Pruning {facts.removed_text} of {model.name}"
     return page(title, date or datetime.date.today(), _abstract(facts), sections, REFERENCES)
 
 
 def _abstract(facts: Facts) -> str:
-    """Four sentences: what was done, on what, what was found, how sure."""
+    """Return four sentences: method, data, result, statistical confidence."""
     record, verification = facts.record, facts.record.verification
-    told = [f"{facts.heads_of} of {facts.model.name} were removed for good, {_how(record.mask_description)}."]
-    scored = f"The heads were scored on {record.calibration_data}" if record.calibration_data else ""
-    if scored or record.evaluation_data:
-        measured = f"the smaller model was measured on {record.evaluation_data}" if record.evaluation_data else ""
-        told.append(ended(f"{scored}; {measured}" if scored and measured else scored or f"T{measured[1:]}"))
+    mask = with_full_stop(record.mask_description)[:-1]
+    sentences = [f"We removed {facts.removed_text} from {facts.model.name} (mask: {mask})."]
+    sentences += [f"Calibration set: {with_full_stop(record.calibration_data)}"] if record.calibration_data else []
+    sentences += [f"Evaluation set: {with_full_stop(record.evaluation_data)}"] if record.evaluation_data else []
     before, after = count_parameters(facts.model), count_parameters(facts.pruned)
     smaller = f"{1 - after / before:.1%} fewer parameters"
     if verification is None:
-        told.append(f"The smaller model has {smaller}.")
-    elif not facts.labelled:
-        what = "next tokens" if facts.tokens else "answers"
-        told.append(
-            f"It gives {agreement(verification.masked)} of the {what} that the unpruned model gives, with {smaller}."
-        )
+        sentences.append(f"The pruned model has {smaller}.")
+    elif not facts.labeled:
+        what = "Next-token predictions" if facts.tokens else "Predictions"
+        sentences.append(f"{what} match the unpruned model on {agreement(verification.masked)}, with {smaller}.")
     else:
         last = list(facts.forms.values())[-1]
-        tuned = "" if len(facts.forms) < 3 else f" and {share(last)} once fine-tuned"
-        mean = " in the mean over texts" if facts.tokens else ""
-        told.append(
-            f"Accuracy is {share(verification.unpruned)} before{',' if tuned else ' and'} {share(verification.pruned)} after{tuned}, "
-            f"a change of {points(change(verification.unpruned, last))}{mean}, with {smaller}."
+        accuracy = [f"{share(evaluation)} {name}" for name, evaluation in facts.forms.items()]
+        mean = ", averaged over examples" if facts.tokens else ""
+        sentences.append(
+            f"Accuracy: {', '.join(accuracy)}; change {difference_text(change(verification.unpruned, last))}{mean}, with "
+            f"{smaller}."
         )
-    return " ".join([*told, describe_confidence(facts)])
+    return " ".join([*sentences, describe_confidence(facts)])
 
 
-def _how(chosen: str) -> str:
-    return f"chosen so: {ended(chosen)[:-1]}"
-
-
-def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
+def _reproducibility(facts: Facts, code: str, command: str) -> list[Block]:
     versions = {
         "HeadPrune": __version__,
         "Python": platform.python_version(),
@@ -115,8 +124,8 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
         "NumPy": np.__version__,
         "Plotly": plotly.__version__,
     }
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    where = f"on {platform.platform()} ({platform.machine()}), device {facts.model.device}"
+    software = ", ".join(f"{name} {version}" for name, version in versions.items())
+    machine = f"on {platform.platform()} ({platform.machine()}), device {facts.model.device}"
     record = facts.record
     names = (
         "source",
@@ -132,23 +141,23 @@ def _reproduce(facts: Facts, code: str, command: str) -> list[Block]:
     settings = {name: getattr(record, name) for name in names if getattr(record, name) is not None}
     of_scores = dict(record.settings) or (dict(facts.scores.settings) if facts.scores is not None else {})
     settings |= {"scores": of_scores} if of_scores else {}
-    gone = [f"{facts.labels[row]}.{head}" for row, head in np.argwhere(~facts.kept)]
-    gated = "\N{WHITE DIAMOND} without effect, " if (facts.present & ~facts.kept).any() else ""
+    pruned = [f"{facts.labels[row]}.{head}" for row, head in np.argwhere(~facts.kept)]
+    zeroed = "\N{WHITE DIAMOND} zeroed, " if (facts.present & ~facts.kept).any() else ""
     blocks: list[Block] = [
-        Text(f"Made with {listed}, {where}."),
+        Text(f"Created with {software} {machine}."),
         Verbatim("Settings", as_json(settings)),
-        Verbatim(f"The {len(gone)} heads that are gone, as layer.head", ", ".join(gone) or "none"),
+        Verbatim(f"Pruned heads (layer.head): {len(pruned)}", ", ".join(pruned) or "none"),
         Verbatim(
-            f"The mask: layers down, heads across; \N{BLACK SQUARE} kept, {gated}· removed",
+            f"Mask (rows: layers, columns: heads; \N{BLACK SQUARE} kept, {zeroed}· removed)",
             _grid(facts),
             wrapped=False,
         ),
     ]
     if code.strip():
-        blocks.append(Verbatim("In Python", code.strip("\n")))
+        blocks.append(Verbatim("Python", code.strip("\n")))
     if command.strip():
-        with_file = ", with mask.json out of the zip" if "--mask mask.json" in command else ""
-        blocks.append(Verbatim(f"On the command line{with_file}", command.strip("\n")))
+        mask_file = " (uses mask.json from the zip)" if "--mask mask.json" in command else ""
+        blocks.append(Verbatim(f"Command line{mask_file}", command.strip("\n")))
     return blocks
 
 

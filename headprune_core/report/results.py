@@ -1,4 +1,4 @@
-"""The results of a report: the heads that are left, answers before and after, classes, scores, curves and the fine-tune."""
+"""The report's results: kept heads, accuracy before and after, per-class recall, scores, sparsity curves and fine-tuning."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,12 +22,12 @@ from headprune_core.measure.paired_tests import McNemar, is_significant, why_not
 from headprune_core.scores.hies import min_max
 from headprune_core.scores.orthogonality import orthogonality
 
-from .data import SCALED, Facts, agreement, by_class, change, points, same_texts, signed
+from .data import SCALED, Facts, agreement, by_class, change, difference_text, same_examples, signed
 from .html import Block, Drawing, Heading, Points, Section, Table, Text, cite
 from .pruning_record import share
 
-MANY = 12  # classes from which on a figure and the worst are told, not all of them
-_SHOWN = {  # criterion -> what its scores are made of, if it was scored
+MAX_CLASSES_SHOWN = 12  # with more classes, only those with the largest drops are drawn
+_SCORES_SHOWN = {  # criterion -> scores that it is computed from
     "his": ("his",),
     "ae": ("ae",),
     "inverse_ae": ("ae",),
@@ -39,120 +39,123 @@ _SHOWN = {  # criterion -> what its scores are made of, if it was scored
 
 
 def results(facts: Facts) -> Section:
-    """All that was found, under a heading each."""
-    parts = (_heads, _answers, _classes, _scores, _curves, _recovery)
+    """Return the section with all results, one heading each.
+
+    Args:
+        facts: data of the report.
+
+    Returns:
+        The section "Results".
+    """
+    parts = (_heads, _accuracy, _classes, _scores, _curves, _recovery)
     return Section("Results", [block for part in parts for block in part(facts)])
 
 
 def _heads(facts: Facts) -> list[Block]:
     labels = facts.labels
     figure = head_map_figure(facts.kept, facts.present, labels)
-    return [Heading("The heads that are left"), Drawing(figure, describe_head_map(facts.kept, facts.present, labels))]
+    return [Heading("Kept heads"), Drawing(figure, describe_head_map(facts.kept, facts.present, labels))]
 
 
-def _answers(facts: Facts) -> list[Block]:
+def _accuracy(facts: Facts) -> list[Block]:
     verification = facts.record.verification
     if verification is None:
         return []
-    blocks: list[Block] = [Heading("Answers before and after")]
-    if facts.labelled:
-        what = "right next tokens" if facts.tokens else "right answers"
+    title = "Accuracy before and after pruning" if facts.labeled else "Agreement with the unpruned model"
+    blocks: list[Block] = [Heading(title)]
+    if facts.labeled:
+        what = "next tokens" if facts.tokens else "examples"
         blocks.append(
             Table(
-                f"Accuracy, the share of {what}, with 95 % intervals {cite('wilson')}; loss is the mean cross-entropy.",
-                ("", "Accuracy", "95 % interval", "Loss", "Change, points"),
-                [_line(name, found, verification.unpruned) for name, found in facts.forms.items()],
+                f"Accuracy (share of {what} predicted correctly) with 95% Wilson confidence interval {cite('wilson')}, and "
+                "mean cross-entropy loss.",
+                ("Model", "Accuracy", "95% CI", "Loss (nats)", "Change (pp)"),
+                [_row(name, evaluation, verification.unpruned) for name, evaluation in facts.forms.items()],
             )
         )
-        blocks += [Text(_change_words(name, verification.unpruned, found)) for name, found in list(facts.forms.items())[1:]]
+        blocks += [
+            Text(_change_text(name, verification.unpruned, evaluation)) for name, evaluation in list(facts.forms.items())[1:]
+        ]
     same = agreement(verification.masked)
-    what = "next tokens" if facts.tokens else "answers"
-    blocks.append(
-        Text(
-            f"With the heads gone, {same} of {same.answers:,} {what} are those that the unpruned model gives"
-            + (f" {cite('wilson')}." if not facts.labelled else ".")
-        )
-    )
-    return [*blocks, Text(_same_words(facts))]
+    what = "next-token predictions" if facts.tokens else "predictions"
+    source = "" if facts.labeled else f" {cite('wilson')}"
+    blocks.append(Text(f"Agreement of the pruned with the unpruned model: {same} of {same.n:,} {what}{source}."))
+    return [*blocks, Text(_equivalence_text(facts))]
 
 
-def _line(name: str, found: MaskEvaluation, before: MaskEvaluation) -> tuple[str, ...]:
-    its = share(found)
-    moved = "" if name == "unpruned" else signed(its.value - share(before).value)
-    return name, f"{its.value:.1%}", f"{its.low:.1%} to {its.high:.1%}", f"{found.loss[0]:.3f}", moved
+def _row(name: str, evaluation: MaskEvaluation, unpruned: MaskEvaluation) -> tuple[str, ...]:
+    measured = share(evaluation)
+    difference = "–" if name == "unpruned" else signed(measured.value - share(unpruned).value)
+    interval = f"{measured.low:.1%} to {measured.high:.1%}"
+    return name.capitalize(), f"{measured.value:.1%}", interval, f"{evaluation.loss[0]:.3f}", difference
 
 
-def _change_words(name: str, before: MaskEvaluation, after: MaskEvaluation) -> str:
-    found = change(before, after)
-    told = (
-        f"From unpruned to {name} accuracy changes by {points(found)} {cite('newcombe') if _counted(found) else ''}".rstrip()
-    )
-    if _counted(found):
-        told += (
-            f": {found.b} texts are right only after, {found.c} only before (McNemar's exact test, "
-            f"{_p_value(found.p_value)} {cite('mcnemar')})"
+def _change_text(name: str, before: MaskEvaluation, after: MaskEvaluation) -> str:
+    test = change(before, after)
+    text = f"Change in accuracy, unpruned to {name}: {difference_text(test)}"
+    if isinstance(test, McNemar):
+        text += (
+            f" {cite('newcombe')}; {test.b} examples correct only after, {test.c} only before (exact McNemar test, "
+            f"{_p_value(test.p_value)} {cite('mcnemar')})"
         )
     else:
-        told += " in the mean over texts, by a bootstrap in which each text counts alike"
-    if is_significant(found):
-        return f"{told}. That is more than chance gives."
-    return f"{told}. {why_not_significant(found)}, so a change is not shown; it does not show either that there is none."
-
-
-def _counted(found) -> bool:
-    return isinstance(found, McNemar)
+        text += ", by a bootstrap over examples, each weighted equally"
+    if is_significant(test):
+        return f"{text}. The difference is significant at the 5% level."
+    return (
+        f"{text}. {why_not_significant(test)}, so the difference is not significant. This does not show that the models are "
+        "equivalent."
+    )
 
 
 def _p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _same_words(facts: Facts) -> str:
+def _equivalence_text(facts: Facts) -> str:
     verification = facts.record.verification
-    what = "loss of a text" if verification.unpruned.logits is None else "logit"
-    forms = "The model with its heads switched off and the pruned one"
-    if verification.reloaded is not None:
-        forms = "The model with its heads switched off, the pruned one, and that one saved and loaded again"
-    apart = (
-        "are equal to the last bit"
-        if verification.max_logit_difference == 0
-        else f"differ by at most {verification.max_logit_difference:.1e} in any {what}"
-    )
-    alike = f"decide {verification.prediction_match:.1%} of the texts alike"
-    if facts.tokens:
-        alike = f"have the same share of tokens right in {verification.prediction_match:.1%} of the texts"
-    told = f"{forms} {apart}, and {alike}."
-    return f"Surgery itself changes no answer. {told}" if verification.prediction_match == 1 else told
+    loss = verification.unpruned.logits is None
+    forms = "masked vs. pruned model" if verification.reloaded is None else "masked vs. pruned vs. reloaded model"
+    if verification.max_logit_difference == 0:
+        difference = f"{'losses' if loss else 'logits'} are bitwise identical"
+    else:
+        difference = f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
+    identical = "the same token accuracy" if facts.tokens else "identical predictions"
+    text = f"Equivalence check, {forms}: {difference}, {identical} on {verification.prediction_match:.1%} of examples."
+    if verification.prediction_match == 1:
+        return f"{text} Removing the heads does not change any prediction compared with masking them."
+    return text
 
 
 def _classes(facts: Facts) -> list[Block]:
-    if not facts.labelled:
+    if not facts.labeled:
         return []
-    names = list(facts.forms)
-    found = by_class(facts.record.verification.unpruned, facts.forms[names[-1]], facts.model.labels)
-    if len(found) < 2:
+    forms = list(facts.forms)
+    changes = by_class(facts.record.verification.unpruned, facts.forms[forms[-1]], facts.model.labels)
+    if len(changes) < 2:
         return []
-    worst_first = sorted(found, key=lambda one: one.change.difference)
-    drawn = found if len(found) <= MANY else worst_first[:MANY]
+    worst_first = sorted(changes, key=lambda one: one.change.difference)
+    drawn = changes if len(changes) <= MAX_CLASSES_SHOWN else worst_first[:MAX_CLASSES_SHOWN]
     before, after = ([getattr(one, when) for one in drawn] for when in ("before", "after"))
-    called_ = [one.name for one in drawn]
-    figure = recall_figure(before, after, called_)
-    words = describe_recall(before, after, called_)
-    words += " After is after the fine-tune." if len(names) > 2 else ""
-    words += f" The {MANY} of {len(found)} classes that lose most are drawn." if len(found) > MANY else ""
-    blocks: list[Block] = [Heading("Class by class"), Drawing(figure, words)]
+    names = [one.name for one in drawn]
+    figure = recall_figure(before, after, names, "Pruned + fine-tuned" if len(forms) > 2 else "Pruned")
+    caption = describe_recall(before, after, names)
+    caption += " The pruned model is the fine-tuned one." if len(forms) > 2 else ""
+    if len(changes) > MAX_CLASSES_SHOWN:
+        caption += f" Shown: the {MAX_CLASSES_SHOWN} of {len(changes)} classes with the largest drops."
+    blocks: list[Block] = [Heading("Per-class recall"), Drawing(figure, caption)]
     worst = worst_first[0]
     if worst.change.difference < 0:
-        told = (
-            f"Most is lost by {worst.name}: {worst.before:.1%} to {worst.after:.1%} of its {worst.texts} texts, "
-            f"{points(worst.change)}. "
+        text = (
+            f"Largest drop: {worst.name}, {worst.before:.1%} to {worst.after:.1%} ({worst.n} examples), "
+            f"{difference_text(worst.change)}. "
         )
-        told += (
-            "That is more than chance gives"
+        text += (
+            "The drop is significant at the 5% level"
             if is_significant(worst.change)
-            else f"{why_not_significant(worst.change)}, so this loss is not shown"
+            else f"{why_not_significant(worst.change)}, so the drop is not significant"
         )
-        blocks.append(Text(f"{told}; as the worst of {len(found)}, it would look large by chance as well."))
+        blocks.append(Text(f"{text}; as the largest of {len(changes)} classes, it is subject to selection bias."))
     return blocks
 
 
@@ -160,44 +163,44 @@ def _scores(facts: Facts) -> list[Block]:
     scores, kept = facts.scores, facts.kept
     if scores is None:
         return []
-    wanted = _SHOWN.get(facts.criterion, tuple(scores.per_example))
+    wanted = _SCORES_SHOWN.get(facts.criterion, tuple(scores.per_example))
     values = {name: getattr(scores, name) for name in wanted if name in scores.per_example}
     if "hies" in wanted and {"his", "ae"} <= scores.per_example.keys() and facts.record.alpha is not None:
         direction = "high" if facts.criterion == "hies_keep_high" else "low"
-        mixed = scores.hies(facts.record.alpha, normalize=facts.scaled, entropy_direction=direction)
-        values = {"hies": mixed} | values
+        combined = scores.hies(facts.record.alpha, normalize=facts.scaled, entropy_direction=direction)
+        values = {"hies": combined} | values
     blocks: list[Block] = []
-    for name, found in values.items():
-        metric = METRIC_LABELS[name].replace(" · ", ", ")
+    for name, score in values.items():
         labels = facts.labels
         hover = [
             f"{row_name(labels[row])}, head {head}: {value:.4g}{'' if kept[row, head] else ', removed'}"
-            for (row, head), value in np.ndenumerate(found)
+            for (row, head), value in np.ndenumerate(score)
         ]
-        figure = mark_removed(score_heatmap(found, "", hover, labels=labels), kept)
+        figure = mark_removed(score_heatmap(score, "", hover, labels=labels), kept)
         figure.update_layout(margin={"t": 16})
-        words = describe_heatmap(found, metric, facts.labels)
-        blocks.append(Drawing(figure, f"{words} Heads with a cross were removed; they have {_mean_words(found, kept)}"))
+        caption = describe_heatmap(score, METRIC_LABELS[name], facts.labels)
+        blocks.append(Drawing(figure, f"{caption} {_removed_heads_text(score, kept)}"))
     if {"his", "ae"} <= scores.per_example.keys():
-        his, ae = scores.per_example["his"], scores.per_example["ae"]
-        check = orthogonality(his, ae, normalize=facts.scaled)
-        scaled = (min_max(values.mean(0), facts.scaled) for values in (his, ae))
-        scatter, where = orthogonality_scatter(*scaled, check), SCALED[facts.scaled]
-        low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in check.ci)
-        interval = f" The 95 % interval of r over texts is {low} to {high}." if len(his) > 1 else ""
-        blocks.append(
-            Drawing(
-                scatter,
-                f"Importance against entropy, both scaled {where}, a point a head. {check.verdict}{interval}",
-            )
-        )
-    return [Heading("What the heads were worth"), *blocks] if blocks else []
+        blocks.append(_orthogonality(facts))
+    return [Heading("Head scores"), *blocks] if blocks else []
 
 
-def _mean_words(values: np.ndarray, kept: np.ndarray) -> str:
+def _orthogonality(facts: Facts) -> Drawing:
+    his, ae = facts.scores.per_example["his"], facts.scores.per_example["ae"]
+    check = orthogonality(his, ae, normalize=facts.scaled)
+    scaled = (min_max(values.mean(0), facts.scaled) for values in (his, ae))
+    low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in check.ci)
+    interval = f" 95% CI of r over examples: {low} to {high}." if len(his) > 1 else ""
+    return Drawing(
+        orthogonality_scatter(*scaled, check),
+        f"HIS and AE of each head, both scaled {SCALED[facts.scaled]}. {check.verdict}{interval}",
+    )
+
+
+def _removed_heads_text(values: np.ndarray, kept: np.ndarray) -> str:
     if kept.all():
-        return "no part in this model."
-    return f"a mean of {values[~kept].mean():.3g}, the others {values[kept].mean():.3g}."
+        return "No head was removed."
+    return f"Crosses mark removed heads (mean {values[~kept].mean():.3g}; mean of kept heads {values[kept].mean():.3g})."
 
 
 def _curves(facts: Facts) -> list[Block]:
@@ -207,36 +210,39 @@ def _curves(facts: Facts) -> list[Block]:
     measure = main_measure(curves)
     chance = 1 / len(facts.model.labels) if facts.model.labels else None
     figure = curves_figure(curves, measure, chance)
-    if facts.removed:
+    if facts.n_removed:
         _mark_sparsity(figure, facts.sparsity)
-    words = f"{describe_curves(curves, facts.sparsity)} Bars are 95 % intervals; the line marks the share removed here."
-    told = [f"{label(method)}: {sentence}" for method, sentence in describe_verdict(curves).items()]
-    return [Heading("Accuracy against the share removed"), Drawing(figure, words), Points(told)]
+    caption = f"{describe_curves(curves, facts.sparsity)} Bars: 95% CI. Vertical line: sparsity of this model."
+    points = [f"{label(method)}: {sentence}" for method, sentence in describe_verdict(curves).items()]
+    title = "Accuracy vs. sparsity" if measure == "accuracy" else f"{measure.capitalize()} vs. sparsity"
+    return [Heading(title), Drawing(figure, caption), Points(points)]
 
 
 def _mark_sparsity(figure: go.Figure, sparsity: float) -> None:
-    figure.add_vline(
-        x=sparsity, line={"color": "#d55e00", "width": 2}, annotation_text="here", annotation_position="bottom right"
-    )
+    line = {"color": "#d55e00", "width": 2}
+    figure.add_vline(x=sparsity, line=line, annotation_text="This model", annotation_position="bottom right")
 
 
 def _recovery(facts: Facts) -> list[Block]:
     recovery = facts.record.recovery
     if recovery is None:
         return []
-    blocks: list[Block] = [Heading("The fine-tune")]
+    blocks: list[Block] = [Heading("Recovery fine-tuning")]
     if len(recovery.loss):
         blocks.append(Drawing(recovery_figure(recovery), describe_recovery(recovery)))
     before, after = recovery.before, recovery.after
     if before is None or after is None or np.isnan(before.accuracy[0]) or before.right.shape != after.right.shape:
         return blocks if len(blocks) > 1 else []
-    found = change(before, after)
-    told = f"Accuracy of the pruned model is {share(before)} before it and {share(after)} after it, {points(found)}. "
-    if not is_significant(found):
-        told += f"{why_not_significant(found)}, so a gain is not shown."
+    test = change(before, after)
+    text = (
+        f"Accuracy of the pruned model: {share(before)} before fine-tuning, {share(after)} after; change "
+        f"{difference_text(test)}. "
+    )
+    if is_significant(test):
+        text += f"The {'gain' if test.difference > 0 else 'loss'} is significant at the 5% level."
     else:
-        told += "The gain is more than chance gives." if found.difference > 0 else "The loss is more than chance gives."
+        text += f"{why_not_significant(test)}, so the change is not significant."
     verification = facts.record.verification
-    if verification is not None and not same_texts(before, verification.pruned):
-        told += " It was measured on other texts than the table above."
-    return [*blocks, Text(told)]
+    if verification is not None and not same_examples(before, verification.pruned):
+        text += " It was measured on other examples than the table above."
+    return [*blocks, Text(text)]

@@ -1,4 +1,4 @@
-"""Size and speed in a report: parameters by module, operations a token, and seconds of forward passes."""
+"""The report's section on model size and latency: parameters by module, FLOPs per token and measured speedup."""
 
 import pandas as pd
 
@@ -11,42 +11,50 @@ from headprune_core.prune.parameter_table import parameter_table
 from .data import Facts
 from .html import Block, Drawing, Points, Section, Table, Text, cite
 
-TOKENS = 128  # of a text whose operations are counted where no speed was measured
+TOKENS = 128  # sequence length of the FLOPs table if latency was not measured
 INDENT = "\N{NO-BREAK SPACE}" * 3
+TITLE = "Model size and latency"
 
 
 def size_and_speed(facts: Facts) -> Section:
-    """Parameters, operations and, where measured, speed."""
+    """Return the section on parameters, FLOPs and, if measured, latency.
+
+    Args:
+        facts: data of the report.
+
+    Returns:
+        The section "Model size and latency".
+    """
     table, latency = parameter_table(facts.model, facts.pruned), facts.record.latency
     latency = None if latency is None or latency.empty else latency
     before, after = int(table.parameters.iloc[0]), int(table.parameters_after.iloc[0])
     blocks: list[Block] = [
         Text(
-            f"The model had {before:,} parameters and has {after:,}, {1 - after / before:.1%} fewer; as float32 it takes "
-            f"{table.size_mib_after.iloc[0]:.1f} MB instead of {table.size_mib.iloc[0]:.1f}. Heads are a part of a model only: "
-            "embeddings and feed-forward layers stay."
+            f"Parameters: {before:,} unpruned, {after:,} pruned ({1 - after / before:.1%} fewer). Size in float32: "
+            f"{table.size_mib.iloc[0]:.1f} MiB unpruned, {table.size_mib_after.iloc[0]:.1f} MiB pruned. Only attention "
+            "heads are pruned; embeddings and feed-forward layers are unchanged."
         ),
         Table(
-            f"Parameters by module, in the form of Guo and Sheridan's tables {cite('greedy')}; a megabyte is 2^20 bytes, a "
-            "parameter four.",
-            ("Module", "Parameters", "Parameters after", "Share after", "MB", "MB after"),
-            [_module(line) for line in table.itertuples()],
+            f"Parameters by module, in the layout of Guo and Sheridan's tables {cite('greedy')}; sizes in MiB, 4 bytes per "
+            "parameter.",
+            ("Module", "Parameters, unpruned", "Parameters, pruned", "Share, pruned", "MiB, unpruned", "MiB, pruned"),
+            [_module(row) for row in table.itertuples()],
         ),
-        _operations(facts, _lengths(facts.model, latency)),
+        _flops_table(facts, _lengths(facts.model, latency)),
     ]
     if latency is None:
-        return Section("Size and speed", blocks)
+        return Section(TITLE, blocks)
     if "speedup" in latency:
         blocks.append(Drawing(latency_figure(latency), describe_latency_figure(latency)))
-    blocks.append(_seconds(latency))
-    return Section("Size and speed", [*blocks, Points(describe_latency(latency))])
+    blocks.append(_latency_table(latency))
+    return Section(TITLE, [*blocks, Points(describe_latency(latency))])
 
 
-def _module(line) -> tuple[str, ...]:
-    name = f"{INDENT * (line.level - 1)}{line.module}" if line.level else "The whole model"
-    name += f" (those of {line.tied_to})" if line.tied_to else ""
-    counts = f"{line.parameters:,}", f"{line.parameters_after:,}", f"{line.share_after:.1f}%"
-    return name, *counts, f"{line.size_mib:.2f}", f"{line.size_mib_after:.2f}"
+def _module(row) -> tuple[str, ...]:
+    name = f"{INDENT * (row.level - 1)}{row.module}" if row.level else "Model"
+    name += f" (shared with {row.tied_to})" if row.tied_to else ""
+    counts = f"{row.parameters:,}", f"{row.parameters_after:,}", f"{row.share_after:.1f}%"
+    return name, *counts, f"{row.size_mib:.2f}", f"{row.size_mib_after:.2f}"
 
 
 def _lengths(model: PrunableModel, latency: pd.DataFrame | None) -> list[int | None]:
@@ -57,41 +65,41 @@ def _lengths(model: PrunableModel, latency: pd.DataFrame | None) -> list[int | N
     return [min(TOKENS, model.max_tokens or TOKENS)]
 
 
-def _operations(facts: Facts, lengths: list[int | None]) -> Table:
-    lines = []
+def _flops_table(facts: Facts, lengths: list[int | None]) -> Table:
+    rows = []
     for length in lengths:
         before, after = (flops_per_token(model, length) for model in (facts.model, facts.pruned))
         heads = head_flops_per_token(facts.model, length) / before
-        name = "An image" if length is None else f"{length} tokens"
-        lines.append((name, f"{before / 1e6:,.2f}", f"{after / 1e6:,.2f}", f"{1 - after / before:.1%}", f"{heads:.1%}"))
+        name = "Image" if length is None else f"{length} tokens"
+        rows.append((name, f"{before / 1e6:,.2f}", f"{after / 1e6:,.2f}", f"{1 - after / before:.1%}", f"{heads:.1%}"))
     return Table(
-        "Millions of floating-point operations a token, by length; the last column is the share that all heads together had "
-        "before, more than which cannot be saved.",
-        ("Length", "Before", "After", "Saved", "Heads' share"),
-        lines,
+        "FLOPs per token in millions, by sequence length. The last column is the share of FLOPs in the attention heads of "
+        "the unpruned model, which is the upper bound on savings.",
+        ("Sequence length", "Unpruned", "Pruned", "Saved", "Share in heads"),
+        rows,
     )
 
 
-def _seconds(latency: pd.DataFrame) -> Table:
+def _latency_table(latency: pd.DataFrame) -> Table:
     compared = "speedup" in latency
-    columns = ("Batch", "Tokens", *(("Before, ms",) if compared else ()), "Now, ms", *(("Speed-up",) if compared else ()))
-    lines = []
-    for line in latency.itertuples():
-        cells = [f"{line.batch_size}", f"{line.sequence_length}"]
-        cells += (
-            [_milliseconds(line.compare_seconds, line.compare_seconds_low, line.compare_seconds_high)] if compared else []
-        )
-        cells += [_milliseconds(line.seconds, line.seconds_low, line.seconds_high)]
-        cells += [f"{line.speedup:.2f} ({line.speedup_low:.2f} to {line.speedup_high:.2f})"] if compared else []
-        lines.append(cells)
+    columns = ["Batch size", "Tokens", "Pruned (ms)"]
+    if compared:
+        columns = ["Batch size", "Tokens", "Unpruned (ms)", "Pruned (ms)", "Speedup (×)"]
+    rows = []
+    for row in latency.itertuples():
+        cells = [f"{row.batch_size}", f"{row.sequence_length}"]
+        cells += [_milliseconds(row.compare_seconds, row.compare_seconds_low, row.compare_seconds_high)] if compared else []
+        cells += [_milliseconds(row.seconds, row.seconds_low, row.seconds_high)]
+        cells += [f"{row.speedup:.2f} ({row.speedup_low:.2f} to {row.speedup_high:.2f})"] if compared else []
+        rows.append(cells)
     first = latency.iloc[0]
     return Table(
-        f"Time of a forward pass on {first.device}, median and quartiles of {first.repeats} measurements"
-        + (", both models in turn." if compared else "."),
+        f"Latency of a forward pass on {first.device}: median (IQR) of {first.repeats} measurements"
+        + (", both models measured in alternation." if compared else "."),
         columns,
-        lines,
+        rows,
     )
 
 
-def _milliseconds(middle: float, low: float, high: float) -> str:
-    return f"{1000 * middle:,.1f} ({1000 * low:,.1f} to {1000 * high:,.1f})"
+def _milliseconds(median: float, low: float, high: float) -> str:
+    return f"{1000 * median:,.1f} ({1000 * low:,.1f} to {1000 * high:,.1f})"

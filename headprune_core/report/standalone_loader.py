@@ -1,7 +1,8 @@
-"""The code that loads a pruned model's folder without this package: torch, transformers and safetensors are enough.
+"""Generate code that loads a pruned model without HeadPrune; it needs torch, transformers and safetensors.
 
-The library loads the weights itself (names, shards, tied and shared ones, precision) into its own class, whose constructor
-is followed by what head_map.json says of sizes (`standalone_sizes.py`); so the whole weights are at no time there.
+The code subclasses the model's own Transformers class and sets the sizes of pruned layers from head_map.json
+(`model.standalone_sizes`) in its constructor. Transformers then loads the weights as usual, so the unpruned weights are
+never allocated.
 """
 
 from headprune_core.model.prunable_model import PrunableModel
@@ -17,7 +18,7 @@ Whole = getattr(transformers, transformers.AutoConfig.from_pretrained(folder).ar
 _BY_HEADS = """\
 
 def attention(module, query, key, value, mask, position_bias=None, **more):
-    if position_bias is not None and position_bias.shape[1] > 1:  # one for all heads that there were
+    if position_bias is not None and position_bias.shape[1] > 1:  # computed for the original heads
         position_bias = position_bias[:, module.heads_left]
     return sdpa_attention_forward(module, query, key, value, mask, position_bias=position_bias, **more)
 
@@ -47,7 +48,7 @@ _HEADS_LEFT = """\
         self.get_submodule(path).heads_left = heads
 """
 _UNSAVED = """\
-    self._keys_to_ignore_on_load_missing.update(plain["zeros"])  # a head of zeros for a row without heads
+    self._keys_to_ignore_on_load_missing.update(plain["zeros"])  # zero placeholder heads of layers without heads
 """
 _ZEROS = """\
 for name in plain["zeros"]:
@@ -55,11 +56,15 @@ for name in plain["zeros"]:
 """
 
 
-def plain_loader(model: PrunableModel) -> str:
-    """Python code that loads the folder to which the pruned `model` was saved, as `model`, without headprune_core.
+def standalone_code(model: PrunableModel) -> str:
+    """Return Python code that loads a saved pruned model without headprune_core.
 
-    Ten lines after the folder's name; more where rows have no heads, for Phi-3 and for T5. The model is the library's own
-    class in all but its constructor, smaller, in eval mode and the file's precision.
+    Args:
+        model: pruned model that was saved to the folder "pruned-model".
+
+    Returns:
+        Code that defines `folder` and `model`: a subclass of the Transformers class with smaller layers, in eval mode and
+        the precision of the file.
     """
     sizes = standalone_sizes(model)
     by_heads, config, zeros = (bool(sizes[kind]) for kind in ("heads_left", "config", "zeros"))

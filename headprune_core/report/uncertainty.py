@@ -1,128 +1,127 @@
-"""How sure a report is: what the numbers of texts allow to be told, what chance does, and what is not shown."""
+"""The report's section on statistical confidence: intervals, random baseline, selection bias and what was not measured."""
 
 from headprune_core.figures.pruned import baseline_figure, describe_baseline
 from headprune_core.measure.curves import REGIMES
 from headprune_core.measure.paired_tests import is_significant
 
 from .data import Facts, agreement, change
-from .html import Block, Drawing, Points, Section, Text
+from .html import Block, Drawing, Points, Section, Text, cite
 from .pruning_record import share
 
-_REGIME_WORDS = {
-    "redundancy": "Up to a tenth, heads are mostly redundant, and nearly any choice does well.",
-    "transition": "Between a tenth and three tenths, the choice begins to matter.",
-    "specialization": "Between three and five tenths, heads that do something of their own begin to go.",
-    "collapse": "Beyond half, models tend to collapse, whatever the choice.",
-}
 
+def statistical_confidence(facts: Facts) -> Section:
+    """Return the section on intervals, the random baseline, selection bias, the sparsity regime and missing measurements.
 
-def how_sure(facts: Facts) -> Section:
-    """Intervals, the control, multiple looks, the regime, and what was not measured."""
-    random_baseline, blocks = facts.record.random_baseline, []
-    told = _interval_words(facts)
-    blocks += [Text(told)] if told else []
-    if random_baseline is not None:
-        blocks += [Drawing(baseline_figure(random_baseline), describe_baseline(random_baseline)), Text(_verdict(facts))]
-    return Section("How sure this is", [*blocks, *_looks(facts), Text(_regime(facts)), *_not_shown(facts)])
+    Args:
+        facts: data of the report.
+
+    Returns:
+        The section "Statistical confidence".
+    """
+    baseline, blocks = facts.record.random_baseline, []
+    interval = _interval_text(facts)
+    blocks += [Text(interval)] if interval else []
+    if baseline is not None:
+        blocks += [Drawing(baseline_figure(baseline), describe_baseline(baseline)), Text(_baseline_text(facts))]
+    regime = Text(_regime_text(facts))
+    return Section("Statistical confidence", [*blocks, *_selection_bias(facts), regime, *_not_measured(facts)])
 
 
 def describe_confidence(facts: Facts) -> str:
-    """The same in one sentence, for the abstract."""
-    told, random_baseline = [], facts.record.random_baseline
-    if facts.labelled:
-        last = list(facts.forms.values())[-1]
-        is_shown = is_significant(change(facts.record.verification.unpruned, last))
-        when = "after the fine-tune " if len(facts.forms) > 2 else ""
-        told.append(
-            f"{when}the change of accuracy is more than chance gives"
-            if is_shown
-            else f"{when}no change of accuracy is shown"
+    """Summarize the statistical confidence in one sentence, for the abstract.
+
+    Args:
+        facts: data of the report.
+
+    Returns:
+        One sentence.
+    """
+    parts, baseline = [], facts.record.random_baseline
+    tuned = len(facts.forms) > 2
+    if facts.labeled:
+        significant = is_significant(change(facts.record.verification.unpruned, list(facts.forms.values())[-1]))
+        parts.append(
+            f"{'after fine-tuning, ' if tuned else ''}the change in accuracy is {'' if significant else 'not '}significant "
+            "at the 5% level"
         )
-    if random_baseline is None:
-        told.append("that this choice of heads is better than a random one was not tested")
+    if baseline is None:
+        parts.append("no random baseline was run")
     else:
-        masks = len(random_baseline.random_values)
-        this = "before it, this choice of heads does" if len(facts.forms) > 2 else "this choice of heads does"
-        many = f"{masks} random choices" if masks > 1 else "one random choice"
-        if random_baseline.n_beaten == masks:
-            few = "" if random_baseline.better_than_random else ", too few to tell that from chance"
-            told.append(f"{this} better than {'each of ' if masks > 1 else ''}{many} of as many heads{few}")
-        elif random_baseline.n_beaten == 0:
-            told.append(f"{this} no better than {many} of as many heads: no better than chance")
+        count, beaten = len(baseline.random_values), baseline.n_beaten
+        masks = f"{count} random masks" if count > 1 else "1 random mask"
+        subject = f"{'before fine-tuning, ' if tuned else ''}the mask is better than"
+        if beaten == count:
+            few = "" if baseline.better_than_random else ", too few for significance at the 5% level"
+            parts.append(f"{subject} {'all ' if count > 1 else ''}{masks} of the same size{few}")
         else:
-            told.append(
-                f"{this} better than {random_baseline.n_beaten} of {many} of as many heads, which does not show that it counts"
-            )
-    sentence = "; ".join(told)
+            parts.append(f"{subject} {beaten or 'none'} of {masks} of the same size, which is not significant")
+    sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _interval_words(facts: Facts) -> str:
+def _interval_text(facts: Facts) -> str:
     verification = facts.record.verification
     if verification is None:
         return ""
-    its = share(verification.pruned) if facts.labelled else agreement(verification.masked)
-    reach = 50 * (its.high - its.low)
-    what = "tokens" if facts.tokens else "images" if facts.model.reads_images else "texts"
-    told = (
-        f"With {its.answers:,} {what} the 95 % interval of {its.name} reaches about {reach:.1f} points to either side, so "
-        "smaller differences between two models measured on different texts cannot be told from chance."
+    measured = share(verification.pruned) if facts.labeled else agreement(verification.masked)
+    half_width = 50 * (measured.high - measured.low)
+    unit = "predicted tokens" if facts.tokens else "images" if facts.model.reads_images else "examples"
+    text = (
+        f"With {measured.n:,} {unit}, the 95% CI of {measured.name} is about ±{half_width:.1f} pp, so smaller differences "
+        "between models evaluated on different examples are not significant."
     )
-    if facts.labelled:
-        told += " Two models on the same texts are compared text by text, which is sharper."
+    if facts.labeled:
+        text += " Models evaluated on the same examples are compared with a paired test, which is more sensitive."
     if facts.tokens:
-        told += (
-            " Tokens of one text depend on each other, so this interval is too narrow; the one of the change is over texts."
+        text += (
+            " Tokens of one example depend on each other, so this CI is too narrow; the CI of the change is over examples."
         )
-    return told
+    return text
 
 
-def _verdict(facts: Facts) -> str:
-    random_baseline = facts.record.random_baseline
-    words = f"{random_baseline.summary[0].upper()}{random_baseline.summary[1:]}"
-    if random_baseline.n_beaten == len(random_baseline.random_values):
-        return f"{words} One more random choice would lie above all others once in {len(random_baseline.random_values) + 1} times."
-    as_good = len(random_baseline.random_values) - random_baseline.n_beaten
+def _baseline_text(facts: Facts) -> str:
+    baseline = facts.record.random_baseline
+    count = len(baseline.random_values)
+    if baseline.n_beaten == count:
+        return f"{baseline.summary} A random mask would rank above {count} others with probability 1/{count + 1}."
     return (
-        f"{words} So it is not shown that these heads were chosen well: {as_good} of {len(random_baseline.random_values)} random "
-        "choices do as well or better on these texts, and would have made the model as small."
+        f"{baseline.summary} {count - baseline.n_beaten} of {count} random masks, which make the model equally small, do as "
+        "well or better on these examples."
     )
 
 
-def _looks(facts: Facts) -> list[Block]:
+def _selection_bias(facts: Facts) -> list[Block]:
     if facts.record.verification is None:
         return []
     return [
         Text(
-            "The intervals hold for one look. Where criterion, mix or share were picked by their accuracy on these same "
-            "texts, the best of many tries flatters itself, and a test on texts that nobody has looked at is due before "
-            "it is relied on."
+            "The intervals assume a single comparison. If criterion, alpha or sparsity were selected by their accuracy on "
+            "these examples, the accuracy is optimistically biased; confirm it on a fresh test set."
         )
     ]
 
 
-def _regime(facts: Facts) -> str:
-    rounding = 0.5 / facts.kept.size  # a share that was asked for is that of a whole number of heads
-    name = next((name for _, high, name in REGIMES if facts.sparsity <= high + rounding), REGIMES[-1][2])
+def _regime_text(facts: Facts) -> str:
+    rounding = 0.5 / facts.kept.size  # A target sparsity is rounded to a whole number of heads.
+    low, high, name = next((regime for regime in REGIMES if facts.sparsity <= regime[1] + rounding), REGIMES[-1])
     return (
-        f"With {facts.sparsity:.0%} of all heads gone this model is in the regime called {name}. {_REGIME_WORDS[name]} "
-        "Where one regime ends depends on the model."
+        f"At {facts.sparsity:.0%} sparsity, the model is in the {name} regime ({low:.0%} to {high:.0%}) of the HIES paper "
+        f"{cite('hies')}. The bounds differ between models."
     )
 
 
-def _not_shown(facts: Facts) -> list[Block]:
-    """What a reader may take for granted and was not measured."""
-    record = facts.record
+def _not_measured(facts: Facts) -> list[Block]:
+    record, verification = facts.record, facts.record.verification
     missing = [
-        (record.verification is None, "what the pruned model answers: no text was run through it"),
-        (record.verification is not None and not facts.labelled, "whether its answers are right: the texts have no labels"),
+        (verification is None, "predictions of the pruned model (no evaluation set)"),
+        (verification is not None and not facts.labeled, "accuracy (the evaluation set has no labels)"),
         (
-            record.verification is not None and record.verification.reloaded is None,
-            "whether the saved files give the same answers",
+            verification is not None and verification.reloaded is None,
+            "whether the reloaded model gives the same predictions",
         ),
-        (record.random_baseline is None, "whether as many heads drawn at random would do as well"),
-        (record.latency is None, "whether the pruned model is faster"),
-        (record.recovery is None, "what a fine-tune would bring back"),
+        (record.random_baseline is None, "a random baseline (random masks of the same size)"),
+        (record.latency is None, "latency of the pruned model"),
+        (record.recovery is None, "the effect of recovery fine-tuning"),
     ]
     points = [f"Not measured: {what}." for is_missing, what in missing if is_missing]
     return [Points(points)] if points else []

@@ -1,5 +1,5 @@
-// On paper there is less room than on most screens: figures are drawn anew at the width of a page between its margins.
+// Paper is narrower than most screens: before printing, figures are resized to the width of a page between its margins.
 const PAPER = 640;
-const redraw = (size) => document.querySelectorAll(".js-plotly-plot").forEach((figure) => Plotly.relayout(figure, size));
-addEventListener("beforeprint", () => redraw({ width: PAPER }));
-addEventListener("afterprint", () => redraw({ width: null, autosize: true }));
+const resizeFigures = (size) => document.querySelectorAll(".js-plotly-plot").forEach((figure) => Plotly.relayout(figure, size));
+addEventListener("beforeprint", () => resizeFigures({ width: PAPER }));
+addEventListener("afterprint", () => resizeFigures({ width: null, autosize: true }));

@@ -1,0 +1,113 @@
+"""The evaluation section of a model card: accuracy, equivalence check, random baseline and recovery fine-tuning."""
+
+import re
+
+from headprune_core.measure.evaluation import MaskEvaluation
+from headprune_core.measure.paired_tests import mcnemar, share_difference, significance_text
+from headprune_core.prune.recovery import Recovery
+
+from .card_text import escaped, table
+from .pruning_record import PruningRecord, share
+
+
+def evaluation_section(record: PruningRecord) -> str | None:
+    """Return the section "Evaluation" of a model card.
+
+    Args:
+        record: how the model was pruned and evaluated.
+
+    Returns:
+        Markdown, or None if nothing was evaluated.
+    """
+    parts = [] if record.verification is None else _verification(record)
+    if record.random_baseline is not None:
+        when = "" if record.recovery is None else " (before fine-tuning)"
+        parts.append(f"Random baseline{when}: {record.random_baseline.summary}")
+    if record.recovery is not None:
+        parts += _recovery(record.recovery, record.training_data)
+    return "\n\n".join(["## Evaluation", *parts]) if parts else None
+
+
+def measure_name(name: str) -> str:
+    """Return the display name of "accuracy" or "agreement"."""
+    return "Agreement with the unpruned model" if name == "agreement" else name.capitalize()
+
+
+def examples_text(record: PruningRecord, evaluation: MaskEvaluation) -> str:
+    """Describe the evaluation set with its number of examples.
+
+    Args:
+        record: its `evaluation_data` describes the set.
+        evaluation: evaluation on the set.
+
+    Returns:
+        Text such as "96 examples (tweets)"; the number is not repeated if the description contains it.
+    """
+    count, description = str(evaluation.right.shape[1]), escaped(record.evaluation_data or "")
+    if count in re.findall(r"\d+", description):
+        return description
+    return f"{count} examples ({description})" if description else f"{count} examples"
+
+
+def _verification(record: PruningRecord) -> list[str]:
+    verification = record.verification
+    forms = {"Unpruned": verification.unpruned, "Masked": verification.masked, "Pruned": verification.pruned}
+    forms |= {} if verification.reloaded is None else {"Reloaded": verification.reloaded}
+    parts = [f"Evaluation set: {examples_text(record, verification.unpruned)}.", _table(forms)]
+    if share(verification.pruned).name == "accuracy":
+        parts.append(_difference(verification.unpruned, verification.pruned, "unpruned to pruned"))
+    compared = "masked vs. pruned" if verification.reloaded is None else "masked vs. pruned vs. reloaded"
+    loss = verification.unpruned.logits is None
+    difference = (
+        f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
+        if verification.max_logit_difference
+        else f"{'losses' if loss else 'logits'} are bitwise identical"
+    )
+    identical = "the same token accuracy" if loss else "identical predictions"
+    parts.append(
+        f"Equivalence check, {compared}: {difference}, {identical} on {verification.prediction_match:.1%} of examples."
+    )
+    if record.recovery is not None:
+        parts[-1] += " Verified before fine-tuning."
+    return parts
+
+
+def _recovery(recovery: Recovery, training_data: str | None) -> list[str]:
+    target = "labels" if recovery.objective == "labels" else "outputs of the unpruned model (distillation)"
+    dataset = "" if training_data is None else f" ({escaped(training_data)})"
+    parts = [
+        "### Recovery fine-tuning",
+        f"The weights include recovery fine-tuning: {recovery.steps} of {recovery.planned} steps, batch size "
+        f"{recovery.batch_size}, {recovery.examples} training examples{dataset}, training target {target}, peak learning "
+        f"rate {recovery.learning_rate:.1e}, {recovery.seconds:.0f} s.",
+    ]
+    if recovery.before is not None and recovery.after is not None:
+        parts.append(_table({"Before fine-tuning": recovery.before, "After fine-tuning": recovery.after}))
+        if share(recovery.after).name == "accuracy":
+            parts.append(_difference(recovery.before, recovery.after, "before to after fine-tuning"))
+    return parts
+
+
+def _table(forms: dict[str, MaskEvaluation]) -> str:
+    shares = {name: share(evaluation) for name, evaluation in forms.items()}
+    first = next(iter(shares.values()))
+    rows = [(name, f"{s.value:.1%}", f"{s.low:.1%} to {s.high:.1%}", s.n) for name, s in shares.items()]
+    return table(("Model", measure_name(first.name), "95% CI (Wilson)", "n"), *rows)
+
+
+def _difference(before: MaskEvaluation, after: MaskEvaluation, which: str) -> str:
+    """Return the paired difference of two evaluations on the same examples, with its confidence interval."""
+    a, b = after.right[0], before.right[0]
+    if before.logits is not None:  # One prediction per example.
+        test = mcnemar(a.astype(bool), b.astype(bool))
+        method = (
+            f"exact McNemar p = {test.p_value:.2g}; {test.b} examples correct only after, {test.c} only before; "
+            f"n = {len(a):,}"
+        )
+    else:
+        test, method = share_difference(a, b), f"bootstrap over examples, each weighted equally; n = {len(a):,}"
+    low, high = (f"{100 * value:+.1f}" for value in (test.low, test.high))
+    return (
+        f"Change in accuracy, {which}: {100 * test.difference:+.1f} pp (95% CI {low} to {high}; {method}), "
+        f"{significance_text(test)}."
+    )
