@@ -34,7 +34,7 @@ AVOIDED = {
     r"\bright answers?\b|\banswer(s|ed)? right\b|\bgets? right\b|\bright only\b": "correct, accuracy",
     r"\bdecide(s|d)? alike\b|\banswers? alike\b|\bdecided on\b": "identical predictions, agreement",
     r"\bto the last bit\b": "bitwise identical",
-    r"\bpts?\b": "pp",
+    r"(\d|}) pts?\b": "pp",
     r"\d %": "no space before the percent sign",
     r"\b95% interval": "95% CI",
     r"\bdraws\b|\bdrawn anew\b|\bredrawn?s?\b|\banew\b": "resamples, bootstrap",
