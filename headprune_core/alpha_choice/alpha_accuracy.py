@@ -1,9 +1,8 @@
-"""Accuracy over the exact alpha path: every distinct mask measured once, so the step function is complete.
+"""Accuracy over the exact alpha path: every distinct mask is evaluated once, so the step function is complete.
 
-Along alpha in [0, 1] the mask is one of finitely many (see `alpha`), so accuracy is a step function that can be measured
-without a grid. Masks that come back along the path share a measurement. HIS alone is the last interval, AE alone the first,
-both scaled as the mix scales them: within each layer by default, which is another order than that of raw HIS over the
-model. Random masks that remove as many heads stand beside them. Which alpha to take is left to `recommendation`.
+Along alpha in [0, 1] the mask is one of finitely many (`alpha_path`), so no grid is needed. HIS only is the last interval
+and AE only the first, both scaled as in HIES: within each layer by default, which gives another ranking than unscaled HIS.
+Random masks of the same size are evaluated with them. The selection of alpha is left to `recommendation`.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,14 +25,25 @@ N_RANDOM = 20
 
 @dataclass(frozen=True, eq=False)
 class AlphaAccuracy:
-    """What the masks of a path are worth, I intervals of M distinct masks.
+    """Accuracy of every mask along an alpha path of I intervals with M distinct masks.
 
-    path: the intervals. masks (M, R, H), in the order in which they first come; which (I,): the mask of each interval.
-    accuracy, accuracy_low, accuracy_high (95 %, Wilson), loss and agreement, all (I,): as in `evaluate_masks`, accuracy nan
-    without labels. right (I, N): whether each text is answered right (without labels: as the unpruned model does); shares
-    where tokens are predicted. agrees (I, N) bool: whether as the unpruned model does; None where tokens are predicted.
-    answers (N,): the unpruned model's classes, 0 where tokens are predicted. random_accuracy, random_agreement (S,): under
-    random masks. unpruned: the accuracy of the whole model. trials: how many answers accuracy is a share of.
+    Attributes:
+        path: the I intervals.
+        masks: bool (M, R, H), True = kept, in the order of their first interval.
+        which: int (I,), index of the mask of each interval.
+        accuracy: (I,), nan without labels.
+        accuracy_low: (I,), lower bound of its 95% CI (Wilson).
+        accuracy_high: (I,), upper bound of that interval.
+        loss: (I,), mean cross-entropy in nats.
+        agreement: (I,), share of predictions equal to the unpruned model's.
+        right: (I, N), whether the prediction for each example is correct (without labels: equal to the unpruned model's);
+            for token prediction, the share of correct tokens.
+        agrees: bool (I, N), whether the prediction is equal to the unpruned model's; None for token prediction.
+        answers: int (N,), class predicted by the unpruned model; 0 for token prediction.
+        random_accuracy: (S,), accuracy under random masks.
+        random_agreement: (S,), agreement under random masks.
+        unpruned: accuracy of the unpruned model.
+        trials: number of predictions that accuracy is a share of.
     """
 
     path: tuple[AlphaInterval, ...]
@@ -54,29 +64,33 @@ class AlphaAccuracy:
 
     @property
     def measure(self) -> str:
-        """What to judge by: "accuracy", or "agreement" with the unpruned model where there are no labels."""
+        """The main measure: "accuracy", or "agreement" with the unpruned model if there are no labels."""
         return "agreement" if np.isnan(self.accuracy).all() else "accuracy"
 
     @property
     def random_mean(self) -> float:
-        """The mean of the main measure over the random masks, nan where there are none."""
+        """Mean of the main measure over the random masks; nan without any."""
         values = getattr(self, f"random_{self.measure}")
         return float(values.mean()) if len(values) else np.nan
 
     @property
     def widths(self) -> np.ndarray:
-        """(M,) the share of alpha over which each distinct mask holds, its intervals pooled."""
+        """(M,), share of the alpha range in which each distinct mask applies, over all its intervals."""
         return np.bincount(self.which, [part.high - part.low for part in self.path], len(self.masks))
 
     @property
     def first(self) -> np.ndarray:
-        """(M,) the first interval of each distinct mask: x[..., found.first] is by mask what x is by interval."""
+        """(M,), index of the first interval of each distinct mask; converts values per interval to values per mask."""
         return np.unique(self.which, return_index=True)[1]
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One line per interval: low, high, mask (its number), heads_pruned, accuracy, accuracy_low, accuracy_high, loss,
-        agreement; differs_from_his, differs_from_ae: how many heads have another fate than at alpha = 1 (0)."""
+        """One row per alpha interval.
+
+        Columns: low, high, mask (index), heads_pruned, differs_from_his and differs_from_ae (number of heads with another
+            state
+        than at alpha = 1 or alpha = 0), accuracy, accuracy_low, accuracy_high, loss and agreement.
+        """
         kept = self.masks[self.which]
         columns = {
             "low": [part.low for part in self.path],
@@ -104,60 +118,91 @@ def alpha_accuracy(
     progress: Callable[[int, int, str], None] | None = None,
     on_partial: Callable[[AlphaAccuracy], None] | None = None,
 ) -> AlphaAccuracy:
-    """Measure every distinct mask of `path` (from `alpha_path`) once on `examples`, which the scores have not seen.
+    """Evaluate every distinct mask of an alpha path, and random masks of the same size.
 
-    seeds: how many random masks are measured beside them; they remove as many heads as HIS alone does. random: masks
-    (S, R, H) in their place, as where constraints hold (`random_masks`). dtype and store as in `evaluate_masks`. on_partial is
-    given the result on the texts done so far, after every batch; when `progress` raises Cancelled, the exception carries
-    the last of these as `.partial`. Raises HeadPruneError for an empty path and masks of another shape.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the scores.
+        path: result of `alpha_path`.
+        n_random: number of random masks; they prune the same number of heads as HIS only.
+        random: bool (S, R, H), masks to use instead, for example under constraints (see `random_masks`).
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note). If it raises Cancelled, the exception has the result on the examples
+            done so far as its attribute `partial`.
+        on_partial: called with the result on the examples done so far, after every batch.
+
+    Returns:
+        The accuracy of every mask on all examples.
+
+    Raises:
+        HeadPruneError: if the path is empty or the random masks have another shape.
     """
     path = tuple(path)
     if not path:
-        raise HeadPruneError("the path has no interval; expected what alpha_path gives")
+        raise HeadPruneError("path must have at least one interval, got none; compute it with alpha_path")
     masks, which = distinct_masks(path)
     if random is None:
         random = random_masks(masks.shape[1:], float((~path[-1].mask).mean()), n_random=n_random)
     random = np.asarray(random, bool)
     if random.ndim != 3 or random.shape[1:] != masks.shape[1:]:
-        raise HeadPruneError(f"random masks have shape {random.shape}; expected (S, {masks.shape[1]}, {masks.shape[2]})")
-    whole = np.ones((1, *masks.shape[1:]), bool)
+        raise HeadPruneError(f"random must have shape (S, {masks.shape[1]}, {masks.shape[2]}), got {random.shape}")
+    unpruned = np.ones((1, *masks.shape[1:]), bool)
     last: list[AlphaAccuracy] = []
 
     def part(result: MaskEvaluation) -> None:
-        last[:] = [_found(path, masks, which, result)]
+        last[:] = [_alpha_accuracy(path, masks, which, result)]
         if on_partial is not None:
             on_partial(last[0])
 
     options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress, "on_partial": part}
     try:
-        result = evaluate_masks(model, examples, np.concatenate([masks, random, whole]), **options)
+        result = evaluate_masks(model, examples, np.concatenate([masks, random, unpruned]), **options)
     except Cancelled as stop:
         stop.partial = last[0] if last else None
         raise
-    return _found(path, masks, which, result)
+    return _alpha_accuracy(path, masks, which, result)
 
 
 def random_masks(shape: tuple[int, int], sparsity: float, *, n_random: int = N_RANDOM, **constraints) -> np.ndarray:
-    """(S, R, H) masks of random orders, the same for the same seeds; constraints as in `prune_mask`."""
-    orders = [np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape) for seed in range(n_random)]
-    masks = [prune_mask(order, sparsity, **constraints) for order in orders]
+    """Return pruning masks of random rankings.
+
+    Args:
+        shape: (R, H) of the masks.
+        sparsity: fraction of heads to prune, 0 to 1.
+        n_random: number of masks S, with the seeds 0 to S - 1.
+        **constraints: of `prune_mask`.
+
+    Returns:
+        bool (S, R, H), True = kept.
+    """
+    rankings = [np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape) for seed in range(n_random)]
+    masks = [prune_mask(ranking, sparsity, **constraints) for ranking in rankings]
     return np.stack(masks) if masks else np.ones((0, *shape), bool)
 
 
-def per_text(result: MaskEvaluation) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """(right (M, N), agrees (M, N), the unpruned model's answers (N,)); the last mask of `result` is the unpruned model.
+def per_example(result: MaskEvaluation) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Return per-example results of an evaluation whose last mask is the unpruned model.
 
-    right is bool, and agrees None and answers 0 where tokens are predicted.
+    Args:
+        result: evaluation of M masks on N examples.
+
+    Returns:
+        right (M, N), whether a prediction is correct; agrees (M, N), whether it is equal to the unpruned model's; and the
+        class (N,) predicted by the unpruned model. For token prediction: the share of correct tokens, None, and zeros.
     """
     if result.logits is None:
         return result.right, None, np.zeros(result.right.shape[1], int)
-    decided = result.logits.argmax(-1)
-    return result.right.astype(bool), decided == decided[-1], decided[-1]
+    predicted = result.logits.argmax(-1)
+    return result.right.astype(bool), predicted == predicted[-1], predicted[-1]
 
 
-def _found(path: tuple[AlphaInterval, ...], masks: np.ndarray, which: np.ndarray, result: MaskEvaluation) -> AlphaAccuracy:
+def _alpha_accuracy(
+    path: tuple[AlphaInterval, ...], masks: np.ndarray, which: np.ndarray, result: MaskEvaluation
+) -> AlphaAccuracy:
     low, high = wilson(result.accuracy * result.trials, result.trials)
-    right, agrees, answers = per_text(result)
+    right, agrees, answers = per_example(result)
     random = slice(len(masks), len(result.accuracy) - 1)
     return AlphaAccuracy(
         path=path,

@@ -1,6 +1,6 @@
-"""Accuracy over alpha and sparsity: the exact step function in alpha at each of several sparsities, measured together.
+"""Accuracy over alpha and sparsity: the exact step function in alpha at several sparsities, evaluated together.
 
-Every sparsity has a path of its own (see `alpha`); equal masks, within a path or between paths, are run once.
+Each sparsity has its own alpha path; equal masks within and across paths are evaluated once.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,33 +23,40 @@ from .recommendation import best_mask
 
 @dataclass(frozen=True, eq=False)
 class AlphaSurface:
-    """frame: one line per sparsity and interval of alpha: sparsity, low, high, heads_pruned, mask (its number among those of
-    the sparsity), accuracy, accuracy_low, accuracy_high (95 %, Wilson), loss, agreement."""
+    """Accuracy of every mask along alpha at several sparsities.
+
+    Attributes:
+        frame: one row per sparsity and alpha interval, with the columns sparsity, low, high, heads_pruned, mask (index among
+            the masks of the sparsity), accuracy, accuracy_low, accuracy_high (95% CI, Wilson), loss and agreement.
+    """
 
     frame: pd.DataFrame
 
     @property
     def measure(self) -> str:
-        """ "accuracy", or "agreement" with the unpruned model where there are no labels."""
+        """The main measure: "accuracy", or "agreement" with the unpruned model if there are no labels."""
         return main_measure(self.frame)
 
     @property
     def best(self) -> pd.DataFrame:
-        """One line per sparsity: sparsity, masks (how many), low, high and alpha (their middle) of the best mask's widest
-        interval, value of the main measure there, his and ae: its value at alpha = 1 and at alpha = 0, spread: its best less
-        its worst value. The best is chosen as in `recommend_alpha`, on the texts measured: no value here is free of that."""
-        lines = []
+        """The best mask at each sparsity, selected as in `recommend_alpha`; its value is optimistically biased.
+
+        One row per sparsity, with the columns sparsity, masks (number of distinct masks), low, high and alpha (midpoint) of
+        the widest interval of the best mask, value (main measure under it), his and ae (the same at alpha = 1 and alpha =
+        0), and spread (best minus worst value).
+        """
+        rows = []
         for sparsity, part in self.frame.groupby("sparsity", sort=True):
             value, width = part[self.measure].to_numpy(float), (part.high - part.low).to_numpy()
             masks = part["mask"].to_numpy()
             first = np.unique(masks, return_index=True)[1]
-            mine = np.flatnonzero(masks == best_mask(value[first], np.bincount(masks, width)))
-            at = mine[width[mine].argmax()]
+            intervals = np.flatnonzero(masks == best_mask(value[first], np.bincount(masks, width)))
+            at = intervals[width[intervals].argmax()]
             low, high = float(part.low.iloc[at]), float(part.high.iloc[at])
             ends = (value[at], value[-1], value[0], value.max() - value.min())
-            lines.append((sparsity, len(first), low, high, (low + high) / 2.0, *ends))
+            rows.append((sparsity, len(first), low, high, (low + high) / 2.0, *ends))
         columns = ["sparsity", "masks", "low", "high", "alpha", "value", "his", "ae", "spread"]
-        return pd.DataFrame(lines, columns=columns)
+        return pd.DataFrame(rows, columns=columns)
 
 
 def alpha_surface(
@@ -65,35 +72,51 @@ def alpha_surface(
     on_partial: Callable[[AlphaSurface], None] | None = None,
     **options,
 ) -> AlphaSurface:
-    """Measure every mask along alpha at each sparsity (0 to 1) on `examples`, which the scores have not seen.
+    """Evaluate every mask along alpha at several sparsities.
 
-    options: those of `alpha_path` (normalize, entropy_direction, constraints). dtype, store, progress and on_partial as in
-    `evaluate_masks`; when `progress` raises Cancelled, the exception carries the surface on the texts done as `.partial`.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the scores.
+        scores: with his and ae.
+        sparsities: fractions of heads to prune, 0 to 1.
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note). If it raises Cancelled, the exception has the surface on the
+            examples done so far as its attribute `partial`.
+        on_partial: called with the surface on the examples done so far, after every batch.
+        **options: of `alpha_path` (normalize, entropy_direction, constraints).
+
+    Returns:
+        The surface on all examples.
+
+    Raises:
+        HeadPruneError: if `sparsities` is empty.
     """
     if len(sparsities) == 0:
-        raise HeadPruneError("no sparsity was chosen; expected at least one")
+        raise HeadPruneError("sparsities must have at least one value, got none")
     paths = {float(sparsity): alpha_path(scores.his, scores.ae, sparsity, **options) for sparsity in sparsities}
-    lines = [(sparsity, part.low, part.high) for sparsity, path in paths.items() for part in path]
+    rows = [(sparsity, part.low, part.high) for sparsity, path in paths.items() for part in path]
     masks = np.stack([part.mask for path in paths.values() for part in path])
     numbers = np.concatenate([distinct_masks(path)[1] for path in paths.values()])
     last: list[AlphaSurface] = []
 
     def part(result: MaskEvaluation) -> None:
-        last[:] = [_surface(lines, masks, numbers, result)]
+        last[:] = [_surface(rows, masks, numbers, result)]
         if on_partial is not None:
             on_partial(last[0])
 
     how = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress}
     try:
-        return _surface(lines, masks, numbers, evaluate_masks(model, examples, masks, on_partial=part, **how))
+        return _surface(rows, masks, numbers, evaluate_masks(model, examples, masks, on_partial=part, **how))
     except Cancelled as stop:
         stop.partial = last[0] if last else None
         raise
 
 
-def _surface(lines: list[tuple], masks: np.ndarray, numbers: np.ndarray, result: MaskEvaluation) -> AlphaSurface:
+def _surface(rows: list[tuple], masks: np.ndarray, numbers: np.ndarray, result: MaskEvaluation) -> AlphaSurface:
     low, high = wilson(result.accuracy * result.trials, result.trials)
-    frame = pd.DataFrame(lines, columns=["sparsity", "low", "high"])
+    frame = pd.DataFrame(rows, columns=["sparsity", "low", "high"])
     return AlphaSurface(
         frame.assign(
             heads_pruned=(~masks).sum((1, 2)),

@@ -1,8 +1,8 @@
-"""The accuracy of a choice, from texts that did not take part in it.
+"""Cross-validated selection: the value of a selected mask on examples that were not used to select it.
 
-The best of many masks on some texts is flattered by these texts. So the texts are cut into K folds; for every fold the
-best mask on the other folds is chosen, and only its answers on the fold count. Pooled over the folds, every text is answered
-once, under a mask that was chosen without it (Stone, JRSS B 36, 111-147, 1974).
+The value of the best of many masks on the examples used to select it is optimistically biased. Here the examples are split
+into K folds; for every fold the best mask on the other folds is selected and evaluated on the fold (Stone, JRSS B 36,
+111-147, 1974).
 """
 
 from collections.abc import Callable
@@ -15,22 +15,39 @@ Choose = Callable[[np.ndarray], int]
 
 
 def stratified_folds(classes, count: int, *, seed: int = 0) -> np.ndarray:
-    """(N,) the fold, from 0, of every text: each class is spread evenly, and folds are of equal size, both to within one."""
+    """Assign examples to folds, stratified by class.
+
+    Args:
+        classes: (N,), class of each example.
+        count: number of folds.
+        seed: of the shuffle.
+
+    Returns:
+        int (N,), the fold of each example, from 0. Folds have equal sizes and equal class counts, both to within one.
+
+    Raises:
+        HeadPruneError: if there are fewer than 2 folds or more folds than examples.
+    """
     classes = np.asarray(classes)
     if not 2 <= count <= len(classes):
-        raise HeadPruneError(f"{count} folds were asked for; expected 2 to {len(classes)}, the number of texts")
+        raise HeadPruneError(f"folds must be between 2 and {len(classes)} (the number of examples), got {count}")
     shuffled = np.random.default_rng(seed).permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     folds = np.empty(len(classes), int)
-    folds[by_class] = np.arange(len(classes)) % count  # dealt out in turn, class after class without starting anew
+    folds[by_class] = np.arange(len(classes)) % count  # one cycle across classes, so that sizes differ by at most one
     return folds
 
 
 def chosen_without(values: np.ndarray, folds: np.ndarray, choose: Choose) -> np.ndarray:
-    """(N,) for every text the mask that is chosen without its fold.
+    """Select a mask for every example from the other folds.
 
-    values (M, N): what each mask gives on each text. choose: from the means (M,) over the texts of the other folds to the
-    number of a mask.
+    Args:
+        values: (M, N), the selection measure of each mask on each example.
+        folds: int (N,), the fold of each example.
+        choose: selects the index of a mask from means (M,) over examples.
+
+    Returns:
+        int (N,), index of the mask selected without the fold of the example.
     """
     chosen = np.empty(values.shape[1], int)
     for fold in np.unique(folds):

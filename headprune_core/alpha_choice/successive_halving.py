@@ -1,10 +1,8 @@
-"""The best mask of an alpha path for a fraction of the work: successive halving.
+"""Successive halving over the masks of an alpha path (Karnin, Koren and Somekh 2013; Jamieson and Talwalkar 2016).
 
-All distinct masks answer a few texts; the better half goes on to more texts; and so on, until a few masks are left, which
-are measured on all texts (Karnin, Koren and Somekh 2013; Jamieson and Talwalkar 2016). Each round costs about as much as
-another. The texts of a round hold those of the round before, so a text is never answered twice by one mask. Of equal masks
-the one that holds over the larger share of alpha goes on. The cost is counted in pairs of a mask and a text; the unpruned
-model, which is run beside any search, is left out.
+All masks are evaluated on a small subset of the examples; the better half advances to a subset twice as large, until at most
+`last` masks remain and are evaluated on all examples. Subsets are nested, so no mask is evaluated twice on the same example.
+The cost is counted in pairs of a mask and an example, without the unpruned model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +18,23 @@ from headprune_core.measure.evaluation import evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
-from .alpha_accuracy import AlphaAccuracy, per_text
+from .alpha_accuracy import AlphaAccuracy, per_example
 from .recommendation import best_mask
 
-LAST = 4
-FIRST = 32
+LAST = 4  # masks
+FIRST = 32  # examples
 
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """masks (m,): the numbers of those that took part; texts: how many they have answered by its end; values (m,): the
-    measure on these; kept: how many went on (in the last round the one chosen)."""
+    """One round of successive halving.
+
+    Attributes:
+        masks: int (m,), indices of the masks in the round.
+        texts: number of examples they have been evaluated on by its end.
+        values: (m,), the selection measure on these examples.
+        kept: number of masks that advance; 1 in the last round, the selected one.
+    """
 
     masks: np.ndarray
     texts: int
@@ -40,11 +44,18 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class HalvingResult:
-    """What a search found.
+    """Result of a search by successive halving.
 
-    by: "accuracy" or "agreement". mask: the number of the one chosen, in the order in which masks first come along the path.
-    alpha: the middle of (low, high), its widest interval. value: the measure under it on the texts of the last round. pairs:
-    masks times texts that were run; all_pairs: of the full search.
+    Attributes:
+        by: the selection measure, "accuracy" or "agreement".
+        mask: index of the selected mask among the distinct masks of the path.
+        alpha: midpoint of (low, high).
+        low: lower bound of the widest alpha interval of the mask.
+        high: upper bound of that interval.
+        value: the selection measure under the mask on the examples of the last round.
+        rounds: the rounds.
+        pairs: number of pairs of a mask and an example that were evaluated.
+        all_pairs: the same for the full search.
     """
 
     by: str
@@ -59,20 +70,30 @@ class HalvingResult:
 
     @property
     def share(self) -> float:
-        """The cost, as a share of the full search's."""
+        """Cost as a share of that of the full search."""
         return self.pairs / self.all_pairs
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One line per round: round (from 1), masks, texts, kept, best and worst value."""
-        lines = [(i, len(r.masks), r.texts, r.kept, r.values.max(), r.values.min()) for i, r in enumerate(self.rounds, 1)]
-        return pd.DataFrame(lines, columns=["round", "masks", "texts", "kept", "best", "worst"])
+        """One row per round: round (from 1), masks, texts (examples), kept, best and worst value."""
+        rows = [(i, len(r.masks), r.texts, r.kept, r.values.max(), r.values.min()) for i, r in enumerate(self.rounds, 1)]
+        return pd.DataFrame(rows, columns=["round", "masks", "texts", "kept", "best", "worst"])
 
     def gap(self, found: AlphaAccuracy) -> float:
-        """How far the chosen mask stays behind the best of the full search on the same path, 0 where it is as good."""
+        """Compare the selected mask with the best mask of the full search.
+
+        Args:
+            found: full search on the same path.
+
+        Returns:
+            Best value of the full search minus that of the selected mask, as a share; 0 if they are equal.
+
+        Raises:
+            HeadPruneError: if the full search has fewer masks.
+        """
         values = getattr(found, self.by)[found.first]
         if self.mask >= len(values):
-            raise HeadPruneError(f"the full search has {len(values)} masks; expected that of the same path")
+            raise HeadPruneError(f"found must be the full search on the same path, got one with {len(values)} masks")
         return float(values.max() - values[self.mask])
 
 
@@ -90,25 +111,42 @@ def successive_halving(
     cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> HalvingResult:
-    """Search `path` (from `alpha_path`) for the best mask on `examples`, which the scores have not seen.
+    """Search an alpha path for the best mask at a fraction of the cost of the full search.
 
-    by: "accuracy" or "agreement" (None: accuracy where there are labels). last: as soon as no more masks are left they are
-    measured on all texts. first: the fewest texts of a round. seed: of the order of the texts. When `progress` raises
-    Cancelled, the exception carries what the finished rounds found as `.partial`, None before the first. Raises
-    HeadPruneError for an empty path, an unknown `by`, and agreement where tokens are predicted.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the scores.
+        path: result of `alpha_path`.
+        by: "accuracy" or "agreement". None selects accuracy if labels are available.
+        last: number of masks that are evaluated on all examples.
+        first: minimum number of examples in a round.
+        seed: of the order of the examples.
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note). If it raises Cancelled, the exception has the result of the finished
+            rounds as its attribute `partial`, None before the first.
+
+    Returns:
+        The selected mask, its alpha interval and the rounds.
+
+    Raises:
+        HeadPruneError: for an empty path, an unknown `by`, accuracy without labels, and agreement for token prediction.
     """
     path = tuple(path)
     if not path or last < 1 or first < 1:
-        raise HeadPruneError(f"{len(path)} intervals, last {last} and first {first} were given; expected at least 1 of each")
+        raise HeadPruneError(
+            f"path, last and first must be at least 1, got {len(path)} intervals, last {last}, first {first}"
+        )
     by = _by(by, model, "label" in examples.column_names)
     masks, which = distinct_masks(path)
     widths = np.bincount(which, [part.high - part.low for part in path], len(masks))
     order = nested_order(examples["label"] if "label" in examples.column_names else None, len(examples), seed=seed)
     plan = schedule(len(masks), len(order), last=last, first=first)
-    total, whole = pairs_run(plan), np.ones((1, *masks.shape[1:]), bool)
+    total, unpruned = pairs_run(plan), np.ones((1, *masks.shape[1:]), bool)
     rounds: list[Round] = []
 
-    def ask(alive: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def evaluate(alive: np.ndarray, start: int, stop: int) -> np.ndarray:
         done = pairs_run(plan[: len(rounds)])
         new, note = len(alive) * (stop - start), f"Round {len(rounds) + 1} of {len(plan)}: {len(alive)} masks"
 
@@ -117,48 +155,65 @@ def successive_halving(
                 progress(done + new * at // of, total, note)
 
         options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": report}
-        asked = np.concatenate([masks[alive], whole])
-        right, agrees, _ = per_text(evaluate_masks(model, examples.select(order[start:stop]), asked, **options))
+        with_unpruned = np.concatenate([masks[alive], unpruned])
+        result = evaluate_masks(model, examples.select(order[start:stop]), with_unpruned, **options)
+        right, agrees, _ = per_example(result)
         return (right if by == "accuracy" else agrees)[:-1]
 
-    def found() -> HalvingResult:
-        won = rounds[-1]
-        best = best_mask(won.values, widths[won.masks])
-        mask = int(won.masks[best])
+    def result() -> HalvingResult:
+        final = rounds[-1]
+        best = best_mask(final.values, widths[final.masks])
+        mask = int(final.masks[best])
         part = max((part for part, m in zip(path, which, strict=True) if m == mask), key=lambda part: part.high - part.low)
         middle, pairs = (part.low + part.high) / 2.0, pairs_run(plan[: len(rounds)])
         return HalvingResult(
-            by, mask, middle, part.low, part.high, float(won.values[best]), tuple(rounds), pairs, len(masks) * len(order)
+            by, mask, middle, part.low, part.high, float(final.values[best]), tuple(rounds), pairs, len(masks) * len(order)
         )
 
     try:
-        for one in elimination(ask, widths, plan):
-            rounds.append(one)
+        for finished in elimination(evaluate, widths, plan):
+            rounds.append(finished)
     except Cancelled as stop:
-        stop.partial = found() if rounds else None
+        stop.partial = result() if rounds else None
         raise
-    return found()
+    return result()
 
 
 def elimination(
-    ask: Callable[[np.ndarray, int, int], np.ndarray], widths: np.ndarray, plan: Sequence[tuple[int, int]]
+    evaluate: Callable[[np.ndarray, int, int], np.ndarray], widths: np.ndarray, plan: Sequence[tuple[int, int]]
 ) -> Iterator[Round]:
-    """The rounds of a `schedule`, one after another.
+    """Run the rounds of a schedule.
 
-    ask(masks, start, stop): what each of these masks (m,) gives on the texts from start to stop, (m, stop - start). widths
-    (M,): of equal masks the wider goes on.
+    Args:
+        evaluate: evaluate(masks, start, stop) returns the measure (m, stop - start) of masks (m,) on the examples from start
+            to stop.
+        widths: (M,), share of the alpha range in which each mask applies; of ties the wider mask advances.
+        plan: result of `schedule`.
+
+    Yields:
+        Each round after it is finished.
     """
     alive, sums, before = np.arange(len(widths)), np.zeros(len(widths)), 0
     for (_, texts), (keep, _) in zip(plan, [*plan[1:], (1, 0)], strict=True):
         if texts > before:
-            sums[alive] += ask(alive, before, texts).sum(1)
+            sums[alive] += evaluate(alive, before, texts).sum(1)
         yield Round(alive, texts, sums[alive] / texts, keep)
-        order = np.lexsort([-widths[alive], -sums[alive]])  # of equals in both the first along the path
+        order = np.lexsort([-widths[alive], -sums[alive]])  # remaining ties: first along the path
         alive, before = np.sort(alive[order[:keep]]), texts
 
 
 def schedule(masks: int, texts: int, *, last: int = LAST, first: int = FIRST) -> list[tuple[int, int]]:
-    """(masks, texts) of each round: half of the masks, rounded up, and twice the texts, up to all of them."""
+    """Plan the rounds: half of the masks, rounded up, and twice the examples in each.
+
+    Args:
+        masks: number of distinct masks.
+        texts: number of examples.
+        last: number of masks that are evaluated on all examples.
+        first: minimum number of examples in a round.
+
+    Returns:
+        (masks, examples) of each round.
+    """
     counts = [masks]
     while counts[-1] > last:
         counts.append(-(-counts[-1] // 2))
@@ -167,13 +222,29 @@ def schedule(masks: int, texts: int, *, last: int = LAST, first: int = FIRST) ->
 
 
 def pairs_run(plan: Sequence[tuple[int, int]]) -> int:
-    """How many pairs of a mask and a text these rounds run."""
+    """Count the pairs of a mask and an example that some rounds evaluate.
+
+    Args:
+        plan: result of `schedule`, or its first rounds.
+
+    Returns:
+        The number of pairs, without the unpruned model.
+    """
     before = [0, *(texts for _, texts in plan)]
     return sum(masks * (texts - start) for (masks, texts), start in zip(plan, before, strict=False))
 
 
 def nested_order(classes, count: int, *, seed: int = 0) -> np.ndarray:
-    """A shuffle of `count` texts whose every beginning holds each class in nearly its share of the whole."""
+    """Shuffle examples so that every prefix is approximately stratified by class.
+
+    Args:
+        classes: (N,), label of each example; None for a plain shuffle.
+        count: number of examples N.
+        seed: of the shuffle.
+
+    Returns:
+        int (N,), indices of the examples.
+    """
     shuffled = np.random.default_rng(seed).permutation(count)
     if classes is None:
         return shuffled
@@ -182,11 +253,11 @@ def nested_order(classes, count: int, *, seed: int = 0) -> np.ndarray:
     return shuffled[np.argsort((turn + 0.5) / np.bincount(numbers)[numbers], kind="stable")]
 
 
-def _by(by: str | None, model: PrunableModel, labelled: bool) -> str:
+def _by(by: str | None, model: PrunableModel, labeled: bool) -> str:
     tokens = model.task != "classification"
-    by = by or ("accuracy" if labelled or tokens else "agreement")
+    by = by or ("accuracy" if labeled or tokens else "agreement")
     if by == "agreement" and tokens:
-        raise HeadPruneError("agreement is not known text by text where tokens are predicted; expected by='accuracy'")
-    if by not in ("accuracy", "agreement") or (by == "accuracy" and not labelled and not tokens):
-        raise HeadPruneError(f"the search is to be by {by!r}; expected 'agreement', or 'accuracy' where there are labels")
+        raise HeadPruneError("per-example agreement is not available for token prediction; use by='accuracy'")
+    if by not in ("accuracy", "agreement") or (by == "accuracy" and not labeled and not tokens):
+        raise HeadPruneError(f"by must be 'agreement', or 'accuracy' if the examples have labels, got {by!r}")
     return by

@@ -150,6 +150,18 @@ def significance_text(test: McNemar | ShareDifference) -> str:
     return f"{'' if is_significant(test) else 'not '}significant at the 5% level"
 
 
+def format_p(p_value: float) -> str:
+    """Format a p-value with two significant digits.
+
+    Args:
+        p_value: 0 to 1.
+
+    Returns:
+        Text such as "p = 0.034" or "p < 0.001".
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
 def paired(curves: pd.DataFrame, right, sparsity: float, against: str = "his") -> pd.DataFrame:
     """Compare every method with one reference method on the same examples, at a measured sparsity.
 

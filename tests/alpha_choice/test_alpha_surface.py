@@ -87,5 +87,5 @@ def test_cancelling_keeps_the_surface_on_the_texts_that_were_done(model, example
 
 
 def test_no_sparsity_is_refused(model, examples, scores):
-    with pytest.raises(hp.HeadPruneError, match="no sparsity was chosen"):
+    with pytest.raises(hp.HeadPruneError, match="sparsities must have at least one value"):
         hp.alpha_surface(model, examples, scores, [])

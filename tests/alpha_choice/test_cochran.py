@@ -91,5 +91,5 @@ def test_shares_have_the_same_test():
 
 @pytest.mark.parametrize("wrong", [[True, False], np.ones((0, 3)), [[np.nan, 1.0]]])
 def test_what_are_no_answers_is_refused(wrong):
-    with pytest.raises(hp.HeadPruneError, match="expected \\(methods, texts\\)"):
+    with pytest.raises(hp.HeadPruneError, match="must be finite numbers of shape \\(methods, examples\\)"):
         cochran_q(wrong)

@@ -27,7 +27,7 @@ def test_folds_are_the_same_for_the_same_seed_alone():
 
 @pytest.mark.parametrize("folds", [1, 6])
 def test_too_few_and_too_many_folds_are_refused(folds):
-    with pytest.raises(hp.HeadPruneError, match=f"{folds} folds were asked for; expected 2 to 5"):
+    with pytest.raises(hp.HeadPruneError, match=rf"folds must be between 2 and 5 \(the number of examples\), got {folds}"):
         stratified_folds(np.zeros(5), folds)
 
 

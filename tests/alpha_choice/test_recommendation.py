@@ -1,4 +1,4 @@
-"""Which alpha: against brute force over alpha and plain loops, and verdicts on answers whose truth is known."""
+"""Recommended alpha: against brute force over alpha and plain loops, and verdicts on simulated predictions."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ from helpers.tiny_models import examples_for, random_examples, tiny
 from scipy.stats import binomtest
 
 import headprune_core as hp
+from headprune_core.alpha_choice.alpha_recommendation import format_inside
+from headprune_core.alpha_choice.alpha_text import describe_recommendation
 from headprune_core.alpha_choice.cross_validation import stratified_folds
-from headprune_core.alpha_choice.recommendation import best_mask, format_inside, widest_interval
+from headprune_core.alpha_choice.recommendation import best_mask, widest_interval
 from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
 
 
@@ -108,44 +110,90 @@ def test_the_test_of_the_choice_is_corrected_for_all_masks():
     assert chosen.p_corrected == pytest.approx(min(1.0, 8 * chosen.against_his.p_value))  # the smallest of eight
 
 
-def test_a_better_mask_is_found_and_said():
+def assert_consistent(chosen):
+    """The verdict, the advised alpha, its text and value, and the description all agree."""
+    best = chosen.advised_alpha != 1.0
+    assert chosen.advised_alpha == (chosen.alpha if best else 1.0)
+    assert chosen.advised_text == (f"alpha = {chosen.alpha_text}" if best else "HIS only (alpha = 1)")
+    assert chosen.advised_value == (chosen.value if best else chosen.his)
+    assert best or chosen.masks == 1 or chosen.advised_text in chosen.verdict
+    assert chosen.verdict.startswith("Choose") is chosen.significantly_better
+    assert describe_recommendation(chosen)[0] == chosen.verdict
+    if best:
+        assert chosen.advised_text in chosen.verdict.replace("Alpha", "alpha")
+
+
+def test_a_significantly_better_mask_is_advised():
     chosen = hp.recommend_alpha(made(answers(10, 400, 2, better=3, gain=0.4)))
-    assert chosen.verdict.startswith("Choose alpha 0.35: better than HIS alone (+")
+    test = chosen.cross_validated.against_his
+    assert chosen.verdict.startswith("Choose alpha = 0.35: significantly better than HIS only (cross-validated: +")
+    assert chosen.verdict.endswith(
+        f"95% CI {100 * test.low:+.1f} to {100 * test.high:+.1f}, exact McNemar p < 0.001, n = 400)."
+    )
     assert chosen.cochran.p_corrected < 0.001
+    assert chosen.significantly_better
+    assert chosen.advised_alpha == chosen.alpha == pytest.approx(0.35)
+    assert_consistent(chosen)
 
 
-def test_masks_that_differ_by_chance_alone_do_not_matter():
-    said = [hp.recommend_alpha(made(answers(12, 300, seed))).verdict for seed in range(100)]
-    assert sum(words.startswith("Alpha does not matter here: the diff") for words in said) >= 90
-    assert sum(words.startswith("Choose") for words in said) <= 3
+def test_equally_good_masks_have_no_significant_effect():
+    chosen = [hp.recommend_alpha(made(answers(12, 300, seed))) for seed in range(100)]
+    assert sum(one.verdict.startswith("No significant effect of alpha: the 12 masks do not") for one in chosen) >= 90
+    assert sum(one.verdict.startswith("Choose") for one in chosen) <= 3
+    assert sum(one.advised_alpha == 1.0 for one in chosen) >= 97
+    for one in chosen:
+        assert_consistent(one)
 
 
-def test_his_may_be_the_best_or_as_good():
+def test_his_only_is_advised_if_it_is_best_or_not_significantly_worse():
     right = answers(6, 400, 5, noise=0.05)
     worse = right.copy()
     worse[:5] &= np.random.default_rng(0).random(400) < 0.8
-    assert hp.recommend_alpha(made(worse)).verdict == "Alpha matters here, and HIS alone (alpha 1) is the best choice."
+    his_best = hp.recommend_alpha(made(worse))
+    assert his_best.verdict == "Alpha has a significant effect, and HIS only (alpha = 1) has the highest accuracy."
+    assert his_best.is_his
+    assert his_best.alpha != his_best.advised_alpha == 1.0
+    assert_consistent(his_best)
     some = right.copy()
     some[:2] &= np.random.default_rng(0).random(400) < 0.8
     some[3:5] = some[5]
     some[3, np.flatnonzero(~some[5])[:2]] = True
     chosen = hp.recommend_alpha(made(some))
-    assert chosen.mask != 5
-    assert chosen.verdict.startswith("HIS alone is as good: alpha matters, but choosing one gains nothing")
+    assert chosen.mask == 3
+    assert chosen.value > chosen.his == chosen.advised_value
+    assert chosen.verdict.startswith(
+        "HIS only (alpha = 1) is advised: alpha has a significant effect, but the best alpha is not significantly better "
+        "than HIS only (cross-validated: "
+    )
+    assert_consistent(chosen)
 
 
-def test_a_choice_by_agreement_that_makes_it_worse_is_said():
+def test_a_difference_that_only_holms_correction_rejects_states_both_p_values():
+    right = np.repeat([np.arange(200) < 120], 30, axis=0)
+    right[7, 120:127] = True  # 7 examples gained, none lost: p = 0.016, but not after correction for 29 masks
+    chosen = hp.recommend_alpha(made(right))
+    test = chosen.cross_validated.against_his
+    assert (chosen.mask, test.b, test.c) == (7, 7, 0)
+    assert test.p_value < 0.05 < chosen.p_corrected
+    assert chosen.advised_alpha == 1.0
+    assert "not significantly better" in chosen.verdict or "No significant effect" in chosen.verdict
+    assert_consistent(chosen)
+
+
+def test_a_selection_by_agreement_reports_its_lower_accuracy():
     generator = np.random.default_rng(0)
     right = np.repeat([generator.random(400) < 0.8], 4, axis=0)
     right[0] = right[0] & (np.arange(400) % 2 == 0)
     found = made(right, agrees=np.vstack([np.ones((1, 400), bool), right[1:]]))
-    assert "better than HIS alone" in hp.recommend_alpha(found, by="agreement").verdict  # by agreement it is
+    assert "significantly better than HIS only" in hp.recommend_alpha(found, by="agreement").verdict  # by agreement it is
     assert hp.recommend_alpha(found, by="agreement").accuracy == right[0].mean() < hp.recommend_alpha(found).accuracy
 
 
-def test_one_mask_alone_does_not_matter():
+def test_one_mask_has_no_effect():
     chosen = hp.recommend_alpha(made(answers(1, 30, 0)))
-    assert chosen.verdict == "Alpha does not matter here: every alpha gives the same mask."
+    assert chosen.verdict == "Alpha has no effect: every alpha gives the same mask."
+    assert chosen.advised_alpha == 1.0
+    assert_consistent(chosen)
     assert (chosen.alpha, chosen.ties, chosen.cochran.p_value) == (0.5, 1, 1.0)
     assert np.isnan(chosen.p_corrected)
 
@@ -157,7 +205,9 @@ def test_without_labels_the_choice_is_by_agreement():
     assert chosen == chosen.__class__(**{**vars(chosen)})
     assert np.isnan([chosen.accuracy, chosen.cross_validated.accuracy]).all()
     assert chosen.value == found.agreement.max()
-    with pytest.raises(hp.HeadPruneError, match="accuracy is not known, as the texts have no labels"):
+    with pytest.raises(
+        hp.HeadPruneError, match="accuracy is unavailable because the examples have no labels; use by='agreement'"
+    ):
         hp.recommend_alpha(found, by="accuracy")
 
 
@@ -182,14 +232,20 @@ def test_predicted_tokens_are_compared_by_bootstrap():
     assert np.isnan(chosen.p_corrected)
     by_agreement = hp.recommend_alpha(found, by="agreement")
     assert by_agreement.cochran is by_agreement.cross_validated is by_agreement.against_his is None
-    assert by_agreement.verdict.endswith("no test says whether that is more than chance.")
+    assert by_agreement.verdict.endswith("has the highest agreement; no significance test is available for this task.")
+    assert by_agreement.advised_alpha == (1.0 if by_agreement.is_his else by_agreement.alpha)
+    for one in (chosen, by_agreement):
+        assert_consistent(one)
 
 
-def test_shares_that_are_surely_higher():
+def test_significantly_higher_shares():
     generator = np.random.default_rng(0)
     low, high = generator.random((2, 300)) * 0.5
     found = hp.recommend_alpha(made(np.stack([low, high + 0.3, low])))
-    assert found.verdict.startswith("Choose alpha 0.50: better than HIS alone")
+    assert found.verdict.startswith("Choose alpha = 0.50: significantly better than HIS only (cross-validated: +")
+    assert "95% bootstrap CI" in found.verdict
+    assert " p " not in found.verdict
+    assert_consistent(found)
     test = share_difference(high + 0.3, low)
     assert test.difference == pytest.approx((high + 0.3 - low).mean())
     reach = 1.96 * (high - low).std() / np.sqrt(300)
@@ -197,14 +253,14 @@ def test_shares_that_are_surely_higher():
         pytest.approx(test.difference - reach, abs=0.005),
         pytest.approx(test.difference + reach, abs=0.005),
     )
-    with pytest.raises(hp.HeadPruneError, match="expected two of one length"):
+    with pytest.raises(hp.HeadPruneError, match="must be two arrays of one length"):
         share_difference([0.5], [0.5, 0.5])
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_raise():
     found = made(answers(3, 20, 0))
-    with pytest.raises(hp.HeadPruneError, match="by 'loss'; expected 'accuracy' or 'agreement'"):
+    with pytest.raises(hp.HeadPruneError, match="by must be 'accuracy' or 'agreement', got 'loss'"):
         hp.recommend_alpha(found, by="loss")
-    with pytest.raises(hp.HeadPruneError, match="1 folds were asked for"):
+    with pytest.raises(hp.HeadPruneError, match=r"folds must be between 2 and 20 .*, got 1"):
         hp.recommend_alpha(found, folds=1)
     assert isinstance(hp.recommend_alpha(found, folds=99).against_his, McNemar)
