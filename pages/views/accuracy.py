@@ -4,8 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import failure_signatures, stability_words
+from headprune_core.measure.curve_verdicts import describe_stability
 from headprune_core.measure.curves import main_measure
+from headprune_core.measure.failure_signatures import failure_signatures
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.session import current_workspace, publish, runner
@@ -24,7 +25,7 @@ publish("alpha")
 page_header("accuracy")
 st.markdown(
     f"Heads are pruned in the order given by each criterion, such as the {labels.HIS}, {labels.AE}, {labels.HIES} and "
-    f"{labels.GNORM}, and accuracy is measured on held-out examples. A criterion is informative only if its curve lies "
+    f"{labels.GNORM}, and accuracy comes from held-out examples. A criterion is informative only if its curve lies "
     "above the gray band of random pruning."
 )
 if loaded.evaluation is None:
@@ -148,7 +149,7 @@ def judged(frame: pd.DataFrame) -> None:
         st.warning(signature.sentence, icon=":material/troubleshoot:")
     st.header("Summary table")
     summary_table(frame, main_measure(frame))
-    if text := stability_words(frame):
+    if text := describe_stability(frame):
         st.caption(text)
 
 

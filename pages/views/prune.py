@@ -1,4 +1,4 @@
-"""Prune & export: heads cut out for good, the proof that nothing else changed, sizes, speed, and what to take home."""
+"""Prune & export: remove the pruned heads from the weights, verify the smaller model, and export it."""
 
 import numpy as np
 import streamlit as st
@@ -7,9 +7,12 @@ from headprune_core import HeadPruneError
 from headprune_core.figures.pruned import describe_head_map, head_map_figure
 from headprune_core.prune.structural_pruning import plan_pruning
 from pages.parts.alpha.mask_constraints import grouped
+from pages.parts.common import labels
+from pages.parts.common.failures import report_failure
+from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, runner
-from pages.parts.common.shared_ui import page_header, plain, progress
-from pages.parts.prune.export_ui import take
+from pages.parts.common.shared_ui import page_header, progress
+from pages.parts.prune.export_ui import export_section
 from pages.parts.prune.mask_source import Choice, choose
 from pages.parts.prune.prune_run import (
     COMPARING,
@@ -22,84 +25,95 @@ from pages.parts.prune.prune_run import (
     pruned_result,
     start_pruning,
 )
-from pages.parts.prune.recovery_section import recovery
-from pages.parts.prune.result_sections import result_section, size, try_input_section
-from pages.parts.prune.speed_section import speed
+from pages.parts.prune.recovery_section import recovery_section
+from pages.parts.prune.result_sections import result_section, size_section, try_input_section
+from pages.parts.prune.speed_section import speed_section
 
-INSIDE = {
-    "zero": "Without effect, weights stay",
-    "keep": "Kept with its group",
-    "remove": "Removed with its group",
+PARTIAL_GROUPS = {
+    "zero": "Zero the head's output, keep its weights",
+    "keep": "Keep the whole KV group",
+    "remove": "Prune the whole KV group",
 }
+PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
 
 
-def nothing_yet(choice: Choice | None, going: int) -> str:
-    """Why there is no smaller model, and what to click."""
-    gone = "pruned" in st.session_state  # of another model, text or way of scoring, else it would be shown
-    told = "What was pruned before was of another model, text or scores." if gone else "Nothing has been removed yet."
+def empty_state(choice: Choice | None, n_pruned: int) -> str:
+    """Say why there is no pruned model, and what to click."""
+    outdated = "pruned" in st.session_state  # of another workspace, else it would be shown
+    text = "The earlier result was for a different model, dataset or scoring setup." if outdated else "No pruned model yet."
     if choice is None:
-        return f"{told} Choose above which heads go, then click **Prune for good**."
-    if not going:
-        return f"{told} All heads stay so far: choose above which go, then click **Prune for good**."
-    return f"{told} Click **Prune for good**."
+        return f"{text} Choose a mask, then click **Prune model**."
+    if not n_pruned:
+        return f"{text} This mask keeps all heads: choose another mask, then click **Prune model**."
+    return f"{text} Click **Prune model**."
 
 
-def is_other(request: PruneRequest, choice: Choice, inside: str, size: int) -> bool:
-    """Whether what is set now is not what was asked for."""
+def has_changed(request: PruneRequest, choice: Choice, partial_groups: str, size: int) -> bool:
+    """Whether the settings differ from the request of the result."""
     same_mask = np.array_equal(choice.mask, request.choice.mask)
-    return not same_mask or (request.partial_groups, request.size) != (inside, size)
+    return not same_mask or (request.partial_groups, request.size) != (partial_groups, size)
 
 
 loaded = current_workspace()
 grid = loaded.model.grid
-there = int(grid.kept.sum())
+n_heads = int(grid.kept.sum())
 publish(*ALPHA)
 
 page_header("prune")
 st.markdown(
-    "Until now heads were only switched off. Here they are cut out of the weights **for good**: the file gets smaller, the "
-    "answers stay those of the model with its heads switched off, and that is shown."
+    "So far, heads were only masked. This page removes them from the weights, so the model gets smaller. The pruned model "
+    "gives the same outputs as the masked model up to floating-point rounding; the page verifies this on your data."
 )
 with st.container(border=True):
     choice = choose(loaded)
-    inside = "zero"
+    partial_groups = "zero"
     if grouped(grid):
-        inside = st.segmented_control(
-            "A head whose key-value group stays",
-            list(INSIDE),
+        partial_groups = st.segmented_control(
+            f"Partially pruned {labels.KV} groups",
+            list(PARTIAL_GROUPS),
             default="zero",
             required=True,
-            format_func=INSIDE.get,
+            format_func=PARTIAL_GROUPS.get,
             key="prune_inside",
             wrap=True,
-            help="Query heads that share keys and values can go for good only together.",
+            help=f"{labels.GQA[0].upper()}{labels.GQA[1:]}: query heads that share a KV head can only be removed together.",
+            **PERSIST,
         )
-    size_ = 0
+    size = 0
     if loaded.evaluation is not None:
-        most = len(loaded.evaluation)
-        told = "Test texts, which had no part in the scores. The more there are, the surer is what is found."
-        size_ = st.slider("Texts to compare on", 1, most, min(240, most), key="prune_size", help=told) if most > 1 else most
+        n_available = size = len(loaded.evaluation)
+        if n_available > 1:
+            size = st.slider(
+                labels.EVALUATION_EXAMPLES,
+                1,
+                n_available,
+                min(240, n_available),
+                key="prune_size",
+                help="Held-out examples. More examples give narrower confidence intervals.",
+                **PERSIST,
+            )
     if choice is not None:
-        with st.expander("The heads that stay and go", icon=":material/grid_on:"):
-            told = describe_head_map(choice.mask, labels=grid.row_labels)
+        with st.expander("Preview mask", icon=":material/grid_on:"):
+            text = describe_head_map(choice.mask, labels=grid.row_labels)
             figure = head_map_figure(choice.mask, labels=grid.row_labels)
-            st.plotly_chart(figure, alt=told, key="chosen_map", config={"displaylogo": False})
-            st.caption(told)
-    going = 0 if choice is None else int((grid.kept & ~choice.mask).sum())
+            st.plotly_chart(figure, alt=text, key="chosen_map", config={"displaylogo": False})
+            st.caption(text)
+    n_pruned = 0 if choice is None else int((grid.kept & ~choice.mask).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        off = runner().busy or not going
-        if st.button("Prune for good", type="primary", icon=":material/content_cut:", disabled=off):
+        blocked = runner().busy or not n_pruned
+        if st.button("Prune model", type="primary", icon=":material/content_cut:", disabled=blocked):
             try:
-                plan_pruning(grid, choice.mask, partial_groups=inside)
+                plan_pruning(grid, choice.mask, partial_groups=partial_groups)
             except HeadPruneError as error:
-                st.session_state["failure"] = f"The heads could not be removed: {error}."
+                report_failure(f"Pruning failed. {sentence(str(error))}")
                 st.rerun()
-            start_pruning(loaded, PruneRequest(loaded.key, choice, inside, size_))
+            start_pruning(loaded, PruneRequest(loaded.key, choice, partial_groups, size))
             st.rerun()
+        text = "The loaded model is not changed."
         if choice is not None:
-            told = f"{plain(choice.words[0].upper() + choice.words[1:])}: {there - going} of {there} heads stay"
-            told += f", measured beside {N_RANDOM} random choices of as many" if size_ and going else ""
-            st.caption(f"{told}. The loaded model is untouched.")
+            text += f" {plain(choice.words[0].upper() + choice.words[1:])}: {n_heads - n_pruned} of {n_heads} heads kept"
+            text += f", compared with {N_RANDOM} random masks of the same size." if size and n_pruned else "."
+        st.caption(text)
 result = pruned_result(loaded)
 if result is None:
     progress()
@@ -107,19 +121,19 @@ else:
     progress(instead_of=(COMPARING, TIMING, RECOVERING, EXPORTING, PACKING))
 if result is None:
     if not runner().busy:
-        st.info(nothing_yet(choice, going), icon=":material/ads_click:")
+        st.info(empty_state(choice, n_pruned), icon=":material/ads_click:")
     st.stop()
-if choice is not None and is_other(result.request, choice, inside, size_):
+if choice is not None and has_changed(result.request, choice, partial_groups, size):
     st.caption(
-        f"Shown below: {plain(result.request.choice.words)}, as it was set then. Click **Prune for good** to cut what is "
-        "set above instead."
+        f"Showing results for: {plain(result.request.choice.words)}. The settings above have changed; click **Prune model** "
+        "to update."
     )
 result_section(loaded, result)
 try_input_section(loaded, result)
 progress(COMPARING)
-size(result)
-speed(loaded, result)
+size_section(result)
+speed_section(loaded, result)
 progress(TIMING)
-recovery(loaded, result)
+recovery_section(loaded, result)
 progress(RECOVERING)
-take(loaded, result)
+export_section(loaded, result)

@@ -12,32 +12,32 @@ from tests.browser.page_actions import LONG, at_rest, downloaded, open_page, pic
 def ran(tab, server):
     """The page after a run of three steps on a few texts."""
     open_page(tab, server, "greedy")
-    tab.get_by_text("Nothing has been removed yet").wait_for()
-    pick(tab, "End", "After some steps")
+    tab.get_by_text("No run yet.").wait_for()
+    pick(tab, "Stopping rule", "Fixed number of steps")
     steps = tab.locator(".st-key-greedy_steps input")
     steps.wait_for()
     slide(tab, steps, 3)
-    tab.get_by_text("3 steps, each one pass").wait_for()
+    tab.get_by_text("3 steps; each rescores on").wait_for()
     at_rest(tab)
     tab.get_by_role("button", name="Run Greedy-Gnorm").click()
-    tab.get_by_text("Take it with you").wait_for(timeout=LONG)
+    tab.get_by_role("heading", name="Export", exact=True).wait_for(timeout=LONG)
     at_rest(tab)
     return tab
 
 
 def test_a_short_run_is_shown_step_by_step(ran):
-    ran.get_by_text("0 heads are gone, 72 are left.").wait_for()
+    ran.get_by_text("3 heads pruned, 69 remaining. The run ends here.").wait_for()
     slide(ran, ran.locator(".st-key-greedy_step input"), 1)
-    ran.get_by_text("1 heads are gone, 71 are left.").wait_for()
+    ran.get_by_text("1 head pruned, 71 remaining.").wait_for()
     at_rest(ran)
     ran.get_by_role("button", name="Play").click()
-    ran.get_by_text("3 heads are gone, 69 are left. The run ends here.").wait_for()
-    ran.get_by_role("button", name="Play").wait_for()  # again: a page that has stopped playing is drawn anew
+    ran.get_by_text("3 heads pruned, 69 remaining. The run ends here.").wait_for()
+    ran.get_by_role("button", name="Play").wait_for()  # again, after the page has stopped playing
     file = downloaded(ran, ran.locator(".st-key-json_greedy_gnorm button"))
     assert len(json.loads(file.read_text())["order"]) == 3
 
 
-def test_what_a_removal_did_to_the_others_is_drawn(ran):
+def test_the_effect_of_a_step_on_the_other_gradients_is_drawn(ran):
     ran.get_by_role("button", name="Compare gradients before and after").click()
     ran.get_by_text("scores again after every removal").wait_for()
     expect(ran.locator(".st-key-shift_map .heatmaplayer")).to_have_count(6)
@@ -46,8 +46,8 @@ def test_what_a_removal_did_to_the_others_is_drawn(ran):
 def test_a_run_can_be_cancelled_and_keeps_its_steps(tab, server):
     open_page(tab, server, "greedy")
     tab.get_by_role("button", name="Run Greedy-Gnorm").click()
-    tab.get_by_text("heads are gone").first.wait_for(timeout=LONG)
+    tab.get_by_text("remaining.").first.wait_for(timeout=LONG)
     tab.locator(".st-key-cancel_greedy button").click()
-    expect(tab.get_by_text("The run was cut short. Run it again to go on from here.")).to_be_visible()
-    expect(tab.get_by_text("heads are gone").first).to_be_visible()
+    expect(tab.get_by_text("The run was cancelled after")).to_be_visible()
+    expect(tab.get_by_text("remaining.").first).to_be_visible()
     assert int(tab.locator(".st-key-greedy_step").get_by_role("slider").get_attribute("max")) > 0

@@ -1,4 +1,4 @@
-"""Heads cut out in the browser, and what is taken home opened on its own: the card's lines, the report without a network."""
+"""A model pruned in the browser, and its export opened on its own: the code of the card, the report without a network."""
 
 import json
 import os
@@ -20,32 +20,32 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(scope="module")
 def taken(browser, server, tmp_path_factory):
-    """The zip of the page, unpacked: half of the heads gone by HIS alone, proved on 240 texts."""
+    """The zip of the page, unpacked: half of the heads pruned by HIS only, verified on 240 examples."""
     place = tmp_path_factory.mktemp("taken")
     with opened_tab(browser) as tab:
         open_page(tab, server, "prune?alpha=1&sparsity=0.5")
-        tab.get_by_role("button", name="Prune for good").click()
-        expect(tab.get_by_role("heading", name="What is left")).to_be_visible(timeout=LONG)
-        expect(tab.get_by_test_id("stMain")).to_contain_text("decide alike on 100.0% of 240 texts")
-        expect(tab.get_by_test_id("stMain")).to_contain_text("20 random choices of as many heads")
-        tab.get_by_role("button", name="Everything (zip)").click()
-        with zipfile.ZipFile(downloaded(tab, tab.get_by_role("button", name="Save the zip"))) as archive:
+        tab.get_by_role("button", name="Prune model").click()
+        expect(tab.get_by_role("heading", name="Pruned model")).to_be_visible(timeout=LONG)
+        expect(tab.get_by_test_id("stMain")).to_contain_text("identical predictions on 100.0% of 240 examples")
+        expect(tab.get_by_test_id("stMain")).to_contain_text("20 random masks of the same size")
+        tab.get_by_role("button", name="Build zip").click()
+        with zipfile.ZipFile(downloaded(tab, tab.get_by_role("button", name="Download zip"))) as archive:
             archive.extractall(place / "out")
     return place / "out"
 
 
-def test_a_mask_is_edited_by_hand(tab, server):
+def test_a_mask_is_edited_manually(tab, server):
     open_page(tab, server, "prune?alpha=1&sparsity=0.5")
     main = tab.get_by_test_id("stMain")
-    tab.get_by_text("By hand", exact=True).click()
-    expect(main).to_contain_text("By hand, 0 heads removed: 72 of 72 heads stay")
+    tab.get_by_text("Manual", exact=True).click()
+    expect(main).to_contain_text("Manual mask, 0 heads pruned: 72 of 72 heads kept")
     at_rest(tab)
-    tab.get_by_role("button", name="Alpha's mask").click()
-    expect(main).to_contain_text("By hand, 36 heads removed: 36 of 72 heads stay")
+    tab.get_by_role("button", name="Use Alpha page mask").click()
+    expect(main).to_contain_text("Manual mask, 36 heads pruned: 36 of 72 heads kept")
     at_rest(tab)
     box = box_of(main.locator(".stDataFrame .dvn-scroller").first)  # over the canvas
     tab.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 50)  # layer 0, head 0, which alpha's mask removes
-    expect(main).to_contain_text("By hand, 35 heads removed: 37 of 72 heads stay")
+    expect(main).to_contain_text("Manual mask, 35 heads pruned: 37 of 72 heads kept")
 
 
 def python_blocks(card: str) -> list[str]:

@@ -80,7 +80,7 @@ def test_a_custom_ranking_is_used_and_one_of_other_heads_is_refused():
     order = np.arange(72.0)[::-1].reshape(6, 12)
     short = pd.DataFrame(order[:, :10]).to_csv(header=False, index=False)
     app.file_uploader(key="own_file").set_value(("short.csv", short.encode(), "text/csv")).run()
-    assert "short.csv: the ranking is a matrix of 6 x 10; expected 6 rows x 12 heads" in said(app.error)
+    assert "short.csv: the ranking must have 6 rows x 12 heads, got a matrix of 6 x 10" in said(app.error)
     assert "custom" not in app.session_state
     whole = pd.DataFrame(order).to_csv(header=False, index=False)
     app.file_uploader(key="own_file").set_value(("order.csv", whole.encode(), "text/csv")).run()

@@ -1,4 +1,4 @@
-"""The page that cuts heads out for good: from a mask to the proof, the sizes, and a zip that loads on its own."""
+"""The Prune & export page: from a mask to the verified model, its size, and a zip that loads on its own."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from helpers.apptest import PATIENCE, finished, opened
 from scipy.stats import binomtest
 
 import headprune_core as hp
-from headprune_core.data.examples import as_examples
+from headprune_core.data.examples import as_examples, describe_overlap
 from headprune_core.masks.mask_files import mask_json
 
 
@@ -46,11 +46,11 @@ def pruned():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.session_state["prune_size"] = 24
     app.switch_page("pages/views/prune.py").run()
-    assert "Nothing has been removed yet" in said(app.info)
-    return press(app, "Prune for good")
+    assert "No pruned model yet" in said(app.info)
+    return press(app, "Prune model")
 
 
-def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
+def test_the_mask_of_the_alpha_page_is_pruned_and_verified(pruned):
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     mask = hp.prune_mask(work.scores.hies(0.8), 0.5)
     np.testing.assert_array_equal(result.pruned.grid.kept, mask)
@@ -58,7 +58,7 @@ def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
     found = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), [mask])
     assert metrics(pruned)["Heads"] == "36 of 72"
     assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
-    assert metrics(pruned)["Decided alike"] == "100.0%"
+    assert metrics(pruned)["Identical predictions"] == "100.0%"
     assert result.verification.max_logit_difference < 1e-5
     assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
@@ -66,8 +66,8 @@ def test_the_mask_of_alpha_is_cut_out_and_proved(pruned):
     before = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
     fell, rose = (before.right > found.right).sum(), (found.right > before.right).sum()
     shown = binomtest(int(fell), int(fell + rose)).pvalue < 0.05
-    assert f"points (95 % interval {signed_low(before, found)}" in said(pruned.main.caption)
-    assert ("not shown to be more than chance gives." in said(pruned.main.caption)) is not shown
+    assert f"pp (95% CI {signed_low(before, found)}" in said(pruned.main.caption)
+    assert ("not significant at the 5% level" in said(pruned.main.caption)) is not shown
 
 
 def signed_low(before, after):
@@ -77,43 +77,43 @@ def signed_low(before, after):
     return f"{100 * low:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def test_chance_stands_beside_it(pruned):
+def test_the_random_baseline_is_shown(pruned):
     random_baseline = pruned.session_state["pruned"].random_baseline
     assert len(random_baseline.random_values) == 20
     assert random_baseline.summary in said(pruned.main.caption)
 
 
-def test_a_text_of_ones_own_is_answered_by_every_form(pruned):
+def test_your_own_input_is_compared_between_all_models(pruned):
     pruned.text_input(key="prune_text").set_value("I love flying with you")
-    app = press(pruned, "Compare")
-    found = app.session_state["pruned"].said
+    app = press(pruned, "Compare logits")
+    found = app.session_state["pruned"].logit_comparison
     assert found.forms == ("unpruned", "masked", "pruned", "reloaded")
-    assert found.difference < 1e-5
+    assert found.max_logit_difference < 1e-5
     model = app.session_state["work"].model
     text = as_examples(["I love flying with you"])
     expected = hp.evaluate_masks(model, text, [np.ones((6, 12), bool), app.session_state["pruned"].pruned.grid.kept]).logits
     np.testing.assert_allclose(found.logits[[0, 1]], expected, atol=1e-4)
-    assert "all three decide alike" in said(app.main.caption)
+    assert "The masked, pruned and reloaded models give identical predictions" in said(app.main.caption)
 
 
-def test_both_models_are_timed_in_turn(pruned):
+def test_the_benchmark_times_both_models(pruned):
     pruned.session_state["time_batches"], pruned.session_state["time_lengths"] = [1, 8], [16]
-    app = press(pruned.run(), "Time both models")
+    app = press(pruned.run(), "Run benchmark")
     frame = app.session_state["pruned"].speed
     assert list(frame.batch_size) == [1, 8]
     assert "Batches of 8 with 16 tokens each" in said(app.main.markdown)
 
 
-def test_a_short_recovery_is_judged_on_the_same_texts(pruned):
+def test_a_short_fine_tuning_run_is_evaluated_on_the_same_examples(pruned):
     expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
-    told = next(caption.value for caption in pruned.caption if "200 steps will take about" in caption.value)
-    assert f"{expected.peak_bytes / 2**20:,.0f} MB" in told
+    text = next(caption.value for caption in pruned.caption if "200 steps take about" in caption.value)
+    assert f"{expected.peak_bytes / 2**20:,.0f} MiB" in text
     pruned.session_state["recover_steps"] = 10
-    app = press(pruned.run(), "Recover")
+    app = press(pruned.run(), "Fine-tune")
     result = app.session_state["pruned"]
     assert result.recovery.steps == 10
     assert result.recovery.before.accuracy[0] == result.verification.pruned.accuracy[0]
-    assert metrics(app)["Accuracy after recovery"] == f"{result.recovery.after.accuracy[0]:.1%}"
+    assert metrics(app)["Accuracy after fine-tuning"] == f"{result.recovery.after.accuracy[0]:.1%}"
     np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
 
 
@@ -141,35 +141,35 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{final.accuracy[0]:.1%}" in card
-    learned = "the training texts of embedded tweets; no text that was measured on is among them"
+    learned = "the training texts of embedded tweets; it contains no evaluation examples"
     assert (f"320 examples to learn from ({learned})" in card) is recovered
     assert (f"The fine-tune learned from {learned}." in (tmp_path / "report.html").read_text()) is recovered
 
 
-def test_the_zip_is_made_with_progress_and_made_again_when_more_is_known(pruned):
+def test_the_zip_is_built_with_progress_and_again_when_there_are_more_results(pruned):
     result = pruned.session_state["pruned"]
     app = choose_taken(pruned, False)
-    app = press(app, "Everything (zip)")
+    app = press(app, "Build zip")
     assert zipfile.ZipFile(result.zips[False].file).testzip() is None
-    assert "Everything (zip)" not in [button.label for button in app.button]
-    assert "Save the zip" in " ".join(saved.proto.label for saved in app.get("download_button"))
-    app = press(app, "Time both models")
-    assert not button(app, "Everything (zip)").disabled
+    assert "Build zip" not in [button.label for button in app.button]
+    assert "Download zip" in " ".join(saved.proto.label for saved in app.get("download_button"))
+    app = press(app, "Run benchmark")
+    assert not button(app, "Build zip").disabled
 
 
-def test_a_zip_that_cannot_be_written_is_told_in_a_sentence(pruned, tmp_path):
+def test_a_zip_that_cannot_be_written_is_reported_in_a_sentence(pruned, tmp_path):
     result = pruned.session_state["pruned"]
     app = choose_taken(pruned, False)
     place, result.place = result.place, tmp_path / "file"
     result.place.write_text("where a folder should be")
     try:
-        app = press(app, "Everything (zip)")
+        app = press(app, "Build zip")
     finally:
         result.place = place
     assert re.search(
-        r"The zip could not be made: .* cannot be written \(Not a directory\); .*: make some\.$", said(app.error)
+        r"Building the zip failed\. Cannot write .* \(Not a directory\); free disk space and build again\.$", said(app.error)
     )
-    assert not button(app, "Everything (zip)").disabled
+    assert not button(app, "Build zip").disabled
 
 
 def choose_taken(app, recovered):
@@ -217,20 +217,20 @@ def environment():
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
+def test_a_manual_mask_and_one_from_a_file(tmp_path):
     from pages.parts.prune.mask_source import SOURCES
 
     app = opened("prune", sparsity="0.5", alpha="1")
-    assert set(SOURCES) == {"Alpha", "Pin", "A curve's point", "Greedy-Gnorm", "By hand", "A file"}
-    choose(app, "By hand")
-    assert "by hand, 0 heads removed" in said(app.main.caption).lower()
-    button(app, "Alpha's mask").click().run()
-    assert "by hand, 36 heads removed" in said(app.main.caption).lower()
-    choose(app, "A file")
-    assert "Choose a file: mask.json or mask.csv" in said(app.info)
+    assert set(SOURCES) == {"Alpha page", "Pinned mask", "Curve point", "Greedy-Gnorm step", "Manual", "File"}
+    choose(app, "Manual")
+    assert "manual mask, 0 heads pruned" in said(app.main.caption).lower()
+    button(app, "Use Alpha page mask").click().run()
+    assert "manual mask, 36 heads pruned" in said(app.main.caption).lower()
+    choose(app, "File")
+    assert "Upload mask.json or mask.csv from an exported zip." in said(app.info)
     mask = np.random.default_rng(0).random((6, 12)) < 0.7
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask).encode(), "application/json")).run()
-    assert f"The mask in mine.json, {(~mask).sum()} heads removed" in said(app.main.caption)
+    assert f"Mask from mine.json, {(~mask).sum()} heads pruned" in said(app.main.caption)
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
     app.file_uploader(key="mask_file").set_value(("[a](b)*.csv", b"row,head\n", "text/csv")).run()
     assert r"\[a\]\(b\)\*.csv has the columns row, head" in said(app.error)
@@ -241,39 +241,39 @@ def test_a_mask_set_by_hand_and_one_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("source", "words", "page"),
     [
-        ("Pin", "No setting is pinned yet", "Alpha"),
-        ("A curve's point", "No curve has been measured yet", "Accuracy vs sparsity"),
-        ("Greedy-Gnorm", "Greedy-Gnorm has not been run yet", "Greedy-Gnorm"),
+        ("Pinned mask", "No pinned mask yet", "Alpha"),
+        ("Curve point", "No curves yet", "Accuracy vs. sparsity"),
+        ("Greedy-Gnorm step", "No Greedy-Gnorm run yet", "Greedy-Gnorm"),
     ],
 )
-def test_a_source_that_has_nothing_yet_says_where_to_get_it(source, words, page):
+def test_a_source_without_a_mask_links_to_its_page(source, words, page):
     app = choose(opened("prune"), source)
     assert words in said(app.main.markdown)
-    assert button(app, "Prune for good").disabled
-    assert "Choose above which heads go, then click **Prune for good**" in said(app.info)
+    assert button(app, "Prune model").disabled
+    assert "Choose a mask, then click **Prune model**" in said(app.info)
 
 
-def test_a_mask_that_removes_nothing_is_told_before_it_is_cut():
+def test_a_mask_that_keeps_all_heads_is_reported():
     app = opened("prune", sparsity="0")
-    assert "72 of 72 heads stay. The loaded model" in said(app.main.caption)
-    assert "All heads stay so far: choose above which go" in said(app.info)
-    assert button(app, "Prune for good").disabled
+    assert "72 of 72 heads kept." in said(app.main.caption)
+    assert "This mask keeps all heads: choose another mask" in said(app.info)
+    assert button(app, "Prune model").disabled
 
 
-def test_a_result_of_other_scores_is_gone_and_one_of_other_settings_is_marked():
+def test_a_result_of_other_scores_is_hidden_and_one_of_other_settings_is_marked():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.session_state["prune_size"] = 6
-    app = press(app.switch_page("pages/views/prune.py").run(), "Prune for good")
-    assert "Shown below" not in said(app.main.caption)
+    app = press(app.switch_page("pages/views/prune.py").run(), "Prune model")
+    assert "Showing results for" not in said(app.main.caption)
     app.slider(key="prune_size").set_value(12).run()
-    assert "Shown below: alpha 0.8, 50% removed, as it was set then." in said(app.main.caption)
+    assert "Showing results for: alpha 0.8, 50% removed. The settings above have changed" in said(app.main.caption)
     app.session_state["work"] = app.session_state["work"].reduced_by("token")
     app.run()
     assert metrics(app) == {}
-    assert "What was pruned before was of another model, text or scores. Click **Prune for good**" in said(app.info)
+    assert "The earlier result was for a different model, dataset or scoring setup. Click **Prune model**" in said(app.info)
 
 
-def test_a_curves_point_is_cut_out():
+def test_a_curve_point_is_pruned():
     app = opened("model_and_data")
     for name, value in {
         "methods": ["his", "random"],
@@ -283,19 +283,18 @@ def test_a_curves_point_is_cut_out():
         "evaluation_size_960": 6,
     }.items():
         app.session_state[name] = value
-    app = finished(app.switch_page("pages/views/accuracy.py").run())
-    app = press(app, "Draw the curves")
+    app = press(app.switch_page("pages/views/accuracy.py").run(), "Evaluate curves")
     app.session_state["prune_size"] = 6
     app.switch_page("pages/views/prune.py").run()
-    choose(app, "A curve's point")
+    choose(app, "Curve point")
     scores = app.session_state["work"].scores
-    app = press(app, "Prune for good")
+    app = press(app, "Prune model")
     kept = app.session_state["pruned"].pruned.grid.kept
     np.testing.assert_array_equal(kept, hp.prune_mask(scores.his, float((~kept).mean())))
     assert app.session_state["pruned"].request.choice.criterion == "HIS"
 
 
-def test_a_greedy_step_is_cut_out():
+def test_a_greedy_step_is_pruned():
     app = opened("model_and_data")
     for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
         app.session_state[name] = value
@@ -303,45 +302,45 @@ def test_a_greedy_step_is_cut_out():
     run = app.session_state["greedy"]["greedy_gnorm"].trajectory
     app.slider(key="greedy_step").set_value(2).run()
     app.session_state["prune_size"] = 6
-    app = choose(app.switch_page("pages/views/prune.py").run(), "Greedy-Gnorm")
-    assert "after 2 steps, 22% removed: 56 of 72 heads stay" in said(app.main.caption)
-    app = press(app, "Prune for good")
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Greedy-Gnorm step")
+    assert "after 2 steps, 22% sparsity: 56 of 72 heads kept" in said(app.main.caption)
+    app = press(app, "Prune model")
     pruned = app.session_state["pruned"].pruned
     assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:16])
 
 
-def test_a_pin_is_cut_out_whatever_alpha_is_by_then():
+def test_a_pinned_mask_does_not_depend_on_the_current_alpha():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.switch_page("pages/views/alpha.py").run()
     app.button(key="pin_B").click().run()
     app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 6
-    app = choose(app.switch_page("pages/views/prune.py").run(), "Pin")
-    app = press(app, "Prune for good")
+    app = choose(app.switch_page("pages/views/prune.py").run(), "Pinned mask")
+    app = press(app, "Prune model")
     scores, kept = app.session_state["work"].scores, app.session_state["pruned"].pruned.grid.kept
     np.testing.assert_array_equal(kept, hp.prune_mask(scores.hies(0.8), 0.5))
     assert (kept != hp.prune_mask(scores.hies(0.1), 0.5)).any()
 
 
-def test_a_mask_that_keeps_nothing_is_told():
+def test_a_mask_without_heads_is_reported():
     app = opened("prune", sparsity="1")
-    button(app, "Prune for good").click().run()
-    assert "The heads could not be removed: no head of 72 would be left" in said(app.error)
+    button(app, "Prune model").click().run()
+    assert "Pruning failed." in said(app.error)
 
 
-def test_rules_that_give_no_mask_are_told():
+def test_constraints_that_cannot_be_met_are_reported():
     app = opened("prune", sparsity="0.9", min_heads="10")
     assert not app.exception
-    assert "The rules under Alpha give no mask" in said(app.warning)
-    assert button(app, "Prune for good").disabled
+    assert "The constraints on the Alpha page cannot be met." in said(app.warning)
+    assert button(app, "Prune model").disabled
 
 
-def test_cancelled_while_it_measures_the_smaller_model_is_kept():
+def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume():
     app = opened("model_and_data", sparsity="0.5")
     app.session_state["prune_size"] = 240
     app.switch_page("pages/views/prune.py").run()
-    button(app, "Prune for good").click().run()
+    button(app, "Prune model").click().run()
     deadline = time.monotonic() + PATIENCE
-    while "Measuring 20 random choices" not in noted(app):
+    while "Evaluating 20 random masks" not in noted(app):
         assert time.monotonic() < deadline
         time.sleep(0.1)
         app.run()
@@ -351,7 +350,8 @@ def test_cancelled_while_it_measures_the_smaller_model_is_kept():
     assert result.verification.prediction_match == 1
     assert result.random_baseline is None
     assert metrics(app)["Heads"] == "36 of 72"
-    assert "Measuring random choices was cancelled" in said(app.main.caption)
+    assert "The run was cancelled before the random baseline was complete." in said(app.main.markdown)
+    assert app.button(key="resume_prune").label == "Resume (1 of 2 evaluations)"
 
 
 def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
@@ -359,13 +359,13 @@ def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
         """Headings, and where a progress bar stands among them, in the order of the page."""
         found = []
         for block in walk(app.main):
-            if block.type in ("subheader", "progress", "code"):
+            if block.type in ("header", "progress", "code"):
                 found.append("bar" if block.type == "progress" else block.value)
         return found
 
     from pages.parts.common.server_cache import shared
 
-    ways = ("Recover", "Can it recover?"), ("Time both models", "Is it faster?"), ("Everything (zip)", "Take it with you")
+    ways = ("Fine-tune", "Recovery fine-tuning"), ("Run benchmark", "Speed"), ("Build zip", "Export")
     choose_taken(pruned, False)
     pruned.session_state["pruned"].zips.clear()
     with shared().heavy:  # as if another session computed: jobs wait, so none has ended before it is looked at
@@ -389,12 +389,37 @@ def noted(app) -> str:
     return " ".join(bar.proto.text for bar in app.get("progress"))
 
 
-def test_without_texts_to_compare_on_the_model_is_still_cut():
+def test_without_evaluation_examples_the_model_is_still_pruned():
     app = opened("model_and_data", sparsity="0.5")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/prune.py").run()
-    app = press(app, "Prune for good")
+    app = press(app, "Prune model")
     result = app.session_state["pruned"]
     assert result.verification is None
     assert result.random_baseline is None
     assert (result.folder / "model.safetensors").exists()
+
+
+def test_the_loaded_model_is_said_to_stay_unchanged_beside_the_button():
+    app = opened("prune")
+    assert "The loaded model is not changed." in said(app.main.caption)
+
+
+def test_the_form_keeps_its_settings_and_a_manual_mask():
+    app = choose(opened("prune", sparsity="0.5", alpha="1"), "Manual")
+    button(app, "Use Alpha page mask").click().run()
+    app.slider(key="prune_size").set_value(12).run()
+    app.switch_page("pages/views/alpha.py").run()
+    app.switch_page("pages/views/prune.py").run()
+    assert app.session_state["prune_source"] == "Manual"
+    assert app.slider(key="prune_size").value == 12
+    assert "manual mask, 36 heads pruned: 36 of 72 heads kept" in said(app.main.caption).lower()
+
+
+def test_an_uploaded_mask_survives_a_visit_to_another_page():
+    app = choose(opened("prune"), "File")
+    mask = np.random.default_rng(0).random((6, 12)) < 0.7
+    app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask).encode(), "application/json")).run()
+    app.switch_page("pages/views/alpha.py").run()
+    app.switch_page("pages/views/prune.py").run()
+    assert f"Mask from mine.json, {(~mask).sum()} heads pruned" in said(app.main.caption)

@@ -1,4 +1,4 @@
-"""What is measured to choose alpha: every mask of the exact path, a quick search of it, the surface, and a budget."""
+"""Jobs of the choice of alpha: all masks of the exact path, quick search, alpha × sparsity, and the accuracy budget."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import streamlit as st
 
 from headprune_core import (
     AlphaAccuracy,
+    AlphaSurface,
     alpha_accuracy,
     alpha_surface,
     max_sparsity,
@@ -19,11 +20,12 @@ from pages.parts.common.server_cache import shared
 from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
 SURFACE = tuple(percent / 100 for percent in range(10, 100, 10))  # sparsities of the surface
+EVALUATING, SURFACE_JOB = "Evaluating all masks along alpha", "Evaluating alpha × sparsity"  # names of jobs
 
 
 @dataclass(frozen=True)
 class AlphaRequest:
-    """For which scores, at which sparsity, under which rules, on how many texts, beside how many random masks."""
+    """Scores, sparsity, mask constraints, number of evaluation examples, and number of random masks."""
 
     key: str
     sparsity: float
@@ -34,77 +36,99 @@ class AlphaRequest:
 
 @dataclass
 class AlphaResult:
-    """What was measured along a path, so far or to the end."""
+    """Accuracy along a path, so far or complete."""
 
     request: AlphaRequest
     found: AlphaAccuracy | None = None
     complete: bool = False
 
+    @property
+    def measured(self) -> int:
+        """Number of examples evaluated so far."""
+        return 0 if self.found is None else self.found.right.shape[1]
+
+
+@dataclass
+class SurfaceResult:
+    """Accuracy over alpha and sparsity, so far or complete. done, total: evaluations of one mask on one example."""
+
+    request: AlphaRequest
+    found: AlphaSurface | None = None
+    complete: bool = False
+    done: int = 0
+    total: int = 0
+
 
 def start_path(loaded: Workspace, request: AlphaRequest) -> None:
-    """Measure every mask along alpha; steps show from the first texts on and sharpen."""
+    """Evaluate every mask along alpha. Results arrive batch by batch."""
     result, cache, path = AlphaResult(request), shared().cache, exact_path(loaded, request.sparsity, request.rules)
     constraints = request.rules.constraints(loaded.model.grid)
 
-    def keep(found, whole: bool = False) -> None:
-        result.found, result.complete = found, whole
+    def keep(found, complete: bool = False) -> None:
+        result.found, result.complete = found, complete
 
     def work(progress) -> AlphaAccuracy:
         random = random_masks(loaded.model.grid.shape, request.sparsity, n_random=request.n_random, **constraints)
         options = {"random": random, "cache": cache, "progress": progress, "on_partial": keep, "batch_size": BATCH_SIZE}
-        return alpha_accuracy(loaded.model, texts(loaded, request.size), path, **options)
+        return alpha_accuracy(loaded.model, examples(loaded, request.size), path, **options)
 
-    if start_exclusive_job("Measuring every mask along alpha", work, keep, "The masks could not be measured"):
+    if start_exclusive_job(EVALUATING, work, keep, "Evaluating the masks failed"):
         st.session_state["alpha_result"] = result
 
 
 def start_search(loaded: Workspace, request: AlphaRequest, by: str) -> None:
-    """Find the best mask of the path for a part of the work."""
+    """Find the best mask of the path by successive halving, at a fraction of the cost."""
     cache, path = shared().cache, exact_path(loaded, request.sparsity, request.rules)
 
     def work(progress):
         options = {"by": by, "cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
-        return successive_halving(loaded.model, texts(loaded, request.size), path, **options)
+        return successive_halving(loaded.model, examples(loaded, request.size), path, **options)
 
-    def take(found, whole: bool) -> None:
-        if whole:
+    def take(found, complete: bool) -> None:
+        if complete:
             st.session_state["alpha_search"] = request, found
 
-    start_exclusive_job("Searching along alpha", work, take, "The search could not be made")
+    start_exclusive_job("Searching along alpha", work, take, "The search failed")
 
 
 def start_surface(loaded: Workspace, request: AlphaRequest) -> None:
-    """Measure every mask along alpha at each of several sparsities."""
+    """Evaluate every mask along alpha at each of several sparsities."""
     cache, grid, obeyed = shared().cache, loaded.model.grid, request.rules
+    result = SurfaceResult(request)
 
     def work(progress):
-        options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
+        def report(done: int, total: int, note: str) -> None:
+            result.done, result.total = done, total
+            progress(done, total, note)
+
+        options = {"cache": cache, "progress": report, "batch_size": BATCH_SIZE}
         options |= obeyed.scaling | obeyed.constraints(grid)
-        return alpha_surface(loaded.model, texts(loaded, request.size), loaded.scores, SURFACE, **options)
+        return alpha_surface(loaded.model, examples(loaded, request.size), loaded.scores, SURFACE, **options)
 
-    def take(found, whole: bool) -> None:
-        st.session_state["alpha_surface"] = request, found
+    def take(found, complete: bool) -> None:
+        result.found, result.complete = found, complete
 
-    start_exclusive_job("Measuring alpha and sparsity together", work, take, "The surface could not be measured")
+    if start_exclusive_job(SURFACE_JOB, work, take, "Evaluating alpha × sparsity failed"):
+        st.session_state["alpha_surface"] = result
 
 
 def start_budget(loaded: Workspace, request: AlphaRequest, alpha: float, points: float) -> None:
-    """Remove heads in the order of HIES at `alpha` until more than `points` points are lost."""
+    """Prune heads by HIES at `alpha` until accuracy has dropped by more than `points` percentage points."""
     cache, grid, obeyed = shared().cache, loaded.model.grid, request.rules
     ranking = loaded.scores.hies(alpha, **obeyed.scaling)
 
     def work(progress):
         options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE} | obeyed.constraints(grid)
-        return max_sparsity(loaded.model, texts(loaded, request.size), ranking, points, **options)
+        return max_sparsity(loaded.model, examples(loaded, request.size), ranking, points, **options)
 
-    def take(found, whole: bool) -> None:
-        if whole:
+    def take(found, complete: bool) -> None:
+        if complete:
             st.session_state["accuracy_budget"] = request, alpha, found
 
-    start_exclusive_job("Looking for the end of the budget", work, take, "The budget could not be followed")
+    start_exclusive_job("Searching for maximum sparsity", work, take, "The accuracy-budget search failed")
 
 
-def texts(loaded: Workspace, size: int):
-    """The first `size` texts for testing."""
-    # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
+def examples(loaded: Workspace, size: int):
+    """The first `size` evaluation examples."""
+    # A given fingerprint avoids the library's hashing, which swaps the standard output that sessions share.
     return loaded.evaluation.select(range(size), new_fingerprint=f"{loaded.key}-{size}")

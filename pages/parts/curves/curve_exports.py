@@ -1,4 +1,4 @@
-"""Taking the curves away: table, figure, settings, and the code that makes them again."""
+"""Export of the curves: table, figure, settings, and the code that reproduces them."""
 
 import io
 import json
@@ -13,14 +13,9 @@ from pages.parts.common.workspace import Workspace
 
 from .curve_run import CurveResult
 
-PICTURES = {
-    "displaylogo": False,
-    "toImageButtonOptions": {"format": "svg", "filename": "curves"},
-}  # the camera in the corner
-
 
 def exports(loaded: Workspace, result: CurveResult, figure: go.Figure) -> None:
-    """Buttons for every form, and the code. `figure` is the one on screen."""
+    """Draw a download button per format, and the code. `figure` is the one on screen."""
     frame, light = result.curves.frame, on_paper(figure)
     document = {
         "model": loaded.model.name,
@@ -49,15 +44,17 @@ def exports(loaded: Workspace, result: CurveResult, figure: go.Figure) -> None:
             key = f"export_{file.partition('.')[2]}"
             st.download_button(name, data, file, kind, icon=":material/download:", on_click="ignore", key=key)
     if not drawable:
-        st.caption("SVG: the camera above the figure. PNG, and SVG by a button: install kaleido and Chromium.")
+        st.caption(
+            "To export SVG, use the camera icon on the figure. For PNG and SVG buttons, install kaleido and Chromium."
+        )
     with st.expander("Copy as code", icon=":material/code:"):
         st.code(python(loaded.request, loaded.options, result.request), "python")
-        st.caption("Or on the command line:")
+        st.caption("Or with the command line:")
         st.code(command(loaded.request, loaded.options, result.request), "bash", wrap_lines=True)
 
 
 def on_paper(figure: go.Figure) -> go.Figure:
-    """The figure on white, for files."""
+    """The figure with a white background, for files."""
     return go.Figure(figure).update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
 
 

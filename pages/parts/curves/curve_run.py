@@ -1,7 +1,7 @@
-"""Running the curves for a page: the request, the job, and what has been measured so far.
+"""The job that evaluates the curves: its request, and the results so far.
 
-All points are measured together and sharpen text by text. Answers are kept on disk, so a run that was cut short and is
-asked for again goes on where it stopped.
+All points are evaluated together, batch by batch. Predictions are kept in the result cache, so a cancelled run resumes
+where it stopped when the same request is started again.
 """
 
 from collections.abc import Callable
@@ -14,28 +14,32 @@ import streamlit as st
 from headprune_core import CRITERIA, Curves, PrunableModel, ResultCache, evaluate_masks, measure_curves
 from headprune_core.data.examples import overlap
 from headprune_core.jobs import Job
+from pages.parts.common.failures import drop_failure, report_failure
+from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import hold_lock, shared
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
+EVALUATING = "Evaluating curves"  # the name of the job
+
 
 @dataclass(frozen=True)
 class ExternalRanking:
-    """A ranking that scores do not hold. key: a digest of it; how: in words; code: lines of Python that make it."""
+    """A ranking that is not computed from the scores. key: its digest; how: its description; code: Python that makes it."""
 
     name: str
     key: str
     values: np.ndarray = field(compare=False, repr=False)
     how: str = ""
     code: tuple[str, ...] = ()
-    by_command: bool = True  # whether the command line makes the same
+    by_command: bool = True  # whether the command line computes the same ranking
 
 
 @dataclass(frozen=True)
 class CurveRequest:
-    """What to measure: methods, shares of heads removed, alpha for HIES, random orders, texts to test on.
+    """What to evaluate: criteria, sparsities, alpha of HIES, number of random rankings, evaluation examples.
 
-    The texts are `size` of those for testing, from number `start` on. given: the rankings of methods that need one.
+    The examples are `size` of the evaluation set from index `start` on. given: the rankings of criteria that need one.
     """
 
     methods: tuple[str, ...]
@@ -48,8 +52,8 @@ class CurveRequest:
     given: tuple[ExternalRanking, ...] = ()
 
     @property
-    def runs(self) -> int:
-        """How many masks are to be evaluated at most; equal ones are run once."""
+    def n_masks(self) -> int:
+        """Number of masks to evaluate at most; equal ones are evaluated once."""
         random = sum(name in CRITERIA and CRITERIA[name].random for name in self.methods)
         return len(self.sparsities) * (len(self.methods) - random + random * self.n_random) + 1
 
@@ -58,13 +62,13 @@ class CurveRequest:
         return {one.name: one.values for one in self.given}
 
     def texts(self, evaluation: datasets.Dataset, key: str) -> datasets.Dataset:
-        """The texts to test on; `key` names them."""
-        # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
-        there = range(self.start, self.start + self.size)
-        return evaluation.select(there, new_fingerprint=f"{key}-{self.start}-{self.size}")
+        """The evaluation examples; `key` names them."""
+        # A given fingerprint avoids the library's hashing, which swaps the standard output that sessions share.
+        indices = range(self.start, self.start + self.size)
+        return evaluation.select(indices, new_fingerprint=f"{key}-{self.start}-{self.size}")
 
     def settings(self) -> dict:
-        """As a document has it."""
+        """The request as a JSON document."""
         document = {name: value for name, value in asdict(self).items() if name not in ("given", "start", "size")}
         return document | {
             "evaluation_texts": self.size,
@@ -75,10 +79,10 @@ class CurveRequest:
 
 @dataclass
 class CurveResult:
-    """What has been measured for one `Workspace`, so far or to the end.
+    """The curves of one `Workspace`, so far or complete.
 
-    shared: how many of the texts gave the scores too. same_decisions: share of texts on which the unpruned model decides as
-    in float32, where another precision was asked for and classes are decided on.
+    shared: number of evaluation examples that are also calibration examples. same_decisions: share of examples on which
+    the unpruned model predicts the same class as in float32; None for float32 and for token prediction.
     """
 
     key: str
@@ -90,12 +94,12 @@ class CurveResult:
 
     @property
     def measured(self) -> int:
-        """Texts measured so far."""
+        """Number of examples evaluated so far."""
         return 0 if self.curves is None else int(self.curves.frame.examples.iloc[0])
 
 
 def start_curves(loaded: Workspace, request: CurveRequest) -> None:
-    """Measure in the background; points show from the first texts on, and a cancelled run keeps what was measured."""
+    """Evaluate in the background. Results arrive batch by batch, and a cancelled run keeps what it has."""
     result, server, before = CurveResult(loaded.key, request), shared(), curves(loaded)
     examples = request.texts(loaded.evaluation, loaded.key)
 
@@ -107,8 +111,8 @@ def start_curves(loaded: Workspace, request: CurveRequest) -> None:
         return server.curves.get((loaded.key, request), lambda: measure(progress), progress)
 
     def measure(progress) -> tuple[Curves, float | None]:
-        def told(done: int, total: int, note: str) -> None:
-            progress(done, total, f"{note}: {result.measured} of {request.size} texts")
+        def report(done: int, total: int, note: str) -> None:
+            progress(done, total, f"{note}: {result.measured} of {request.size} examples")
 
         with hold_lock(server.heavy, progress):
             found = measure_curves(
@@ -123,7 +127,7 @@ def start_curves(loaded: Workspace, request: CurveRequest) -> None:
                 batch_size=BATCH_SIZE,
                 dtype=request.dtype,
                 cache=server.cache,
-                progress=told,
+                progress=report,
                 on_partial=keep,
             )
             return found, same_decisions(loaded.model, examples, request.dtype, server.cache, progress)
@@ -133,17 +137,17 @@ def start_curves(loaded: Workspace, request: CurveRequest) -> None:
         if result.complete:
             result.curves, result.same_decisions = job.result
         if result.curves is None and before is not None and before.curves is not None:
-            st.session_state["curves"] = before  # nothing new: what was there is shown again
+            st.session_state["curves"] = before  # nothing new: show the earlier result
         if job.error:
-            st.session_state["failure"] = f"The curves could not be measured: {job.error}."
+            report_failure(f"Evaluating the curves failed. {sentence(job.error)}", runner().view)
 
-    if runner().start("Measuring the curves", work, deliver):
-        st.session_state["failure"] = None
+    if runner().start(EVALUATING, work, deliver):
+        drop_failure()
         st.session_state["curves"] = result
 
 
 def curves(loaded: Workspace) -> CurveResult | None:
-    """What was asked for `loaded`; its curves are None until the first texts are through."""
+    """The latest result for `loaded`; its curves are None until the first batch is done."""
     result = st.session_state.get("curves")
     return result if result is not None and result.key == loaded.key else None
 
@@ -155,18 +159,20 @@ def same_decisions(
     cache: ResultCache | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> float | None:
-    """The share of `examples` on which the unpruned model decides alike in `dtype` and as loaded.
+    """Share of `examples` on which the unpruned model predicts the same class in `dtype` and as loaded.
 
-    None for the precision it was loaded in, and where tokens are predicted.
+    None for the precision that it was loaded in, and for token prediction.
     """
     if model.in_precision(dtype) is model or model.task != "classification":
         return None
 
-    def told(done: int, total: int, note: str) -> None:
+    def report(done: int, total: int, note: str) -> None:
         if progress is not None:
             progress(done, total, "Comparing with float32")
 
-    whole = np.ones((1, *model.grid.shape), bool)
-    options = {"batch_size": BATCH_SIZE, "cache": cache, "progress": told}
-    found = [evaluate_masks(model, examples, whole, dtype=d, **options).logits[0].argmax(-1) for d in (None, dtype)]
-    return float((found[0] == found[1]).mean())
+    unpruned = np.ones((1, *model.grid.shape), bool)
+    options = {"batch_size": BATCH_SIZE, "cache": cache, "progress": report}
+    loaded, other = (
+        evaluate_masks(model, examples, unpruned, dtype=d, **options).logits[0].argmax(-1) for d in (None, dtype)
+    )
+    return float((loaded == other).mean())

@@ -1,4 +1,4 @@
-"""What the curves come to, in tables: a line a method, and every method against another on the same texts."""
+"""Tables of the curves: one row per criterion, and paired tests of every criterion against one of them."""
 
 import pandas as pd
 import streamlit as st
@@ -6,59 +6,65 @@ import streamlit as st
 from headprune_core import Curves
 from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_metrics import AT, PUBLISHED_STABILITY_RATIO, WITHIN, summary
-from headprune_core.measure.paired_tests import paired
+from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, paired
+from pages.parts.common import labels
 
 
 def summary_table(curves: pd.DataFrame, measure: str) -> None:
-    """`judgements.summary` with names and a word on each column."""
+    """Show `curve_metrics.summary` with labels and column help."""
     table = summary(curves)
     table["method"] = [method_label(name) for name in table.method]
     number, share = st.column_config.NumberColumn, {"format": "percent"}
     columns = {
         "method": st.column_config.TextColumn("Criterion", pinned=True),
-        "area": number("Area", format="%.3f", help=f"Mean {measure} over the whole range, by trapezia."),
-        "stability": number(
-            "Stability", format="%.3f", help="Mean correlation of the logits with the unpruned model's, above 0 % removed."
+        "area": number(
+            "Area",
+            format="%.3f",
+            help=f"Normalized area under the curve (trapezoidal rule): mean {measure} over the sparsity range.",
         ),
-        "agreement": number("Agreement", format="%.3f", help="Mean share of answers equal to the unpruned model's."),
+        "stability": number(
+            "Stability", format="%.3f", help="Mean logit correlation with the unpruned model over all sparsities above 0."
+        ),
+        "agreement": number("Agreement", format="%.3f", help="Mean share of predictions that match the unpruned model."),
         "stability_ratio": number(
-            "Stability to HIS",
-            format="%.2fx",
-            help=f"Stability as a ratio to HIS's. The HIES paper reports up to {PUBLISHED_STABILITY_RATIO}x.",
+            "Stability vs. HIS",
+            format="%.2f×",
+            help=f"Stability divided by that of HIS. The HIES paper reports up to {PUBLISHED_STABILITY_RATIO}×.",
         ),
         "knee": number(
-            "Knee",
+            "Knee point",
             **share,
-            help="Where the curve lies farthest above the straight line between its ends: after it, it falls.",
+            help="Knee point (Kneedle): sparsity with the largest distance above the chord between the endpoints.",
         ),
     }
     for points in WITHIN:
         columns[f"within_{points}"] = number(
-            f"Within {points} pt{'s' if points > 1 else ''}",
+            f"{labels.MAX_SPARSITY}, −{points} pp",
             **share,
-            help=f"How many heads can go while {measure} stays within {points} points of the unpruned model's throughout.",
+            help=f"Largest sparsity up to which {measure} stays within {points} pp of the unpruned model.",
         )
     for at in AT:
         name = f"at_{at:.0%}".rstrip("%")
-        columns[name] = number(f"At {at:.0%}", **share, help=f"The {measure} with {at:.0%} of the heads removed.")
+        columns[name] = number(f"At {at:.0%}", **share, help=f"{measure.capitalize()} at {at:.0%} sparsity.")
     st.dataframe(table, hide_index=True, column_config=columns, key="summary_table")
 
 
 def paired_table(curves: Curves, sparsity: float, against: str, measure: str) -> None:
-    """`paired_tests.paired` with a sentence that explains it."""
+    """Show `paired_tests.paired` with a sentence that explains it."""
     table = paired(curves.frame, curves.right, sparsity, against)
-    name, texts = method_label(against), curves.right.shape[1]
-    right = "right" if measure == "accuracy" else "as the unpruned model does"
+    name, n_examples = method_label(against), curves.right.shape[1]
+    correct = "correct" if measure == "accuracy" else "in agreement"
     if table.empty:
-        st.caption(f"There is nothing to compare {name} with: choose another criterion besides random.")
+        st.caption(f"No criterion to compare with {name}. Select another criterion besides the random baseline.")
         return
-    sure = [method_label(line.method) for line in table.itertuples() if line.p_holm < 0.05]
+    differing = [method_label(line.method) for line in table.itertuples() if line.p_holm < SIGNIFICANCE_LEVEL]
     st.markdown(
-        f"Both answer the same {texts} texts; only those on which they differ tell them apart. "
+        f"Both masks are evaluated on the same {n_examples} examples; the test uses only those on which they disagree. "
         + (
-            f"**{', '.join(sure)}** {'differs' if len(sure) == 1 else 'differ'} from {name} by more than chance."
-            if sure
-            else f"None differs from {name} by more than chance would."
+            f"**{', '.join(differing)}** {'differs' if len(differing) == 1 else 'differ'} significantly from {name} at "
+            "the 5% level."
+            if differing
+            else f"No criterion differs significantly from {name} at the 5% level."
         )
     )
     table["method"] = [method_label(method) for method in table.method]
@@ -68,15 +74,13 @@ def paired_table(curves: Curves, sparsity: float, against: str, measure: str) ->
     columns = {
         "method": st.column_config.TextColumn("Criterion", pinned=True),
         "difference": number(
-            "Difference", format="%+.1f pts", help=f"{measure.capitalize()} less {name}'s: above 0 it is better."
+            "Difference", format="%+.1f pp", help=f"{measure.capitalize()} minus that of {name}; above 0 is better."
         ),
-        "low": number("from", format="%+.1f", help="95 % interval for paired shares (Newcombe)."),
-        "high": number("to", format="%+.1f", help="95 % interval for paired shares (Newcombe)."),
-        "b": number("It alone", help=f"Texts that it answers {right} and {name} does not."),
-        "c": number(f"{name} alone", help=f"Texts that {name} answers {right} and it does not."),
-        "p_value": number("p", format="%.3g", help="How often chance alone splits these texts so unevenly (exact McNemar)."),
-        "p_holm": number(
-            "p corrected", format="%.3g", help="Corrected for the number of criteria (Holm). Below 0.05: sure."
-        ),
+        "low": number("CI low", format="%+.1f", help=f"Lower bound of the {labels.CI} for paired shares (Newcombe)."),
+        "high": number("CI high", format="%+.1f", help=f"Upper bound of the {labels.CI} for paired shares (Newcombe)."),
+        "b": number(f"Only this {correct} (b)", help=f"Examples on which only this criterion is {correct}."),
+        "c": number(f"Only {name} {correct} (c)", help=f"Examples on which only {name} is {correct}."),
+        "p_value": number("p", format="%.3g", help="Exact McNemar test, two-sided p-value."),
+        "p_holm": number("p (Holm)", format="%.3g", help="Holm-corrected p-value. Below 0.05: significant at the 5% level."),
     }
     st.dataframe(table, hide_index=True, column_config=columns, key="paired_table")

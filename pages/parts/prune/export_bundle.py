@@ -1,6 +1,6 @@
-"""What a user takes home of a pruned model: its record, the report, and the zip with everything in it.
+"""The export of a pruned model: its record, the report, and the zip with all files.
 
-Made when it is asked for, in a thread that has no session: so what the session knows is collected before.
+The zip is built in a thread without a session, so the session's settings are collected before.
 """
 
 import shutil
@@ -20,13 +20,13 @@ from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import curves
 
 from .prune_code import FineTuningInfo, prune_command, prune_python
-from .prune_run import PACKING, PruneResult, tested_texts
+from .prune_run import PACKING, PruneResult, evaluation_examples
 
 
 @dataclass(frozen=True, eq=False)
 class ExportBundle:
-    """One pruned model of `loaded` and all that is known of it. recovered: as fine-tuned, not as cut. alpha: the settings
-    of the Alpha page by name. curves: those measured in this session."""
+    """One pruned model of `loaded` with all its results. recovered: the fine-tuned model. alpha: settings of the Alpha page
+    by name. curves: those evaluated in this session."""
 
     loaded: Workspace
     result: PruneResult
@@ -40,28 +40,28 @@ class ExportBundle:
 
     @cached_property
     def shared(self) -> int | None:
-        """How many of the test texts gave the scores too."""
-        texts = tested_texts(self.loaded, self.result.request.size)
-        return None if texts is None else overlap(self.loaded.calibration, texts)
+        """How many evaluation examples are also calibration examples."""
+        examples = evaluation_examples(self.loaded, self.result.request.size)
+        return None if examples is None else overlap(self.loaded.calibration, examples)
 
     @cached_property
     def record(self) -> PruningRecord:
-        """What card and report tell."""
+        """The facts of the model card and the report."""
         loaded, result, choice = self.loaded, self.result, self.result.request.choice
         name = loaded.request.model
         return PruningRecord(
-            source=Path(name).name if Path(name).is_dir() else name,  # where folders lie here is nobody's business
+            source=Path(name).name if Path(name).is_dir() else name,  # the path of a local folder is private
             revision=loaded.request.revision,
             mask_description=choice.words,
             criterion=choice.criterion,
             alpha=choice.alpha,
             sparsity=choice.sparsity,
-            calibration_data=f"{len(loaded.calibration)} texts of {loaded.text_name}",
+            calibration_data=f"{len(loaded.calibration)} examples of {loaded.text_name} ({loaded.request.splits[0]})",
             evaluation_data=None
             if result.verification is None
-            else f"the first {result.request.size} test texts of {loaded.text_name}",
-            training_data=self._learned_on(),
-            evaluation_source=self._measured_with(),
+            else f"{result.request.size} examples of {loaded.text_name} ({loaded.request.splits[1]})",
+            training_data=self._training_data(),
+            evaluation_source=self._evaluation_source(),
             settings=loaded.scores.settings | choice.settings,
             verification=result.verification,
             random_baseline=result.random_baseline,
@@ -69,35 +69,35 @@ class ExportBundle:
             recovery=result.recovery if self.recovered else None,
         )
 
-    def _learned_on(self) -> str | None:
+    def _training_data(self) -> str | None:
         if not self.recovered:
             return None
         learned = self.result.learned
-        told = f"the {learned.split} texts of {self.loaded.text_name}"
-        return told if learned.shared is None else f"{told}; {describe_overlap(learned.shared)}"
+        text = f"examples of {self.loaded.text_name} ({learned.split})"
+        return text if learned.shared is None else f"{text}; {describe_overlap(learned.shared)}"
 
-    def _measured_with(self) -> dict[str, object]:
-        """The test texts as arguments of `load_examples`; empty where they are a user's own, which others lack."""
+    def _evaluation_source(self) -> dict[str, object]:
+        """The evaluation examples as arguments of `load_examples`; empty for an upload, which other people lack."""
         request = self.loaded.request
         if self.result.verification is None or request.table is not None:
             return {}
-        given = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
-        told = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
-        return told | {name: value for name, value in given.items() if value}
+        columns = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
+        source = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
+        return source | {name: value for name, value in columns.items() if value}
 
     @property
     def tuned(self) -> FineTuningInfo | None:
-        """The fine-tune, where it is the model that is taken home."""
+        """The fine-tuning run, if the exported model is the fine-tuned one."""
         return FineTuningInfo(self.result.recovery, self.result.learned.split) if self.recovered else None
 
     @property
     def code(self) -> str:
-        """Python that makes this model again."""
+        """Python that reproduces this model."""
         return prune_python(self.loaded, self.result.request, self.tuned)
 
     @property
     def command(self) -> str:
-        """A command that does, with the mask out of the zip."""
+        """A command that does, with the mask from the zip."""
         return prune_command(self.loaded, self.result.request, self.tuned)
 
     def report(self) -> str:
@@ -115,21 +115,21 @@ class ExportBundle:
         )
 
     def bundle(self, progress=lambda done, total, note: None) -> Path:
-        """The zip: model and card, mask, scores, curves, figures, settings, report. It goes when the result does."""
-        place = self.result.place / "packing"
+        """Build the zip: model and card, mask, scores, curves, figures, settings, report. It is deleted with the result."""
+        temp_dir = self.result.place / "packing"
         zipped = self.result.place / f"{'recovered' if self.recovered else 'pruned'}.zip"
         try:
-            place.mkdir()
+            temp_dir.mkdir()
             progress(0, 4, "Writing the model and its card")
-            self.model.save_pretrained(place / "model", record=self.record)
+            self.model.save_pretrained(temp_dir / "model", record=self.record)
             progress(1, 4, "Writing the report")
             report = self.report()
             progress(2, 4, "Drawing the figures")
             figures = export_figures(self.model, self.record, scores=self.loaded.scores, curves=self.curves)
-            progress(3, 4, "Packing the zip")
+            progress(3, 4, "Compressing the zip")
             return write_bundle(
                 zipped,
-                place / "model",
+                temp_dir / "model",
                 mask=self.result.cut.kept,
                 record=self.record,
                 scores=self.loaded.scores,
@@ -139,18 +139,18 @@ class ExportBundle:
                 settings=self.settings(),
                 row_names=self.model.grid.row_names,
             )
-        except OSError as error:  # the rest of them are told so already
-            raise HeadPruneError(f"{place} cannot be written ({error.strerror}); expected room there: make some") from error
+        except OSError as error:  # other functions translate their errors themselves
+            raise HeadPruneError(f"cannot write {temp_dir} ({error.strerror}); free disk space and build again") from error
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(temp_dir, ignore_errors=True)
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """What a zip tells that may change while the pruned model stays the same, beside alpha."""
+        """Contents of the zip that may change while the pruned model stays the same, in addition to alpha."""
         return self.loaded.scores, self.curves, self.result.speed, self.model
 
     def settings(self) -> dict[str, object]:
-        """Everything that was set, as JSON has it."""
+        """All settings as a JSON document."""
         request, wanted = self.loaded.request, self.result.request
         return {
             "model": request.model,
@@ -158,7 +158,7 @@ class ExportBundle:
             "text": self.loaded.text_name,
             "splits": list(request.splits),
             "scored_texts": len(self.loaded.calibration),
-            "tested_texts": wanted.size,
+            "evaluation_examples": wanted.size,
             "scores": dict(self.loaded.scores.settings),
             "alpha_page": self.alpha,
             "mask_description": wanted.choice.words,
@@ -167,34 +167,34 @@ class ExportBundle:
 
 
 def export_bundle(loaded: Workspace, result: PruneResult, recovered: bool) -> ExportBundle:
-    """With what this session knows by now."""
-    measured = curves(loaded)
-    frame = None if measured is None or measured.curves is None else measured.curves.frame
+    """The export with everything that this session has computed so far."""
+    evaluated = curves(loaded)
+    frame = None if evaluated is None or evaluated.curves is None else evaluated.curves.frame
     return ExportBundle(loaded, result, recovered, {name: setting(name) for name in ALPHA}, frame)
 
 
 @dataclass(frozen=True, eq=False)
 class Zip:
-    """A zip that was made, and of what: `ExportBundle.alpha` and `ExportBundle.parts`."""
+    """A zip, and what it was built from: `ExportBundle.alpha` and `ExportBundle.parts`."""
 
     file: Path
     alpha: dict[str, object]
     parts: tuple[object, ...]
 
 
-def start_packing(home: ExportBundle) -> None:
-    """Make the zip in the background."""
-    parts = home.parts
+def start_packing(bundle: ExportBundle) -> None:
+    """Build the zip in the background."""
+    parts = bundle.parts
 
-    def take(file: Path, whole: bool) -> None:
-        home.result.zips[home.recovered] = Zip(file, home.alpha, parts)
+    def take(file: Path, complete: bool) -> None:
+        bundle.result.zips[bundle.recovered] = Zip(file, bundle.alpha, parts)
 
-    start_exclusive_job(PACKING, home.bundle, take, "The zip could not be made")
+    start_exclusive_job(PACKING, bundle.bundle, take, "Building the zip failed")
 
 
-def packed(home: ExportBundle) -> Path | None:
-    """The zip, where one was made that tells all that is known by now."""
-    made = home.result.zips.get(home.recovered)
-    if made is None or made.alpha != home.alpha or any(a is not b for a, b in zip(made.parts, home.parts, strict=True)):
+def cached_zip(bundle: ExportBundle) -> Path | None:
+    """The zip, if one was built from everything that is known by now."""
+    made = bundle.result.zips.get(bundle.recovered)
+    if made is None or made.alpha != bundle.alpha:
         return None
-    return made.file
+    return made.file if all(a is b for a, b in zip(made.parts, bundle.parts, strict=True)) else None

@@ -1,4 +1,4 @@
-"""What there is to take home of a pruned model: the zip, the report, and the model as ONNX."""
+"""Export of a pruned model: the zip, the report, ONNX, and code."""
 
 import streamlit as st
 
@@ -7,57 +7,57 @@ from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import progress
 from pages.parts.common.workspace import Workspace
 
-from .export_bundle import ExportBundle, export_bundle, packed, start_packing
+from .export_bundle import ExportBundle, cached_zip, export_bundle, start_packing
 from .prune_run import EXPORTING, PACKING, PruneResult, start_onnx
 
 
-def take(loaded: Workspace, result: PruneResult) -> None:
-    """Everything worth keeping."""
-    st.subheader("Take it with you")
+def export_section(loaded: Workspace, result: PruneResult) -> None:
+    """Draw the buttons of all exports, and the code."""
+    st.header("Export")
     recovered = False
     if result.recovered is not None:
         recovered = st.segmented_control(
-            "Which model",
+            "Exported model",
             [False, True],
             default=True,
             required=True,
-            format_func={False: "As cut", True: "After recovery"}.get,
+            format_func={False: "Pruned", True: "Pruned + fine-tuned"}.get,
             key="take_recovered",
+            persist_state="session",
         )
-    home = export_bundle(loaded, result, bool(recovered))
+    bundle = export_bundle(loaded, result, bool(recovered))
     with st.container(horizontal=True):
-        _everything(home)
+        _zip_button(bundle)
         st.download_button(
-            "Report (HTML)",
-            home.report,
+            "Download report (HTML)",
+            bundle.report,
             "report.html",
             "text/html",
             icon=":material/description:",
             on_click="ignore",
             key="download_report",
         )
-        _onnx(result, bool(recovered))
+        _onnx_button(result, bool(recovered))
     progress(EXPORTING, PACKING)
     st.caption(
-        "The folder **model** in the zip holds safetensors, configuration, tokenizer, the map of the heads that are left "
-        "and a model card, which also tells how to load it without HeadPrune and how to share it. With HeadPrune:"
+        "The folder **model** in the zip holds safetensors, configuration, tokenizer, head_map.json (kept heads) and a "
+        "model card with loading and upload instructions. To load it with HeadPrune:"
     )
     st.code('import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("model")', "python")
     with st.expander("Copy as code", icon=":material/code:"):
-        tuned = " and fine-tuned" if recovered else ""
-        st.caption(f"The same heads, cut out{tuned}, and measured again:")
-        st.code(home.code, "python")
-        st.caption("Or on the command line, with the mask out of the zip:")
-        st.code(home.command, "bash", wrap_lines=True)
+        st.caption(f"Reproduce this {'fine-tuned ' if recovered else ''}model in Python:")
+        st.code(bundle.code, "python")
+        st.caption("Or with the CLI (uses mask.json from the zip):")
+        st.code(bundle.command, "bash", wrap_lines=True)
 
 
-def _everything(home: ExportBundle) -> None:
-    """The zip: made first, with progress and Cancel, since its model is written anew; then there to be saved."""
-    made = packed(home)
-    if made is not None:
+def _zip_button(bundle: ExportBundle) -> None:
+    """A button that builds the zip in the background, because it saves the model; then one that downloads it."""
+    file = cached_zip(bundle)
+    if file is not None:
         st.download_button(
-            f"Save the zip ({made.stat().st_size / 2**20:.0f} MB)",
-            made.read_bytes,
+            f"Download zip ({file.stat().st_size / 2**20:.0f} MiB)",
+            file.read_bytes,
             "pruned-model.zip",
             "application/zip",
             icon=":material/download:",
@@ -66,40 +66,41 @@ def _everything(home: ExportBundle) -> None:
             type="primary",
         )
         return
-    pressed = st.button(
-        "Everything (zip)",
+    clicked = st.button(
+        "Build zip",
         icon=":material/folder_zip:",
         key="make_zip",
         type="primary",
         disabled=runner().busy,
-        help="Model with its card, mask, scores, curves, figures, settings and the report",
+        help="Model with its card, mask, scores, curves, figures, settings and report. Then this button downloads it.",
     )
-    if pressed:
-        start_packing(home)
+    if clicked:
+        start_packing(bundle)
         st.rerun()
 
 
-def _onnx(result: PruneResult, recovered: bool) -> None:
-    made = result.onnx.get(recovered)
-    if made is not None:
+def _onnx_button(result: PruneResult, recovered: bool) -> None:
+    """A button that exports the model to ONNX; then one that downloads it."""
+    export = result.onnx.get(recovered)
+    if export is not None:
         st.download_button(
-            "ONNX",
-            made.file.read_bytes,
+            "Download ONNX",
+            export.file.read_bytes,
             "model.onnx",
             "application/octet-stream",
             icon=":material/download:",
             on_click="ignore",
             key="download_onnx",
-            help=f"ONNX Runtime gives its logits to {made.difference:.0e}",
+            help=f"Verified with ONNX Runtime (max. logit difference {export.difference:.0e})",
         )
         return
-    pressed = st.button(
-        "Make ONNX",
+    clicked = st.button(
+        "Export to ONNX",
         icon=":material/deployed_code:",
         key="make_onnx",
         disabled=runner().busy or not has_onnx(),
-        help="Checked with ONNX Runtime" if has_onnx() else f"First run: {INSTALL}",
+        help="The export is verified with ONNX Runtime." if has_onnx() else f"Install the extra first: {INSTALL}",
     )
-    if pressed:
+    if clicked:
         start_onnx(result, recovered)
         st.rerun()

@@ -1,6 +1,6 @@
-"""Where the mask of a pruned model comes from: alpha, a pin, a curve's point, a Greedy-Gnorm step, by hand, or a file.
+"""Sources of the mask of a pruned model: Alpha page, pinned mask, curve point, Greedy-Gnorm step, manual, or file.
 
-Every source is a function that draws what it asks and returns a choice, or says where to get one; the page lists them.
+Every source is a function that draws its widgets and returns a choice, or names the page that provides one.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,25 @@ from headprune_core.masks.criteria import get_criterion, method_label, parse_alp
 from headprune_core.masks.mask_files import read_mask
 from headprune_core.measure.curves import main_measure
 from pages.parts.alpha.alpha_state import current_alpha_state
-from pages.parts.alpha.pinned_masks import pins, describe_setting
-from pages.parts.common.shared_ui import plain
+from pages.parts.alpha.pinned_masks import describe_setting, pins
+from pages.parts.common.labels import PAGES, SPARSITY
+from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import CurveResult, curves
 from pages.parts.greedy.greedy_run import greedy_results
 
 MOST_MEGABYTES = 4
-WIDTH = 58  # pixels of a head's column
+ACCURACY = PAGES["accuracy"]
+COLUMN_WIDTH = 58  # pixels, of a head
+PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A mask (R, H), how it came about in words, and what a card says of it.
+    """A mask (R, H), its description, and the facts for the model card.
 
-    code: lines of Python that make `mask` from `model` and `scores`; empty where only the file of the mask has it. settings:
-    of the mix, beside those of the scores.
+    code: lines of Python that make `mask` from `model` and `scores`; empty if only the mask file has it. settings: scaling
+    of HIES, in addition to the settings of the scores.
     """
 
     words: str
@@ -47,7 +50,7 @@ SOURCES: dict[str, Callable[[Workspace], Choice | None]] = {}
 
 
 def source(name: str):
-    """Register a source under what people call it."""
+    """Register a source under its label."""
 
     def register(draw: Callable[[Workspace], Choice | None]) -> Callable[[Workspace], Choice | None]:
         SOURCES[name] = draw
@@ -56,54 +59,62 @@ def source(name: str):
     return register
 
 
-@source("Alpha")
+@source("Alpha page")
 def _alpha(loaded: Workspace) -> Choice | None:
     try:
-        now = current_alpha_state(loaded)
+        state = current_alpha_state(loaded)
     except HeadPruneError as error:
-        st.warning(f"The rules under Alpha give no mask: {error}.", icon=":material/block:")
+        st.warning(f"The constraints on the Alpha page cannot be met. {sentence(str(error))}", icon=":material/block:")
         return None
-    obeyed, grid = now.rules, loaded.model.grid
-    plain = not obeyed.describe_options(grid)
-    alpha, sparsity = now.setting.alpha, now.setting.sparsity
-    code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if plain else ()
-    st.page_link("pages/views/alpha.py", label="Set alpha, sparsity and rules under Alpha", icon=":material/tune:")
-    return Choice(describe_setting(loaded, now), now.mask, "HIES", alpha, sparsity, code, obeyed.scaling)
+    unconstrained = not state.rules.describe_options(loaded.model.grid)
+    alpha, sparsity = state.setting.alpha, state.setting.sparsity
+    code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if unconstrained else ()
+    st.page_link(
+        "pages/views/alpha.py", label="Set alpha, sparsity and constraints on the Alpha page", icon=":material/tune:"
+    )
+    return Choice(describe_setting(loaded, state), state.mask, "HIES", alpha, sparsity, code, state.rules.scaling)
 
 
-@source("Pin")
+@source("Pinned mask")
 def _pin(loaded: Workspace) -> Choice | None:
-    there = pins(loaded)
-    if not there:
-        return _missing("No setting is pinned yet.", "alpha", "Pin one under Alpha", ":material/keep:")
-    name = st.segmented_control("Pinned setting", list(there), default=next(iter(there)), required=True, key="prune_pin")
-    pin = there[name if name in there else next(iter(there))]
+    pinned = pins(loaded)
+    if not pinned:
+        return _missing("No pinned mask yet.", "alpha", "Pin a mask on the Alpha page")
+    first = next(iter(pinned))
+    if st.session_state.get("prune_pin") not in (*pinned, None):
+        del st.session_state["prune_pin"]
+    name = st.segmented_control("Pinned mask", list(pinned), default=first, required=True, key="prune_pin", **PERSIST)
+    pin = pinned[name if name in pinned else first]
     return Choice(pin.words, pin.mask, "HIES")
 
 
-@source("A curve's point")
+@source("Curve point")
 def _curve(loaded: Workspace) -> Choice | None:
     result = curves(loaded)
     if result is None or result.curves is None:
-        text = "No curve has been measured yet."
-        return _missing(text, "accuracy", "Measure curves under Accuracy vs sparsity", ":material/show_chart:")
+        return _missing("No curves yet.", "accuracy", f"Evaluate curves on {ACCURACY.title}")
     frame = result.curves.frame[result.curves.frame.method != "random"]
     if frame.empty:
-        text = "Only random removal has been measured."
-        return _missing(text, "accuracy", "Measure a criterion under Accuracy vs sparsity", ":material/show_chart:")
+        text = "The curves hold the random baseline only."
+        return _missing(text, "accuracy", f"Evaluate a criterion on {ACCURACY.title}")
     left, right = st.columns(2)
     names = list(dict.fromkeys(frame.method))
-    method = left.selectbox("Criterion", names, format_func=method_label, key="prune_method")
+    if st.session_state.get("prune_method") not in (*names, None):
+        del st.session_state["prune_method"]
+    method = left.selectbox("Criterion", names, format_func=method_label, key="prune_method", **PERSIST)
     method = method if method in names else names[0]
     points = frame[frame.method == method].set_index("sparsity")
     shares = sorted(points.index)
     measure = main_measure(frame)
 
-    def told(share: float) -> str:
-        return f"{share:.0%} removed, {measure} {points.loc[share, measure]:.1%}"
+    def describe(share: float) -> str:
+        return f"{share:.0%}, {measure} {points.loc[share, measure]:.1%}"
 
     middle = min(shares, key=lambda share: abs(share - 0.5))
-    share = right.select_slider("Point", shares, middle, format_func=told, key=f"prune_point_{len(shares)}")
+    key = f"prune_point_{len(shares)}"
+    if st.session_state.get(key) not in (*shares, None):
+        del st.session_state[key]
+    share = right.select_slider(SPARSITY, shares, middle, format_func=describe, key=key, **PERSIST)
     return _of_curve(loaded, result, method, float(share))
 
 
@@ -117,104 +128,119 @@ def _of_curve(loaded: Workspace, result: CurveResult, method: str, share: float)
     if alpha is None and method in ("hies", "hies_keep_high"):
         alpha = request.alpha
     label = method_label(method)
-    at = "" if alpha is None or parse_alpha(method) is not None else f" at alpha {alpha:g}"
+    at = "" if alpha is None or parse_alpha(method) is not None else f" (α = {alpha:g})"
     code = ()
     if given is None:
-        made = f"get_criterion({method!r}).rank(scores, {request.alpha!r}, None)"
+        ranked = f"get_criterion({method!r}).rank(scores, {request.alpha!r}, None)"
         code = (
             "from headprune_core.masks.criteria import get_criterion",
-            f"mask = prune_mask({made}, {share!r})",
+            f"mask = prune_mask({ranked}, {share!r})",
         )
-    return Choice(f"{label}{at}, {share:.0%} removed", prune_mask(ranking, share), label, alpha, share, code)
+    return Choice(f"{label}{at}, {share:.0%} sparsity", prune_mask(ranking, share), label, alpha, share, code)
 
 
-@source("Greedy-Gnorm")
+@source("Greedy-Gnorm step")
 def _greedy(loaded: Workspace) -> Choice | None:
-    runs = {method: found.trajectory for method, found in greedy_results(loaded).items() if found.trajectory is not None}
-    runs = {method: run for method, run in runs.items() if run.steps}
+    runs = {method: result.trajectory for method, result in greedy_results(loaded).items()}
+    runs = {method: run for method, run in runs.items() if run is not None and run.steps}
     if not runs:
-        text = "Greedy-Gnorm has not been run yet."
-        return _missing(text, "greedy", "Run it under Greedy-Gnorm", ":material/low_priority:")
+        return _missing("No Greedy-Gnorm run yet.", "greedy", "Run Greedy-Gnorm on its page")
     left, right = st.columns(2)
-    method = left.selectbox("Run", list(runs), format_func=method_label, key="prune_run")
+    if st.session_state.get("prune_run") not in (*runs, None):
+        del st.session_state["prune_run"]
+    method = left.selectbox("Run", list(runs), format_func=method_label, key="prune_run", **PERSIST)
     run = runs[method if method in runs else next(iter(runs))]
     default = min(st.session_state.get("greedy_step", run.steps), run.steps)
-    step = right.slider("Step", 0, run.steps, default, key=f"prune_step_{method}_{run.steps}")
+    step = right.slider("Step", 0, run.steps, default, key=f"prune_step_{method}_{run.steps}", **PERSIST)
     mask = run.mask(step)
-    removed = float((~mask).mean())
-    how = f"{method_label(method)} after {step} steps, {removed:.0%} removed"
-    return Choice(how, mask, method_label(method), None, removed)
+    sparsity = float((~mask).mean())
+    text = f"{method_label(method)} after {step} step{'s' * (step != 1)}, {sparsity:.0%} sparsity"
+    return Choice(text, mask, method_label(method), None, sparsity)
 
 
-@source("By hand")
-def _by_hand(loaded: Workspace) -> Choice | None:
+@source("Manual")
+def _manual(loaded: Workspace) -> Choice | None:
     grid = loaded.model.grid
-    kept, version = _hand(loaded)
+    kept, version = _preset(loaded)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("All heads", key="hand_all", on_click=_start_by_hand, args=(loaded, np.ones(grid.shape, bool)))
-        with suppress(HeadPruneError):  # where the rules under Alpha give no mask, there is none to start from
-            st.button("Alpha's mask", key="hand_alpha", on_click=_start_by_hand, args=(loaded, current_alpha_state(loaded).mask))
-        st.caption("Start from one of these; a tick is a head that stays.")
+        st.button("Keep all heads", key="hand_all", on_click=_start_from, args=(loaded, np.ones(grid.shape, bool)))
+        with suppress(HeadPruneError):  # without a mask on the Alpha page there is no such preset
+            mask = current_alpha_state(loaded).mask
+            st.button("Use Alpha page mask", key="hand_alpha", on_click=_start_from, args=(loaded, mask))
+        st.caption("Start from a preset. A checked box means that the head is kept.")
     table = pd.DataFrame(kept, index=pd.Index(grid.row_labels, name="layer"), columns=[str(h) for h in range(grid.shape[1])])
     edited = st.data_editor(
         table,
         num_rows="fixed",
         disabled=["layer"],
-        column_config={name: st.column_config.CheckboxColumn(name, width=WIDTH) for name in table},
+        column_config={name: st.column_config.CheckboxColumn(name, width=COLUMN_WIDTH) for name in table},
         key=f"hand_{version}",
         height="content" if len(table) <= 30 else 600,
     )
     mask = edited.to_numpy(bool)
-    return Choice(f"by hand, {_removed(mask)}", mask, None, None, float((~mask).mean()))
+    st.session_state["hand_edited"] = loaded.key, mask
+    return Choice(f"manual mask, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
-def _hand(loaded: Workspace) -> tuple[np.ndarray, int]:
-    """The mask that editing starts from, and a number that changes with it."""
-    held = st.session_state.get("hand_mask")
-    if held is None or held[0] != loaded.key:
-        held = st.session_state["hand_mask"] = loaded.key, np.ones(loaded.model.grid.shape, bool), held[2] + 1 if held else 0
-    return held[1], held[2]
+def _preset(loaded: Workspace) -> tuple[np.ndarray, int]:
+    """The mask that editing starts from, and its number. After a visit to another page it is the edited mask."""
+    preset = st.session_state.get("hand_mask")
+    if preset is None or preset[0] != loaded.key:
+        _start_from(loaded, np.ones(loaded.model.grid.shape, bool))
+    elif f"hand_{preset[2]}" not in st.session_state:
+        key, edited = st.session_state.get("hand_edited", (None, None))
+        if key == loaded.key and not np.array_equal(edited, preset[1]):
+            _start_from(loaded, edited)
+    return st.session_state["hand_mask"][1:]
 
 
-def _start_by_hand(loaded: Workspace, mask: np.ndarray) -> None:
-    st.session_state["hand_mask"] = loaded.key, mask, _hand(loaded)[1] + 1
+def _start_from(loaded: Workspace, mask: np.ndarray) -> None:
+    _, _, number = st.session_state.get("hand_mask", (None, None, -1))
+    st.session_state["hand_mask"] = loaded.key, mask, number + 1
+    st.session_state["hand_edited"] = loaded.key, mask
 
 
-@source("A file")
+@source("File")
 def _file(loaded: Workspace) -> Choice | None:
+    def keep() -> None:
+        file = st.session_state.get("mask_file")
+        st.session_state["mask_upload"] = None if file is None else (file.name, file.getvalue())
+
     st.file_uploader(
-        "A mask",
+        "Mask file",
         type=["json", "csv"],
         key="mask_file",
+        on_change=keep,
         max_upload_size=MOST_MEGABYTES,
-        help="mask.json or mask.csv, as this page and the command line write them: columns row, head, kept.",
+        help="mask.json or mask.csv as exported by this page and the command line: columns row, head, kept.",
     )
-    file = st.session_state.get("mask_file")
-    if file is None:
-        st.info("Choose a file: mask.json or mask.csv out of an earlier zip.", icon=":material/upload_file:")
+    upload = st.session_state.get("mask_upload")
+    if upload is None:
+        st.info("Upload mask.json or mask.csv from an exported zip.", icon=":material/upload_file:")
         return None
+    name, content = upload
     try:
-        mask = read_mask(file.getvalue(), file.name, loaded.model.grid)
+        mask = read_mask(content, name, loaded.model.grid)
     except HeadPruneError as error:
-        st.error(f"{plain(str(error))}.", icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
         return None
-    return Choice(f"the mask in {file.name}, {_removed(mask)}", mask, None, None, float((~mask).mean()))
+    return Choice(f"mask from {name}, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 
 
 def choose(loaded: Workspace) -> Choice | None:
-    """The widgets that choose a mask, and the choice; None where there is none yet."""
+    """Draw the widgets that choose a mask; return the choice, or None if there is none yet."""
     name = st.segmented_control(
-        "Which heads go", list(SOURCES), default=next(iter(SOURCES)), required=True, key="prune_source", wrap=True
+        "Mask source", list(SOURCES), default=next(iter(SOURCES)), required=True, key="prune_source", wrap=True, **PERSIST
     )
     return SOURCES.get(name, _alpha)(loaded)
 
 
 def _removed(mask: np.ndarray) -> str:
-    gone = int((~mask).sum())
-    return f"{gone} head{'s' * (gone != 1)} removed"
+    pruned = int((~mask).sum())
+    return f"{pruned} head{'s' * (pruned != 1)} pruned"
 
 
-def _missing(text: str, view: str, label: str, icon: str) -> None:
+def _missing(text: str, view: str, label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(text)
-        st.page_link(f"pages/views/{view}.py", label=label, icon=icon)
+        st.page_link(PAGES[view].script, label=label, icon=PAGES[view].icon)

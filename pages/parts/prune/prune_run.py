@@ -1,4 +1,4 @@
-"""Heads cut out of the loaded model for good: the jobs that cut, prove, time, recover and export, and what they found."""
+"""Jobs on the pruned model: pruning with verification, logit comparison, benchmark, fine-tuning and ONNX export."""
 
 import shutil
 import tempfile
@@ -35,21 +35,22 @@ from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
 from .mask_source import Choice
 
-N_RANDOM = 20  # random choices of as many heads
-PAIRS = 9  # of timed runs
-COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # what jobs on a pruned model are called
+N_RANDOM = 20  # random masks of the same size
+TIMING_REPEATS = 9  # pairs of runs
+PRUNING, COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # names of jobs
+    "Pruning the model",
     "Comparing logits",
     "Timing both models",
-    "Recovering",
+    "Fine-tuning",
     "Exporting to ONNX",
-    "Packing the zip",
+    "Building the zip",
 )
-MAX_TRAINING_EXAMPLES = 4096  # texts to learn from at most; a longer recovery sees them again
+MAX_TRAINING_EXAMPLES = 4096  # a longer fine-tuning run sees them again
 
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """Which choice of heads of which model, what becomes of groups that it cuts, and on how many texts it is proved."""
+    """The mask, the workspace's key, the treatment of partially pruned KV groups, and the number of evaluation examples."""
 
     key: str
     choice: Choice
@@ -59,7 +60,7 @@ class PruneRequest:
 
 @dataclass(frozen=True)
 class RecoverRequest:
-    """steps: updates. objective: "labels" or "teacher", as `recover` has them."""
+    """Optimizer steps, and the training target: "labels" or "teacher", as in `recover`."""
 
     steps: int
     objective: str
@@ -67,7 +68,7 @@ class RecoverRequest:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a recovery learned from: the split, and how many of its texts it is judged by too; None where by none."""
+    """The split that a fine-tuning run used, and its overlap with the evaluation examples; None without evaluation."""
 
     split: str
     shared: int | None
@@ -75,9 +76,10 @@ class TrainingData:
 
 @dataclass(eq=False)
 class PruneResult:
-    """The smaller model, saved in a folder that goes when the result does, and what has been found of it so far.
+    """The pruned model, saved in a folder that is deleted with the result, and its results so far.
 
-    proof, control: None without texts to compare on, and where measuring was cancelled. The others: None until asked for.
+    verification, random_baseline: None without evaluation examples, or if their evaluation was cancelled. The others: None
+    until the user starts them.
     """
 
     request: PruneRequest
@@ -90,9 +92,9 @@ class PruneResult:
     speed: pd.DataFrame | None = None
     recovered: PrunableModel | None = None
     recovery: Recovery | None = None
-    learned: TrainingData | None = None  # likewise None without a recovery
-    said: LogitComparison | None = None
-    onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # by whether it is the recovered model's
+    learned: TrainingData | None = None
+    logit_comparison: LogitComparison | None = None
+    onnx: dict[bool, OnnxExport] = field(default_factory=dict)  # True: of the fine-tuned model
     zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `export_bundle.Zip`
 
     def __post_init__(self):
@@ -104,19 +106,19 @@ class PruneResult:
 
 
 def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
-    """Cut, save, load again from the folder, compare the forms on texts that the scores have not seen, and with chance.
+    """Prune, save and reload the model, compare the three models on held-out examples, and evaluate the random baseline.
 
-    A run that is cancelled keeps the smaller model, if it was cut by then, and what was measured of it.
+    A cancelled run keeps the pruned model, if there is one by then, and the results so far.
     """
-    texts, cache = tested_texts(loaded, request.size), shared().cache
+    examples, cache = evaluation_examples(loaded, request.size), shared().cache
 
     def work(progress) -> PruneResult:
         place = Path(tempfile.mkdtemp(prefix="headprune-"))
         try:
-            progress(0, 100, "Cutting the heads out")
+            progress(0, 100, "Removing the pruned heads")
             cut = plan_pruning(loaded.model.grid, request.choice.mask, partial_groups=request.partial_groups)
             pruned = prune_heads(loaded.model, cut.kept)
-            progress(2, 100, "Writing the folder and reading it again")
+            progress(2, 100, "Saving and reloading the model")
             pruned.save_pretrained(place / "model")
             reloaded = PrunableModel.from_pretrained(place / "model", device=str(loaded.model.device))
         except BaseException:  # cancelled too
@@ -124,7 +126,7 @@ def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
             raise
         result = PruneResult(request, cut, pruned, place, parameter_table(loaded.model, pruned))
         try:
-            if texts is not None:
+            if examples is not None:
                 measure(progress, result, reloaded)
         except Cancelled as stop:
             stop.partial = result
@@ -133,96 +135,95 @@ def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
 
     def measure(progress, result: PruneResult, reloaded: PrunableModel) -> None:
         options = {"batch_size": BATCH_SIZE}
-        told = _part(progress, 5, 35, "Comparing masked, pruned and reloaded")
-        result.verification = verify_pruning(loaded.model, result.pruned, texts, reloaded=reloaded, progress=told, **options)
-        told = _part(progress, 35, 100, f"Measuring {N_RANDOM} random choices of as many heads")
+        options["progress"] = _part(progress, 5, 35, "Comparing the masked, pruned and reloaded models")
+        result.verification = verify_pruning(loaded.model, result.pruned, examples, reloaded=reloaded, **options)
+        options["progress"] = _part(progress, 35, 100, f"Evaluating {N_RANDOM} random masks of the same size")
         options |= {"n_random": N_RANDOM, "cache": cache}
-        result.random_baseline = random_baseline(loaded.model, texts, result.cut.kept, progress=told, **options)
+        result.random_baseline = random_baseline(loaded.model, examples, result.cut.kept, **options)
 
-    def take(result: PruneResult, whole: bool) -> None:
+    def take(result: PruneResult, complete: bool) -> None:
         st.session_state["pruned"] = result
 
-    start_exclusive_job("Pruning for good", work, take, "The heads could not be removed")
+    start_exclusive_job(PRUNING, work, take, "Pruning failed")
 
 
 def start_logit_comparison(loaded: Workspace, result: PruneResult, text: str) -> None:
-    """The logits of the whole, the masked, the pruned and the reloaded model on one text."""
+    """Compute the logits of the unpruned, masked, pruned and reloaded models on one input."""
 
     def work(progress) -> LogitComparison:
-        progress(0, 2, "Reading the folder again")
+        progress(0, 2, "Reloading the model")
         reloaded = PrunableModel.from_pretrained(result.folder, device=str(loaded.model.device))
         progress(1, 2, "Comparing logits")
         return compare_logits(loaded.model, result.pruned, as_examples([text]), reloaded=reloaded)
 
-    def take(found: LogitComparison, whole: bool) -> None:
-        result.said = found
+    def take(comparison: LogitComparison, complete: bool) -> None:
+        result.logit_comparison = comparison
 
-    start_exclusive_job(COMPARING, work, take, "The text could not be run")
+    start_exclusive_job(COMPARING, work, take, "Comparing logits failed")
 
 
 def start_timing(loaded: Workspace, result: PruneResult, batch_sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
-    """Time the whole and the smaller model in turn."""
+    """Time the unpruned and the pruned model alternately."""
 
     def work(progress) -> pd.DataFrame:
-        options = {"batch_sizes": batch_sizes, "sequence_length": lengths, "repeats": PAIRS, "progress": progress}
+        options = {"batch_sizes": batch_sizes, "sequence_length": lengths, "repeats": TIMING_REPEATS, "progress": progress}
         return measure_latency(result.pruned, compare=loaded.model, **options)
 
-    def take(frame: pd.DataFrame, whole: bool) -> None:
+    def take(frame: pd.DataFrame, complete: bool) -> None:
         result.speed = frame
 
-    start_exclusive_job(TIMING, work, take, "The models could not be timed")
+    start_exclusive_job(TIMING, work, take, "The benchmark failed")
 
 
 def start_recovering(loaded: Workspace, result: PruneResult, request: RecoverRequest) -> None:
-    """Fine-tune the smaller model for a while; a run that is cancelled keeps what it has learned."""
-    judged, learned = tested_texts(loaded, result.request.size), None
+    """Fine-tune the pruned model. A cancelled run keeps the steps that it has made."""
+    evaluation, learned = evaluation_examples(loaded, result.request.size), None
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
         nonlocal learned
-        progress(0, request.steps, "Reading texts to learn from")
-        texts, split = training_texts(loaded, min(request.steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
-        learned = TrainingData(split, None if judged is None else overlap(texts, judged))
-        options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": judged, "progress": progress}
+        progress(0, request.steps, "Reading training examples")
+        examples, split = training_examples(loaded, min(request.steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
+        learned = TrainingData(split, None if evaluation is None else overlap(examples, evaluation))
+        options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": evaluation, "progress": progress}
         options |= {"dtype": loaded.options.dtype}
-        return recover(result.pruned, texts, objective=request.objective, teacher=loaded.model, **options)
+        return recover(result.pruned, examples, objective=request.objective, teacher=loaded.model, **options)
 
-    def take(found: tuple[PrunableModel, Recovery], whole: bool) -> None:
-        (result.recovered, result.recovery), result.learned = found, learned
+    def take(tuned: tuple[PrunableModel, Recovery], complete: bool) -> None:
+        (result.recovered, result.recovery), result.learned = tuned, learned
         result.onnx.pop(True, None)
 
-    start_exclusive_job(RECOVERING, work, take, "The model could not be fine-tuned")
+    start_exclusive_job(RECOVERING, work, take, "Fine-tuning failed")
 
 
 def start_onnx(result: PruneResult, recovered: bool) -> None:
-    """Export the model that is to be taken home to ONNX, and check it with ONNX Runtime."""
+    """Export the pruned or the fine-tuned model to ONNX, and verify it with ONNX Runtime."""
     model = result.recovered if recovered else result.pruned
 
     def work(progress) -> OnnxExport:
         return export_onnx(model, result.place / f"{'recovered' if recovered else 'pruned'}.onnx", progress=progress)
 
-    def take(found: OnnxExport, whole: bool) -> None:
-        result.onnx[recovered] = found
+    def take(export: OnnxExport, complete: bool) -> None:
+        result.onnx[recovered] = export
 
-    start_exclusive_job(EXPORTING, work, take, "The model could not be exported")
+    start_exclusive_job(EXPORTING, work, take, "The ONNX export failed")
 
 
 def pruned_result(loaded: Workspace) -> PruneResult | None:
-    """What was pruned of `loaded`, if anything was."""
+    """The pruned model of `loaded`, or None."""
     result = st.session_state.get("pruned")
     return result if result is not None and result.request.key == loaded.key else None
 
 
-def tested_texts(loaded: Workspace, size: int):
-    """The first `size` texts for testing; None where there are none."""
+def evaluation_examples(loaded: Workspace, size: int):
+    """The first `size` evaluation examples, or None without an evaluation set."""
     if loaded.evaluation is None:
         return None
-    # named rather than hashed: the library's hashing swaps the process's standard output, which sessions share
+    # A given fingerprint avoids the library's hashing, which swaps the standard output that sessions share.
     return loaded.evaluation.select(range(size), new_fingerprint=f"{loaded.key}-{size}")
 
 
-def training_texts(loaded: Workspace, size: int):
-    """Up to `size` texts to learn from, and their split: training rows where the text has them, else those that scores may
-    be taken from."""
+def training_examples(loaded: Workspace, size: int):
+    """Up to `size` training examples and their split: the training split if there is one, else the calibration split."""
     request = loaded.request
     source = request.table if request.table is not None else request.text
     options = {"size": size, "columns": request.columns, "subset": request.subset}
@@ -238,7 +239,7 @@ def training_texts(loaded: Workspace, size: int):
 def _part(progress, start: int, end: int, note: str):
     """Progress of a part of the job, from `start` to `end` of 100."""
 
-    def told(done: int, total: int, _: str) -> None:
+    def report(done: int, total: int, _: str) -> None:
         progress(round(start + (end - start) * done / max(total, 1)), 100, note)
 
-    return told
+    return report

@@ -1,10 +1,11 @@
-"""A short fine-tune of the pruned model, on request, and what it gave."""
+"""Recovery fine-tuning of the pruned model, on request, and its result."""
 
 import streamlit as st
 
 from headprune_core import estimate_recovery
 from headprune_core.figures.pruned import describe_recovery, recovery_figure
-from headprune_core.measure.paired_tests import mcnemar
+from headprune_core.measure.paired_tests import format_p, is_significant, mcnemar
+from headprune_core.report.data import difference_text
 from headprune_core.report.pruning_record import share
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import duration
@@ -12,49 +13,66 @@ from pages.parts.common.workspace import Workspace
 
 from .prune_run import PruneResult, RecoverRequest, start_recovering
 
-OBJECTIVES = {"labels": "The right answers", "teacher": "The whole model's answers"}
+OBJECTIVES = {"labels": "Labels", "teacher": "Unpruned model (distillation)"}
+PERSIST = {"persist_state": "session"}
 
 
-def recovery(loaded: Workspace, result: PruneResult) -> None:
-    """A short fine-tune, and what it gave."""
-    st.subheader("Can it recover?")
-    labelled = loaded.labelled or loaded.model.task != "classification"
-    there = [name for name in OBJECTIVES if name != "labels" or labelled]
+def recovery_section(loaded: Workspace, result: PruneResult) -> None:
+    """Draw the form of the fine-tuning run, and its result."""
+    st.header("Recovery fine-tuning")
+    has_targets = loaded.labelled or loaded.model.task != "classification"
+    available = [name for name in OBJECTIVES if name != "labels" or has_targets]
+    if st.session_state.get("recover_from") not in (*available, None):
+        del st.session_state["recover_from"]  # kept from a dataset with labels
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        steps = st.slider("Steps", 10, 400, 200, 10, key="recover_steps", help="Each learns from 32 texts")
-        objective = st.segmented_control(
-            "Learn from", there, default=there[0], required=True, format_func=OBJECTIVES.get, key="recover_from", wrap=True
+        steps = st.slider(
+            "Training steps", 10, 400, 200, 10, key="recover_steps", help="Optimizer steps, batch size 32", **PERSIST
         )
-        if st.button("Recover", icon=":material/healing:", key="recover", disabled=runner().busy):
+        objective = st.segmented_control(
+            "Training target",
+            available,
+            default=available[0],
+            required=True,
+            format_func=OBJECTIVES.get,
+            key="recover_from",
+            wrap=True,
+            **PERSIST,
+        )
+        if st.button("Fine-tune", icon=":material/healing:", key="recover", disabled=runner().busy):
             start_recovering(loaded, result, RecoverRequest(steps, objective))
             st.rerun()
     if result.recovery is None:
         options = {"steps": steps, "objective": objective, "dtype": loaded.options.dtype}
         cost = estimate_recovery(result.pruned, loaded.calibration, **options)
         st.caption(
-            "A short fine-tune lets the heads that are left take over what the others did. It learns from texts that "
-            "accuracy is not measured on. This step is optional. "
-            f"{steps} steps will take about {duration(cost.seconds)} and {cost.peak_bytes / 2**20:,.0f} MB."
+            "Optional. A short fine-tuning run lets the remaining heads compensate. Training examples do not overlap with "
+            f"the evaluation set. {steps} steps take about {duration(cost.seconds)} and {cost.peak_bytes / 2**20:,.0f} MiB."
         )
         return
-    found = result.recovery
-    told = describe_recovery(found)
+    _result(result)
+
+
+def _result(result: PruneResult) -> None:
+    """The training loss, and the accuracy before and after."""
+    run = result.recovery
+    text = describe_recovery(run)
     left, right = st.columns([2, 1], gap="large")
-    left.plotly_chart(recovery_figure(found), alt=told, key="recovery_figure", config={"displaylogo": False})
-    left.caption(f"{told} {found.steps} of {found.planned} steps, {found.seconds:.0f} s.")
-    if found.before is None or found.after is None:
+    left.plotly_chart(recovery_figure(run), alt=text, key="recovery_figure", config={"displaylogo": False})
+    stopped = "Cancelled after " if run.steps < run.planned else ""
+    target = OBJECTIVES[run.objective].lower()
+    left.caption(f"{text} {stopped}{run.steps} of {run.planned} steps, {run.seconds:.0f} s; training target: {target}.")
+    if run.before is None or run.after is None:
         return
-    before, after = share(found.before), share(found.after)
+    before, after = share(run.before), share(run.after)
     right.metric(
-        f"{after.name.capitalize()} after recovery",
+        f"{after.name.capitalize()} after fine-tuning",
         f"{after.value:.1%}",
-        f"{100 * (after.value - before.value):+.1f} points",
+        f"{100 * (after.value - before.value):+.1f} pp",
     )
-    right.caption(f"Before recovery {before}, after it {after}.")
-    if found.after.logits is not None:
-        test = mcnemar(found.after.right[0].astype(bool), found.before.right[0].astype(bool))
-        sure = "more" if test.p_value < 0.05 else "no more"
+    right.caption(f"Before fine-tuning {before}; after {after}.")
+    if run.after.logits is not None:
+        test = mcnemar(run.after.right[0].astype(bool), run.before.right[0].astype(bool))
+        verdict = "significant" if is_significant(test) else "not significant"
         right.caption(
-            f"Difference {100 * test.difference:+.1f} points (95 % interval {100 * test.low:+.1f} to "
-            f"{100 * test.high:+.1f}): {sure} than chance (exact McNemar, p {test.p_value:.2g})."
+            f"Difference {difference_text(test)}: {verdict} at the 5% level (exact McNemar, {format_p(test.p_value)})."
         )

@@ -1,0 +1,72 @@
+"""The figure of the curves in three views: curves, the random baseline, and recall per class."""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from headprune_core.figures.curve_details import (
+    class_curves,
+    class_names,
+    describe_class_curves,
+    describe_random_boxes,
+    random_boxes,
+)
+from headprune_core.figures.curves import curves_figure, describe_curves
+from headprune_core.masks.criteria import method_label
+from pages.parts.common import labels
+from pages.parts.common.shared_ui import plain
+from pages.parts.common.workspace import Workspace
+
+MEASURES = {
+    "accuracy": f"Share of correct predictions. Bars: {labels.CI} by Wilson's method.",
+    "agreement": "Share of predictions that match the unpruned model. Needs no labels.",
+    "correlation": "Pearson's r between pruned and unpruned logits. Stability is its mean over sparsities.",
+    "loss": "Mean cross-entropy; lower is better.",
+    "perplexity": "exp(mean cross-entropy per token); lower is better.",
+}
+VIEWS = {"curves": "Curves", "boxes": "Random baseline", "classes": "Per class"}
+CONFIG = {  # of the camera icon
+    "displaylogo": False,
+    "toImageButtonOptions": {"format": "svg", "filename": "curves"},
+}
+PERSIST = {"persist_state": "session"}
+
+
+def curve_figure(loaded: Workspace, frame: pd.DataFrame, note: str, *, dense: bool = False) -> go.Figure:
+    """Draw the figure with its view and measure; return it. `note` ends the caption; `dense`: one point per head."""
+    has = {"boxes": "random" in set(frame.method), "classes": bool(class_names(frame))}
+    views = [name for name in VIEWS if has.get(name, True)]
+    measures = [name for name in MEASURES if name in frame and frame[name].notna().any()]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = st.segmented_control(
+            "View", views, default="curves", required=True, key="curve_view", format_func=VIEWS.get, **PERSIST
+        )
+        if view == "classes":
+            methods = list(dict.fromkeys(frame.method))
+            method = st.selectbox("Criterion", methods, format_func=method_label, key="class_method", width=260, **PERSIST)
+        else:
+            measure = st.segmented_control(
+                "Measure",
+                measures,
+                default=measures[0],
+                required=True,
+                key="measure",
+                format_func=str.capitalize,
+                help="  \n".join(f"**{name.capitalize()}**: {MEASURES[name]}" for name in measures),
+                **PERSIST,
+            )
+    n_classes = len(loaded.model.labels)
+    if view == "classes":
+        figure, text = class_curves(frame, method), describe_class_curves(frame, method)
+        about = "The random baseline is averaged over its rankings."
+    elif view == "boxes":
+        figure, text = random_boxes(frame, measure), describe_random_boxes(frame, measure)
+        about = "Dots: random rankings. Boxes: interquartile range."
+    else:
+        figure = curves_figure(frame, measure, chance=1 / n_classes if n_classes else None)
+        text, about = describe_curves(frame), f"{MEASURES[measure]} Band: range over random rankings."
+    if dense:
+        figure.update_traces(error_y={"visible": False}, marker={"size": 5}, selector={"mode": "lines+markers"})
+    st.plotly_chart(figure, alt=text, key="curves_figure", config=CONFIG)
+    st.caption(f"{plain(text)} {about} {note}")
+    return figure

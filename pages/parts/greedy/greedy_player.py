@@ -1,0 +1,105 @@
+"""A Greedy-Gnorm run at one step: Gnorm per head, accuracy so far, and the effect of the step on the gradients."""
+
+import streamlit as st
+
+from headprune_core import GreedyTrajectory
+from headprune_core.figures.greedy import (
+    describe_greedy_accuracy,
+    describe_greedy_step,
+    describe_shift,
+    greedy_accuracy,
+    greedy_map,
+    shift_map,
+)
+from pages.parts.common.session import runner
+from pages.parts.common.workspace import Workspace
+
+from .greedy_run import GreedyResult, shift, start_shift
+
+PACE = 0.7  # seconds per step when playing
+CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+
+
+def play(result: GreedyResult) -> None:
+    """Start or stop playing; from the last step, start again at the first."""
+    st.session_state["greedy_playing"] = not st.session_state.get("greedy_playing", False)
+    step = st.session_state.get("greedy_step", 0)
+    st.session_state["greedy_at"] = 0 if step >= result.trajectory.steps else step
+
+
+def player(loaded: Workspace, result: GreedyResult, *, running: bool) -> None:
+    """Draw the step of the slider, which follows the run while it is running and moves on while playing."""
+    run = result.trajectory
+    if not running and runner().job is not None:  # a button in this fragment has started a job
+        st.rerun()
+    if run is None or not run.steps:
+        st.caption("Computing the first step…")
+        return
+    playing = st.session_state.get("greedy_playing", False) and not running
+    if playing:
+        # Counted separately: while it plays, the browser may still report the slider's previous step.
+        following = min(st.session_state["greedy_at"] + 1, run.steps)
+        st.session_state["greedy_at"] = st.session_state["greedy_step"] = following
+        st.session_state["greedy_playing"] = following < run.steps
+    step = _step_slider(run, running)
+    if playing and not st.session_state["greedy_playing"]:
+        st.rerun()
+    names = loaded.model.grid.row_labels
+    map_, curve = st.columns(2, gap="large")
+    text = describe_greedy_step(run, step, names)
+    map_.plotly_chart(greedy_map(run, step, names), alt=text, config=CONFIG, key="greedy_map")
+    frame = " Orange frame: pruned next." if step < run.steps else ""
+    map_.caption(f"{text} Color: log10 Gnorm. ×: pruned.{frame}")
+    if len(run.measure):
+        n_classes = len(loaded.model.labels)
+        text = describe_greedy_accuracy(run, step)
+        figure = greedy_accuracy(run, step, 1 / n_classes if n_classes else None)
+        figure.update_xaxes(range=_axis(result, running))
+        curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
+        curve.caption(f"{text} {result.request.size} evaluation examples, none of them in the calibration set.")
+    elif loaded.evaluation is not None:
+        curve.caption("Accuracy is evaluated every eight steps and will appear here.")
+    if step < run.steps and not runner().busy:
+        _shift_section(loaded, result, step)
+
+
+def _step_slider(run: GreedyTrajectory, running: bool) -> int:
+    """The slider of the step. While the run is running it follows the last step, unless it was moved."""
+    last = run.steps - 1 if running else run.steps
+    followed = st.session_state.get("greedy_followed", ())
+    if st.session_state.get("greedy_step", 0) in followed:
+        st.session_state["greedy_step"] = last
+    # Two values are kept, because the browser may report the previous one once more.
+    st.session_state["greedy_followed"] = (*followed[-1:], last) if running else ()
+    if st.session_state.get("greedy_step", 0) > last:
+        st.session_state["greedy_step"] = last
+    return st.slider("Step", 0, last, key="greedy_step", persist_state="session") if last else 0
+
+
+def _axis(result: GreedyResult, running: bool) -> list[int]:
+    """Range of the axis of pruned heads: the planned steps of a running run, else the steps that it has."""
+    run, made = result.trajectory, result.request
+    n_heads = run.mask(0).size
+    steps = made.planned_steps(n_heads) if running else run.steps
+    end = min(steps * run.heads_per_step, n_heads)
+    return [-0.02 * end - 0.2, 1.02 * end + 0.2]
+
+
+def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
+    """The effect of the step on the gradients of the other heads, on request."""
+    st.header("Effect of this step on the other heads' gradients")
+    computed = shift(result, step)
+    if computed is None:
+        st.button(
+            "Compare gradients before and after",
+            icon=":material/difference:",
+            key="shift_run",
+            on_click=start_shift,
+            args=(loaded, result, step),
+        )
+        st.caption("Shows how every layer's query gradient changes when the framed head is pruned (Figure 2 of the paper).")
+        return
+    names = loaded.model.grid.row_labels
+    text = describe_shift(computed.change, computed.head, names)
+    st.plotly_chart(shift_map(computed.change, names), alt=text, config=CONFIG, key="shift_map")
+    st.caption(f"{text} Rows: heads. Columns: input blocks. White: no change.")
