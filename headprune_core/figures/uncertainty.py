@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from headprune_core.masks.criteria import CRITERIA
 from headprune_core.measure.ranking_agreement import AgreementMatrix
-from headprune_core.scores.stability import STEADY, RankStability
+from headprune_core.scores.stability import STABLE_TAU, RankStability
 
 from .style import GRAY, MARGIN, label, style
 
@@ -126,9 +126,9 @@ def stability_figure(found: Sequence[RankStability]) -> go.Figure:
             )
     sizes = sorted({int(size) for result in found for size in result.table["size"]})
     figure.add_hline(
-        y=STEADY,
+        y=STABLE_TAU,
         line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
-        annotation_text=f"τ = {STEADY:g}",
+        annotation_text=f"τ = {STABLE_TAU:g}",
         annotation_position="bottom left",
     )
     figure.update_xaxes(title="Calibration examples", type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])

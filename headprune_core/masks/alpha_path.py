@@ -1,14 +1,7 @@
-"""The exact alpha path. HIES of every head is a straight line in alpha, so at a given sparsity the mask changes only
-where two lines cross: the masks along alpha in [0, 1] are a finite list of intervals, and no grid is needed.
+"""Exact pruning masks for every alpha.
 
-Most crossings change nothing, and which do is known beforehand. `masks.walk` takes units in order: some it removes, some it
-skips because their row is full, and at one, the stop, the budget ends (with even=True in each row). A crossing exchanges two
-units that follow one another. Only two kinds of exchange can alter what becomes of any unit: one with a stop in it, and one
-of a removed with a skipped unit of the same row. For two removed (two skipped) units leave the same room behind them in
-either order; a removed and a skipped unit of different rows take nothing from one another; what comes after the stop stays,
-in any order; and no unit after the stop follows one before it. Where many lines cross in one place, the new order comes by
-exchanging neighbours, each crossing pair once, so the same holds for all of them together. The walk is thus repeated only
-after crossings of these two kinds, in the middle of the gap that follows: about twice for each time that the mask changes.
+HIES is linear in alpha, so at a fixed sparsity the mask can change only where the scores of two units are equal.
+`alpha_path` computes these crossings and returns the resulting intervals; no grid search is needed.
 """
 
 from collections.abc import Sequence
@@ -20,15 +13,21 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.scores.hies import terms
 
 from .constraints import Constraints, constrain
-from .prune_mask import Walk, budget, walk
+from .prune_mask import Selection, budget, select_units
 
-SAME = 1e-12  # crossings nearer to one another than this are taken for one: rounding moves them about as far
-BLOCK = 256  # crossings that are looked through at a time, at first
+SAME = 1e-12  # crossings closer than this count as one, because rounding shifts them by about this much
+BLOCK = 256  # initial number of crossings examined at a time
 
 
 @dataclass(frozen=True, eq=False)
 class AlphaInterval:
-    """All alpha strictly between low and high give this mask (R, H); at an end itself ties go by (row, head)."""
+    """An interval of alpha with one mask.
+
+    Attributes:
+        low: Lower end, exclusive: heads tie there, and ties are broken by (row, head).
+        high: Upper end, exclusive for the same reason.
+        mask: bool (R, H), True = kept, for every alpha strictly between the ends.
+    """
 
     low: float
     high: float
@@ -38,67 +37,106 @@ class AlphaInterval:
 def alpha_path(
     his, ae, sparsity: float, *, normalize: str = "layer", entropy_direction: str = "low", **constraints
 ) -> list[AlphaInterval]:
-    """The intervals of alpha in [0, 1], in order and without gaps, neighbours having different masks.
+    """Compute all intervals of alpha in [0, 1] with their masks.
 
-    his, ae: (R, H). constraints: those of `prune_mask`, with its errors. Intervals shorter than 1e-12 are left out.
+    Args:
+        his: (R, H) head importance scores.
+        ae: (R, H) attention entropies.
+        sparsity: Fraction to prune, as in `prune_mask`.
+        normalize: "layer" or "global", as in `hies`.
+        entropy_direction: "low" or "high", as in `hies`.
+        **constraints: Constraints of `prune_mask`.
+
+    Returns:
+        The intervals in order and without gaps; adjacent intervals have different masks. Intervals shorter than 1e-12 are
+        omitted.
+
+    Raises:
+        HeadPruneError: If the scores have an invalid shape, or as in `prune_mask`.
     """
     importance, focus = terms(his, ae, normalize=normalize, entropy_direction=entropy_direction)
     if importance.ndim != 2:
-        raise HeadPruneError(f"HIS has shape {importance.shape}; expected (R, H)")
-    rules = constrain(importance.shape, **constraints)
-    limit = budget(sparsity, rules)
-    events = _Crossings(rules.scores(importance), rules.scores(focus), rules)
+        raise HeadPruneError(f"his must have shape (R, H), got {importance.shape}")
+    units = constrain(importance.shape, **constraints)
+    limit = budget(sparsity, units)
+    crossings = _Crossings(units.scores(importance), units.scores(focus), units)
 
-    def found(start: int) -> Walk:
-        middle = events.middle_before(start)
-        return walk(middle * importance + (1.0 - middle) * focus, limit, rules)
+    def select_before(start: int) -> Selection:
+        middle = crossings.middle_before(start)
+        return select_units(middle * importance + (1.0 - middle) * focus, limit, units)
 
     low, start = 0.0, 0
-    now = found(start)
+    current = select_before(start)
     path: list[AlphaInterval] = []
-    while (event := events.next_that_matters(now, start)) is not None:
-        here, start = event
-        after = found(start)
-        if (after.gone != now.gone).any():
-            path.append(AlphaInterval(low, here, rules.mask(now.gone)))
-            low = here
-        now = after
-    return [*path, AlphaInterval(low, 1.0, rules.mask(now.gone))]
+    while (crossing := crossings.next_relevant(current, start)) is not None:
+        alpha, start = crossing
+        following = select_before(start)
+        if (following.pruned != current.pruned).any():
+            path.append(AlphaInterval(low, alpha, units.mask(current.pruned)))
+            low = alpha
+        current = following
+    return [*path, AlphaInterval(low, 1.0, units.mask(current.pruned))]
 
 
 def keep_fraction(path: Sequence[AlphaInterval]) -> np.ndarray:
-    """(R, H) the share of alpha in [0, 1] over which each head stays."""
-    masks = np.stack([part.mask for part in path])
-    widths = np.array([part.high - part.low for part in path])
+    """Return the fraction of alpha in [0, 1] for which each head is kept, (R, H)."""
+    masks = np.stack([interval.mask for interval in path])
+    widths = np.array([interval.high - interval.low for interval in path])
     share = np.minimum(np.tensordot(widths, masks, 1) / widths.sum(), 1.0)
-    return np.where(masks.all(0), 1.0, share)  # without what rounding takes from a sum of many widths
+    return np.where(masks.all(0), 1.0, share)  # a sum of many widths is rounded, so a head that is always kept is set to 1
 
 
 def distinct_masks(path: Sequence[AlphaInterval]) -> tuple[np.ndarray, np.ndarray]:
-    """The masks of a path without repeats (M, R, H), in the order in which they first come, and (I,) which is whose.
+    """Return the distinct masks of a path.
 
-    A mask can come back along alpha, so there may be fewer masks than intervals.
+    A mask can recur along alpha, so there may be fewer masks than intervals.
+
+    Args:
+        path: I intervals of `alpha_path`.
+
+    Returns:
+        The masks (M, R, H) in order of first occurrence, and (I,) the index of the mask of each interval.
     """
     number: dict[bytes, int] = {}
-    which = np.array([number.setdefault(part.mask.tobytes(), len(number)) for part in path])
-    return np.stack([path[i].mask for i in np.unique(which, return_index=True)[1]]), which
+    index = np.array([number.setdefault(interval.mask.tobytes(), len(number)) for interval in path])
+    return np.stack([path[i].mask for i in np.unique(index, return_index=True)[1]]), index
 
 
 def interval_at(path: Sequence[AlphaInterval], alpha: float) -> AlphaInterval:
-    """The interval with low < alpha <= high; the first one at alpha 0."""
+    """Return the interval with low < alpha <= high, or the first interval for alpha = 0.
+
+    Args:
+        path: Intervals of `alpha_path`.
+        alpha: Number from 0 (entropy only) to 1 (importance only).
+
+    Returns:
+        The interval.
+
+    Raises:
+        HeadPruneError: If alpha is out of range.
+    """
     if not 0.0 <= alpha <= 1.0:
-        raise HeadPruneError(f"alpha is {alpha}; expected a number from 0 (entropy alone) to 1 (importance alone)")
-    return next(part for part in path if alpha <= part.high)
+        raise HeadPruneError(f"alpha must be between 0 (entropy only) and 1 (importance only), got {alpha}")
+    return next(interval for interval in path if alpha <= interval.high)
 
 
+# Most crossings do not change the mask, and the current selection tells which can. `select_units` takes the units in order:
+# some are pruned, some are skipped because their row has reached its minimum, and at the first rejected unit the budget ends
+# (in each row, if uniform). A crossing swaps two units that are adjacent in this order. Only two kinds of swaps can change
+# the selection: one that involves a first rejected unit, and one of a pruned and a skipped unit of the same row. Two pruned
+# (or two skipped) units leave the same slack in either order; a pruned and a skipped unit of different rows do not affect
+# each other; and all units after the first rejected one are kept in any order. If several lines cross at the same alpha, the
+# new order results from swaps of adjacent units, one per crossing pair, so the same holds for all of them together. The
+# selection is therefore recomputed only after crossings of these two kinds, in the middle of the gap that follows: about
+# twice for each time that the mask changes.
 class _Crossings:
-    """Every alpha inside (0, 1) at which the lines of two units that may go meet, in order, with the pair."""
+    """Every alpha in (0, 1) at which the scores of two free units are equal, in order, with the pair."""
 
-    def __init__(self, high: np.ndarray, low: np.ndarray, rules: Constraints):
-        first, second = np.triu_indices(len(rules.free), 1)
-        first, second = rules.free[first], rules.free[second]
-        if rules.uniform:  # rows have nothing to do with one another
-            same = rules.row[first] == rules.row[second]
+    def __init__(self, high: np.ndarray, low: np.ndarray, units: Constraints):
+        first, second = np.triu_indices(len(units.free), 1)
+        first, second = units.free[first], units.free[second]
+        if units.uniform:  # rows do not affect each other
+            same = units.row[first] == units.row[second]
             first, second = first[same], second[same]
         gap_at_0, gap_at_1 = low[first] - low[second], high[first] - high[second]
         crosses = np.sign(gap_at_0) * np.sign(gap_at_1) < 0
@@ -107,30 +145,31 @@ class _Crossings:
         order = order[(alpha[order] > SAME) & (alpha[order] < 1.0 - SAME)]
         self._alpha = alpha[order]
         self._first, self._second = first[crosses][order], second[crosses][order]
-        self._same_row = rules.row[self._first] == rules.row[self._second] if rules.least else None
+        self._same_row = units.row[self._first] == units.row[self._second] if units.min_heads else None
         begins = np.diff(self._alpha, prepend=-1.0) > SAME
-        self._begin = np.flatnonzero(begins)  # of each event, its first crossing
-        self._event = np.cumsum(begins) - 1  # of each crossing
+        self._begin = np.flatnonzero(begins)  # first crossing of each event (crossings at the same alpha)
+        self._event = np.cumsum(begins) - 1  # event of each crossing
 
     def middle_before(self, start: int) -> float:
-        """The middle of the gap that ends with the event whose first crossing is number `start`."""
+        """Return the middle of the gap before the event whose first crossing has index `start`."""
         low = self._alpha[start - 1] if start else 0.0
         high = self._alpha[start] if start < len(self._alpha) else 1.0
         return float((low + high) / 2.0)
 
-    def next_that_matters(self, now: Walk, start: int) -> tuple[float, int] | None:
-        """(alpha, number of the first crossing after it) of the next event from `start` on that can change the walk."""
+    def next_relevant(self, current: Selection, start: int) -> tuple[float, int] | None:
+        """Return (alpha, index of the next crossing) of the first event from `start` that can change the selection."""
         block = BLOCK
         while start < len(self._alpha):
             part = slice(start, start + block)
             first, second = self._first[part], self._second[part]
-            matters = now.stop[first] | now.stop[second]
+            relevant = current.first_rejected[first] | current.first_rejected[second]
             if self._same_row is not None:
-                exchanged = (now.gone[first] & now.skipped[second]) | (now.skipped[first] & now.gone[second])
-                matters |= exchanged & self._same_row[part]
-            place = int(matters.argmax())
-            if matters[place]:
-                event = self._event[start + place]
+                pruned, skipped = current.pruned, current.skipped
+                swapped = (pruned[first] & skipped[second]) | (skipped[first] & pruned[second])
+                relevant |= swapped & self._same_row[part]
+            offset = int(relevant.argmax())
+            if relevant[offset]:
+                event = self._event[start + offset]
                 ends = self._begin[event + 1] if event + 1 < len(self._begin) else len(self._alpha)
                 return float(self._alpha[self._begin[event]]), int(ends)
             start, block = start + block, 2 * block

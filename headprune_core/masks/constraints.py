@@ -1,8 +1,8 @@
-"""What may be removed: heads that go together, heads that stay or go in any case, and what every row keeps.
+"""Constraints on a pruning mask, in terms of units: heads that are kept or pruned together.
 
-Constraints turn heads into units, which go or stay whole. Without groups every head is a unit; with groups the heads of a
-row that have the same number are one (a key-value group: `HeadGrid.kv_group`). A unit with a protected head is protected,
-one with a head removed by hand goes. How far a budget gets through the units is left to `masks.py`.
+Without groups, every head is a unit. With groups, the heads of a row with the same number form one unit, for example a KV
+group (`HeadGrid.kv_group`). A unit with a protected head is protected, and a unit with a head in `remove` is always pruned.
+Selecting units up to a budget is left to `prune_mask.py`.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,26 @@ from headprune_core.errors import HeadPruneError
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """U units of R x H heads, in the order of their first heads.
+    """Constraints on R x H heads in terms of U pruning units, ordered by their first heads.
 
-    unit (R * H,): the unit of each head. row, heads, weight (U,): where it is, how many heads it has, and what it takes of a
-    budget (heads or parameters). protected, removed (U,): stays, goes in any case. least: heads that every row keeps. even:
-    every row has a budget of its own, the same for all. lane (U,): which budget a unit is paid from. free: the units to
-    choose from, by number. spent: what the removed ones take of each lane's budget.
+    There is one budget for the model, or one per row (a budget group) if `uniform` is set.
+
+    Attributes:
+        shape: (R, H).
+        unit: (R * H,) unit index of each head.
+        row: (U,) row of each unit.
+        heads: (U,) number of heads in each unit.
+        weight: (U,) budget cost of each unit, in heads or parameters.
+        protected: bool (U,), units that are always kept.
+        removed: bool (U,), units that are always pruned.
+        min_heads: Minimum number of heads to keep in each row.
+        uniform: Whether every row has its own budget, the same for all rows.
+        by_parameters: Whether the budget counts parameters instead of heads.
+        budget_group: (U,) budget that a unit counts against: its row if `uniform`, otherwise 0.
+        free: Indices of the units that are neither protected nor removed.
+        used: (G,) cost of the removed units in each budget group.
+        slack: (R,) heads that each row can lose in addition to the removed ones.
+        mixed_sizes: Whether some row has units of different sizes.
     """
 
     shape: tuple[int, int]
@@ -30,21 +44,21 @@ class Constraints:
     weight: np.ndarray
     protected: np.ndarray
     removed: np.ndarray
-    least: int
+    min_heads: int
     uniform: bool
     by_parameters: bool
-    lane: np.ndarray
+    budget_group: np.ndarray
     free: np.ndarray
-    spent: np.ndarray
-    room: np.ndarray  # (R,) heads that a row can lose beside those removed by hand
-    uneven: bool  # whether some row has units of several sizes
+    used: np.ndarray
+    slack: np.ndarray
+    mixed_sizes: bool
 
-    def mask(self, gone: np.ndarray) -> np.ndarray:
-        """(R, H), True = kept, from which units are gone (U,)."""
-        return ~gone[self.unit].reshape(self.shape)
+    def mask(self, pruned: np.ndarray) -> np.ndarray:
+        """Return the mask (R, H), True = kept, for the pruned units, bool (U,)."""
+        return ~pruned[self.unit].reshape(self.shape)
 
     def scores(self, scores: np.ndarray) -> np.ndarray:
-        """(U,) the mean score of each unit's heads, added up in the order of the heads."""
+        """Return the mean score of the heads of each unit, (U,), from head scores (R, H)."""
         return np.bincount(self.unit, weights=scores.ravel()) / self.heads
 
 
@@ -58,12 +72,28 @@ def constrain(
     uniform=False,
     parameters=None,
 ) -> Constraints:
-    """The constraints of `prune_mask` on R x H heads; raises HeadPruneError where they contradict one another."""
+    """Turn the constraints of `prune_mask` into pruning units.
+
+    Args:
+        shape: (R, H).
+        min_heads_per_layer: Minimum number of heads to keep in each row.
+        protect: bool (R, H), heads to always keep.
+        remove: bool (R, H), heads to always prune.
+        groups: Whole numbers (R, H); heads of a row with the same number form one unit.
+        uniform: Whether every row has its own budget.
+        parameters: (R, H) parameter counts, if the budget counts parameters.
+
+    Returns:
+        The constraints on units.
+
+    Raises:
+        HeadPruneError: If an argument is invalid or the constraints contradict each other.
+    """
     rows, heads = shape
     if not (0 <= min_heads_per_layer <= heads and min_heads_per_layer == int(min_heads_per_layer)):
-        raise HeadPruneError(f"min_heads_per_layer is {min_heads_per_layer}; expected 0 to {heads}, a whole number")
+        raise HeadPruneError(f"min_heads_per_layer must be a whole number from 0 to {heads}, got {min_heads_per_layer}")
     if uniform and parameters is not None:
-        raise HeadPruneError("even rows and a budget of parameters were asked for together; expected one of the two")
+        raise HeadPruneError("uniform=True cannot be combined with a parameter budget; choose one")
     unit = _unit_of_each_head(shape, groups)
     size = np.bincount(unit)
     row = np.empty(len(size), int)
@@ -71,22 +101,23 @@ def constrain(
     protected, removed = (_any_head(name, value, shape, unit) for name, value in (("protect", protect), ("remove", remove)))
     if (protected & removed).any():
         both = np.flatnonzero(protected & removed)[0]
-        named = _listed(np.flatnonzero(unit == both) % heads)
+        numbers = ", ".join(map(str, np.flatnonzero(unit == both) % heads))
         raise HeadPruneError(
-            f"{named} of row {row[both]} cannot be protected and removed by hand at once; expected one of the two"
-            + (", for the group as a whole" if size[both] > 1 else "")
+            f"the group of heads {numbers} in row {row[both]} has heads in both protect and remove"
+            if size[both] > 1
+            else f"head {numbers} in row {row[both]} is in both protect and remove"
         )
-    room = heads - min_heads_per_layer - np.bincount(row[removed], weights=size[removed], minlength=rows).astype(int)
-    if room.min() < 0:
-        worst = int(room.argmin())
-        left = room[worst] + min_heads_per_layer
+    slack = heads - min_heads_per_layer - np.bincount(row[removed], weights=size[removed], minlength=rows).astype(int)
+    if slack.min() < 0:
+        worst = int(slack.argmin())
+        left = slack[worst] + min_heads_per_layer
         raise HeadPruneError(
-            f"heads removed by hand leave row {worst} with {left} of {heads}, {-room[worst]} fewer than the "
-            f"{min_heads_per_layer} that every row is to keep; remove fewer or lower min_heads_per_layer"
+            f"remove leaves {left} of {heads} heads in row {worst}, but min_heads_per_layer is {min_heads_per_layer}; "
+            "remove fewer heads or lower min_heads_per_layer"
         )
     weight = size.astype(float) if parameters is None else np.bincount(unit, weights=_parameters(parameters, shape))
-    lane = row if uniform else np.zeros(len(size), int)
-    spent = np.bincount(lane[removed], weights=weight[removed], minlength=rows if uniform else 1)
+    budget_group = row if uniform else np.zeros(len(size), int)
+    used = np.bincount(budget_group[removed], weights=weight[removed], minlength=rows if uniform else 1)
     return Constraints(
         shape=(rows, heads),
         unit=unit,
@@ -95,21 +126,29 @@ def constrain(
         weight=weight,
         protected=protected,
         removed=removed,
-        least=int(min_heads_per_layer),
+        min_heads=int(min_heads_per_layer),
         uniform=bool(uniform),
         by_parameters=parameters is not None,
-        lane=lane,
+        budget_group=budget_group,
         free=np.flatnonzero(~protected & ~removed),
-        spent=spent,
-        room=room,
-        uneven=groups is not None and _of_several_sizes(row, size),
+        used=used,
+        slack=slack,
+        mixed_sizes=groups is not None and _has_mixed_sizes(row, size),
     )
 
 
 def parse_heads(names: Iterable[str], grid) -> np.ndarray:
-    """bool (R, H): the heads that people name, "3.5" for head 5 of row 3 and "3" for the whole row; rows also by label.
+    """Return the heads with the given names as a boolean array.
 
-    grid: the HeadGrid of the model. Raises HeadPruneError for a head that is not there.
+    Args:
+        names: "3.5" for head 5 of row 3, "3" for all heads of row 3; a row may also be given by its label.
+        grid: The HeadGrid of the model.
+
+    Returns:
+        bool (R, H), True for the named heads.
+
+    Raises:
+        HeadPruneError: If the model has no such head.
     """
     rows, heads = grid.shape
     labels = {label: row for row, label in enumerate(grid.row_labels)} | {str(row): row for row in range(rows)}
@@ -119,56 +158,51 @@ def parse_heads(names: Iterable[str], grid) -> np.ndarray:
         known = row in labels and (not point or head in map(str, range(heads)))
         if not known:
             raise HeadPruneError(
-                f"there is no head {name!r}; expected row.head, as in 0.3, or a row, with rows 0 to {rows - 1} and "
-                f"heads 0 to {heads - 1}"
+                f"unknown head {name!r}; use row.head (for example 0.3) or a row number, rows 0 to {rows - 1} and heads 0 "
+                f"to {heads - 1}"
             )
         chosen[labels[row], int(head) if point else slice(None)] = True
     return chosen
 
 
 def _unit_of_each_head(shape: tuple[int, int], groups) -> np.ndarray:
-    """(R * H,) units numbered by their first heads."""
+    """Return the unit index of each head, (R * H,), numbered by the first heads of the units."""
     rows, heads = shape
     if groups is None:
         return np.arange(rows * heads)
-    groups = _of_every_head("groups", groups, shape)
+    groups = _per_head("groups", groups, shape)
     if not (np.isfinite(groups) & (groups == np.floor(groups))).all():
-        raise HeadPruneError("groups are not all whole numbers; expected the number of its group for every head")
+        raise HeadPruneError("groups must hold a whole number for every head: the number of its group")
     names = np.column_stack([np.repeat(np.arange(rows), heads), groups.ravel()])
-    _, first, which = np.unique(names, axis=0, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(names, axis=0, return_index=True, return_inverse=True)
     number = np.empty(len(first), int)
     number[np.argsort(first)] = np.arange(len(first))
-    return number[which.ravel()]
+    return number[inverse.ravel()]
 
 
-def _of_several_sizes(row: np.ndarray, size: np.ndarray) -> bool:
-    """Whether some row has units of more than one size."""
+def _has_mixed_sizes(row: np.ndarray, size: np.ndarray) -> bool:
+    """Return True if some row has units of more than one size."""
     largest = np.zeros(row.max() + 1, int)
     np.maximum.at(largest, row, size)
     return bool((size != largest[row]).any())
 
 
 def _any_head(name: str, value, shape: tuple[int, int], unit: np.ndarray) -> np.ndarray:
-    """(U,) whether `value` is true for any head of a unit."""
+    """Return, for each unit (U,), whether `value` is true for any of its heads."""
     if value is None:
         return np.zeros(unit.max() + 1, bool)
-    return np.bincount(unit, weights=_of_every_head(name, value, shape).astype(bool).ravel()) > 0
+    return np.bincount(unit, weights=_per_head(name, value, shape).astype(bool).ravel()) > 0
 
 
 def _parameters(parameters, shape: tuple[int, int]) -> np.ndarray:
-    parameters = _of_every_head("parameters", parameters, shape)
+    parameters = _per_head("parameters", parameters, shape)
     if not (np.isfinite(parameters) & (parameters > 0)).all():
-        raise HeadPruneError("parameters are not all above 0; expected how many parameters go with every head")
+        raise HeadPruneError("parameters must hold a positive number for every head")
     return parameters.ravel()
 
 
-def _of_every_head(name: str, value, shape: tuple[int, int]) -> np.ndarray:
+def _per_head(name: str, value, shape: tuple[int, int]) -> np.ndarray:
     value = np.asarray(value, float)
     if value.shape != tuple(shape):
-        raise HeadPruneError(f"{name} has shape {value.shape}; expected {tuple(shape)}, one value for each head")
+        raise HeadPruneError(f"{name} must have shape {tuple(shape)}, one value per head, got {value.shape}")
     return value
-
-
-def _listed(heads: np.ndarray) -> str:
-    numbers = ", ".join(map(str, heads))
-    return f"head {numbers}" if len(heads) == 1 else f"heads {numbers}"

@@ -1,7 +1,7 @@
-"""From scores to a mask: which heads stay. A mask is boolean (R, H), True = kept, in the original head numbers.
+"""Pruning masks from head scores. A mask is boolean (R, H), True = kept, with heads in their original positions.
 
-Units of heads (`constraints.py`; without groups a unit is a head) are walked from the lowest score up and removed, until the
-next one would exceed the budget.
+Pruning units (`constraints.py`; without groups, a unit is one head) are pruned in order of increasing score until the next
+one would exceed the budget.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from headprune_core.errors import HeadPruneError
 
 from .constraints import Constraints, constrain
 
-ROUNDING = 1e-9  # of all parameters: what sums of them may be off by when compared with a budget
+ROUNDING = 1e-9  # tolerance for rounding errors in sums of parameters, relative to their total
 
 
 def prune_mask(
@@ -26,19 +26,31 @@ def prune_mask(
     uniform: bool = False,
     parameters=None,
 ) -> np.ndarray:
-    """Remove round(sparsity * R * H) heads, lowest score first, ties by (row, head); returns bool (R, H), True = kept.
+    """Return a pruning mask that removes the lowest-scoring heads.
 
-    min_heads_per_layer: heads that every row keeps at least. protect, remove: bool (R, H), heads that are never removed, and
-    heads that go first, whatever their score. groups: whole numbers (R, H); heads of one row with the same number go or stay
-    together, by their mean score. parameters: (R, H); the budget is then sparsity * parameters.sum(). even: every row loses
-    round(sparsity * H) heads instead. Where a budget ends inside a unit, as many units go as fit before it.
-    Raises HeadPruneError where scores are not finite or the constraints cannot be met together.
+    If the budget ends inside a unit of several heads, only the units before it are pruned.
+
+    Args:
+        scores: (R, H) head scores.
+        sparsity: Fraction of heads to prune, 0 to 1; round(sparsity * R * H) heads are pruned.
+        min_heads_per_layer: Minimum number of heads to keep in each row.
+        protect: bool (R, H), heads to always keep.
+        remove: bool (R, H), heads to always prune, whatever their score. They count against the budget.
+        groups: Whole numbers (R, H); heads of a row with the same number are kept or pruned together, by their mean score.
+        uniform: Prune round(sparsity * H) heads in every row.
+        parameters: (R, H) parameter counts; if given, sparsity is a fraction of their sum.
+
+    Returns:
+        bool (R, H), True = kept. Ties are broken by (row, head).
+
+    Raises:
+        HeadPruneError: If scores are not finite or the constraints cannot be met.
     """
     scores = np.asarray(scores, float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
-        raise HeadPruneError(f"scores have shape {scores.shape} and {bad} that are not finite; expected (R, H) numbers")
-    rules = constrain(
+        raise HeadPruneError(f"scores must be finite numbers (R, H), got shape {scores.shape} with {bad} non-finite values")
+    units = constrain(
         scores.shape,
         min_heads_per_layer=min_heads_per_layer,
         protect=protect,
@@ -47,149 +59,178 @@ def prune_mask(
         uniform=uniform,
         parameters=parameters,
     )
-    return rules.mask(walk(scores, budget(sparsity, rules), rules).gone)
+    return units.mask(select_units(scores, budget(sparsity, units), units).pruned)
 
 
 def nested_masks(scores, **constraints) -> tuple[np.ndarray, np.ndarray]:
-    """Every mask that `prune_mask` makes of these scores (R, H) under its `constraints`: sparsities (M,), masks (M, R, H).
+    """Return every mask that `prune_mask` can make of these scores.
 
-    From the fullest to the emptiest that the constraints allow; prune_mask at one of the sparsities gives the mask back.
+    Args:
+        scores: (R, H) head scores.
+        **constraints: Constraints of `prune_mask`.
+
+    Returns:
+        Sparsities (M,) and masks (M, R, H), from the most to the fewest kept heads that the constraints allow. `prune_mask`
+        at one of the sparsities returns the corresponding mask.
     """
     scores = np.asarray(scores, float)
     prune_mask(scores, 0.0, **constraints)
-    rules = constrain(scores.shape, **constraints)
+    units = constrain(scores.shape, **constraints)
     limits = [float(limit) for limit in range(scores.shape[1] + 1)]
-    whole = limits[-1]
-    if not rules.uniform:
-        limits = rules.spent[0] + np.r_[0.0, np.cumsum(rules.weight[_walked(scores, rules)[0]])]
-        whole = rules.weight.sum()
+    total = limits[-1]
+    if not units.uniform:
+        limits = units.used[0] + np.r_[0.0, np.cumsum(units.weight[_pruning_order(scores, units)[0]])]
+        total = units.weight.sum()
     sparsities, masks = [], []
     for limit in limits:
-        found = _walk(scores, limit + ROUNDING * whole, rules)
-        if _lane_that_falls_short(found, limit, rules) is not None:
+        selection = _select(scores, limit + ROUNDING * total, units)
+        if _group_under_budget(selection, limit, units) is not None:
             break
-        mask = rules.mask(found.gone)
+        mask = units.mask(selection.pruned)
         if not masks or (mask != masks[-1]).any():
-            sparsities.append(min(1.0, limit / whole))
+            sparsities.append(min(1.0, limit / total))
             masks.append(mask)
     return np.array(sparsities), np.stack(masks)
 
 
 def heads_to_remove(sparsity: float, heads: int) -> int:
-    """How many of `heads` a sparsity from 0 to 1 removes: rounded, halves to the even number."""
+    """Return how many of `heads` heads a sparsity from 0 to 1 prunes, rounded half to even."""
     if not 0.0 <= sparsity <= 1.0:
-        raise HeadPruneError(f"the sparsity is {sparsity}; expected a number from 0 (keep all) to 1 (remove all)")
+        raise HeadPruneError(f"sparsity must be between 0 and 1, got {sparsity}")
     return round(sparsity * heads)
 
 
-def budget(sparsity: float, rules: Constraints) -> float:
-    """What a sparsity from 0 to 1 allows to remove: heads of all, of each row where rules are even, or parameters."""
-    count = heads_to_remove(sparsity, rules.shape[1] if rules.uniform else rules.unit.size)
-    return (sparsity + ROUNDING) * rules.weight.sum() if rules.by_parameters else count
+def budget(sparsity: float, units: Constraints) -> float:
+    """Return the budget of a sparsity from 0 to 1.
+
+    Args:
+        sparsity: Fraction to prune.
+        units: The constraints.
+
+    Returns:
+        The number of heads of the model (of each row if `units.uniform`) or of parameters that may be pruned.
+    """
+    count = heads_to_remove(sparsity, units.shape[1] if units.uniform else units.unit.size)
+    return (sparsity + ROUNDING) * units.weight.sum() if units.by_parameters else count
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
-    """What became of U units, each bool (U,). All else was protected, or came after the stop.
+class Selection:
+    """The pruned units of a mask, and why the others are kept.
 
-    gone: removed. skipped: their row would have been left with too few heads. stop: the first of each lane that would have
-    exceeded its budget.
+    Attributes:
+        pruned: bool (U,), pruned units.
+        skipped: bool (U,), units kept because their row would be left with too few heads.
+        first_rejected: bool (U,), the first unit of each budget group that would have exceeded the budget.
     """
 
-    gone: np.ndarray
+    pruned: np.ndarray
     skipped: np.ndarray
-    stop: np.ndarray
+    first_rejected: np.ndarray
 
 
-def walk(scores: np.ndarray, limit: float, rules: Constraints) -> Walk:
-    """Remove units of heads with these scores (R, H), lowest first, up to a limit; an error where too few may go."""
-    found = _walk(scores, limit, rules)
-    lane = _lane_that_falls_short(found, limit, rules)
-    if lane is not None:
-        raise HeadPruneError(_too_few(found, limit, rules, lane))
-    return found
+def select_units(scores: np.ndarray, limit: float, units: Constraints) -> Selection:
+    """Select the lowest-scoring units up to a budget.
+
+    Args:
+        scores: (R, H) head scores.
+        limit: Budget, in heads or parameters; see `budget`.
+        units: The constraints.
+
+    Returns:
+        The selection.
+
+    Raises:
+        HeadPruneError: If the constraints keep units for which there is budget left.
+    """
+    selection = _select(scores, limit, units)
+    group = _group_under_budget(selection, limit, units)
+    if group is not None:
+        raise HeadPruneError(_describe_shortfall(selection, limit, units, group))
+    return selection
 
 
-def _walk(scores: np.ndarray, limit: float, rules: Constraints) -> Walk:
-    order, skipped = _walked(scores, rules)
-    if rules.uniform:
-        order = order[np.argsort(rules.lane[order], kind="stable")]
-    lane = rules.lane[order]
-    fits = rules.spent[lane] + _running(lane, rules.weight[order]) <= limit
-    gone, stop = rules.removed.copy(), np.zeros(len(rules.row), bool)
-    gone[order[fits]] = True
-    beyond, lane = order[~fits], lane[~fits]
-    stop[beyond[_starts(lane)]] = True
-    return Walk(gone, skipped, stop)
+def _select(scores: np.ndarray, limit: float, units: Constraints) -> Selection:
+    order, skipped = _pruning_order(scores, units)
+    if units.uniform:
+        order = order[np.argsort(units.budget_group[order], kind="stable")]
+    group = units.budget_group[order]
+    fits = units.used[group] + _running_totals(group, units.weight[order]) <= limit
+    pruned, first_rejected = units.removed.copy(), np.zeros(len(units.row), bool)
+    pruned[order[fits]] = True
+    beyond, group = order[~fits], group[~fits]
+    first_rejected[beyond[_starts(group)]] = True
+    return Selection(pruned, skipped, first_rejected)
 
 
-def _walked(scores: np.ndarray, rules: Constraints) -> tuple[np.ndarray, np.ndarray]:
-    """The units that may go, in order; bool (U,), which were skipped because their row would be left with too few heads."""
-    order = rules.free[np.argsort(rules.scores(scores)[rules.free], kind="stable")]
-    skipped = np.zeros(len(rules.row), bool)
-    if rules.least:
-        over = _over_quota(order, rules)
+def _pruning_order(scores: np.ndarray, units: Constraints) -> tuple[np.ndarray, np.ndarray]:
+    """Return the units that may be pruned, in order, and which units are skipped, bool (U,)."""
+    order = units.free[np.argsort(units.scores(scores)[units.free], kind="stable")]
+    skipped = np.zeros(len(units.row), bool)
+    if units.min_heads:
+        over = _over_quota(order, units)
         skipped[order[over]] = True
         order = order[~over]
     return order, skipped
 
 
-def _over_quota(order: np.ndarray, rules: Constraints) -> np.ndarray:
-    """Which units, in order, would leave their row with too few heads, if all before them go that may."""
-    rows, heads = rules.row[order], rules.heads[order]
+def _over_quota(order: np.ndarray, units: Constraints) -> np.ndarray:
+    """Return which units, in order, would leave their row with too few heads if those before them are pruned."""
+    rows, heads = units.row[order], units.heads[order]
     over = np.zeros(len(order), bool)
-    if rules.uneven:  # a small unit may still go after a large one was skipped
-        room = rules.room.tolist()
-        for place, (row, size) in enumerate(zip(rows.tolist(), heads.tolist(), strict=True)):
-            over[place] = size > room[row]
-            room[row] -= 0 if over[place] else size
+    if units.mixed_sizes:  # a small unit can still be pruned after a large one was skipped
+        slack = units.slack.tolist()
+        for i, (row, size) in enumerate(zip(rows.tolist(), heads.tolist(), strict=True)):
+            over[i] = size > slack[row]
+            slack[row] -= 0 if over[i] else size
         return over
     by_row = np.argsort(rows, kind="stable")
-    over[by_row] = _running(rows[by_row], heads[by_row]) > rules.room[rows[by_row]]
+    over[by_row] = _running_totals(rows[by_row], heads[by_row]) > units.slack[rows[by_row]]
     return over
 
 
-def _starts(lane: np.ndarray) -> np.ndarray:
-    """Where runs of equal numbers begin."""
-    begins = np.ones(len(lane), bool)
-    begins[1:] = lane[1:] != lane[:-1]
+def _starts(group: np.ndarray) -> np.ndarray:
+    """Return the start index of each run of equal numbers."""
+    begins = np.ones(len(group), bool)
+    begins[1:] = group[1:] != group[:-1]
     return np.flatnonzero(begins)
 
 
-def _running(lane: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Running totals that begin anew with every run of equal lanes."""
+def _running_totals(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return running totals that restart with every run of equal groups."""
     total = np.cumsum(values)
-    starts = _starts(lane)
+    starts = _starts(group)
     if len(starts) < 2:
         return total
-    return total - np.repeat((total - values)[starts], np.diff(starts, append=len(lane)))
+    return total - np.repeat((total - values)[starts], np.diff(starts, append=len(group)))
 
 
-def _lane_that_falls_short(found: Walk, limit: float, rules: Constraints) -> int | None:
-    """The first lane that has room in its budget for a unit that a constraint keeps, if there is one."""
-    ended = np.ones(len(rules.spent), bool)
-    ended[rules.lane[found.stop]] = False
-    if not ended.any():
+def _group_under_budget(selection: Selection, limit: float, units: Constraints) -> int | None:
+    """Return the first budget group with budget left for a unit that a constraint keeps, or None."""
+    ran_out = np.ones(len(units.used), bool)
+    ran_out[units.budget_group[selection.first_rejected]] = False
+    if not ran_out.any():
         return None
-    used = np.bincount(rules.lane[found.gone], weights=rules.weight[found.gone], minlength=len(ended))
-    fitting = ~found.gone & ended[rules.lane] & (rules.weight <= (limit - used)[rules.lane])
-    return int(rules.lane[fitting][0]) if fitting.any() else None
+    pruned = selection.pruned
+    used = np.bincount(units.budget_group[pruned], weights=units.weight[pruned], minlength=len(ran_out))
+    fits = ~pruned & ran_out[units.budget_group] & (units.weight <= (limit - used)[units.budget_group])
+    return int(units.budget_group[fits][0]) if fits.any() else None
 
 
-def _too_few(found: Walk, limit: float, rules: Constraints, lane: int) -> str:
-    """A sentence on a budget that the constraints do not let be spent."""
-    here = rules.lane == lane
-    removed = rules.weight[found.gone & here].sum()
+def _describe_shortfall(selection: Selection, limit: float, units: Constraints, group: int) -> str:
+    """Return the error message for a budget that the constraints do not allow to be used."""
+    here = units.budget_group == group
+    possible, total = units.weight[selection.pruned & here].sum(), units.weight[here].sum()
     reasons = []
-    if (rules.protected & here).any():
-        reasons.append(f"{rules.heads[rules.protected & here].sum()} protected")
-    if rules.least:
-        reasons.append(f"at least {rules.least} kept in every row")
-    where = f" of row {lane}" if rules.uniform else ""
-    what = "parameters" if rules.by_parameters else "heads"
-    groups = " in whole groups" if len(rules.row) < rules.unit.size else ""
-    most = rules.weight[here].sum()
+    if (units.protected & here).any():
+        reasons.append(f"{units.heads[units.protected & here].sum()} protected")
+    if units.min_heads:
+        reasons.append(f"at least {units.min_heads} kept in every row")
+    if len(units.row) < units.unit.size:
+        reasons.append("whole groups only")
+    where = f" in row {group}" if units.uniform else ""
+    what = "parameters" if units.by_parameters else "heads"
     return (
-        f"{limit:.0f} {what}{where} are to be removed but only {removed:.0f} of {most:.0f} may be{groups}, with "
-        f"{' and '.join(reasons)}; lower the sparsity or loosen a constraint"
+        f"cannot prune {limit:.0f} {what}{where}: the constraints allow only {possible:.0f} of {total:.0f} "
+        f"({', '.join(reasons)}); lower the sparsity or relax a constraint"
     )

@@ -1,6 +1,6 @@
-"""Do the reductions of HIS rank the heads alike? Kendall's tau between them, and the heads that all of them would remove.
+"""Agreement between the reductions of HIS: Kendall's tau between their rankings, and the heads that all of them prune.
 
-The same tau says how far two runs of other settings (of other precisions, say) agree.
+The same tau compares two scoring runs with different settings, for example different precisions.
 """
 
 from itertools import combinations
@@ -13,11 +13,19 @@ from headprune_core.scores.importance import REDUCTIONS
 
 from .prune_mask import prune_mask
 
-ALIKE, PARTLY = 0.8, 0.5  # of the least of the three: above, the choice hardly matters; below, it decides
+AGREE, PARTLY_AGREE = 0.8, 0.5  # the smallest tau above which reductions agree, or agree in part
 
 
 def rank_agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's tau-b of two score matrices (R, H) over all heads; nan where one of them is the same for every head."""
+    """Compute Kendall's tau-b between two score matrices over all heads.
+
+    Args:
+        first: (R, H) scores.
+        second: (R, H) scores.
+
+    Returns:
+        Tau-b, or nan if one of the matrices is constant.
+    """
     first, second = np.ravel(first), np.ravel(second)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
@@ -25,30 +33,38 @@ def rank_agreement(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def reduction_agreement(scores: HeadScores) -> dict[tuple[str, str], float]:
-    """Kendall's tau of HIS by every two reductions. No model run."""
+    """Compute Kendall's tau of HIS between every two reductions, without running the model."""
     his = {name: scores.reduced_by(name).his for name in REDUCTIONS}
     return {pair: rank_agreement(his[pair[0]], his[pair[1]]) for pair in combinations(REDUCTIONS, 2)}
 
 
 def removed_by_all(scores: HeadScores, sparsity: float) -> tuple[int, int]:
-    """(how many heads every reduction removes at `sparsity`, how many each of them removes)."""
+    """Count the heads that all reductions of HIS prune.
+
+    Args:
+        scores: Scores with HIS.
+        sparsity: Fraction of heads to prune.
+
+    Returns:
+        The number of heads that every reduction prunes, and the number that each reduction prunes.
+    """
     removed = [~prune_mask(scores.reduced_by(name).his, sparsity) for name in REDUCTIONS]
     return int(np.logical_and.reduce(removed).sum()), int(removed[0].sum())
 
 
 def describe_reductions(agreement: dict[tuple[str, str], float]) -> str:
-    """The finding in one sentence."""
+    """Describe the result of `reduction_agreement` in one sentence."""
     values = [value for value in agreement.values() if np.isfinite(value)]
     if not values:
-        return "HIS is the same for every head, so there is no order to compare."
-    least = min(values)
-    if least > ALIKE:
-        return "All three rank the heads much alike here, so the choice hardly matters."
-    if least > PARTLY:
-        return "They agree in the large and differ in the detail: which heads go first depends on the choice."
-    return "They disagree: scores by one reduction do not stand for those by another."
+        return "HIS is the same for every head, so there is no ranking to compare."
+    smallest = min(values)
+    if smallest > AGREE:
+        return "The reductions rank the heads similarly, so the choice has little effect on this calibration set."
+    if smallest > PARTLY_AGREE:
+        return "The reductions agree broadly but differ in detail: the pruning order depends on the choice."
+    return "The reductions disagree: results with one do not carry over to another."
 
 
 def precision_agreement(first: HeadScores, second: HeadScores) -> dict[str, float]:
-    """Kendall's tau of each metric that both scores hold."""
+    """Compute Kendall's tau between two scoring runs, for each metric that both contain."""
     return {m: rank_agreement(getattr(first, m), getattr(second, m)) for m in first.per_example if m in second.per_example}

@@ -1,7 +1,7 @@
-"""Rankings of heads set side by side: do criteria agree, on the order of all heads and on which of them go?
+"""Agreement of rankings of heads: Kendall's tau-b over all heads, and overlap of the pruned heads at a sparsity.
 
-Order: Kendall's tau-b of every pair of rankings. What goes: the Jaccard overlap |A and B| / |A or B| of the heads that two
-rankings remove at a sparsity; two random sets overlap too, and `chance_overlap` says how much.
+The overlap is the Jaccard index |A and B| / |A or B| of the heads that two rankings prune; `chance_overlap` is its expected
+value for random sets. Criteria are also compared with leave-one-out ablation.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from scipy.stats import hypergeom
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import CRITERIA
 from headprune_core.masks.prune_mask import prune_mask
-from headprune_core.scores.bootstrap import around, chosen, resample_indices, resampled_means
+from headprune_core.scores.bootstrap import centered_interval, resample_indices, resampled_means, select_examples
 from headprune_core.scores.correlation import kendall
 from headprune_core.scores.head_scores import HeadScores
 
@@ -25,10 +25,14 @@ RESAMPLES = 300
 
 @dataclass(frozen=True)
 class AgreementMatrix:
-    """How K rankings agree in pairs.
+    """Pairwise agreement of K rankings.
 
-    kendall (K, K): tau-b over all heads. overlap (K, K): Jaccard overlap of the sets removed, nan where none are.
-    removed: how many heads of `heads` go. chance: the overlap that two random sets of that size have on average.
+    Attributes:
+        names: names of the rankings.
+        kendall: (K, K), Kendall's tau-b over all heads.
+        overlap: (K, K), Jaccard index of the pruned heads; nan if none are pruned.
+        removed: number of pruned heads.
+        heads: number of heads.
     """
 
     names: tuple[str, ...]
@@ -39,10 +43,11 @@ class AgreementMatrix:
 
     @property
     def chance(self) -> float:
+        """Expected overlap of two random sets of the same size."""
         return chance_overlap(self.heads, self.removed)
 
     def to_frame(self) -> pd.DataFrame:
-        """One line per pair: first, second, kendall, overlap."""
+        """Return one row per pair, with the columns first, second, kendall and overlap."""
         first, second = np.triu_indices(len(self.names), 1)
         names = np.array(self.names)
         columns = {"first": names[first], "second": names[second]}
@@ -50,20 +55,39 @@ class AgreementMatrix:
 
 
 def agreement_matrix(rankings: Mapping[str, np.ndarray], sparsity: float) -> AgreementMatrix:
-    """Compare `rankings` by name, each (R, H) with the lowest removed first, and what they remove at `sparsity` (0 to 1)."""
+    """Compare rankings in pairs.
+
+    Args:
+        rankings: (R, H) by name, lowest values are pruned first.
+        sparsity: fraction of heads to prune for the overlap, 0 to 1.
+
+    Returns:
+        Kendall's tau-b and overlap of each pair.
+
+    Raises:
+        HeadPruneError: for fewer than two rankings or different shapes.
+    """
     if len(rankings) < 2 or len({np.shape(ranking) for ranking in rankings.values()}) != 1:
         shapes = ", ".join(f"{name} {np.shape(ranking)}" for name, ranking in rankings.items())
-        raise HeadPruneError(f"the rankings are {shapes or 'none'}; expected two or more of one shape (R, H)")
+        raise HeadPruneError(f"rankings must be two or more of one shape (R, H), got {shapes or 'none'}")
     values = np.stack([np.asarray(ranking, float) for ranking in rankings.values()])
-    gone = np.stack([~prune_mask(ranking, sparsity).ravel() for ranking in values]).astype(int)
-    both, count = gone @ gone.T, gone.sum(1)
+    pruned = np.stack([~prune_mask(ranking, sparsity).ravel() for ranking in values]).astype(int)
+    both, count = pruned @ pruned.T, pruned.sum(1)
     either = count[:, None] + count - both
     overlap = np.where(either > 0, both / np.maximum(either, 1), np.nan)
-    return AgreementMatrix(tuple(rankings), _pairs(values), overlap, int(count[0]), gone.shape[1])
+    return AgreementMatrix(tuple(rankings), _pairs(values), overlap, int(count[0]), pruned.shape[1])
 
 
 def chance_overlap(heads: int, removed: int) -> float:
-    """The expected Jaccard overlap of two random sets of `removed` of `heads` heads; nan where none are removed."""
+    """Return the expected Jaccard index of two random sets of heads.
+
+    Args:
+        heads: number of heads.
+        removed: number of heads in each set.
+
+    Returns:
+        The expected value, 0 to 1; nan if the sets are empty.
+    """
     if removed == 0:
         return float("nan")
     common = np.arange(removed + 1)
@@ -71,28 +95,65 @@ def chance_overlap(heads: int, removed: int) -> float:
 
 
 def criterion_rankings(scores: HeadScores, *, alpha: float = 0.5) -> dict[str, np.ndarray]:
-    """The ranking (R, H) of every registered criterion that `scores` give: neither random ones nor those that take more."""
+    """Return the rankings of all registered criteria that depend on head scores only.
+
+    Args:
+        scores: head scores; criteria whose scores are missing are left out.
+        alpha: of HIES, 0 to 1.
+
+    Returns:
+        (R, H) by name, without random criteria and those computed separately.
+    """
     fixed = [c for c in CRITERIA.values() if not c.random and c.produced_by is None]
-    there = [c for c in fixed if set(c.needs) <= set(scores.per_example)]
-    return {c.name: np.asarray(c.rank(scores, alpha, np.random.default_rng(0)), float) for c in there}
+    available = [c for c in fixed if set(c.needs) <= set(scores.per_example)]
+    return {c.name: np.asarray(c.rank(scores, alpha, np.random.default_rng(0)), float) for c in available}
 
 
-def drawn_rankings(scores: HeadScores, *, alpha: float = 0.5, resamples: int = RESAMPLES, seed: int = 0):
-    """`criterion_rankings` for each of `resamples` draws of the examples: arrays (B, R, H) by name."""
+def resampled_rankings(scores: HeadScores, *, alpha: float = 0.5, resamples: int = RESAMPLES, seed: int = 0):
+    """Return the rankings of `criterion_rankings` for bootstrap resamples of the examples.
+
+    Args:
+        scores: head scores.
+        alpha: of HIES, 0 to 1.
+        resamples: number of resamples B.
+        seed: of the resampling.
+
+    Returns:
+        (B, R, H) by name.
+    """
     count = len(next(iter(scores.per_example.values())))
-    drawn = [criterion_rankings(chosen(scores, index), alpha=alpha) for index in resample_indices(count, resamples, seed)]
-    return {name: np.stack([rankings[name] for rankings in drawn]) for name in drawn[0]}
+    samples = (select_examples(scores, index) for index in resample_indices(count, resamples, seed))
+    resampled = [criterion_rankings(sample, alpha=alpha) for sample in samples]
+    return {name: np.stack([rankings[name] for rankings in resampled]) for name in resampled[0]}
 
 
-def removal_share(drawn: np.ndarray, sparsity: float) -> np.ndarray:
-    """(R, H) share of drawn rankings (B, R, H) under which each head is among those removed at `sparsity`."""
-    return np.mean([~prune_mask(ranking, sparsity) for ranking in drawn], axis=0)
+def removal_share(resampled: np.ndarray, sparsity: float) -> np.ndarray:
+    """Return how often each head is pruned over bootstrap resamples.
+
+    Args:
+        resampled: (B, R, H), rankings of the resamples.
+        sparsity: fraction of heads to prune, 0 to 1.
+
+    Returns:
+        (R, H), share of resamples in which the head is pruned.
+    """
+    return np.mean([~prune_mask(ranking, sparsity) for ranking in resampled], axis=0)
 
 
-def kendall_intervals(rankings: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high), each (K, K): 95 % intervals of every pair's Kendall, from rankings (R, H) and drawn (B, R, H)."""
-    found = _pairs(np.stack([rankings[name] for name in drawn]))
-    return around(found, _pairs(np.stack(list(drawn.values()), axis=1)))
+def kendall_intervals(
+    rankings: Mapping[str, np.ndarray], resampled: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute bootstrap intervals of Kendall's tau-b between rankings.
+
+    Args:
+        rankings: (R, H) by name.
+        resampled: (B, R, H) by name, the rankings of bootstrap resamples.
+
+    Returns:
+        (low, high), each (K, K): 95% CI of each pair, in the order of `resampled`.
+    """
+    estimates = _pairs(np.stack([rankings[name] for name in resampled]))
+    return centered_interval(estimates, _pairs(np.stack(list(resampled.values()), axis=1)))
 
 
 def compare_with_ablation(
@@ -104,27 +165,42 @@ def compare_with_ablation(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Kendall of every criterion with what leaving each head out really does.
+    """Compute the rank correlation of each criterion with leave-one-out ablation.
 
-    Columns: criterion; kendall, low, high with the ablation's `abs_loss_change`; increase, increase_low, increase_high with its
-    `loss_change`. Intervals are 95 % bootstrap ones, see `around`. paired: both were computed on the same examples, in
-    the same order, which are then drawn together; else each has draws of its own.
+    Args:
+        scores: head scores.
+        ablation: result of `leave_one_out`.
+        paired: whether both come from the same examples in the same order, which are then resampled together; otherwise they
+            are resampled independently.
+        alpha: of HIES, 0 to 1.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
+
+    Returns:
+        One row per criterion, with the columns criterion; kendall, low, high: Kendall's tau-b with the absolute change in
+        loss and its 95% bootstrap CI; increase, increase_low, increase_high: the same with the signed change in loss.
+
+    Raises:
+        HeadPruneError: if `paired` and the numbers of examples differ.
     """
     count = len(next(iter(scores.per_example.values())))
     if paired and count != len(ablation.per_example):
         raise HeadPruneError(
-            f"the scores have {count} examples and the ablation {len(ablation.per_example)}; paired needs the same ones"
+            f"paired=True needs the same examples, got {count} for the scores and {len(ablation.per_example)} for the "
+            "ablation"
         )
-    found = criterion_rankings(scores, alpha=alpha)
-    drawn = drawn_rankings(scores, alpha=alpha, resamples=resamples, seed=seed)
-    table = pd.DataFrame({"criterion": list(found)})
+    rankings = criterion_rankings(scores, alpha=alpha)
+    resampled = resampled_rankings(scores, alpha=alpha, resamples=resamples, seed=seed)
+    table = pd.DataFrame({"criterion": list(rankings)})
     names = (("kendall", "low", "high"), ("increase", "increase_low", "increase_high"))
     for columns, values in zip(names, (np.abs(ablation.per_example), ablation.per_example), strict=True):
-        again = _flat(resampled_means(values, resamples, seed if paired else seed + 1))
-        middle = [float(kendall(ranking.ravel(), values.mean(0).ravel())) for ranking in found.values()]
-        table[columns[0]] = middle
-        limits = [around(k, kendall(_flat(drawn[name]), again)) for k, name in zip(middle, found, strict=True)]
-        table[[*columns[1:]]] = limits
+        means = _flat(resampled_means(values, resamples, seed if paired else seed + 1))
+        estimates = [float(kendall(ranking.ravel(), values.mean(0).ravel())) for ranking in rankings.values()]
+        table[columns[0]] = estimates
+        table[[*columns[1:]]] = [
+            centered_interval(estimate, kendall(_flat(resampled[name]), means))
+            for estimate, name in zip(estimates, rankings, strict=True)
+        ]
     return table
 
 
@@ -133,7 +209,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _pairs(rankings: np.ndarray) -> np.ndarray:
-    """(..., K, K) Kendall of every pair of rankings (..., K, R, H)."""
+    """Return (..., K, K) Kendall's tau-b of every pair of rankings (..., K, R, H)."""
     flat = rankings.reshape(*rankings.shape[:-2], -1)
     first, second = np.triu_indices(flat.shape[-2], 1)
     matrix = np.ones((*flat.shape[:-1], flat.shape[-2]))

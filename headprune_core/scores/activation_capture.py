@@ -1,7 +1,7 @@
-"""What one forward pass leaves behind for the scores: the heads' outputs, and the inputs and outputs of q, k and v.
+"""Capture the activations of one forward pass that scores need: head outputs, and inputs and outputs of Q, K and V.
 
-Gradients are taken with respect to these, never to weights, and by `torch.autograd.grad`, never into `parameter.grad`: the
-model stays frozen and can be shared. A module that several layers share has one entry a layer.
+Gradients are taken with respect to these activations, never to weights, with `torch.autograd.grad`, never into
+`parameter.grad`: the model stays frozen and can be shared. A module that several layers share has one entry per layer.
 """
 
 import torch
@@ -12,7 +12,15 @@ from headprune_core.model.head_layout import HeadGrid
 
 
 class ActivationCapture:
-    """Keeps heads' outputs (`heads`) and what went through the q, k and v projections (`projections`), where asked to."""
+    """Activations of one forward pass, by module, with one tensor per layer that uses the module.
+
+    Pass `on_attention` and `on_projection` to `AttentionHooks` to fill it.
+
+    Attributes:
+        outputs: Head outputs (N, T, H, D) of each attention module, if `heads` is set.
+        inputs: Inputs (N, T, d_in) of each Q, K and V projection, if `projections` is set.
+        results: Outputs (N, T, d_out) of each Q, K and V projection, if `projections` is set.
+    """
 
     def __init__(self, grid: HeadGrid, *, heads: bool, projections: bool):
         self.outputs: dict[nn.Module, list[Tensor]] = {row.module: [] for row in grid.rows} if heads else {}
@@ -21,10 +29,12 @@ class ActivationCapture:
         self.results: dict[nn.Module, list[Tensor]] = {module: [] for module in modules}
 
     def on_attention(self, call: AttentionCall) -> None:
+        """Capture the head outputs of an attention call."""
         if self.outputs:
             self.outputs[call.module].append(_differentiable(call.output))
 
     def on_projection(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Capture the input and output of a projection, and return the output unchanged."""
         if self.inputs:
             self.inputs[module].append(x)
             self.results[module].append(_differentiable(y))
@@ -33,19 +43,26 @@ class ActivationCapture:
     def gradients(
         self, objective: Tensor, *kinds: dict[nn.Module, list[Tensor]], retain_graph: bool = False
     ) -> tuple[dict[nn.Module, list[Tensor]], ...]:
-        """By one backward pass from the examples' objectives (N,): the gradients at .outputs, .results or both.
+        """Compute gradients with one backward pass.
 
-        Zero where there is no way from a tensor to the objectives, as in a row that has lost all its heads.
+        Args:
+            objective: (N,) objective of each example.
+            *kinds: `outputs`, `results` or both.
+            retain_graph: Whether a later backward pass needs the graph.
+
+        Returns:
+            For each of `kinds`, gradients of the same structure. They are zero if the objective does not depend on a
+            tensor, as in a row without heads.
         """
         flat = [tensor for kind in kinds for tensors in kind.values() for tensor in tensors]
         if objective.requires_grad:
             options = {"retain_graph": retain_graph, "materialize_grads": True}
-            found = iter(torch.autograd.grad(objective.sum(), flat, **options))
-        else:  # no way at all, as when an encoder's heads are left and none that look at it
-            found = map(torch.zeros_like, flat)
-        return tuple({module: [next(found) for _ in tensors] for module, tensors in kind.items()} for kind in kinds)
+            gradients = iter(torch.autograd.grad(objective.sum(), flat, **options))
+        else:  # no tensor affects the objective, for example if only encoder heads are left, which nothing reads
+            gradients = map(torch.zeros_like, flat)
+        return tuple({module: [next(gradients) for _ in tensors] for module, tensors in kind.items()} for kind in kinds)
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
-    """Something that a gradient can be taken by; nothing below the first row needs one."""
+    """Return the tensor with gradient tracking; below the first row, nothing needs it."""
     return tensor if tensor.requires_grad else tensor.requires_grad_()

@@ -1,12 +1,9 @@
-"""HIS, the gradient head importance (Michel et al. 2019; arXiv 2510.13832):
+"""HIS, the gradient-based head importance score (Michel et al. 2019; arXiv 2510.13832).
 
-    HIS_h = E_x | sum over tokens and dimensions of z_h . dL(x)/dz_h |,  z_h the input of the output projection.
+    HIS_h = E_x | sum over tokens and dimensions of z_h . dL(x)/dz_h |,  z_h the output of head h.
 
-The sum is the slope of the loss as the head is turned down. Examples of a batch do not see each other, so one backward
-pass of the summed loss gives every example's own product, with no cancelling of signs between examples.
-
-reduction  "example": the formula. "token": absolute value per token (as in Michel's own code).
-           "batch": absolute value of a batch's sum (as in several public codes); it depends on the batch size.
+The sum is the derivative of the loss with respect to a scale factor of the head. Examples of a batch are independent, so one
+backward pass of the summed loss gives the product of every example, without signs cancelling across examples.
 """
 
 import numpy as np
@@ -21,9 +18,15 @@ REDUCTIONS = ("example", "token", "batch")
 
 @torch.no_grad()
 def importance(grid: HeadGrid, outputs: dict, gradients: dict) -> dict[str, Tensor]:
-    """(N, R, H) by reduction, from head outputs and gradients (N, T, H, D) of every layer of every row.
+    """Sum the products of head outputs and gradients over tokens and dimensions.
 
-    "example" is signed here: its absolute value is HIS, its sum over a batch what the reduction "batch" is made of.
+    Args:
+        grid: The HeadGrid of the model.
+        outputs: Head outputs (N, T, H, D) of each attention module, one per layer that uses it.
+        gradients: Gradients of the loss at these outputs.
+
+    Returns:
+        "example": (N, R, H) signed sums. "token": (N, R, H) sums of the absolute values of tokens. See `reduced`.
     """
     signed, by_token = [], []
     for row in grid.rows:
@@ -35,9 +38,25 @@ def importance(grid: HeadGrid, outputs: dict, gradients: dict) -> dict[str, Tens
 
 
 def reduced(signed: np.ndarray, by_token: np.ndarray, reduction: str, batch_size: int, lengths: np.ndarray) -> np.ndarray:
-    """(N, R, H) HIS by example. Batches are of batch_size examples, longest first; each of a batch has an equal share."""
+    """Reduce sums of `importance` to HIS per example.
+
+    Args:
+        signed: (N, R, H) signed sums.
+        by_token: (N, R, H) sums of the absolute values of tokens.
+        reduction: "example", the formula: absolute value per example. "token": absolute value per token, as in the code of
+            Michel et al. "batch": absolute value of the batch mean, as in several public implementations; it depends on
+            the batch size.
+        batch_size: Examples per batch for the reduction "batch", longest examples first.
+        lengths: (N,) lengths of the examples in tokens.
+
+    Returns:
+        (N, R, H) HIS; for the reduction "batch", examples of a batch have equal values.
+
+    Raises:
+        HeadPruneError: If the reduction is unknown.
+    """
     if reduction not in REDUCTIONS:
-        raise HeadPruneError(f"his_reduction {reduction!r} is not known; expected one of {', '.join(REDUCTIONS)}")
+        raise HeadPruneError(f"his_reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if reduction == "token":
         return by_token
     if reduction == "example":

@@ -1,7 +1,7 @@
-"""Do importance and entropy say different things? The orthogonality check of arXiv 2510.13832.
+"""Correlation of scaled importance (HIS~) and entropy (AE~) over all heads: the orthogonality check of arXiv 2510.13832.
 
-The correlation of HIS~ and AE~ over all heads. This is about the scores themselves; the paper's Lemma 4.3 speaks of their
-gradients, which is another statement. |r| > 0.7 means redundant signals, and little to gain from HIES.
+These are correlations of the scores. Lemma 4.3 of the paper is about the gradients of the two scores, which is a different
+claim. |r| > 0.7 means that the two are redundant, so that HIES is unlikely to improve on either.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,18 @@ PERMUTATIONS = 2000
 
 @dataclass(frozen=True)
 class Orthogonality:
-    """Correlations of HIS~ and AE~ over heads.
+    """Correlations of scaled importance and scaled entropy over heads.
 
-    pearson, spearman, kendall: over all heads. ci, spearman_ci, kendall_ci: their 95 % bootstrap intervals over examples,
-    from the same draws, (nan, nan) where only means were given. p_value: two-sided, by permutation, of Pearson. per_row
-    (R,): Pearson within each row, nan where a row is constant. redundant: |pearson| > 0.7.
+    Attributes:
+        pearson: Pearson's r over all heads.
+        spearman: Spearman's rho over all heads.
+        kendall: Kendall's tau-b over all heads.
+        ci: 95% bootstrap CI of Pearson's r over examples; (nan, nan) if only mean scores are known.
+        spearman_ci: The same for Spearman's rho, from the same resamples.
+        kendall_ci: The same for Kendall's tau-b, from the same resamples.
+        p_value: Two-sided permutation p-value of Pearson's r.
+        per_row: (R,) Pearson's r within each row; nan if a row is constant.
+        redundant: Whether |pearson| > 0.7.
     """
 
     pearson: float
@@ -40,28 +47,41 @@ class Orthogonality:
 
     @property
     def verdict(self) -> str:
-        """The finding in one sentence."""
+        """The result in one sentence."""
         r = f"r = {self.pearson:.2f}"
         if not np.isfinite(self.pearson):
-            return "One of the two scores is the same for every head, so there is nothing to correlate."
+            return "One score is constant across heads, so the correlation is undefined."
         if self.redundant:
-            return f"Redundant: importance and entropy rank heads alike ({r}), so there is little to gain from mixing them."
+            return (
+                f"Redundant ({r}): importance and entropy carry similar information, so combining them is unlikely to help."
+            )
         if abs(self.pearson) > 0.3:
-            return f"Partly overlapping: the two share some information ({r}), but each still adds its own."
-        return f"Close to orthogonal: importance and entropy say different things about a head ({r}), so mixing can help."
+            return f"Partly correlated ({r}): importance and entropy share some information, but each adds its own."
+        return f"Nearly uncorrelated ({r}): importance and entropy carry different information, so combining them may help."
 
 
 def orthogonality(his, ae, *, normalize: str = "layer", seed: int = 0) -> Orthogonality:
-    """Correlate HIS and AE, each (R, H), or per example (N, R, H) for bootstrap intervals over examples.
+    """Compute the correlations of importance and entropy over heads.
 
-    The permutation test shuffles heads within their row where scaling is per layer, over all heads where it is global.
+    Args:
+        his: (R, H) head importance scores, or (N, R, H) per example for bootstrap CIs over examples.
+        ae: Attention entropies of the same shape.
+        normalize: "layer" or "global", as in `hies`. The permutation test shuffles heads within their row for "layer", and
+            over all heads for "global".
+        seed: Seed of the resamples and permutations.
+
+    Returns:
+        The correlations.
+
+    Raises:
+        HeadPruneError: If the shapes are invalid or a score is not finite.
     """
     his, ae = np.asarray(his, float), np.asarray(ae, float)
     if his.shape != ae.shape or his.ndim not in (2, 3):
-        raise HeadPruneError(f"HIS has shape {his.shape} and AE {ae.shape}; expected (R, H), or (N, R, H) for both")
-    resample_indices = None
+        raise HeadPruneError(f"his and ae must both have shape (R, H) or (N, R, H), got {his.shape} and {ae.shape}")
+    resamples = None
     if his.ndim == 3:
-        resample_indices = tuple(_flat(resampled_means(values, RESAMPLES, seed), normalize) for values in (his, ae))
+        resamples = tuple(_flat(resampled_means(values, RESAMPLES, seed), normalize) for values in (his, ae))
         his, ae = his.mean(0), ae.mean(0)
     u, v = min_max(his, normalize), min_max(ae, normalize)
     flat = u.ravel(), v.ravel()
@@ -70,10 +90,10 @@ def orthogonality(his, ae, *, normalize: str = "layer", seed: int = 0) -> Orthog
         pearson=r,
         spearman=float(spearman(*flat)),
         kendall=float(kendall(*flat)),
-        ci=_interval(pearson, resample_indices),
-        spearman_ci=_interval(spearman, resample_indices),
-        kendall_ci=_interval(kendall, resample_indices),
-        p_value=_permutation(u, v, r, normalize, np.random.default_rng(seed)),
+        ci=_interval(pearson, resamples),
+        spearman_ci=_interval(spearman, resamples),
+        kendall_ci=_interval(kendall, resamples),
+        p_value=_permutation_p_value(u, v, r, normalize, np.random.default_rng(seed)),
         per_row=pearson(u, v),
         redundant=abs(r) > REDUNDANT,
     )
@@ -83,18 +103,18 @@ def _flat(values: np.ndarray, normalize: str) -> np.ndarray:
     return min_max(values, normalize).reshape(len(values), -1)
 
 
-def _interval(statistic, resample_indices) -> tuple[float, float]:
-    """95 % percentile interval of a correlation over the draws of the examples."""
-    if resample_indices is None:
+def _interval(statistic, resamples) -> tuple[float, float]:
+    """Compute the 95% percentile interval of a correlation over the resamples of the examples."""
+    if resamples is None:
         return float("nan"), float("nan")
-    low, high = percentiles(statistic(*resample_indices))
+    low, high = percentiles(statistic(*resamples))
     return float(low), float(high)
 
 
-def _permutation(u, v, r, normalize, generator) -> float:
+def _permutation_p_value(u, v, r, normalize, generator) -> float:
     if not np.isfinite(r):
         return float("nan")
     shape = u.shape if normalize == "layer" else (1, u.size)
     shuffled = generator.permuted(np.broadcast_to(v.reshape(shape), (PERMUTATIONS, *shape)), axis=-1)
-    drawn = pearson(u.ravel(), shuffled.reshape(PERMUTATIONS, -1))
-    return float((1 + (np.abs(drawn) >= abs(r) - 1e-12).sum()) / (1 + PERMUTATIONS))
+    correlations = pearson(u.ravel(), shuffled.reshape(PERMUTATIONS, -1))
+    return float((1 + (np.abs(correlations) >= abs(r) - 1e-12).sum()) / (1 + PERMUTATIONS))

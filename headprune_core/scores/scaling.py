@@ -1,4 +1,4 @@
-"""Three ways to look at the same scores: as they are, within each layer, or by rank over the whole model."""
+"""Scalings of scores for display: raw, min-max per layer, or rank over the model."""
 
 import numpy as np
 
@@ -6,13 +6,24 @@ from headprune_core.errors import HeadPruneError
 
 from .hies import min_max
 
-SCALINGS = {"raw": "Raw", "layer": "Per layer", "rank": "Rank"}
+SCALINGS = {"raw": "Raw", "layer": "Min–max per layer", "rank": "Rank"}
 
 
 def scaled(values: np.ndarray, scaling: str) -> np.ndarray:
-    """(R, H) values as they are ("raw"), min-max per row ("layer"), or ranked 1 = lowest to R*H ("rank", ties by place)."""
+    """Scale scores for display.
+
+    Args:
+        values: (R, H) scores.
+        scaling: "raw"; "layer" for min-max scaling per row; "rank" from 1 (lowest) to R*H, ties broken by (row, head).
+
+    Returns:
+        (R, H) scaled scores.
+
+    Raises:
+        HeadPruneError: If `scaling` is unknown.
+    """
     if scaling not in SCALINGS:
-        raise HeadPruneError(f"scaling is {scaling!r}; expected one of {', '.join(SCALINGS)}")
+        raise HeadPruneError(f"scaling must be one of {', '.join(SCALINGS)}, got {scaling!r}")
     if scaling == "layer":
         return min_max(values, "layer")
     if scaling == "raw":

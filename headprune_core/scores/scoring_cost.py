@@ -21,8 +21,20 @@ def estimate_scoring(
     gnorm_objective: str = "logit_norm",
     dtype: str | None = None,
 ) -> CostEstimate:
-    """What `score_heads` with these arguments will take: seconds and bytes are good within a factor of two."""
+    """Estimate the time and memory of `score_heads` with these arguments, within a factor of two.
 
+    Args:
+        model: The PrunableModel to score.
+        examples: The calibration examples.
+        metrics: As in `score_heads`.
+        batch_size: As in `score_heads`.
+        objective: As in `score_heads`.
+        gnorm_objective: As in `score_heads`.
+        dtype: As in `score_heads`.
+
+    Returns:
+        The estimate, with FLOPs, seconds and peak memory in bytes.
+    """
     encoded = encode(model, examples)
     lengths = np.array([len(row.get("input_ids", ())) for row in encoded.inputs])
     targets = np.array([len(row.get("target_ids", ())) for row in encoded.inputs])
@@ -31,12 +43,12 @@ def estimate_scoring(
         for b in encoded.packed(batch_size, token_limit(model, dtype), model.device)
     ]
     objectives = {"his": objective, "gnorm": gnorm_objective}
-    said = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
-    return replace(said, peak_bytes=said.peak_bytes + _made_first(model, dtype))
+    cost = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
+    return replace(cost, peak_bytes=cost.peak_bytes + _one_time_bytes(model, dtype))
 
 
-def _made_first(model, dtype: str | None) -> int:
-    """Bytes of what a first run makes and keeps: packed weights, and for bfloat16 a copy of the linear ones."""
+def _one_time_bytes(model, dtype: str | None) -> int:
+    """Return the bytes that a first run allocates and keeps: packed weights, and linear weights in bfloat16."""
     weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
     if dtype != "bfloat16" or model.model.dtype != torch.float32:
         return model.packed.bytes_to_come(weights, model.model.dtype.itemsize)

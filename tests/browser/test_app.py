@@ -82,7 +82,7 @@ def test_heads_kept_by_hand_can_be_too_many_and_undone(tab, server):
         lab.get_by_role("button", name=f"select layer {row}").click()
         lab.get_by_role("button", name="Keep", exact=True).click()
     expect(lab.locator(".status")).to_contain_text("22 heads are to go but only 12 may, 10 fewer, because 60 heads are kept")
-    expect(tab.get_by_test_id("stAlert")).to_contain_text("are to be removed but only 12 of 72 may be")
+    expect(tab.get_by_test_id("stAlert")).to_contain_text("the constraints allow only 12 of 72")
     lab.get_by_role("button", name="Undo").click()
     expect(lab.locator(".status")).to_contain_text("22 of 72 heads removed")
     expect(tab.get_by_test_id("stAlert")).to_have_count(0)
@@ -170,7 +170,7 @@ def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
     slide(tab, texts, 960)  # as many as are not done before Cancel is clicked
     expect(main).to_contain_text("73 runs of the model over 960 texts")
     leave_out.click()
-    expect(main.get_by_test_id("stProgress")).to_contain_text("Taking out one head at a time")
+    expect(main.get_by_test_id("stProgress")).to_contain_text("Masking one head at a time")
     main.get_by_role("button", name="Cancel").click()
     expect(main.get_by_test_id("stProgress")).to_have_count(0)
     expect(main).to_contain_text("Nothing has been left out yet")
@@ -194,7 +194,7 @@ def test_a_file_that_is_not_what_it_says_is_refused_and_nothing_is_lost(tab, ser
     picture = tmp_path / "tweets.csv"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     upload(tab, picture)
-    expect(tab.get_by_test_id("stAlert").last).to_contain_text("holds a PNG picture; expected text")
+    expect(tab.get_by_test_id("stAlert").last).to_contain_text("looks like a PNG image, not plain text")
     expect(tab.get_by_role("button", name="Load and score")).to_be_disabled()
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
 
@@ -230,7 +230,7 @@ def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     tab.get_by_label("Folder on this computer").fill("/nowhere/at/all")
     tab.get_by_label("Folder on this computer").press("Enter")
     tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stAlert").first).to_contain_text("There is no folder '/nowhere/at/all'")
+    expect(tab.get_by_test_id("stAlert").first).to_contain_text("Folder not found: '/nowhere/at/all'")
     expect(tab.get_by_test_id("stAlert").first).to_contain_text("What was loaded before is still there.")
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
 

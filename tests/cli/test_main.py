@@ -7,8 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from headprune_core.cli.main import COMMANDS, main
-from headprune_core.cli.parser import parser
+from headprune_core.cli.main import main
 
 
 def document(capsys, *arguments):
@@ -166,7 +165,7 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
             ("greedy", "--heads-per-step", "73", "--calibration-size", "3"),
             "73 heads are to go at each step; expected 1 to 72",
         ),
-        (("score", "--calibration-split", "holdout"), "no split 'holdout'"),
+        (("score", "--calibration-split", "holdout"), "must be one of calibration, evaluation, training, got 'holdout'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
@@ -175,23 +174,3 @@ def test_what_cannot_be_done_is_said_in_one_sentence(capsys, arguments, words):
     assert captured.out == ""
     assert words in captured.err
     assert captured.err.count("\n") == 1
-
-
-def test_curves_take_every_criterion_that_scores_give_and_hies_at_any_alpha():
-    usual = parser(COMMANDS).parse_args(["curves"]).methods
-    assert {"his", "hies_keep_high", "random"} <= set(usual)
-    assert not {"greedy_gnorm", "leave_one_out", "custom"} & set(usual)
-    assert parser(COMMANDS).parse_args(["curves", "--methods", "hies@0.25", "his"]).methods == ["hies@0.25", "his"]
-
-
-@pytest.mark.parametrize(
-    ("method", "words"),
-    [
-        ("magic", "unknown criterion 'magic'"),
-        ("hies@7", "alpha in 'hies@7' must be between 0 and 1"),
-    ],
-)
-def test_a_method_that_there_is_not_is_refused(capsys, method, words):
-    with pytest.raises(SystemExit):
-        parser(COMMANDS).parse_args(["curves", "--methods", method])
-    assert words in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch
     shown = capsys.readouterr().out
     assert "22 of 72 heads removed" in shown
     assert shown.count(" accuracy 0") + shown.count(" accuracy 1") == 4
-    assert "1 random choice of as many heads gives accuracy" in shown
+    assert "1 random mask" in shown
     assert "Not saved. Use --out-folder FOLDER to save the model." in shown
     assert [file.name for file in tmp_path.iterdir()] == ["cache"]
 
@@ -80,7 +80,7 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     report = (tmp_path / "r.html").read_text()
     assert "36 of 72" in report
     learned = "examples of embedded (training); it contains no evaluation examples"
-    assert f"The fine-tune learned from {learned}." in report
+    assert f"Training set: {learned}." in report
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         archive.extractall(tmp_path / "all")
     model = hp.PrunableModel.from_pretrained(tmp_path / "all" / "model", device="cpu")
@@ -93,7 +93,7 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--onnx", "model.zip"), "the file is to be called 'model.zip'; expected a name that ends in .onnx"),
+        (("--onnx", "model.zip"), "the file name must end in .onnx, got 'model.zip'"),
         (("--out", "nowhere/x.json"), "--out must be a file in an existing folder, got nowhere/x.json"),
         (("--out", "tests"), "--out must be a file in an existing folder, got tests"),
         (("--report", "x.html", "--out", "./x.html"), "--out and --report must name different files, got ./x.html for both"),
@@ -103,7 +103,10 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
         (("--mask", ""), "--mask needs a file or folder name; omit the option otherwise"),
         (("--out-folder", ""), "--out-folder needs a file or folder name"),
         (("--evaluation-size", "0"), "size must be at least 1, got 0"),
-        (("--finetune-steps", "1", "--training-split", "nope"), "split of the built-in dataset must be one of calibration, evaluation, training, got 'nope'"),
+        (
+            ("--finetune-steps", "1", "--training-split", "nope"),
+            "split of the built-in dataset must be one of calibration, evaluation, training, got 'nope'",
+        ),
         (("--out-folder", "."), "is the working directory or one of its parents"),
     ],
 )
@@ -121,7 +124,7 @@ def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsy
         (("--mask", "README.md"), "mask file must end in .json or .csv, got README.md"),
         (
             ("--sparsity", "1", "--calibration-size", "3"),
-            "no head of 72 would be left; expected a mask that keeps at least one",
+            "must keep at least one head, got a mask that prunes all 72",
         ),
         (("--out-folder", "tests", "--calibration-size", "3", "--evaluation-size", "3"), "tests contains other files"),
     ],

@@ -1,4 +1,4 @@
-"""The exact alpha path against trying many values of alpha, and against walking through every single crossing."""
+"""The exact alpha path against a fine grid of alphas, and against recomputing the mask after every crossing."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -24,7 +24,7 @@ ALONE = [(), *((name,) for name in CONSTRAINTS)]
 
 
 def constraints_named(names, shape, generator, groups=None):
-    """Constraints of those kinds, drawn at random; two that collide by definition are not drawn together."""
+    """Random constraints of the named kinds, without two that exclude each other by definition."""
     removed = generator.random(shape) < 0.1
     drawn = {
         "min_heads_per_layer": int(generator.integers(1, 1 + shape[1] // 2)) if shape[1] > 1 else 1,
@@ -54,8 +54,8 @@ def check(his, ae, sparsity, options, constraints):
     return path
 
 
-def through_every_crossing(his, ae, sparsity, options, constraints):
-    """The path as [(low, high, mask)]: one mask in the middle between any two neighbouring crossings of two units' lines."""
+def path_by_every_crossing(his, ae, sparsity, options, constraints):
+    """The path as [(low, high, mask)]: one mask in the middle of any two adjacent crossings of two units' scores."""
     ends = [hp.hies(his, ae, alpha, **options) for alpha in (0.0, 1.0)]
     groups = constraints.get("groups", np.indices(his.shape)[1])
     units = [(r, g) for r in range(len(his)) for g in np.unique(groups[r])]
@@ -79,14 +79,14 @@ def through_every_crossing(his, ae, sparsity, options, constraints):
 
 @st.composite
 def whole_numbers(draw):
-    """HIS and AE with many ties and crossings at the same place."""
+    """HIS and AE with many ties and crossings at the same alpha."""
     shape = draw(array_shapes(min_dims=2, max_dims=2, max_side=4))
     return tuple(draw(arrays(float, shape, elements=st.integers(0, 4).map(float))) for _ in range(2))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @given(case=whole_numbers(), sparsity=st.sampled_from([0.0, 0.25, 0.5, 0.7]))
-def test_ties_and_crossings_in_one_place(options, case, sparsity):
+def test_ties_and_crossings_at_the_same_alpha(options, case, sparsity):
     check(*case, sparsity, options, {})
 
 
@@ -110,7 +110,7 @@ def test_random_scores(options, names):
 def test_constraints_in_any_combination(options, shape, seed, share, names, ties):
     generator, groups = np.random.default_rng(seed), None
     his, ae = generator.lognormal(size=(2, *shape))
-    if ties:  # whole numbers; heads of a group are equal, so that the mean of a tied group is tied to the last bit
+    if ties:  # whole numbers; heads of a group are equal, so that the means of tied groups are bitwise identical
         his, ae = generator.integers(0, 5, (2, *shape)).repeat(2, axis=2)[:, :, : shape[1]]
         groups = np.broadcast_to(np.arange(shape[1]) // 2, shape)
     constraints = constraints_named(names, shape, generator, groups)
@@ -128,19 +128,19 @@ def test_no_interval_is_missed(names, seed):
     his, ae = generator.lognormal(size=(2, 4, 6))
     constraints = constraints_named(names, his.shape, generator)
     path = hp.alpha_path(his, ae, 0.4, **constraints)
-    expected = through_every_crossing(his, ae, 0.4, {}, constraints)
+    expected = path_by_every_crossing(his, ae, 0.4, {}, constraints)
     np.testing.assert_allclose([(i.low, i.high) for i in path], [(low, high) for low, high, _ in expected], atol=1e-9)
     for interval, (*_, mask) in zip(path, expected, strict=True):
         np.testing.assert_array_equal(interval.mask, mask)
 
 
-def test_protected_heads_stay_on_the_whole_path():
+def test_protected_heads_are_kept_along_the_path():
     his, ae = np.random.default_rng(1).lognormal(size=(2, 4, 6))
     protect = np.random.default_rng(2).random((4, 6)) < 0.3
     assert all(interval.mask[protect].all() for interval in check(his, ae, 0.4, {}, {"protect": protect}))
 
 
-def test_a_crossing_by_hand():
+def test_a_crossing_computed_by_hand():
     # HIS~ 0, 1, 0.5 and 1 - AE~ 1, 0, 0.75: head 1 is the lowest until it meets head 0 at alpha = 1/2
     path = hp.alpha_path([[0.0, 2, 1]], [[0.0, 4, 1]], 1 / 3)
     assert [(round(i.low, 9), round(i.high, 9), i.mask[0].tolist()) for i in path] == [
@@ -157,7 +157,7 @@ def test_all_or_nothing_never_changes(sparsity):
 
 
 def test_impossible_constraints_are_refused():
-    with pytest.raises(hp.HeadPruneError, match="heads are to be removed but only"):
+    with pytest.raises(hp.HeadPruneError, match="cannot prune 8 heads: the constraints allow only"):
         hp.alpha_path(np.eye(3), np.eye(3), 0.9, min_heads_per_layer=2)
 
 
@@ -173,20 +173,20 @@ def test_layers_without_differences():
 @pytest.mark.parametrize(
     ("his", "sparsity", "words"),
     [
-        ([[1.0, np.nan, np.inf]], 0.5, "2 scores are not finite; expected numbers for every head"),
-        ([[1.0, 2, 3]], -0.1, "the sparsity is -0.1; expected a number from 0"),
-        ([[1.0, 2, 3]], 1.1, "the sparsity is 1.1; expected a number from 0"),
-        ([[1.0, 2, 3]], float("nan"), "the sparsity is nan; expected a number from 0"),
-        ([[[1.0, 2, 3]]], 0.5, r"HIS has shape \(1, 1, 3\); expected \(R, H\)"),
+        ([[1.0, np.nan, np.inf]], 0.5, "scores must be finite, got 2 non-finite values"),
+        ([[1.0, 2, 3]], -0.1, "sparsity must be between 0 and 1, got -0.1"),
+        ([[1.0, 2, 3]], 1.1, "sparsity must be between 0 and 1, got 1.1"),
+        ([[1.0, 2, 3]], float("nan"), "sparsity must be between 0 and 1, got nan"),
+        ([[[1.0, 2, 3]]], 0.5, r"his must have shape \(R, H\), got \(1, 1, 3\)"),
     ],
 )
-def test_what_is_no_score_and_no_sparsity_is_refused(his, sparsity, words):
+def test_invalid_scores_and_sparsities_are_refused(his, sparsity, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.alpha_path(his, np.zeros(np.shape(his)), sparsity)
 
 
 @pytest.mark.parametrize("names", [(), ("uniform", "protect"), ("parameters",)], ids=str)
-def test_survival_is_the_share_of_a_fine_grid(names):
+def test_the_keep_fraction_equals_that_of_a_fine_grid(names):
     generator = np.random.default_rng(4)
     his, ae = generator.lognormal(size=(2, 5, 7))
     constraints = constraints_named(names, his.shape, generator)
@@ -198,16 +198,18 @@ def test_survival_is_the_share_of_a_fine_grid(names):
     assert (share[expected == 0] == 0).all()
 
 
-def test_a_mask_that_comes_back_is_one_mask():
+def test_a_recurring_mask_counts_once():
     one, other = np.array([[True, False]]), np.array([[False, True]])
     path = [hp.AlphaInterval(0.0, 0.2, one), hp.AlphaInterval(0.2, 0.5, other), hp.AlphaInterval(0.5, 1.0, one)]
     assert len(hp.distinct_masks(path)[0]) == 2
     np.testing.assert_allclose(hp.keep_fraction(path), [[0.7, 0.3]])
-    places = {0.0: 0, 0.1: 0, 0.2: 0, 0.3: 1, 0.5: 1, 0.6: 2, 1.0: 2}
-    assert {alpha: path.index(hp.interval_at(path, alpha)) for alpha in places} == places
+    expected = {0.0: 0, 0.1: 0, 0.2: 0, 0.3: 1, 0.5: 1, 0.6: 2, 1.0: 2}
+    assert {alpha: path.index(hp.interval_at(path, alpha)) for alpha in expected} == expected
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
-def test_an_alpha_beyond_its_ends_has_no_interval(alpha):
-    with pytest.raises(hp.HeadPruneError, match=f"alpha is {alpha}; expected a number from 0"):
+def test_an_alpha_out_of_range_is_refused(alpha):
+    with pytest.raises(
+        hp.HeadPruneError, match=rf"alpha must be between 0 \(entropy only\) and 1 \(importance only\), got {alpha}"
+    ):
         hp.interval_at([hp.AlphaInterval(0.0, 1.0, np.ones((1, 1), bool))], alpha)

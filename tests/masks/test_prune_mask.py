@@ -1,4 +1,4 @@
-"""Masks against the plainest way to make them: a sorted list, walked from its lowest score."""
+"""Masks against a plain reference: a sorted list, pruned from its lowest score."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ SPARSITIES = st.floats(0, 1)
 
 @st.composite
 def scores_and_protected(draw):
-    """Scores with many ties, and heads that must stay."""
+    """Scores with many ties, and protected heads."""
     shape = draw(SHAPES)
     return draw(arrays(float, shape, elements=st.integers(0, 4).map(float))), draw(arrays(bool, shape))
 
 
-def walk(scores, count, least, protect):
-    """Remove `count` heads one by one, lowest first, ties by (row, head); None where that cannot be."""
+def prune_one_by_one(scores, count, least, protect):
+    """Prune `count` heads one by one, lowest first, ties by (row, head); None if that is impossible."""
     mask = np.ones(scores.shape, bool)
     for _, row, head in sorted((scores[place], *place) for place in np.ndindex(*scores.shape)):
         if count and not protect[row, head] and mask[row].sum() > least:
@@ -30,19 +30,19 @@ def walk(scores, count, least, protect):
 
 
 @given(scores_and_protected(), SPARSITIES, st.integers(0, 7))
-def test_a_mask_is_what_walking_the_sorted_list_gives(case, sparsity, least):
+def test_a_mask_equals_the_plain_reference(case, sparsity, least):
     scores, protect = case
     least = min(least, scores.shape[1])
-    expected = walk(scores, round(sparsity * scores.size), least, protect)
+    expected = prune_one_by_one(scores, round(sparsity * scores.size), least, protect)
     if expected is None:
-        with pytest.raises(hp.HeadPruneError, match="heads are to be removed but only"):
+        with pytest.raises(hp.HeadPruneError, match=r"cannot prune \d+ heads: the constraints allow only"):
             hp.prune_mask(scores, sparsity, min_heads_per_layer=least, protect=protect)
     else:
         np.testing.assert_array_equal(hp.prune_mask(scores, sparsity, min_heads_per_layer=least, protect=protect), expected)
 
 
 @given(arrays(float, SHAPES, elements=st.floats(-1e6, 1e6)), SPARSITIES)
-def test_the_lowest_go_and_their_number_is_the_sparsity(scores, sparsity):
+def test_the_lowest_scores_are_pruned_and_their_number_matches_the_sparsity(scores, sparsity):
     mask = hp.prune_mask(scores, sparsity)
     assert mask.dtype == bool
     assert (~mask).sum() == round(sparsity * scores.size)
@@ -51,12 +51,12 @@ def test_the_lowest_go_and_their_number_is_the_sparsity(scores, sparsity):
 
 
 @given(arrays(float, SHAPES, elements=st.floats(-1e6, 1e6)), SPARSITIES, SPARSITIES)
-def test_what_goes_early_stays_gone(scores, one, other):
+def test_a_larger_sparsity_prunes_the_same_heads_and_more(scores, one, other):
     fewer, more = sorted((one, other))
     assert (hp.prune_mask(scores, more) <= hp.prune_mask(scores, fewer)).all()
 
 
-def test_ties_go_by_row_and_head():
+def test_ties_are_broken_by_row_and_head():
     mask = hp.prune_mask(np.zeros((2, 3)), 4 / 6)
     assert mask.tolist() == [[False] * 3, [False, True, True]]
 
@@ -68,7 +68,7 @@ def test_heads_to_remove_are_rounded_halves_to_even(sparsity, heads, count):
     assert heads_to_remove(sparsity, heads) == count
 
 
-def test_every_row_keeps_its_quota():
+def test_every_row_keeps_its_minimum():
     scores = np.array([[1.0, 2, 3, 4], [11, 12, 13, 14]])
     assert hp.prune_mask(scores, 0.5).sum(1).tolist() == [0, 4]
     assert hp.prune_mask(scores, 0.5, min_heads_per_layer=1).tolist() == [[False] * 3 + [True], [False] + [True] * 3]
@@ -76,22 +76,30 @@ def test_every_row_keeps_its_quota():
 
 @pytest.mark.parametrize("sparsity", [-0.01, 1.01, float("nan"), float("inf")])
 def test_a_sparsity_out_of_range_is_refused(sparsity):
-    with pytest.raises(hp.HeadPruneError, match=f"the sparsity is {sparsity}; expected a number from 0"):
+    with pytest.raises(hp.HeadPruneError, match=f"sparsity must be between 0 and 1, got {sparsity}"):
         hp.prune_mask(np.zeros((2, 2)), sparsity)
 
 
 @pytest.mark.parametrize(
     ("scores", "options", "words"),
     [
-        (np.zeros(4), {}, r"scores have shape \(4,\)"),
-        (np.array([[1.0, np.nan]]), {}, "1 that are not finite"),
-        (np.zeros((2, 2)), {"protect": [[True, False]]}, r"protect has shape \(1, 2\); expected \(2, 2\)"),
-        (np.zeros((2, 2)), {"min_heads_per_layer": 3}, "min_heads_per_layer is 3; expected 0 to 2"),
-        (np.zeros((2, 2)), {"min_heads_per_layer": -1}, "min_heads_per_layer is -1"),
-        (np.zeros((2, 2)), {"min_heads_per_layer": 2}, "2 heads are to be removed but only 0 of 4 may be"),
-        (np.zeros((2, 2)), {"protect": [[True] * 2, [True, False]]}, "only 1 of 4 may be, with 3 protected"),
+        (np.zeros(4), {}, r"scores must be finite numbers \(R, H\), got shape \(4,\)"),
+        (np.array([[1.0, np.nan]]), {}, "with 1 non-finite values"),
+        (
+            np.zeros((2, 2)),
+            {"protect": [[True, False]]},
+            r"protect must have shape \(2, 2\), one value per head, got \(1, 2\)",
+        ),
+        (np.zeros((2, 2)), {"min_heads_per_layer": 3}, "min_heads_per_layer must be a whole number from 0 to 2, got 3"),
+        (np.zeros((2, 2)), {"min_heads_per_layer": -1}, "min_heads_per_layer must be .* got -1"),
+        (np.zeros((2, 2)), {"min_heads_per_layer": 2}, "cannot prune 2 heads: the constraints allow only 0 of 4"),
+        (
+            np.zeros((2, 2)),
+            {"protect": [[True] * 2, [True, False]]},
+            r"only 1 of 4 \(3 protected\); lower the sparsity or relax",
+        ),
     ],
 )
-def test_what_cannot_be_is_refused(scores, options, words):
+def test_invalid_arguments_are_refused(scores, options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.prune_mask(scores, 0.5, **options)

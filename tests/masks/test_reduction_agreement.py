@@ -1,4 +1,4 @@
-"""How far the reductions of HIS agree: against counting pairs by hand."""
+"""Agreement between the reductions of HIS, against counting pairs of heads."""
 
 from itertools import combinations
 
@@ -10,7 +10,7 @@ from headprune_core.masks import reduction_agreement as reductions
 
 
 def tau_by_counting(first, second):
-    """Kendall's tau-b from its definition: pairs in the same order less pairs in the opposite one, corrected for ties."""
+    """Kendall's tau-b from its definition: concordant minus discordant pairs, corrected for ties."""
     pairs = [(np.sign(a - b), np.sign(c - d)) for (a, c), (b, d) in combinations(zip(first, second, strict=True), 2)]
     signs = np.array(pairs)
     untied = np.abs(signs).sum(0)
@@ -30,11 +30,11 @@ def test_rank_agreement_is_kendalls_tau_with_and_without_ties(levels):
     assert reductions.rank_agreement(first, second) == pytest.approx(expected, abs=1e-12)
 
 
-def test_scores_that_are_all_equal_have_no_rank_agreement():
+def test_constant_scores_have_no_rank_agreement():
     assert np.isnan(reductions.rank_agreement(np.ones((2, 3)), np.arange(6.0).reshape(2, 3)))
 
 
-def test_every_two_reductions_are_compared_by_their_own_means(scores):
+def test_every_pair_of_reductions_is_compared_by_mean_scores(scores):
     found = reductions.reduction_agreement(scores)
     assert set(found) == {("example", "token"), ("example", "batch"), ("token", "batch")}
     for (first, second), value in found.items():
@@ -46,7 +46,7 @@ def test_the_comparison_does_not_depend_on_the_reduction_in_use(scores):
     assert reductions.reduction_agreement(scores.reduced_by("token")) == reductions.reduction_agreement(scores)
 
 
-def test_heads_that_all_remove_are_in_each_ones_mask(scores):
+def test_heads_pruned_by_all_are_in_the_mask_of_each(scores):
     common, total = reductions.removed_by_all(scores, 0.3)
     removed = [
         set(map(tuple, np.argwhere(~prune_mask(scores.his_by_reduction[r].mean(0), 0.3)))) for r in scores.his_by_reduction
@@ -55,11 +55,11 @@ def test_heads_that_all_remove_are_in_each_ones_mask(scores):
     assert reductions.removed_by_all(scores, 1.0) == (72, 72)
 
 
-@pytest.mark.parametrize(("least", "word"), [(0.95, "much alike"), (0.6, "in the detail"), (0.1, "disagree")])
-def test_the_words_follow_the_least_of_the_three(least, word):
-    assert word in reductions.describe_reductions({("a", "b"): 0.99, ("a", "c"): least})
+@pytest.mark.parametrize(("smallest", "word"), [(0.95, "similarly"), (0.6, "agree broadly"), (0.1, "disagree")])
+def test_the_description_depends_on_the_smallest_tau(smallest, word):
+    assert word in reductions.describe_reductions({("a", "b"): 0.99, ("a", "c"): smallest})
     assert "same for every head" in reductions.describe_reductions({("a", "b"): float("nan")})
 
 
-def test_a_run_agrees_with_itself(scores):
+def test_a_scoring_run_agrees_with_itself(scores):
     assert reductions.precision_agreement(scores, scores) == pytest.approx({"his": 1.0, "ae": 1.0, "gnorm": 1.0})

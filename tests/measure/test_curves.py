@@ -115,12 +115,12 @@ def run(model, examples, scores, **options):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"methods": []}, "no method or no sparsity was chosen"),
-        ({"sparsities": []}, "no method or no sparsity was chosen"),
+        ({"methods": []}, "methods and sparsities must not be empty, got 0 and 1"),
+        ({"sparsities": []}, "methods and sparsities must not be empty, got 1 and 0"),
         ({"methods": ["magic"]}, "unknown criterion 'magic'"),
-        ({"methods": ["random"], "n_random": 0}, "0 random seeds were asked for; expected at least 1"),
-        ({"sparsities": [1.5]}, "the sparsity is 1.5"),
-        ({"methods": ["hies"], "alpha": 2}, "alpha is 2"),
+        ({"methods": ["random"], "n_random": 0}, "n_random must be at least 1, got 0"),
+        ({"sparsities": [1.5]}, "sparsity must be between 0 and 1, got 1.5"),
+        ({"methods": ["hies"], "alpha": 2}, "alpha must be .* got 2"),
     ],
 )
 def test_options_that_cannot_be_are_refused(model, examples, scores, options, words):

@@ -72,7 +72,7 @@ def test_other_alphas_work_without_hies_and_a_wrong_one_is_reported():
     app = drawn(app)
     assert list(dict.fromkeys(app.session_state["curves"].curves.frame.method)) == ["hies@0.25", "hies@1", "his"]
     app = page(methods=["his"], more_alphas=["much"])
-    assert "alpha in 'hies@much' must be between 0 and 1, as in hies@0.25, got 'much'" in said(app.error)
+    assert "Alpha in 'hies@much' must be between 0 and 1, as in hies@0.25, got 'much'" in said(app.error)
 
 
 def test_a_custom_ranking_is_used_and_one_of_other_heads_is_refused():

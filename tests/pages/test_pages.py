@@ -40,7 +40,7 @@ def test_the_first_page_counts_what_is_there():
 
 def test_the_verdict_is_in_words():
     app = opened("orthogonality")
-    assert "Close to orthogonal" in app.success[0].value
+    assert "Nearly uncorrelated" in app.success[0].value
 
 
 def test_every_correlation_has_an_interval():
@@ -54,7 +54,7 @@ def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
     app = opened("uncertainty")
     said = " ".join(text.value for text in app.main.markdown)
     assert "Of 72 heads 22 are to go" in said
-    assert "**AE**: 8 texts give nearly the ranking of all 32" in said
+    assert "**AE**: 8 examples give almost the same ranking as all 32" in said
     assert "**HIS**: 32 texts may be too few" in said
     app.slider(key="removed_percent").set_value(50).run()
     app.segmented_control(key="interval_metric").set_value("ae").run()
@@ -237,4 +237,4 @@ def test_a_single_text_is_not_called_sure():
     app.run()
     assert not app.exception
     assert "1 text drawn anew: that says next to nothing" in app.warning[0].value
-    assert any("1 text is too few to tell" in text.value for text in app.main.markdown)
+    assert any("1 example is too few" in text.value for text in app.main.markdown)

@@ -1,4 +1,4 @@
-"""Correlations against pairs counted one by one and ranks given by hand."""
+"""Correlations against pairs counted one by one and ranks computed by hand."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from headprune_core.scores.correlation import kendall, pearson, spearman
 
 
 def tau_b(u, v):
-    """By its definition, one pair of places after another."""
+    """From its definition, one pair of indices at a time."""
     same = opposite = u_differ = v_differ = 0
     for i in range(len(u)):
         for j in range(i):

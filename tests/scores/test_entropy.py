@@ -35,7 +35,7 @@ def everything(call):
 
 
 def plain(call, real, kind="exact", epsilon=1e-8, keys=None):
-    """(N, H), one example, head and query at a time, over the keys that it may see, of those that `keys` (N, S) says."""
+    """(N, H), one example, head and query at a time, over the visible keys that are in `keys` (N, S)."""
     examples, heads = call.query.shape[:2]
     group = heads // call.key.shape[1]
     result = np.zeros((examples, heads))
@@ -103,7 +103,7 @@ def test_streamed_equals_explicit_on_long_texts(tokens, causal):
     torch.testing.assert_close(streamed, explicit, rtol=1e-5, atol=1e-5)
 
 
-def test_streamed_equals_explicit_where_attention_is_sharp():
+def test_streamed_equals_explicit_for_sharp_attention():
     call = random_call(64, sharpness=8.0)
     streamed, explicit = (attention_entropy(call, everything(call), kind) for kind in ("exact", "A"))
     torch.testing.assert_close(streamed, explicit, rtol=1e-3, atol=1e-4)
@@ -176,7 +176,7 @@ def test_the_variants_differ_by_what_their_epsilon_adds():
 @pytest.mark.parametrize("form", [None, "boolean", "additive"])
 @pytest.mark.parametrize("special", [{"softcap": 1.5}, {"sinks": torch.tensor([-1.0, 0.0, 1.0, 3.0])}])
 def test_soft_caps_and_sinks(kind, form, special):
-    """The log of a normalised entropy counts the keys that may be seen, not the sink."""
+    """The log in a normalized entropy counts the visible keys, not the sink."""
     real, mask = padding(12, 12, 7)
     mask = mask & torch.ones(12, 12, dtype=torch.bool).tril()
     if form == "additive":
@@ -189,7 +189,7 @@ def test_soft_caps_and_sinks(kind, form, special):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", [None, "boolean", "bias by head"])
-def test_a_decoder_that_looks_at_an_encoder_of_another_length(kind, form):
+def test_cross_attention_to_an_encoder_of_another_length(kind, form):
     real = torch.arange(5) < torch.tensor([5, 3])[:, None]
     mask = (torch.arange(11) < torch.tensor([4, 11])[:, None])[:, None, None].expand(-1, 1, 5, -1)
     if form == "bias by head":
@@ -198,15 +198,15 @@ def test_a_decoder_that_looks_at_an_encoder_of_another_length(kind, form):
     np.testing.assert_allclose(attention_entropy(call, real, kind), plain(call, real, kind), atol=1e-5)
 
 
-def test_without_queries_all_count():
+def test_without_queries_all_are_averaged():
     call = random_call(9)
     torch.testing.assert_close(attention_entropy(call, None), attention_entropy(call, everything(call)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", ["causal", "none", "boolean", "additive"])
-def test_among_some_keys_alone(kind, form):
-    """What is left is scaled to add up to 1 again; only queries that have a key left are asked for."""
+def test_entropy_over_selected_keys(kind, form):
+    """Attention over the selected keys is renormalized; only queries that see one of them are compared."""
     real, mask = padding(12, 12, 8)
     if form == "additive":
         mask = torch.randn(2, 4, 12, 12, generator=GENERATOR).masked_fill(~mask, -torch.inf)
@@ -228,5 +228,5 @@ def test_the_models_own_scaling_is_used():
 
 def test_an_unknown_kind_is_refused():
     call = random_call(4)
-    with pytest.raises(HeadPruneError, match="entropy 'D' is not known; expected one of exact, normalized, A, B, C"):
+    with pytest.raises(HeadPruneError, match="entropy must be one of exact, normalized, A, B, C, got 'D'"):
         attention_entropy(call, everything(call), "D")

@@ -1,4 +1,4 @@
-"""Norms of weight gradients without the weight gradients, against torch's own."""
+"""Norms of weight gradients, computed without the gradients, against the weight gradients of torch."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_a_head_that_the_output_projection_ignores_scores_zero(family):
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["loss", "logit_norm"])
 def test_one_objective_for_both_scores_gives_what_two_runs_give(family, objective):
-    """Both come out of one backward pass then; each equals what it is alone."""
+    """One backward pass computes both; each equals the score computed separately."""
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     options = {"objective": objective, "gnorm_objective": objective}
     both = hp.score_heads(model, examples, **options)

@@ -1,4 +1,4 @@
-"""score_heads as a whole: what is asked for, what is kept, and what is refused."""
+"""score_heads: options, results, and invalid input that is refused."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def without_labels():
 
 
 @pytest.mark.parametrize("metrics", [("his",), ("ae",), ("gnorm",), ("his", "gnorm"), ("ae", "his"), ("gnorm", "ae")])
-def test_some_metrics_alone_are_the_same_as_all_together(model, scores, metrics):
+def test_metrics_computed_separately_equal_those_computed_together(model, scores, metrics):
     some = hp.score_heads(model, random_examples(), metrics=metrics)
     assert set(some.per_example) == set(metrics)
     for metric in metrics:
@@ -56,7 +56,7 @@ def test_examples_keep_their_order(family):
         np.testing.assert_allclose(turned.per_example[metric][::-1], values, rtol=1e-4, atol=2e-6 * values.max())
 
 
-def test_settings_say_how_it_was_done(scores):
+def test_settings_hold_the_options(scores):
     assert scores.settings == {
         "examples": 9,
         "objective": "loss",
@@ -85,46 +85,46 @@ def test_entropy_and_gnorm_need_no_labels(model, scores):
 
 @pytest.mark.parametrize("options", [{"metrics": ("his",)}, {"metrics": ("gnorm",), "gnorm_objective": "loss"}])
 def test_the_loss_needs_labels(model, options):
-    with pytest.raises(hp.HeadPruneError, match="the examples have no labels; give a label column, or use objective"):
+    with pytest.raises(hp.HeadPruneError, match="the examples have no labels; add a label column, or use objective"):
         hp.score_heads(model, without_labels(), **options)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"metrics": ("his", "hiss")}, r"metrics \['hiss'\] are not known; expected some of his, ae, gnorm"),
-        ({"metrics": ()}, "expected some of his, ae, gnorm"),
-        ({"objective": "accuracy"}, "objective 'accuracy' is not known; expected one of loss, prediction, logit_norm"),
-        ({"gnorm_objective": "norm"}, "objective 'norm' is not known"),
-        ({"his_reduction": "sum"}, "his_reduction 'sum' is not known; expected one of example, token, batch"),
-        ({"entropy": "D"}, "entropy 'D' is not known"),
-        ({"batch_size": 0}, "the batch size is 0; expected at least 1"),
+        ({"metrics": ("his", "hiss")}, r"metrics must be some of his, ae, gnorm, got \['his', 'hiss'\]"),
+        ({"metrics": ()}, "metrics must be some of his, ae, gnorm, got"),
+        ({"objective": "accuracy"}, "objective must be one of loss, prediction, logit_norm, got 'accuracy'"),
+        ({"gnorm_objective": "norm"}, "objective must be .* got 'norm'"),
+        ({"his_reduction": "sum"}, "his_reduction must be one of example, token, batch, got 'sum'"),
+        ({"entropy": "D"}, "entropy must be .* got 'D'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
-def test_options_that_cannot_be_are_refused(model, options, words):
+def test_invalid_options_are_refused(model, options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.score_heads(model, random_examples(), **options)
 
 
-def test_weights_that_are_not_numbers_are_named_by_row_and_head():
+def test_non_finite_scores_are_reported_by_row_and_head():
     broken = tiny("bert")
     with torch.no_grad():
         broken.bert.encoder.layer[1].attention.self.query.weight[2 * 8] = torch.nan
     with pytest.raises(
-        hp.HeadPruneError, match=r"ae is not a finite number for \d entries, .* row 1 \(.*layer\.1.*\), head 2"
+        hp.HeadPruneError, match=r"ae is not finite for \d entries, .* row 1 \(.*layer\.1.*\), head 2"
     ):
         hp.score_heads(hp.PrunableModel(broken), random_examples(), metrics=("ae",))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_no_metric_lets_such_weights_pass(metric):
+def test_every_metric_detects_non_finite_weights(metric):
     broken = tiny("bert")
     with torch.no_grad():
         broken.classifier.weight[0, 0] = torch.inf
         broken.bert.embeddings.word_embeddings.weight[5:] *= torch.inf if metric == "ae" else 1
     part = "bert.embeddings.word_embeddings.weight" if metric == "ae" else "classifier.weight"
     with pytest.raises(
-        hp.HeadPruneError, match=f"{metric} is not a finite number .*; the weights {part} hold NaN or infinite numbers"
+        hp.HeadPruneError, match=f"{metric} is not finite .*; the weights {part} contain NaN or infinite values"
     ):
         hp.score_heads(hp.PrunableModel(broken), random_examples(), metrics=(metric,))
 
@@ -132,11 +132,11 @@ def test_no_metric_lets_such_weights_pass(metric):
 def test_a_metric_that_was_not_computed_is_refused(model):
     scores = hp.score_heads(model, random_examples(), metrics=("ae",))
     for ask in (lambda: scores.his, lambda: scores.hies(0.5), lambda: scores.bootstrap("gnorm")):
-        with pytest.raises(hp.HeadPruneError, match="was not computed; these scores hold ae"):
+        with pytest.raises(hp.HeadPruneError, match="was not computed; these scores contain ae"):
             ask()
 
 
-def test_the_frame_has_a_line_for_every_head(scores):
+def test_the_frame_has_a_row_for_every_head(scores):
     frame = scores.to_frame()
     assert list(frame.columns) == ["row", "head", *METRICS]
     for line in frame.itertuples():
@@ -146,7 +146,7 @@ def test_the_frame_has_a_line_for_every_head(scores):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_bootstrap_is_that_of_drawing_examples_anew(scores, metric):
+def test_bootstrap_equals_resampling_the_examples(scores, metric):
     low, high = scores.bootstrap(metric, resamples=4000)
     values, generator = scores.per_example[metric], np.random.default_rng(5)
     drawn = np.stack([values[generator.integers(0, 9, 9)].mean(0) for _ in range(4000)])
@@ -196,7 +196,7 @@ def test_scoring_leaves_the_model_as_it_was(family):
     assert all(p.grad is None and not p.requires_grad for p in model.model.parameters())
 
 
-def test_low_precision_comes_close(model, scores):
+def test_low_precision_is_close(model, scores):
     low = hp.score_heads(hp.PrunableModel(tiny("bert").bfloat16()), random_examples())
     for metric in METRICS:
         correlation = np.corrcoef(getattr(low, metric).ravel(), getattr(scores, metric).ravel())[0, 1]

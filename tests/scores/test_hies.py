@@ -1,4 +1,4 @@
-"""HIES by hand, and what its options mean."""
+"""HIES computed by hand, and its options."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ IMPORTANCE = np.array([[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]])  # by hand: min-max wi
 ENTROPY = np.array([[0.0, 1.0, 0.25], [0.0, 1.0, 0.5]])
 
 
-def test_the_two_ends():
+def test_alpha_0_and_1():
     np.testing.assert_allclose(hp.hies(HIS, AE, 1.0), IMPORTANCE)
     np.testing.assert_allclose(hp.hies(HIS, AE, 0.0), 1 - ENTROPY)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
-def test_the_mixture(alpha):
+def test_the_combination(alpha):
     np.testing.assert_allclose(hp.hies(HIS, AE, alpha), alpha * IMPORTANCE + (1 - alpha) * (1 - ENTROPY))
 
 
@@ -44,15 +44,15 @@ def test_scaling_leaves_leading_axes_alone():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"alpha": -0.1}, "alpha is -0.1; expected a number from 0"),
-        ({"alpha": 1.1}, "alpha is 1.1; expected a number from 0"),
-        ({"alpha": float("nan")}, "alpha is nan"),
-        ({"normalize": "row"}, "normalize is 'row'; expected 'layer' or 'global'"),
-        ({"entropy_direction": "up"}, "entropy_direction is 'up'; expected 'low' or 'high'"),
-        ({"ae": AE[:1]}, r"HIS has shape \(2, 3\) and AE \(1, 3\)"),
-        ({"ae": AE * np.nan}, "6 scores are not finite"),
+        ({"alpha": -0.1}, r"alpha must be between 0 \(entropy only\) and 1 \(importance only\), got -0.1"),
+        ({"alpha": 1.1}, "alpha must be .* got 1.1"),
+        ({"alpha": float("nan")}, "alpha must be .* got nan"),
+        ({"normalize": "row"}, "normalize must be 'layer' or 'global', got 'row'"),
+        ({"entropy_direction": "up"}, r"entropy_direction must be 'low' or 'high' \(the heads to keep\), got 'up'"),
+        ({"ae": AE[:1]}, r"his and ae must have the same shape \(..., R, H\), got \(2, 3\) and \(1, 3\)"),
+        ({"ae": AE * np.nan}, "scores must be finite, got 6 non-finite values"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, words):
+def test_invalid_options_are_refused(options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.hies(**{"his": HIS, "ae": AE, "alpha": 0.5} | options)

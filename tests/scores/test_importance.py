@@ -14,7 +14,7 @@ STEP = 1e-6  # so small that no ReLU and no choice of experts turns over on the 
 
 
 def plain_loss(model, example, gates):
-    """The model's own idea of its loss on one example, its heads scaled by `gates` (R, H)."""
+    """The loss that the model itself computes on one example, with its heads scaled by `gates` (R, H)."""
     by_module = {row.module: gate[:, None] for row, gate in zip(model.grid.rows, gates, strict=True)}
     given = inputs(model.model, example)
     with torch.no_grad(), Double(), use_hooks(AttentionHooks(gates=by_module)):
@@ -27,7 +27,7 @@ def plain_loss(model, example, gates):
 
 
 def batch_means(signed, lengths, batch_size):
-    """(N, R, H) absolute values of batches' means; batches by length, the longest first."""
+    """(N, R, H) absolute values of batch means; batches by length, longest first."""
     order, result = np.argsort(-np.array(lengths), kind="stable"), np.empty_like(signed)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
@@ -36,7 +36,7 @@ def batch_means(signed, lengths, batch_size):
 
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
-def test_his_is_the_slope_of_the_loss_as_a_head_is_turned_down(family):
+def test_his_is_the_derivative_of_the_loss_by_the_scale_of_a_head(family):
     model, examples = hp.PrunableModel(tiny(family).double()), examples_for(family, count=3).select([0, 2])
     found = hp.score_heads(model, examples, metrics=("his",)).per_example["his"]
     rows, heads = model.grid.shape
@@ -51,7 +51,7 @@ def test_his_is_the_slope_of_the_loss_as_a_head_is_turned_down(family):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def products(request):
-    """(model, examples, signed sums (N, R, H), sums of absolute values by token, lengths), the plain way."""
+    """(model, examples, signed sums (N, R, H), sums of absolute values by token, lengths), from the plain reference."""
     model, examples = tiny(request.param), examples_for(request.param)
     by_token = token_products(model, request.param, examples)
     lengths = [len(example.get("input_ids", (0,))) + len(example.get("target_ids", ())) for example in examples]
@@ -82,7 +82,7 @@ def test_reductions_equal_plain_sums(products, batch_size):
 
 @pytest.mark.parametrize("family", ["bert", "t5", "vit"])
 @pytest.mark.parametrize("reduction", ["example", "token", "batch"])
-def test_another_reduction_needs_no_other_run(family, reduction):
+def test_another_reduction_needs_no_rescoring(family, reduction):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     run = hp.score_heads(model, examples, batch_size=4, his_reduction=reduction)
     again = hp.score_heads(model, examples, batch_size=4).reduced_by(reduction)
@@ -94,16 +94,16 @@ def test_another_reduction_needs_no_other_run(family, reduction):
     np.testing.assert_allclose(again.bootstrap("his"), run.bootstrap("his"), rtol=1e-6)
 
 
-def test_a_reduction_that_is_unknown_or_of_nothing_is_refused():
+def test_an_unknown_or_unavailable_reduction_is_refused():
     model = hp.PrunableModel(tiny("bert"))
-    with pytest.raises(hp.HeadPruneError, match="his_reduction 'sum' is not known; expected one of example, token, batch"):
+    with pytest.raises(hp.HeadPruneError, match="his_reduction must be one of example, token, batch, got 'sum'"):
         hp.score_heads(model, random_examples(), metrics=("his",)).reduced_by("sum")
     with pytest.raises(hp.HeadPruneError, match="'his' was not computed"):
         hp.score_heads(model, random_examples(), metrics=("ae",)).reduced_by("token")
 
 
 def test_the_batch_reduction_depends_on_its_batches_alone(monkeypatch):
-    """On which examples are of one batch; neither on how they are packed nor on whether they were split for memory."""
+    """On which examples form a batch; neither on how they are packed nor on whether batches were split to save memory."""
     model, examples = hp.PrunableModel(tiny("bert")), random_examples(count=20, longest=60)
     options = {"metrics": ("his",), "his_reduction": "batch", "batch_size": 8}
     whole, logits = hp.score_heads(model, examples, **options), model.logits
@@ -138,7 +138,7 @@ def test_only_the_batch_reduction_depends_on_the_batch_size():
 
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
-def test_a_head_that_the_output_projection_ignores_matters_nothing(family):
+def test_a_head_that_the_output_projection_ignores_has_no_importance(family):
     model = tiny(family)
     row = 0 if family == "albert" else 1
     *_, out = FAMILIES[family].projections(model)[row]
@@ -149,7 +149,7 @@ def test_a_head_that_the_output_projection_ignores_matters_nothing(family):
     assert (np.delete(his.ravel(), 4 * row + 2) > 0).all()
 
 
-def test_padding_matters_nothing():
+def test_padding_has_no_importance():
     model = hp.PrunableModel(tiny("bert"))
     alone, long = random_examples(count=2).select([0]), random_examples(count=2)
     assert len(alone[0]["input_ids"]) < len(long[1]["input_ids"])

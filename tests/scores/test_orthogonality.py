@@ -9,7 +9,7 @@ from headprune_core.scores.orthogonality import REDUNDANT
 
 
 def random_scores(seed=0, shape=(6, 12), mix=0.0):
-    """Two arrays of which the second holds `mix` parts of the first."""
+    """Two arrays; the second contains `mix` times the first."""
     generator = np.random.default_rng(seed)
     first, other = generator.normal(size=(2, *shape))
     return first, mix * first + (1 - mix) * other
@@ -30,7 +30,7 @@ def test_coefficients_are_scipys(mix):
         np.testing.assert_allclose(found.per_row, [stats.pearsonr(*rows).statistic for rows in zip(his, ae, strict=True)])
 
 
-def test_a_case_by_hand():
+def test_a_case_computed_by_hand():
     found = hp.orthogonality([[1.0, 2.0, 3.0, 4.0]], [[1.0, 3.0, 2.0, 4.0]])
     assert (found.pearson, found.spearman, found.kendall) == pytest.approx((0.8, 0.8, 2 / 3))
     assert found.redundant
@@ -44,8 +44,8 @@ def test_redundant_from_seven_tenths_on_in_either_direction(mix, redundant):
         assert found.redundant is redundant is (abs(found.pearson) > REDUNDANT)
 
 
-@pytest.mark.parametrize(("mix", "words"), [(1.0, "Redundant"), (0.35, "Partly overlapping"), (0.0, "Close to orthogonal")])
-def test_the_verdict_says_r(mix, words):
+@pytest.mark.parametrize(("mix", "words"), [(1.0, "Redundant"), (0.35, "Partly correlated"), (0.0, "Nearly uncorrelated")])
+def test_the_verdict_states_r(mix, words):
     found = hp.orthogonality(*random_scores(mix=mix, shape=(30, 12)))
     assert found.verdict.startswith(words)
     assert f"r = {found.pearson:.2f}" in found.verdict
@@ -63,7 +63,7 @@ def test_scores_that_are_all_equal_have_none_at_all():
     found = hp.orthogonality(np.ones((3, 4)), random_scores(shape=(3, 4))[0])
     assert np.isnan([found.pearson, found.spearman, found.kendall, found.p_value, *found.ci, *found.kendall_ci]).all()
     assert not found.redundant
-    assert "nothing to correlate" in found.verdict
+    assert "the correlation is undefined" in found.verdict
 
 
 def noisy_examples(count, seed=0, mix=0.4, noise=1.0):
@@ -83,7 +83,7 @@ def test_the_interval_holds_r_and_narrows_with_more_examples(normalize):
     assert widths[1] < widths[0] / 3
 
 
-def test_the_interval_is_that_of_drawing_examples_anew():
+def test_the_interval_equals_resampling_the_examples():
     his, ae = noisy_examples(25, noise=2.0)
     chosen = np.random.default_rng(7).integers(0, 25, (4000, 25))
     drawn = [np.corrcoef(*(scaled_by_row(v[some].mean(0)).ravel() for v in (his, ae)))[0, 1] for some in chosen]
@@ -111,7 +111,7 @@ def test_means_and_examples_agree():
 
 
 @pytest.mark.parametrize("normalize", ["layer", "global"])
-def test_p_is_small_for_signals_that_go_together_and_fair_for_those_that_do_not(normalize):
+def test_p_is_small_for_correlated_signals_and_uniform_for_others(normalize):
     assert hp.orthogonality(*random_scores(mix=1.0), normalize=normalize).p_value == pytest.approx(1 / 2001)
     independent = [hp.orthogonality(*random_scores(seed), normalize=normalize).p_value for seed in range(40)]
     assert np.mean(np.array(independent) < 0.05) <= 0.15
@@ -128,7 +128,7 @@ def test_over_the_whole_model_heads_are_shuffled_between_rows():
     assert hp.orthogonality(his, ae, normalize="global").p_value < 0.01
 
 
-def test_p_does_not_blame_heads_for_a_difference_between_rows():
+def test_p_ignores_differences_between_rows():
     # rows with one head far above the others beside rows with one far below: over all heads this correlates even when
     # scaled by row, within a row it does not
     generator = np.random.default_rng(0)
@@ -140,13 +140,13 @@ def test_p_does_not_blame_heads_for_a_difference_between_rows():
     assert found.p_value > 0.05
 
 
-def test_the_same_seed_gives_the_same_answer():
+def test_the_same_seed_gives_the_same_result():
     his, ae = noisy_examples(5)
     first, second = (hp.orthogonality(his, ae, seed=3) for _ in range(2))
     assert (first.ci, first.p_value) == (second.ci, second.p_value)
 
 
 @pytest.mark.parametrize("shapes", [((2, 3), (3, 2)), ((4,), (4,)), ((5, 2, 3), (2, 3))])
-def test_shapes_that_do_not_go_together_are_refused(shapes):
-    with pytest.raises(hp.HeadPruneError, match=r"HIS has shape .* and AE .*; expected \(R, H\)"):
+def test_different_shapes_are_refused(shapes):
+    with pytest.raises(hp.HeadPruneError, match=r"his and ae must both have shape \(R, H\) or \(N, R, H\)"):
         hp.orthogonality(*(np.zeros(shape) for shape in shapes))

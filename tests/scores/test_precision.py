@@ -117,7 +117,7 @@ def test_masks_in_bfloat16_come_close(family):
 
 
 def test_a_precision_that_is_unknown_is_refused():
-    with pytest.raises(hp.HeadPruneError, match="dtype is 'int8'; expected None, 'float32' or 'bfloat16'"):
+    with pytest.raises(hp.HeadPruneError, match="dtype must be None, 'float32' or 'bfloat16', got 'int8'"):
         hp.score_heads(hp.PrunableModel(tiny("bert")), random_examples(), dtype="int8")
 
 
@@ -201,9 +201,9 @@ def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part
     row, head = len(model.grid.rows) - 1, 1
     spoil(family, model.model, row, part, head, number)
     name = re.escape(model.grid.row_names[row])
-    words = rf"the {part} weights of row {row} \({name}\), head {head}, hold NaN or infinite numbers"
+    words = rf"the {part} weights of row {row} \({name}\), head {head}, contain NaN or infinite values"
     assert re.fullmatch(words, model.describe_non_finite())
-    with pytest.raises(hp.HeadPruneError, match=rf"his is not a finite number .*, head \d; {words}"):
+    with pytest.raises(hp.HeadPruneError, match=rf"his is not finite .*, head \d; {words}"):
         hp.score_heads(model, examples_for(family), metrics=("his",))
 
 
@@ -214,7 +214,7 @@ def test_other_weights_that_are_no_numbers_are_named(family):
     name = names[-1] if not names[-1].endswith("relative_attention_bias.weight") else names[-2]
     with torch.no_grad():
         model.model.get_parameter(name).view(-1)[-1] = torch.nan
-    assert model.describe_non_finite() == f"the weights {name} hold NaN or infinite numbers"
+    assert model.describe_non_finite() == f"the weights {name} contain NaN or infinite values"
 
 
 def test_numbers_that_grow_too_large_on_the_way_are_told_from_weights_that_are_none():
@@ -223,6 +223,6 @@ def test_numbers_that_grow_too_large_on_the_way_are_told_from_weights_that_are_n
         model.bert.encoder.layer[2].output.LayerNorm.weight *= 1e4
         model.classifier.weight *= 1e4
     with pytest.raises(
-        hp.HeadPruneError, match=r"the weights are finite, so numbers grew too large on the way: load .*float32"
+        hp.HeadPruneError, match=r"the weights are finite, so activations or gradients overflowed; load .*float32"
     ):
         hp.score_heads(hp.PrunableModel(model.half()), random_examples(), metrics=("his",))

@@ -283,12 +283,12 @@ SWITCHES += [(name, no_norms) for name in ("qwen3", "gemma3")]
 SWITCHES += [("gemma2", no_attention_cap), ("gemma2", no_logit_cap), ("gpt-oss", no_sinks)]
 
 
-@pytest.mark.parametrize(("name", "switch_off"), SWITCHES)
-def test_what_makes_a_family_special_matters(name, switch_off):
+@pytest.mark.parametrize(("name", "mask_head"), SWITCHES)
+def test_what_makes_a_family_special_matters(name, mask_head):
     examples = examples_for(name).select([8])
     changed = tiny(name)
-    switch_off(changed)
+    mask_head(changed)
     before, after = (reference_scores(model, name, examples) for model in (tiny(name), changed))
     differences = [abs(a - b).max() / b.max() for a, b in zip(after, before, strict=True)]
     assert min(differences[0], differences[2]) > 0.1
-    assert differences[1] > 0.05 or switch_off is no_logit_cap
+    assert differences[1] > 0.05 or mask_head is no_logit_cap

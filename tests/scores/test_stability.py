@@ -1,4 +1,4 @@
-"""Rank stability against scores whose signal and noise are known, and against rankings computed one by one."""
+"""Rank stability against scores with known signal and noise, and against rankings computed one by one."""
 
 import numpy as np
 import pandas as pd
@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 import headprune_core as hp
-from headprune_core.scores.stability import STEADY
+from headprune_core.scores.stability import STABLE_TAU
 
 
 def noisy_scores(count=64, noise=1.0, heads=30, seed=0):
-    """Every example is the truth, heads evenly apart, with noise of its own; the three norms of Gnorm likewise."""
+    """Every example is the truth, evenly spaced over heads, plus noise; the same for the three norms of Gnorm."""
     generator = np.random.default_rng(seed)
     truth = np.linspace(1, 2, 2 * heads).reshape(2, heads)
     values = {name: truth + noise * generator.normal(size=(count, 2, heads)) for name in ("his", "ae")}
@@ -35,7 +35,7 @@ def test_prefixes_are_compared_with_all(metric):
         assert line.low < line.high <= 1
 
 
-def test_sets_that_share_nothing_agree_as_far_as_the_noise_lets_them():
+def test_disjoint_subsets_agree_as_far_as_noise_allows():
     # with noise in every example, two means of n examples correlate by signal / (signal + noise / n) whatever N is
     scores = noisy_scores(count=400, noise=2.0)
     table = hp.rank_stability(scores, "his", (8, 64, 300)).table.set_index("size")
@@ -45,11 +45,11 @@ def test_sets_that_share_nothing_agree_as_far_as_the_noise_lets_them():
         two = np.random.default_rng(1).multivariate_normal([0, 0], [[1, reliability], [reliability, 1]], 4000).T
         assert table.apart[size] == pytest.approx(stats.kendalltau(*two).statistic, abs=0.06)
         assert table.apart_low[size] < table.apart[size] < table.apart_high[size]
-        assert table.apart[size] < table.kendall[size]  # sharing flatters
+        assert table.apart[size] < table.kendall[size]  # a shared example biases tau upward
     assert np.isnan(table.loc[300, ["apart", "apart_low", "apart_high"]]).all()
 
 
-def test_pure_noise_looks_steadier_than_it_is():
+def test_pure_noise_looks_more_stable_than_it_is():
     scores = hp.HeadScores(None, {"his": np.random.default_rng(0).normal(size=(100, 4, 25))})
     line = hp.rank_stability(scores, "his", (50,)).table.iloc[0]
     assert line.kendall > 0.35
@@ -61,22 +61,22 @@ def test_pure_noise_looks_steadier_than_it_is():
     ("kendall", "recommended"),
     [([0.5, 0.95, 0.99], 16), ([0.95, 0.95, 0.9], 8), ([0.95, 0.8, 0.92], 32), ([0.95, 0.95, 0.89], None), ([], None)],
 )
-def test_the_recommended_size_is_where_it_stays_steady(kendall, recommended):
+def test_the_recommended_size_is_the_first_stable_one(kendall, recommended):
     table = pd.DataFrame({"size": [8, 16, 32][: len(kendall)], "kendall": kendall, "apart": np.nan})
     found = hp.RankStability("his", 64, table)
     assert found.recommended_size == recommended
-    assert (f"{recommended} texts give" in found.verdict) == (recommended is not None)
-    assert ("oad more texts" in found.verdict) == (recommended is None)
+    assert (f"{recommended} examples give" in found.verdict) == (recommended is not None)
+    assert ("Load more." in found.verdict) == (recommended is None)
 
 
-def test_the_verdict_says_what_separate_texts_say():
+def test_the_verdict_states_tau_of_disjoint_subsets():
     found = hp.rank_stability(noisy_scores(noise=0.01), "his", (8, 16, 32))
-    assert found.table.kendall.min() >= STEADY
+    assert found.table.kendall.min() >= STABLE_TAU
     assert found.recommended_size == 8
-    assert f"Two sets of 32 that share no text agree to {found.table.apart.iloc[-1]:.2f}." in found.verdict
+    assert f"Two disjoint subsets of 32 examples: τ = {found.table.apart.iloc[-1]:.2f}." in found.verdict
 
 
-def test_halves_agree_as_far_as_they_were_drawn_one_by_one():
+def test_split_half_equals_splits_computed_one_by_one():
     per_example = noisy_scores(count=31).per_example["his"]
     generator = np.random.default_rng(5)
     found = []
@@ -88,7 +88,7 @@ def test_halves_agree_as_far_as_they_were_drawn_one_by_one():
     assert (low, high) == pytest.approx(tuple(np.quantile(found, [0.025, 0.975])), abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_answer():
+def test_the_same_seed_gives_the_same_result():
     scores = noisy_scores(20)
     first, second = (hp.rank_stability(scores, "gnorm", (5,), seed=4).table for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
@@ -97,17 +97,17 @@ def test_the_same_seed_gives_the_same_answer():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sizes": ()}, r"the sizes are \[\]; expected at least one, each 1 or more"),
-        ({"sizes": (0, 8)}, r"the sizes are \[0, 8\]"),
-        ({"resamples": 0}, "0 resamples were asked for"),
-        ({"metric": "size"}, "there is no score 'size'"),
+        ({"sizes": ()}, r"sizes must hold at least one number, each at least 1, got \[\]"),
+        ({"sizes": (0, 8)}, r"sizes must .* got \[0, 8\]"),
+        ({"resamples": 0}, "resamples must be at least 1, got 0"),
+        ({"metric": "size"}, "unknown score 'size'"),
     ],
 )
-def test_what_cannot_be_is_refused(options, words):
+def test_invalid_arguments_are_refused(options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.rank_stability(noisy_scores(10), **{"metric": "his"} | options)
 
 
-def test_one_example_has_no_halves():
-    with pytest.raises(hp.HeadPruneError, match="1 example cannot be halved"):
+def test_one_example_cannot_be_split():
+    with pytest.raises(hp.HeadPruneError, match="a split needs at least 2 examples, got 1"):
         hp.split_half(np.ones((1, 2, 3)))

@@ -5,8 +5,8 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import RankStability, compare_with_ablation, criterion_rankings, rank_stability, split_half
-from headprune_core.measure.ranking_agreement import drawn_rankings, kendall_intervals
-from headprune_core.scores.bootstrap import available, percentiles, resample_indices, resampled_scores, shares
+from headprune_core.measure.ranking_agreement import resampled_rankings, kendall_intervals
+from headprune_core.scores.bootstrap import available, percentiles, resample_indices, resample_weights, resampled_scores
 from pages.parts.common.workspace import Workspace, digest
 
 from .ablation_run import AblationResult
@@ -47,14 +47,14 @@ def _stability(key, _scores, alpha):
 @_cached
 def _intervals(key, _scores, metric, alpha):
     count = len(next(iter(_scores.per_example.values())))
-    drawn = resampled_scores(_scores, metric, shares(resample_indices(count, RESAMPLES), count), alpha=alpha)
+    drawn = resampled_scores(_scores, metric, resample_weights(resample_indices(count, RESAMPLES), count), alpha=alpha)
     values = resampled_scores(_scores, metric, np.full((1, count), 1.0 / count), alpha=alpha)[0]
     return values, *percentiles(drawn)
 
 
 @_cached
 def _rankings(key, _scores, alpha):
-    drawn = drawn_rankings(_scores, alpha=alpha)
+    drawn = resampled_rankings(_scores, alpha=alpha)
     return drawn, kendall_intervals(criterion_rankings(_scores, alpha=alpha), drawn)
 
 
