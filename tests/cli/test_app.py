@@ -78,12 +78,14 @@ def run(*command, cwd):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_help_after_app_is_streamlits(tmp_path):
     ended = run(sys.executable, "-m", "headprune_core", "app", "--help", cwd=tmp_path)
     assert ended.returncode == 0
     assert "--server.port" in ended.stdout
 
 
+@pytest.mark.slow
 def test_the_apps_own_configuration_is_read_in_any_working_directory(tmp_path):
     """Streamlit reads it from the folder of the script, which `headprune app` relies on."""
     program = (
