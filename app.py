@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,11 +13,12 @@ from pages.parts.common.styles import STYLES
 # when it is imported, which happens below.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+ASSETS = Path(__file__).parent / "assets"  # `headprune app` keeps the user's working directory
 FIRST_LOAD = "Loading the built-in sentiment model and scoring its 72 attention heads. This takes a few seconds."
 
-st.set_page_config("HeadPrune", page_icon="assets/icon.svg", layout="wide")
+st.set_page_config("HeadPrune", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 st.html(STYLES)
-st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
+st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"), size="large")
 logging.getLogger("transformers").setLevel(logging.ERROR)
 pages = {
     view: st.Page(

@@ -38,7 +38,7 @@ def test_two_settings_are_pinned_and_read_by_the_keyboard_alone(tab, server):
     expect(tab).to_have_url(re.compile("alpha=0"))
     tab_to(tab, "Pin as B$")
     tab.keyboard.press("Enter")
-    expect(main).to_contain_text("heads are kept by both; A alone keeps")
+    expect(main).to_contain_text("; kept by A only: ")
     expect(main).to_contain_text("Overlap of what goes")
 
 

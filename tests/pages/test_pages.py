@@ -53,14 +53,14 @@ def test_every_correlation_has_an_interval():
 def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
     app = opened("uncertainty")
     said = " ".join(text.value for text in app.main.markdown)
-    assert "Of 72 heads 22 are to go" in said
+    assert "22 of 72 heads are pruned" in said
     assert "**AE**: 8 examples give almost the same ranking as all 32" in said
     assert "**HIS**: 32 texts may be too few" in said
     app.slider(key="removed_percent").set_value(50).run()
     app.segmented_control(key="interval_metric").set_value("ae").run()
     assert not app.exception
     assert app.session_state["set_sparsity"] == 0.5
-    assert any("Of 72 heads 36 are to go" in text.value for text in app.main.markdown)
+    assert any("36 of 72 heads are pruned" in text.value for text in app.main.markdown)
 
 
 def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
