@@ -1,4 +1,4 @@
-"""Long work in a thread: where it stands, how it ends, and that it can be stopped."""
+"""Background jobs: progress, final states and cancellation."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ SOON = 20.0  # seconds; far more than anything here takes
 
 
 class Steps:
-    """Work that does one step each time it is let."""
+    """Work that does one step each time it is allowed to."""
 
     def __init__(self, total=4):
         self._turn, self._reported, self._total = threading.Semaphore(0), threading.Semaphore(0), total
@@ -39,7 +39,7 @@ def finished(work):
     return job
 
 
-def test_a_job_runs_beside_its_owner_and_tells_where_it_stands():
+def test_a_job_runs_in_the_background_and_reports_progress():
     steps = Steps()
     job = Job("test", steps)
     steps.wait_for_report()
@@ -52,7 +52,7 @@ def test_a_job_runs_beside_its_owner_and_tells_where_it_stands():
     assert (job.running, job.state, job.result, job.error) == (False, "done", "all done", None)
 
 
-def test_waiting_gives_up_after_its_time():
+def test_waiting_ends_after_the_timeout():
     steps = Steps()
     job = Job("test", steps)
     assert not job.wait(0.01)
@@ -71,7 +71,7 @@ def test_a_cancelled_job_stops_at_its_next_report():
     assert (job.state, job.result, job.error, job.snapshot.done) == ("cancelled", None, None, 0)
 
 
-def test_a_cancelled_job_keeps_what_was_finished():
+def test_a_cancelled_job_keeps_its_partial_result():
     def work(progress):
         stop = hp.Cancelled("enough")
         stop.partial = [1, 2]
@@ -88,7 +88,7 @@ def test_a_cancelled_job_keeps_what_was_finished():
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
     ],
 )
-def test_a_failed_job_says_why(error, words):
+def test_a_failed_job_has_an_error_message(error, words):
     def work(progress):
         raise error
 
@@ -97,7 +97,7 @@ def test_a_failed_job_says_why(error, words):
     assert job.cause is error
 
 
-def test_the_time_left_is_told_after_a_second():
+def test_the_remaining_time_is_estimated_after_a_second():
     steps = Steps()
     job = Job("test", steps)
     steps.wait_for_report()
@@ -112,7 +112,7 @@ def test_the_time_left_is_told_after_a_second():
 
 
 @pytest.mark.parametrize(("done", "total", "share"), [(0, 0, 0.0), (1, 4, 0.25), (4, 4, 1.0), (5, 4, 1.0)])
-def test_shares(done, total, share):
+def test_finished_fraction(done, total, share):
     assert Snapshot(done, total, "", 0.0, None).share == share
 
 
@@ -129,7 +129,7 @@ def test_two_jobs_on_one_model():
         assert job.snapshot.share == 1.0
 
 
-def test_cancelling_real_work_keeps_its_finished_part():
+def test_cancelling_a_computation_keeps_its_partial_result():
     model, examples = hp.PrunableModel(tiny("bert")), random_examples()
     scores, reached = hp.score_heads(model, examples), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Results on disk: what is kept is found again to the last bit, what is not the same is never found, damage does no harm."""
+"""The result cache: stored results are bitwise identical, keys depend on every input, damage is harmless."""
 
 import random
 import shutil
@@ -25,7 +25,7 @@ def evaluate(model, cache, examples=TEXTS, masks=NESTED[::3], **options):
 
 
 def curves(model, cache, examples=TEXTS, **options):
-    """By random orders, and by a ranking that is given: neither takes a run of its own."""
+    """By random rankings and by a given ranking; neither needs a forward pass of its own."""
     scores = hp.HeadScores(model.grid, {"ae": np.random.default_rng(0).random((4, 3, 4))})
     options = {"methods": ["ae", "random"], "sparsities": [0.0, 0.25, 0.5], "n_random": 2, "batch_size": 4} | options
     return hp.sparsity_curves(model, examples, scores, cache=cache, **options)
@@ -51,7 +51,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def filled(model, tmp_path_factory):
-    """A folder that holds the results of every job."""
+    """A folder with the results of every job."""
     folder = tmp_path_factory.mktemp("filled")
     for job in JOBS.values():
         job(model, hp.ResultCache(folder))
@@ -60,7 +60,7 @@ def filled(model, tmp_path_factory):
 
 @pytest.fixture
 def copied(filled, tmp_path):
-    """The same in a folder of its own, everything in its main file: what is written beside it first is written into it."""
+    """A copy of that folder, with SQLite's side files merged into the main file."""
     folder = tmp_path / "copied"
     shutil.copytree(filled, folder)
     for path in files(folder):
@@ -74,7 +74,7 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_was_done_is_not_done_again(model, job, tmp_path, runs):
+def test_stored_results_are_not_recomputed(model, job, tmp_path, runs):
     alone = job(model, None)
     once = len(runs)
     cache = hp.ResultCache(tmp_path)
@@ -83,13 +83,13 @@ def test_what_was_done_is_not_done_again(model, job, tmp_path, runs):
     runs.clear()
     assert same(job(model, cache), first)
     assert same(job(model, hp.ResultCache(tmp_path)), first)  # after a restart
-    assert same(job(hp.PrunableModel(tiny("bert")), hp.ResultCache(tmp_path)), first)  # the same weights, loaded anew
+    assert same(job(hp.PrunableModel(tiny("bert")), hp.ResultCache(tmp_path)), first)  # the same weights, loaded again
     assert len(runs) == 0
     assert same(first, alone)
 
 
 @pytest.mark.parametrize("family", ["albert", "llama", "t5", "vit"])
-def test_models_of_other_kinds(family, tmp_path, runs):
+def test_models_of_other_families(family, tmp_path, runs):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=4)
     masks = np.random.default_rng(0).random((3, *model.grid.shape)) < 0.5
     for job, options in ((evaluate, {"masks": masks}), (greedy, {"evaluation": None, "steps": 2})):
@@ -100,7 +100,7 @@ def test_models_of_other_kinds(family, tmp_path, runs):
         assert len(runs) == 0
 
 
-def test_masks_that_are_there_are_not_run_with_those_that_are_not(model, tmp_path, runs):
+def test_only_missing_masks_are_evaluated(model, tmp_path, runs):
     alone = evaluate(model, None, masks=NESTED[:7])
     all_seven = len(runs)
     evaluate(model, hp.ResultCache(tmp_path), masks=NESTED[:4])
@@ -110,7 +110,7 @@ def test_masks_that_are_there_are_not_run_with_those_that_are_not(model, tmp_pat
 
 
 def changed(change):
-    """The model with something of it changed, on a copy."""
+    """A copy of the model with one change."""
     torch_model = tiny("bert")
     with torch.no_grad():
         change(torch_model)
@@ -152,7 +152,7 @@ def bert(**options):
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_what_is_not_the_same_is_never_found(model, job, copied, other):
+def test_results_of_different_inputs_are_never_found(model, job, copied, other):
     another, options = OTHERS[other]()
     another = another or model
     alone = job(another, None, **options)
@@ -161,7 +161,7 @@ def test_what_is_not_the_same_is_never_found(model, job, copied, other):
         assert not same(alone, job(model, None))
 
 
-def test_another_window_is_another_model(tmp_path):
+def test_another_attention_window_is_another_model(tmp_path):
     def windowed(width):
         more = {"num_key_value_heads": 2, "pad_token_id": 0, "num_labels": 3, "sliding_window": width}
         return hp.PrunableModel(randomized(lambda: MistralForSequenceClassification(MistralConfig(**SMALL, **more))))
@@ -193,7 +193,7 @@ def test_other_masks_are_never_found(model, copied, runs):
     ],
     ids=str,
 )
-def test_another_greedy_run_is_another(model, copied, options):
+def test_greedy_runs_with_other_options_are_not_found(model, copied, options):
     assert same(greedy(model, hp.ResultCache(copied), **options), greedy(model, None, **options))
 
 
@@ -208,7 +208,7 @@ def test_another_greedy_run_is_another(model, copied, options):
     ],
     ids=str,
 )
-def test_other_curves_are_others(model, copied, options):
+def test_curves_with_other_options_are_not_found(model, copied, options):
     assert same(curves(model, hp.ResultCache(copied), **options), curves(model, None, **options))
 
 
@@ -231,16 +231,16 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_left_and_made_anew(model, copied, runs, damage):
+def test_a_damaged_file_is_replaced(model, copied, runs, damage):
     for path in files(copied):
         DAMAGE[damage](path)
     rebuilt(model, copied, runs)
 
 
 def rebuilt(model, folder, runs):
-    """Results are right with what is in `folder`, and found there afterwards."""
+    """Results are correct with the content of `folder`, and are stored there afterwards."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", hp.HeadPruneWarning)  # it may be said, and need not be
+        warnings.simplefilter("ignore", hp.HeadPruneWarning)  # a warning is allowed but not required
         for job in JOBS.values():
             assert same(job(model, hp.ResultCache(folder)), job(model, None))
     runs.clear()
@@ -249,8 +249,8 @@ def rebuilt(model, folder, runs):
     assert len(runs) == 0
 
 
-def test_a_table_of_another_making(model, tmp_path, runs, filled):
-    """A database under the same name that holds something else."""
+def test_a_database_with_another_schema(model, tmp_path, runs, filled):
+    """A database of the same name with other content."""
     for path in files(filled):
         with closing(sqlite3.connect(tmp_path / path.relative_to(filled))) as database, database:
             database.execute("CREATE TABLE results (something TEXT)")
@@ -260,12 +260,12 @@ def test_a_table_of_another_making(model, tmp_path, runs, filled):
 
 @pytest.mark.parametrize("place", np.linspace(0.02, 0.98, 12).round(2))
 def test_one_changed_byte_changes_no_result(model, copied, place):
-    """A database does not check its pages: what is read from it has to be checked."""
+    """SQLite does not verify its pages, so values read from it must be verified."""
     for path in files(copied):
         old = bytearray(path.read_bytes())
         if old:
             middle = int(place * (len(old) - 1))
-            # a byte that says something, not one of the empty room between entries
+            # a byte of an entry, not of the unused space between entries
             spot = next((i for i in range(middle, len(old)) if old[i]), middle)
             old[spot] ^= 0x41
             path.write_bytes(old)
@@ -275,7 +275,7 @@ def test_one_changed_byte_changes_no_result(model, copied, place):
             assert same(job(model, hp.ResultCache(copied)), job(model, None))
 
 
-def test_bytes_changed_while_it_is_open(model, copied):
+def test_bytes_changed_while_the_file_is_open(model, copied):
     cache = hp.ResultCache(copied)
     evaluate(model, cache)
     for path in files(copied):
@@ -286,7 +286,7 @@ def test_bytes_changed_while_it_is_open(model, copied):
 
 
 class Failing(sqlite3.Connection):
-    """A database on a disk that takes no more."""
+    """A database on a full disk."""
 
     message = ""
 
@@ -322,7 +322,7 @@ def full_disk(request, monkeypatch):
 
 
 def said(job, model, folder):
-    """(result, what was warned of) of a job with a new store in `folder`."""
+    """(result, warning messages) of a job with a new cache in `folder`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = job(model, hp.ResultCache(folder))
@@ -334,7 +334,7 @@ def one_sentence(text):
     return "\n" not in text and "Traceback" not in text and len(text) < 300
 
 
-def test_a_full_disk_is_said_once_and_changes_no_result(model, job, tmp_path, full_disk):
+def test_a_full_disk_causes_one_warning_and_changes_no_result(model, job, tmp_path, full_disk):
     result, notes = said(job, model, tmp_path)
     assert same(result, job(model, None))
     assert len(notes) == 1
@@ -342,7 +342,7 @@ def test_a_full_disk_is_said_once_and_changes_no_result(model, job, tmp_path, fu
 
 
 def test_a_disk_too_small_for_the_tables(model, job, tmp_path, monkeypatch):
-    """SQLite's own error, of a database that may not have a second page."""
+    """SQLite's own error for a database that is limited to one page."""
     connect = sqlite3.connect
 
     def small(*arguments, **options):
@@ -366,14 +366,14 @@ def test_a_folder_that_cannot_be_made(model, job, tmp_path):
     assert (tmp_path / "taken").read_text() == "a file where the folder should be"
 
 
-def test_what_is_there_is_found_on_a_disk_that_takes_no_more(model, copied, runs, full_disk):
+def test_stored_results_are_found_on_a_full_disk(model, copied, runs, full_disk):
     alone = evaluate(model, None)
     runs.clear()
     assert same(evaluate(model, hp.ResultCache(copied)), alone)
     assert len(runs) == 0
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["one store", "two stores"])
+@pytest.mark.parametrize("shared", [True, False], ids=["one cache", "two caches"])
 def test_two_threads_at_once(model, tmp_path, shared, eager_switching):
     cache, results, errors = hp.ResultCache(tmp_path), {}, []
     masks = {0: NESTED[:8], 1: NESTED[4:]}
@@ -400,7 +400,7 @@ def test_two_threads_at_once(model, tmp_path, shared, eager_switching):
     assert len(results) == 2
 
 
-def test_cancelled_curves_are_taken_up_where_they_were(model, tmp_path, runs):
+def test_cancelled_curves_are_resumed(model, tmp_path, runs):
     alone = curves(model, None)
     once = len(runs)
 
@@ -415,12 +415,12 @@ def test_cancelled_curves_are_taken_up_where_they_were(model, tmp_path, runs):
     assert 0 < len(runs) < once
 
 
-def test_a_store_need_not_have_its_folder_yet(model, tmp_path):
+def test_the_cache_folder_need_not_exist(model, tmp_path):
     evaluate(model, hp.ResultCache(tmp_path / "not" / "yet"))
     assert files(tmp_path / "not" / "yet")
 
 
-def test_nothing_is_written_without_a_store(model, job, tmp_path, monkeypatch):
+def test_nothing_is_written_without_a_cache(model, job, tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path))
     job(model, None)

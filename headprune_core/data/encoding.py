@@ -109,7 +109,7 @@ def _check(model, rows) -> None:
             kind = "target" if name == "target_ids" else "real"
             if len(ids) < fewest:
                 tokens = "token" if len(ids) == 1 else "tokens"
-                raise HeadPruneError(f"example {i} has {len(ids)} {kind} {tokens}, but at least {fewest} needed")
+                raise HeadPruneError(f"example {i} has {len(ids)} {kind} {tokens}, but needs at least {fewest}")
             if min(ids) < 0 or max(ids) >= vocabulary:
                 raise HeadPruneError(
                     f"example {i} has a token outside the model's vocabulary (IDs 0 to {vocabulary - 1}); use the "

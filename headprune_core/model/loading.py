@@ -137,8 +137,8 @@ def _check_complete(source: str, report: dict) -> None:
     random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if random:
         raise HeadPruneError(
-            f"{source} has no fitting weights for {len(random)} of the parameters that its config.json asks for "
-            f"({', '.join(random[:3])}); expected a complete model"
+            f"{source} is missing weights for {len(random)} parameters ({', '.join(random[:3])}); the checkpoint is "
+            "incomplete or does not match its config.json"
         )
 
 
@@ -152,13 +152,13 @@ def loader_for(source, config):
     Raises:
         HeadPruneError: if the task is not supported.
     """
-    names = config.architectures or ["no architecture"]
+    names = config.architectures or ["none"]
     for ending, loader in LOADERS.items():
         if names[0].endswith(ending):
             return loader
     raise HeadPruneError(
-        f"{source} has the architecture {names[0]}; expected a model for text or image classification, a causal language "
-        "model or a sequence-to-sequence model"
+        f"architecture of {source} must be a model for text or image classification, a causal language model or a "
+        f"sequence-to-sequence model, got {names[0]}"
     )
 
 

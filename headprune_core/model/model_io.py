@@ -161,7 +161,7 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if wrong:
         raise HeadPruneError(
-            f"{folder / HEAD_MAP} does not match the weights in its folder: {len(wrong)} tensors are missing, unexpected "
+            f"{folder / HEAD_MAP} does not match the weights in its folder: {len(wrong)} of them are missing, unexpected "
             f"or of another shape ({', '.join(wrong[:3])}); use the files that save_pretrained wrote together"
         )
     nonzero = [row.name for row in grids[-1].rows if any(block.any() for block in _zeroed_blocks(row))]

@@ -1,4 +1,4 @@
-"""Batches: packed so that padding costs the least, halved where memory is short, with the same scores whichever way."""
+"""Batches: packed with minimum padding, split if memory runs out, with the same scores in every case."""
 
 import numpy as np
 import pytest
@@ -25,12 +25,12 @@ MEMORY = {
 
 
 def cost(lengths, batches):
-    """Tokens, padding included, and BATCH_COST for every batch."""
+    """Total cost: tokens with padding, plus BATCH_COST per batch."""
     return sum(len(batch) * lengths[batch].max() + BATCH_COST["cpu"] for batch in batches)
 
 
 def partitions(items):
-    """All ways to deal items into groups."""
+    """All partitions of items into groups."""
     if not items:
         yield []
         return
@@ -47,7 +47,7 @@ def fits(lengths, batch, batch_size, token_limit):
 
 
 @given(LENGTHS, st.integers(1, 8), st.none() | st.integers(1, 400))
-def test_no_other_way_of_packing_costs_less(lengths, batch_size, token_limit):
+def test_packing_has_minimum_cost(lengths, batch_size, token_limit):
     found = packed(lengths, batch_size, token_limit)
     every = ([np.array(group) for group in groups] for groups in partitions(list(range(len(lengths)))))
     allowed = [ways for ways in every if all(fits(lengths, batch, batch_size, token_limit) for batch in ways)]
@@ -55,7 +55,7 @@ def test_no_other_way_of_packing_costs_less(lengths, batch_size, token_limit):
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=80).map(np.array), st.integers(1, 90), st.integers(1, 5000))
-def test_every_example_is_in_one_batch_that_is_not_too_large(lengths, batch_size, token_limit):
+def test_every_example_is_in_one_batch_within_the_limits(lengths, batch_size, token_limit):
     for limit in (None, token_limit):
         batches = packed(lengths, batch_size, limit)
         order = np.concatenate(batches)
@@ -69,7 +69,7 @@ def test_equally_long_examples_fill_their_batches():
     assert [len(batch) for batch in packed(np.full(10, 9), 32, token_limit=45)] == [5, 5]
 
 
-def test_little_is_padding_where_texts_are_short():
+def test_short_texts_need_little_padding():
     lengths = np.random.default_rng(0).integers(12, 65, 960)
     batches = packed(lengths, 32)
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
@@ -77,19 +77,19 @@ def test_little_is_padding_where_texts_are_short():
     assert len(batches) < 1.5 * 960 / 32
 
 
-def test_one_long_text_does_not_make_the_others_long():
+def test_one_long_text_does_not_lengthen_the_others():
     lengths = np.array([500, *[10] * 31])
     assert [len(batch) for batch in packed(lengths, 32)] == [1, 31]
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_that_cannot_be_is_refused(batch_size):
-    with pytest.raises(hp.HeadPruneError, match=f"the batch size is {batch_size}; expected at least 1"):
+def test_an_invalid_batch_size_is_refused(batch_size):
+    with pytest.raises(hp.HeadPruneError, match=f"batch_size must be at least 1, got {batch_size}"):
         next(encode(hp.PrunableModel(tiny("bert")), random_examples()).batches(batch_size, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batches_of_every_family_hold_every_example_once_the_longest_first(family):
+def test_batches_contain_every_example_once_longest_first(family):
     encoded = encode(hp.PrunableModel(tiny(family)), examples_for(family, count=11))
     batches = list(encoded.batches(4, torch.device("cpu")))
     order = np.concatenate([batch.index for batch in batches])
@@ -101,14 +101,14 @@ def test_batches_of_every_family_hold_every_example_once_the_longest_first(famil
 
 
 def pieces(batch):
-    """Everything that a batch holds for each example, by name."""
+    """The values of a batch for each example, by name."""
     named = {name: getattr(batch, name) for name in vars(batch) if name != "inputs"} | batch.inputs
     return {name: values for name, values in named.items() if values is not None}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("count", [2, 5, 6])
-def test_halves_hold_the_same_in_the_same_order(family, count):
+def test_halves_keep_content_and_order(family, count):
     encoded = encode(hp.PrunableModel(tiny(family)), examples_for(family, count=6).select(range(count)))
     whole = encoded.batch(np.arange(count), torch.device("cpu"))
     halves = whole.halves()
@@ -122,7 +122,7 @@ def test_halves_hold_the_same_in_the_same_order(family, count):
 
 
 def short_of_memory(model, monkeypatch, error, most):
-    """Makes the model fail for batches of more than `most` examples; gives the sizes of those that were tried."""
+    """Make the model fail for batches of more than `most` examples; return the sizes of the batches tried."""
     tried, logits = [], model.logits
 
     def limited(inputs):
@@ -138,7 +138,7 @@ def short_of_memory(model, monkeypatch, error, most):
 
 @pytest.mark.parametrize("error", MEMORY.values(), ids=MEMORY)
 @pytest.mark.parametrize("most", [1, 3])
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(error, most, monkeypatch):
+def test_a_batch_is_halved_until_it_fits(error, most, monkeypatch):
     model, examples = hp.PrunableModel(tiny("bert")), random_examples()
     whole = hp.score_heads(model, examples, batch_size=9)
     tried = short_of_memory(model, monkeypatch, error, most)
@@ -153,7 +153,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(error, most, monkeypa
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_halving_changes_no_score_of_any_family(family, monkeypatch):
+def test_halving_does_not_change_scores(family, monkeypatch):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     whole = hp.score_heads(model, examples, batch_size=9)
     masks = np.random.default_rng(0).random((2, *model.grid.shape)) < 0.6
@@ -170,8 +170,8 @@ def test_halving_changes_no_score_of_any_family(family, monkeypatch):
     assert max(tried) > 2
 
 
-def test_memory_that_is_short_under_masks_alone_is_no_end_either(monkeypatch):
-    """The unpruned model's logits are held while the masked model runs, so the second run may be the one too many."""
+def test_memory_shortage_under_masks_is_handled_too(monkeypatch):
+    """The unpruned model's logits stay in memory during the masked forward pass, which may then run out of memory."""
     model, examples = hp.PrunableModel(tiny("bert")), random_examples()
     masks = np.random.default_rng(0).random((3, 3, 4)) < 0.6
     answers, logits, calls = hp.evaluate_masks(model, examples, masks, batch_size=9), model.logits, []
@@ -187,22 +187,22 @@ def test_memory_that_is_short_under_masks_alone_is_no_end_either(monkeypatch):
 
 
 @pytest.mark.parametrize("error", MEMORY.values(), ids=MEMORY)
-def test_one_example_that_does_not_fit_is_one_sentence(error, monkeypatch):
+def test_an_example_that_does_not_fit_gives_one_sentence(error, monkeypatch):
     model = hp.PrunableModel(tiny("bert"))
     short_of_memory(model, monkeypatch, error, 0)
     with pytest.raises(
-        hp.HeadPruneError, match=r"one example of \d+ tokens does not fit in memory .*; use shorter"
+        hp.HeadPruneError, match=r"an example of \d+ tokens does not fit in memory .*; use shorter"
     ) as refusal:
         hp.score_heads(model, random_examples())
     assert "\n" not in str(refusal.value)
     vision = hp.PrunableModel(tiny("vit"))
     short_of_memory(vision, monkeypatch, error, 0)
-    with pytest.raises(hp.HeadPruneError, match="one example does not fit in memory"):
+    with pytest.raises(hp.HeadPruneError, match="an example does not fit in memory"):
         hp.score_heads(vision, examples_for("vit"))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory"), KeyError("x")])
-def test_other_errors_are_not_taken_for_memory(error, monkeypatch):
+def test_other_errors_are_not_treated_as_memory_errors(error, monkeypatch):
     model = hp.PrunableModel(tiny("bert"))
     tried = short_of_memory(model, monkeypatch, error, 0)
     with pytest.raises(type(error)):
@@ -210,7 +210,7 @@ def test_other_errors_are_not_taken_for_memory(error, monkeypatch):
     assert len(tried) == 1
 
 
-def test_parts_come_in_order_and_only_once():
+def test_parts_are_in_order_and_processed_once():
     encoded = encode(hp.PrunableModel(tiny("bert")), random_examples(count=8))
     batch = next(encoded.batches(8, torch.device("cpu"), token_limit=None))
 

@@ -1,4 +1,4 @@
-"""Examples as the model takes them: tokens, targets, pixels, label numbers, and what does not fit."""
+"""Model inputs of examples: tokens, targets, pixels, class numbers and invalid examples."""
 
 import warnings
 
@@ -49,7 +49,7 @@ def test_labels_by_name_and_by_number(values):
     assert labels(values) == [2, 0]
 
 
-def test_a_class_label_goes_by_its_names_where_the_model_knows_them():
+def test_a_class_label_is_matched_by_name_if_the_names_are_known():
     assert labels([0, 1, 2], features=("positive", "neutral", "negative")) == [2, 1, 0]
     assert labels([0, 1, 2], features=("good", "so so", "bad")) == [0, 1, 2]
 
@@ -89,35 +89,33 @@ def test_texts_and_pairs_become_tokens():
     assert (pair["input_ids"], pair["token_type_ids"]) == ([2, 7, 3, 8, 9, 3], [0, 0, 0, 1, 1, 1])
 
 
-def test_a_longer_text_is_cut_and_said(short):
+def test_a_longer_text_is_truncated_with_a_warning(short):
     examples = dataset(text=["w5 " * 30, "w6", "w7 " * 6])
-    with pytest.warns(hp.HeadPruneWarning, match=r"1 of 3 texts are longer than the 8 tokens .* \(the longest has 32\)"):
+    with pytest.warns(hp.HeadPruneWarning, match=r"1 of 3 examples exceed .* of 8 tokens \(longest: 32\)"):
         encoded = encode(short, examples)
     assert [row["input_ids"] for row in encoded.inputs] == [[2, *[5] * 6, 3], [2, 6, 3], [2, *[7] * 6, 3]]
     assert (encoded.truncated, encoded.longest) == (1, 32)
 
 
-def test_a_model_without_end_cuts_nothing():
+def test_a_model_without_maximum_length_truncates_nothing():
     model = tiny("llama")
     model.config.max_position_embeddings = 0
     encoded = encode(hp.PrunableModel(model, tiny_tokenizer()), dataset(text=["w5 " * 3000]))
     assert (encoded.truncated, encoded.longest) == (0, 3002)
 
 
-def test_ready_tokens_that_do_not_fit_are_refused(short):
-    with pytest.raises(hp.HeadPruneError, match="an example has 9 tokens; expected at most the model's 8"):
+def test_given_tokens_that_are_too_long_are_refused(short):
+    with pytest.raises(hp.HeadPruneError, match="an example has 9 tokens, but the model's maximum is 8"):
         encode(short, dataset(input_ids=[[5], [5] * 9]))
 
 
 @pytest.mark.parametrize("token", [-1, 90])
-def test_tokens_that_the_model_lacks_are_refused(token):
-    with pytest.raises(
-        hp.HeadPruneError, match="example 1 has a token that the model does not have; expected ids from 0 to 89"
-    ):
+def test_tokens_outside_the_vocabulary_are_refused(token):
+    with pytest.raises(hp.HeadPruneError, match=r"example 1 has a token outside the model's vocabulary \(IDs 0 to 89\)"):
         encode(hp.PrunableModel(tiny("bert")), dataset(input_ids=[[5], [6, token]]))
 
 
-def test_rows_are_padded_on_the_right_with_nothing_real():
+def test_rows_are_padded_on_the_right():
     model = hp.PrunableModel(tiny("roberta"))
     (batch,) = encode(model, dataset(input_ids=[[5, 6], [7, 8, 9]], label=[0, 2])).batches(9, torch.device("cpu"))
     assert batch.inputs["input_ids"].tolist() == [[7, 8, 9], [5, 6, 1]]
@@ -145,7 +143,7 @@ def test_a_decoder_classifier_finds_its_last_token_in_any_batch(config_pad, toke
     np.testing.assert_allclose(packed, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_language_model_may_name_no_padding():
+def test_a_language_model_may_have_no_padding_token():
     model = t.LlamaForCausalLM(t.LlamaConfig(**SMALL, num_key_value_heads=2, pad_token_id=-1))
     (batch,) = encode(hp.PrunableModel(model), dataset(input_ids=[[5, 6, 7], [8, 9]])).batches(2, torch.device("cpu"))
     assert batch.inputs["input_ids"].tolist() == [[5, 6, 7], [8, 9, 0]]
@@ -154,11 +152,11 @@ def test_a_language_model_may_name_no_padding():
 @pytest.mark.parametrize(
     ("family", "columns", "words"),
     [
-        ("bert", {"text": ["w5"]}, "has no tokenizer; give one, or a Dataset with ready input_ids"),
-        ("bert", {"words": ["w5"]}, "the examples have columns words; expected text, or ready input_ids"),
-        ("bert", {"input_ids": []}, "there are no examples"),
-        ("bert", {"input_ids": [[5], []]}, "example 1 has 0 real tokens; expected at least 1"),
-        ("llama", {"input_ids": [[5, 6], [7]]}, "example 1 has 1 real token; expected at least 2"),
+        ("bert", {"text": ["w5"]}, "has no tokenizer; pass one, or a Dataset with input_ids"),
+        ("bert", {"words": ["w5"]}, "the dataset has the columns words; expected a column text or input_ids"),
+        ("bert", {"input_ids": []}, "the dataset has no examples"),
+        ("bert", {"input_ids": [[5], []]}, "example 1 has 0 real tokens, but needs at least 1"),
+        ("llama", {"input_ids": [[5, 6], [7]]}, "example 1 has 1 real token, but needs at least 2"),
     ],
 )
 def test_unusable_examples_are_refused(family, columns, words):
@@ -172,7 +170,7 @@ def test_texts_that_fit_give_no_warning(short):
         assert encode(short, dataset(text=["w5 " * 6])).truncated == 0
 
 
-# Ready inputs
+# Given model inputs
 
 
 def ready(family, **columns):
@@ -181,8 +179,8 @@ def ready(family, **columns):
 
 @pytest.mark.parametrize("side", ["left", "right", "both"])
 @pytest.mark.parametrize("family", ["bert", "llama", "bart-classifier"])
-def test_padding_in_ready_inputs_is_taken_out_again(family, side):
-    """A mask on either side: what is left are the very tokens, and the scores are those of the unpadded text."""
+def test_padding_in_given_inputs_is_removed(family, side):
+    """Padding on either side is removed, and the scores are those of the unpadded text."""
     model, short = hp.PrunableModel(tiny(family)), examples_for(family, count=4)
     ids = short["input_ids"]
     left, right = (7 if side in (other, "both") else 0 for other in ("left", "right"))
@@ -199,14 +197,14 @@ def test_token_types_lose_the_padding_with_their_tokens():
     assert rows == [{"input_ids": [5, 6], "token_type_ids": [1, 0]}]
 
 
-def test_targets_keep_their_own_length_where_the_text_loses_its_padding():
+def test_targets_keep_their_length_when_padding_is_removed():
     rows = ready("t5", input_ids=[[0, 5, 6]], target_ids=[[7, 8, 9, 10]], attention_mask=[[0, 1, 1]])
     assert rows == [{"input_ids": [5, 6], "target_ids": [7, 8, 9, 10], "decoder_input_ids": [0, 7, 8, 9]}]
 
 
 @pytest.mark.parametrize(("family", "fewest"), [("bert", 1), ("llama", 2), ("t5-classifier", 1)])
 def test_an_example_without_a_real_token_is_named(family, fewest):
-    with pytest.raises(hp.HeadPruneError, match=f"example 1 has 0 real tokens; expected at least {fewest}"):
+    with pytest.raises(hp.HeadPruneError, match=f"example 1 has 0 real tokens, but needs at least {fewest}"):
         ready(family, input_ids=[[5, 6], [7, 8], [9, 9]], attention_mask=[[1, 1], [0, 0], [1, 1]])
 
 
@@ -215,14 +213,14 @@ def test_an_example_without_a_real_token_is_named(family, fewest):
 
 @pytest.fixture(scope="module")
 def translator():
-    """T5 with words: [CLS] starts what is written."""
+    """T5 with a tokenizer; targets start with [CLS]."""
     config = t.T5Config(**T5 | {"decoder_start_token_id": 2, "pad_token_id": 0, "eos_token_id": 3})
     torch.manual_seed(0)
     return hp.PrunableModel(t.T5ForConditionalGeneration(config), tiny_tokenizer())
 
 
 def own_loss(model, text, target):
-    """The library's own, which makes what the decoder reads from the labels by itself."""
+    """The library's own loss, which derives the decoder inputs from the labels."""
     labels = torch.tensor([target])
     with torch.no_grad():
         return model.model(input_ids=torch.tensor([text]), labels=labels).loss.item()
@@ -237,8 +235,8 @@ TEXTS, WRITTEN = [[2, 5, 6, 7, 3], [2, 8, 3]], [[2, 20, 3], [2, 21, 22, 23, 3]]
 
 
 @pytest.mark.parametrize("column", ["target", "target_ids", "label", "class"])
-def test_a_target_is_a_text_or_ready_or_the_name_of_a_label(translator, column):
-    """Whichever way it is given, the loss is the library's own for that text and that target."""
+def test_a_target_is_a_text_or_tokens_or_a_label_name(translator, column):
+    """In each form, the loss equals the library's own for that text and target."""
     texts = {"text": ["w5 w6 w7", "w8"]} if column != "target_ids" else {"input_ids": TEXTS}
     names = ["w20", "w21 w22 w23"]
     target = {"target": names, "target_ids": WRITTEN, "label": names, "class": [0, 1]}[column]
@@ -254,7 +252,7 @@ def test_a_target_is_a_text_or_ready_or_the_name_of_a_label(translator, column):
 
 @pytest.mark.parametrize("family", ["t5", "mt5", "bart"])
 def test_the_loss_of_a_target_is_the_librarys_own(family):
-    """Random targets of lengths of their own, padded in one batch: the decoder reads what the library would give it."""
+    """Random targets of different lengths in one batch; the decoder inputs equal the library's."""
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     expected = [own_loss(model, example["input_ids"], example["target_ids"]) for example in examples]
     together = hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool)).loss[0]
@@ -262,30 +260,32 @@ def test_the_loss_of_a_target_is_the_librarys_own(family):
     assert losses(model, examples) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_target_column_goes_before_the_label(translator):
+def test_the_target_column_has_priority_over_the_label(translator):
     rows = encode(translator, dataset(text=["w5"], target=["w20"], label=["w30"])).inputs
     assert [row["target_ids"] for row in rows] == [[2, 20, 3]]
 
 
-def test_a_translator_without_a_target_is_refused(translator):
-    with pytest.raises(hp.HeadPruneError, match=r"writes a target text for each text.* give a column named target"):
+def test_a_translation_model_without_targets_is_refused(translator):
+    with pytest.raises(hp.HeadPruneError, match=r"is a sequence-to-sequence model, .* add a target column"):
         encode(translator, dataset(text=["w5"]))
-    with pytest.raises(hp.HeadPruneError, match="writes a target, and the ready inputs have none; give a column target_ids"):
+    with pytest.raises(
+        hp.HeadPruneError, match="is a sequence-to-sequence model, but its inputs lack target_ids; add that column"
+    ):
         encode(translator, dataset(input_ids=[[5]]))
 
 
-def test_a_target_without_a_token_is_named(translator):
-    with pytest.raises(hp.HeadPruneError, match="example 1 has 0 target tokens; expected at least 1"):
+def test_an_empty_target_is_named(translator):
+    with pytest.raises(hp.HeadPruneError, match="example 1 has 0 target tokens, but needs at least 1"):
         encode(translator, dataset(input_ids=[[5], [6]], target_ids=[[7], []]))
 
 
 @pytest.mark.parametrize("token", [-1, 90])
-def test_target_tokens_that_the_model_lacks_are_refused(translator, token):
-    with pytest.raises(hp.HeadPruneError, match="example 1 has a token that the model does not have"):
+def test_target_tokens_outside_the_vocabulary_are_refused(translator, token):
+    with pytest.raises(hp.HeadPruneError, match="example 1 has a token outside the model's vocabulary"):
         encode(translator, dataset(input_ids=[[5], [6]], target_ids=[[7], [8, token]]))
 
 
-def test_a_classifier_of_two_streams_needs_no_target():
+def test_an_encoder_decoder_classifier_needs_no_target():
     rows = ready("t5-classifier", input_ids=[[5, 1]], target_ids=[[7]], label=[0])
     assert rows == [{"input_ids": [5, 1]}]
 
@@ -299,7 +299,7 @@ def sighted():
 
 
 @pytest.mark.parametrize("family", ["vit", "deit"])
-def test_ready_pixels_are_taken_as_they_are(family):
+def test_given_pixels_are_used_unchanged(family):
     examples = examples_for(family)
     encoded = encode(hp.PrunableModel(tiny(family)), examples)
     (batch,) = encoded.batches(9, torch.device("cpu"))
@@ -322,7 +322,7 @@ def test_images_go_through_the_image_processor():
 def test_images_without_a_processor_are_refused(sighted):
     image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     features = datasets.Features({"image": datasets.Image()})
-    with pytest.raises(hp.HeadPruneError, match="has no image processor; give one, or a Dataset with ready pixel_values"):
+    with pytest.raises(hp.HeadPruneError, match="has no image processor; pass one, or a Dataset with pixel_values"):
         encode(sighted, datasets.Dataset.from_dict({"image": [image]}, features))
 
 
@@ -331,23 +331,23 @@ def test_images_of_another_shape_are_refused(sighted, shape):
     good, bad = np.zeros((3, 8, 8)).tolist(), np.zeros(shape).tolist()
     same = len(shape) == 3
     examples = dataset(pixel_values=[good, bad] if same else [bad])
-    words = rf"image {int(same)} has shape \({', '.join(map(str, shape))}\); the model expects \(3, 8, 8\)"
+    words = rf"shape of image {int(same)} must be \(3, 8, 8\), got \({', '.join(map(str, shape))}\)"
     with pytest.raises(hp.HeadPruneError, match=words):
         encode(sighted, examples)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_pixels_that_are_not_numbers_are_refused(sighted, number):
+def test_non_finite_pixels_are_refused(sighted, number):
     pixels = np.zeros((3, 3, 8, 8))
     pixels[1, 2, 3, 4] = number
-    with pytest.raises(hp.HeadPruneError, match="image 1 has pixels that are not finite numbers; expected finite ones"):
+    with pytest.raises(hp.HeadPruneError, match="image 1 contains NaN or infinite pixel values; all must be finite"):
         encode(sighted, dataset(pixel_values=pixels.tolist()))
 
 
 @pytest.mark.parametrize("columns", [{"text": ["w5"]}, {"input_ids": [[5]]}])
-def test_texts_for_a_model_that_sees_are_refused(sighted, columns):
+def test_texts_for_a_vision_model_are_refused(sighted, columns):
     with pytest.raises(
-        hp.HeadPruneError, match=f"the examples have columns {next(iter(columns))}; expected image, or ready pixel_"
+        hp.HeadPruneError, match=f"the dataset has the columns {next(iter(columns))}; expected a column image or pixel_"
     ):
         encode(sighted, dataset(**columns))
 
@@ -356,7 +356,7 @@ def test_texts_for_a_model_that_sees_are_refused(sighted, columns):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ready_examples_of_every_family_come_back_as_they_were(family):
+def test_given_inputs_of_every_family_are_unchanged(family):
     examples = examples_for(family)
     encoded = encode(hp.PrunableModel(tiny(family)), examples)
     assert len(encoded) == len(examples)

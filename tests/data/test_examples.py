@@ -1,4 +1,4 @@
-"""Examples from every source: what is kept, what is left out and said, and what is never mixed."""
+"""Examples from every source: usable and skipped rows, and disjoint calibration and evaluation sets."""
 
 import io
 import re
@@ -25,7 +25,7 @@ def frame(rows=60, classes=3):
 
 
 def read(table, **options):
-    """(Dataset, notes) of a table, all of its calibration rows unless told otherwise."""
+    """(Dataset, notes) of a table, by default all of its calibration rows."""
     return read_examples(table, **{"size": 10_000} | options)
 
 
@@ -40,7 +40,7 @@ def test_calibration_and_evaluation_never_share_a_row(rows, classes, seed, other
 
 
 @given(counts=st.lists(st.integers(1, 40), min_size=2, max_size=5), size=st.integers(1, 60), seed=st.integers(0, 9))
-def test_every_prefix_is_balanced_and_smaller_sets_nest(counts, size, seed):
+def test_prefixes_are_balanced_and_nested(counts, size, seed):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     table = pd.DataFrame({"text": [f"text {i}" for i in range(len(labels))], "label": labels})
     everything = read(table, split="evaluation", seed=seed)[0].to_pandas()
@@ -48,11 +48,11 @@ def test_every_prefix_is_balanced_and_smaller_sets_nest(counts, size, seed):
     pd.testing.assert_frame_equal(part, everything.head(size))
     taken, there = part.label.value_counts(), everything.label.value_counts()
     most = taken.max()
-    # a class may stay behind by more than one only where all of it is taken
+    # a class may have fewer examples by more than one only if it is exhausted
     assert all(taken.get(label, 0) >= most - 1 or taken.get(label, 0) == there[label] for label in there.index)
 
 
-def test_another_seed_takes_other_rows():
+def test_another_seed_selects_other_rows():
     first, second = (read(frame(), size=8, seed=seed)[0]["text"] for seed in (0, 1))
     assert list(first) != list(second)
     assert list(first) == list(read(frame(), size=8, seed=0)[0]["text"])
@@ -79,8 +79,8 @@ def test_lists_of_texts_and_of_pairs():
 
 
 @pytest.mark.parametrize("rows", [[1, 2], [("a", "b", 1)], [("a",)], [{"text": "a"}], ["a", 3]])
-def test_a_list_of_something_else_is_refused(rows):
-    with pytest.raises(hp.HeadPruneError, match="neither a text nor a pair"):
+def test_lists_of_other_items_are_refused(rows):
+    with pytest.raises(hp.HeadPruneError, match="list items must be strings or \\(text, label\\) pairs"):
         hp.load_examples(rows)
 
 
@@ -104,7 +104,7 @@ def test_columns_can_be_named():
 
 @pytest.mark.parametrize("column", ["text_column", "text_pair_column", "label_column"])
 def test_an_unknown_column_is_refused(column):
-    with pytest.raises(hp.HeadPruneError, match="there is no column 'nope'; the table has text, label"):
+    with pytest.raises(hp.HeadPruneError, match="column 'nope' not found; the table has the columns text, label"):
         hp.load_examples(frame(), **{column: "nope"})
 
 
@@ -120,16 +120,16 @@ def test_an_unknown_column_is_refused(column):
     ],
 )
 def test_a_table_without_a_column_of_text_is_refused(table):
-    with pytest.raises(hp.HeadPruneError, match="no column of text was found"):
+    with pytest.raises(hp.HeadPruneError, match="no text column found"):
         hp.load_examples(table)
 
 
 def test_a_text_column_of_numbers_is_refused():
-    with pytest.raises(hp.HeadPruneError, match="column 'label' holds int64 values; expected text"):
+    with pytest.raises(hp.HeadPruneError, match="column 'label' must contain text, got int64 values"):
         hp.load_examples(frame(), text_column="label")
 
 
-def test_empty_unlabelled_and_repeated_rows_are_left_out_and_said():
+def test_empty_unlabeled_and_duplicate_rows_are_skipped_with_notes():
     texts = ["a", " a ", "", "  ", None, "b", "c", "d", "e"]
     labels = [0, 1, 0, 0, 0, None, 1, 0, 1]
     table = pd.DataFrame({"text": texts, "label": labels})
@@ -137,35 +137,35 @@ def test_empty_unlabelled_and_repeated_rows_are_left_out_and_said():
     evaluation, _ = read(table, split="evaluation", size=3)
     assert sorted([*calibration["text"], *evaluation["text"]]) == ["a", "c", "d", "e"]
     assert notes == [
-        "3 of 9 rows without text were left out.",
-        "1 of 9 rows without a label were left out.",
-        "1 of 5 rows that repeat another were left out.",
+        "3 of 9 rows without text were skipped.",
+        "1 of 9 rows without a label were skipped.",
+        "1 of 5 rows that duplicate another were skipped.",
     ]
 
 
-def test_what_was_left_out_is_a_warning():
-    with pytest.warns(hp.HeadPruneWarning, match="1 of 4 rows that repeat another were left out"):
+def test_skipped_rows_cause_a_warning():
+    with pytest.warns(hp.HeadPruneWarning, match="1 of 4 rows that duplicate another were skipped"):
         hp.load_examples(["a", "b", "c", "c"], size=1)
 
 
-def test_fewer_rows_than_asked_for_are_said():
-    assert read(frame(9), size=5)[1] == ["5 examples were asked for, the calibration split has 3: all of them are used."]
+def test_fewer_rows_than_requested_are_noted():
+    assert read(frame(9), size=5)[1] == ["Requested 5 examples, but the calibration split has only 3; using all of them."]
 
 
 def test_a_table_of_empty_rows_is_refused():
-    with pytest.raises(hp.HeadPruneError, match="none of the 3 rows can be used"):
+    with pytest.raises(hp.HeadPruneError, match="none of the 3 rows is usable"):
         hp.load_examples(["", " ", "\t"])
 
 
-def test_a_whole_file_in_a_cell_is_refused():
-    with pytest.raises(hp.HeadPruneError, match=r"row 2 holds a text of 5,000,000 characters; expected at most 100,000"):
+def test_a_very_long_text_is_refused():
+    with pytest.raises(hp.HeadPruneError, match=r"row 2 has 5,000,000 characters; the limit is 100,000"):
         hp.load_examples(["a", "b" * 5_000_000, "c"])
     assert len(hp.load_examples(["b" * LONGEST_CELL, "c" * LONGEST_CELL], size=1)) == 1
 
 
 def test_one_example_can_be_scored_but_not_evaluated():
     assert hp.load_examples(["a"], size=1)["text"][:] == ["a"]
-    with pytest.raises(hp.HeadPruneError, match="has 1 usable row, and it is used for the scores; expected at least 2"):
+    with pytest.raises(hp.HeadPruneError, match="has only 1 usable row; at least 2 are needed"):
         hp.load_examples(["a"], size=1, split="evaluation")
 
 
@@ -179,7 +179,7 @@ def test_one_example_can_be_scored_but_not_evaluated():
         ([1.0, 2.5, 1.0], {"1", "2.5"}),
     ],
 )
-def test_labels_are_whole_numbers_or_text(labels, kept):
+def test_labels_are_integers_or_text(labels, kept):
     table = pd.DataFrame({"text": [f"t{i}" for i in range(9)], "label": labels * 3})
     assert set(read(table, split="evaluation")[0]["label"]) == kept
 
@@ -195,12 +195,12 @@ def test_pasted_lines():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "there is no line of text"),
-        (" \n\n", "there is no line of text"),
+        ("", "no text found; enter one example per line"),
+        (" \n\n", "no text found; enter one example per line"),
         ("a\t1\nb\nc", "1 of 3 lines have a label"),
     ],
 )
-def test_pasted_lines_that_cannot_be_used(text, words):
+def test_invalid_pasted_lines(text, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         lines_table(text)
 
@@ -208,12 +208,12 @@ def test_pasted_lines_that_cannot_be_used(text, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": 0}, "0 examples were asked for; expected at least 1"),
-        ({"split": "train"}, "this table has no split 'train'; expected 'calibration' or 'evaluation'"),
-        ({"split": "training"}, "this table has no split 'training'"),
+        ({"size": 0}, "size must be at least 1, got 0"),
+        ({"split": "train"}, "split of a table must be 'calibration' or 'evaluation', got 'train'"),
+        ({"split": "training"}, "split of a table must be 'calibration' or 'evaluation', got 'training'"),
     ],
 )
-def test_a_size_or_split_that_cannot_be_is_refused(options, words):
+def test_an_invalid_size_or_split_is_refused(options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.load_examples(frame(), **options)
 
@@ -227,25 +227,30 @@ def test_eight_threads_can_load_at_once_and_leave_the_output_alone(eager_switchi
     assert together == [hp.load_examples(frame(), size=9, seed=seed % 8).to_dict() for seed in range(200)]
 
 
-def test_the_embedded_text_has_three_splits():
-    with pytest.raises(hp.HeadPruneError, match="no split 'train'; expected one of calibration, evaluation, training"):
+def test_builtin_is_an_alias_of_embedded():
+    for split in ("calibration", "evaluation"):
+        assert hp.load_examples("builtin", split=split, size=8).to_dict() == hp.load_examples(split=split, size=8).to_dict()
+
+
+def test_the_builtin_dataset_has_three_splits():
+    with pytest.raises(hp.HeadPruneError, match="must be one of calibration, evaluation, training, got 'train'"):
         hp.load_examples(split="train")
 
 
 @pytest.mark.parametrize("source", ["gone.csv", "./gone", "/gone/rows", "~/gone.parquet"])
-def test_a_file_that_is_not_there_is_refused(source):
-    with pytest.raises(hp.HeadPruneError, match=f"there is no file {re.escape(source)}; expected 'embedded', a file"):
+def test_a_missing_file_is_refused(source):
+    with pytest.raises(hp.HeadPruneError, match=f"file not found: {re.escape(source)}; use 'embedded', a file"):
         hp.load_examples(source)
 
 
 @pytest.mark.parametrize("source", ["stanfordnlp/imdb", "imdb"])
-def test_a_hub_data_set_without_a_network_is_refused(source):
-    with pytest.raises(hp.HeadPruneError, match=f"the data set {source} could not be fetched .*check the network"):
+def test_a_hub_dataset_without_network_is_refused(source):
+    with pytest.raises(hp.HeadPruneError, match=f"could not download dataset {source} .*check the network"):
         hp.load_examples(source)
 
 
 @pytest.mark.parametrize(("first", "second", "shared"), [("ab", "cd", 0), ("abc", "bcd", 2), ("a", "aa", 2)])
-def test_texts_in_two_sets_are_counted_by_content(first, second, shared):
+def test_overlap_is_counted_by_content(first, second, shared):
     one, other = (
         datasets.Dataset.from_dict({"text": list(letters), "label": [0] * len(letters)}) for letters in (first, second)
     )
@@ -255,11 +260,11 @@ def test_texts_in_two_sets_are_counted_by_content(first, second, shared):
 @pytest.mark.parametrize(
     ("shared", "words"),
     [
-        (0, "no text that was measured on is among them"),
-        (1, "1 text that was measured on is among them"),
-        (3, "3 texts that were measured on are among them"),
+        (0, "it contains no evaluation examples"),
+        (1, "it contains 1 evaluation example"),
+        (3, "it contains 3 evaluation examples"),
     ],
 )
-def test_how_many_were_learned_from_too_is_told(shared, words):
+def test_overlap_is_described(shared, words):
     learned, measured = (as_examples([f"text {i}" for i in range(*ends)]) for ends in ((0, 5), (5 - shared, 9)))
     assert describe_overlap(overlap(learned, measured)) == words

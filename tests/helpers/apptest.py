@@ -1,4 +1,4 @@
-"""The app in Streamlit's own test runner: opened on a page, and waited for while it works."""
+"""Helpers for Streamlit's AppTest: open the app on a page, and wait for its jobs."""
 
 import time
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 300  # seconds, on a machine that has other things to do; far more than anything here takes on one that has not
+PATIENCE = 300  # seconds; far more than needed on an idle machine
 
 
 def opened(view="model_and_data", **link) -> AppTest:
-    """The app on one page, with what a first opening loads loaded."""
+    """Open the app on one page and wait until the built-in model is loaded."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     for name, value in link.items():
         app.query_params[name] = value
     deadline = time.monotonic() + PATIENCE
     app.run()
     while "work" not in app.session_state:
-        assert time.monotonic() < deadline, f"the embedded model was not loaded within {PATIENCE} s"
+        assert time.monotonic() < deadline, f"the built-in model was not loaded within {PATIENCE} s"
         time.sleep(0.1)
         app.run()
     if view != "model_and_data":
@@ -27,10 +27,10 @@ def opened(view="model_and_data", **link) -> AppTest:
 
 
 def finished(app: AppTest) -> AppTest:
-    """The app once its running job has ended."""
+    """Wait until the running job has ended and return the app."""
     deadline = time.monotonic() + PATIENCE
     app.run()
-    while "nothing" not in [line.value for line in app.sidebar.markdown]:
+    while "Idle" not in [line.value for line in app.sidebar.markdown]:
         assert time.monotonic() < deadline, f"the job did not end within {PATIENCE} s"
         time.sleep(0.1)
         app.run()

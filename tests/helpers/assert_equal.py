@@ -1,4 +1,4 @@
-"""Whether two results are one to the last bit."""
+"""Bitwise comparison of results."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def same(first, second) -> bool:
-    """Frames, trajectories, evaluations, and what they are made of; nan is nan."""
+    """Return True if two results are bitwise identical: DataFrames, dataclasses, lists and arrays; NaN equals NaN."""
     if type(first) is not type(second):
         return False
     if isinstance(first, pd.DataFrame):

@@ -1,7 +1,7 @@
-"""Work that takes long enough to be killed in the middle: python tests/long_work.py KIND FOLDER OUT PAUSE
+"""A job that takes long enough to be killed: python tests/helpers/killable_job.py KIND FOLDER OUT PAUSE
 
-KIND is "curves" or "greedy", FOLDER the store's, OUT where the result and the number of runs of the model are pickled, PAUSE
-seconds before each run of the model, so that it is slow on any machine.
+KIND is "curves" or "greedy", FOLDER the folder of the result cache, OUT the file for the pickled result and the number of
+forward passes, and PAUSE the delay before each forward pass in seconds, which makes the job slow on any machine.
 """
 
 import pickle
@@ -16,7 +16,7 @@ import headprune_core as hp
 
 
 def work(kind, cache):
-    """The frame of a curve (40 masks, 40 texts), or (order, scores, accuracy) of 8 greedy steps."""
+    """The DataFrame of a curve (40 masks, 40 examples), or (order, scores, accuracy) of 8 greedy steps."""
     size = SMALL | {"hidden_size": 64, "num_hidden_layers": 4}
     model = hp.PrunableModel(randomized(lambda: BertForSequenceClassification(BertConfig(**size, num_labels=3))))
     if kind == "curves":

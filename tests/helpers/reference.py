@@ -1,8 +1,9 @@
-"""The scores the slow and plain way, sharing no code with the package: one example at a time, no padding, eager attention,
-hooks on the output projection's input, true weight gradients. In double precision, so that it is the truth.
+"""Slow reference implementation of the scores, independent of the package and in double precision.
 
-An example has input_ids or pixel_values, and target_ids if there is a text to write. A decoder's rows come layer by layer,
-its own attention before the one to the encoder's tokens: the order in which the modules are called."""
+It uses one example at a time without padding, eager attention, hooks on the input of the output projection, and weight
+gradients. An example has input_ids or pixel_values, and target_ids for a sequence-to-sequence model. The rows of a decoder
+are in the order of their calls: in each layer self-attention, then cross-attention.
+"""
 
 import copy
 
@@ -13,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Double(TorchFunctionMode):
-    """Models ask for single precision in norms, softmax and rotary tables; here a tensor that is double stays double."""
+    """Keeps double tensors in double precision where models cast to single precision (norms, softmax, rotary embeddings)."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -25,8 +26,10 @@ class Double(TorchFunctionMode):
 
 
 def reference_scores(model, family, examples, objective="loss", gnorm_objective="logit_norm"):
-    """his (N, R, H), ae (N, R, H) and gnorm (N, 3, R, H), one example after another. The entropy is that of the
-    tokens' probabilities as they are: where a sink takes its share (gpt-oss), they are not brought back to a sum of 1."""
+    """Return his (N, R, H), ae (N, R, H) and gnorm (N, 3, R, H).
+
+    The entropy uses the probabilities of the tokens unchanged: with attention sinks (gpt-oss) they sum to less than 1.
+    """
     model = prepared(model)
     results = [_one(model, FAMILIES[family], example, objective, gnorm_objective) for example in examples]
     his, ae, gnorm = (np.stack(part) for part in zip(*results, strict=True))
@@ -34,14 +37,16 @@ def reference_scores(model, family, examples, objective="loss", gnorm_objective=
 
 
 def token_products(model, family, examples, objective="loss"):
-    """For each example (R, T, H), signed: the sum of z dL/dz over a head's dimensions (and over layers that share a row).
-    Where encoder and decoder rows differ in length, T is the longest and the rest is 0."""
+    """Return for each example (R, T, H): the signed sum of z dL/dz over a head's dimensions (and layers that share a row).
+
+    If encoder and decoder rows differ in length, T is the longest and the rest is 0.
+    """
     model, family = prepared(model), FAMILIES[family]
     return [_products(model, *_forward(model, family, example), example, objective).numpy() for example in examples]
 
 
 def plain_logits(model, examples):
-    """Logits of each example, (C,) or (T, V), by the model as it is but with the library's own attention and no padding."""
+    """Return the logits of each example, (C,) or (T, V), with the library's own attention and without padding."""
     model = copy.deepcopy(model)
     capped = getattr(model.config, "attn_logit_softcapping", None)
     model.set_attn_implementation("sdpa" if model._supports_sdpa and not capped else "eager")
@@ -50,14 +55,14 @@ def plain_logits(model, examples):
 
 
 def prepared(model):
-    """A copy in double precision with the library's plainest attention, every weight of which can have a gradient."""
+    """Return a copy in double precision with eager attention whose weights require gradients."""
     model = copy.deepcopy(model).double()
     model.set_attn_implementation("eager")
     return model.requires_grad_(True)
 
 
 def inputs(model, example):
-    """What the model is called with for one example: a decoder reads its targets one token late."""
+    """Return the model inputs of one example; decoder inputs are the targets shifted by one token."""
     if "pixel_values" in example:
         return {"pixel_values": torch.tensor([example["pixel_values"]], dtype=model.dtype)}
     given = {"input_ids": torch.tensor([example["input_ids"]])}
@@ -80,7 +85,7 @@ def objective_value(name, logits, example):
 
 
 def _forward(model, family, example):
-    """What the model gives, and for every row the head outputs on the way, one for each layer that uses it."""
+    """The model output, and for every row the head outputs of each layer that uses it."""
     rows = family.projections(model)
     z = [[] for _ in rows]
     hooks = [
@@ -121,7 +126,7 @@ def _attentions(output):
 
 
 def block_norms(model, family, value):
-    """(3, R, H): a norm for each query head, of its own block or of the key-value block that it reads."""
+    """Return (3, R, H): for each query head the norm of its own block or of its key-value block."""
     rows = family.projections(model)
     heads = model.config.num_attention_heads
     groups = getattr(model.config, "num_key_value_heads", heads)

@@ -1,6 +1,8 @@
-"""Greedy-Gnorm the slow and plain way (Algorithm 1), sharing no code with the package: at every step one sentence after
-another, eager attention, double precision, norms of true weight gradients; the chosen heads' columns of the output
-projection are set to zero and everything is scored anew. Also the shift of the Q gradients when one head goes (Fig. 2)."""
+"""Slow reference implementation of Greedy-Gnorm (Algorithm 1), independent of the package.
+
+Each step rescores all heads, one example at a time, then sets the removed heads' columns of the output projection to zero.
+It also computes the shift of the Q gradients when one head is removed (Fig. 2).
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +15,11 @@ from helpers.tiny_models import FAMILIES, columns
 
 @dataclass(frozen=True)
 class PlainTrajectory:
-    """order: heads (row, head) as they went. scores: (R, H) before each step, NaN where gone. margin: the least relative
-    distance, over the steps, of two scores that decided who went before whom: nearer than that, no order is certain."""
+    """Result of the reference implementation.
+
+    order: heads (row, head) in the order of their removal. scores: (R, H) before each step, NaN for removed heads. margin:
+    the smallest relative difference of two scores that determined the order; the order is uncertain below it.
+    """
 
     order: list[tuple[int, int]]
     scores: list[np.ndarray]
@@ -24,8 +29,10 @@ class PlainTrajectory:
 def reference_greedy(
     model, family, examples, *, steps=None, heads_per_step=1, inverse=False, objective="logit_norm"
 ) -> PlainTrajectory:
-    """Remove `heads_per_step` heads a step, lowest score first (highest if inverse), ties by (row, head), until none is left
-    or `steps` are done."""
+    """Remove `heads_per_step` heads per step, lowest score first (highest if inverse), ties by (row, head).
+
+    It ends after `steps` steps or when no head remains.
+    """
     model, family = prepared(model), FAMILIES[family]
     order, scores, margin = [], [], np.inf
     while steps is None or len(scores) < steps:
@@ -34,37 +41,39 @@ def reference_greedy(
         scores.append(found)
         left = [(row, head) for row, head in np.ndindex(found.shape) if (row, head) not in order]
         left.sort(key=lambda head: (-found[head] if inverse else found[head], head))
-        gone, stay = left[:heads_per_step], left[heads_per_step:]
-        for last, first in pairwise([*gone, *stay[:1]]):
+        removed, remaining = left[:heads_per_step], left[heads_per_step:]
+        for last, first in pairwise([*removed, *remaining[:1]]):
             if found[last] != found[first]:
                 margin = min(margin, abs(found[last] - found[first]) / max(found[last], found[first]))
-        for row, head in gone:
-            switch_off(model, family, row, head)
-        order += gone
-        if not stay:
+        for row, head in removed:
+            mask_head(model, family, row, head)
+        order += removed
+        if not remaining:
             break
     return PlainTrajectory(order, scores, margin)
 
 
 def reference_gnorm(model, family, examples, objective="logit_norm") -> np.ndarray:
-    """(R, H): the product of the mean norms of the Q, K and V blocks' gradients, of a prepared model."""
+    """Return (R, H): the product of the mean gradient norms of the Q, K and V blocks of a prepared model."""
     norms = [block_norms(model, family, _value(model, example, objective)).numpy() for example in examples]
     return np.mean(norms, axis=0).prod(0)
 
 
 def reference_shift(model, family, examples, head, mask=None) -> np.ndarray:
-    """(R, H, H): mean over examples of the gradient of the logit norm with respect to each row's Q weight, without `head`
-    less with it, averaged over blocks of a head's outputs by as many inputs. Heads that `mask` removes are gone in both."""
+    """Return (R, H, H): the change of the mean gradient of the logit norm for each row's Q weight when `head` is removed.
+
+    The gradients are averaged over square blocks of a head's outputs and inputs. Heads pruned by `mask` are masked in both.
+    """
     model, family = prepared(model), FAMILIES[family]
     for gone in np.argwhere(~mask) if mask is not None else ():
-        switch_off(model, family, *gone)
+        mask_head(model, family, *gone)
     before = _pooled_q_gradients(model, family, examples)
-    switch_off(model, family, *head)
+    mask_head(model, family, *head)
     return _pooled_q_gradients(model, family, examples) - before
 
 
-def switch_off(model, family, row, head) -> None:
-    """Set the head's columns of the output projection to zero: where layers share a row, in all of them."""
+def mask_head(model, family, row, head) -> None:
+    """Set the head's columns of the output projection to zero, in all layers that share the row."""
     *_, out = family.projections(model)[row]
     with torch.no_grad():
         columns(out).unflatten(1, (model.config.num_attention_heads, -1))[:, head] = 0

@@ -1,4 +1,4 @@
-"""The plainest way to a mask under constraints: units in a sorted list, walked one by one, in exact fractions."""
+"""Slow reference implementation of masks under constraints, with sorted units and exact fractions."""
 
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ import numpy as np
 def reference_mask(
     scores, share, *, min_heads_per_layer=0, protect=None, remove=None, groups=None, uniform=False, parameters=None
 ):
-    """The mask (R, H), or None where the constraints cannot be met together. share: the sparsity, as a Fraction."""
+    """Return the mask (R, H), or None if the constraints cannot be met together; `share` is the sparsity as a Fraction."""
     rows, heads = scores.shape
     units = {}
     for r in range(rows):

@@ -1,4 +1,4 @@
-"""Random tiny models of every family, and random ready inputs for them: for exactness, never for claims."""
+"""Tiny random models of every family, and random inputs for them, for tests of exactness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,17 @@ BART = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in ((
 BART |= {"d_model": 32, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 70, "vocab_size": 90}
 VISION = {name: n for name, n in SMALL.items() if name != "vocab_size"} | {"image_size": 8, "num_labels": 3}
 
-# Standard deviations of what would otherwise drown or be drowned: by a part of the name, the first that fits.
+# Standard deviations of parameters that would otherwise be too small or too large: the first matching part of the name.
 SPREAD = {"relative_attention_bias": 1.0, "Attention.q.": 0.1, "Attention.k.": 0.2, "sinks": 1.0}
 
 
 @dataclass(frozen=True)
 class Family:
-    """How to build a tiny model and random ready examples for it; and (for the reference alone) where its q, k, v and output
-    projections are by row, and which blocks of their weights belong to the heads (see `apart`)."""
+    """How to build a tiny model and random examples for it.
+
+    For the reference implementation it also has the q, k, v and output projections of each row, and the blocks of their
+    weights that belong to the heads (see `apart`).
+    """
 
     build: Callable[[], t.PreTrainedModel]
     projections: Callable[[t.PreTrainedModel], list[tuple]]
@@ -34,7 +37,7 @@ class Family:
 
 
 def apart(weight: torch.Tensor, part: int, heads: int, groups: int) -> torch.Tensor:
-    """Blocks of a q, k or v weight (part 0, 1, 2), or of its gradient, by head (q) or by group of heads (k, v)."""
+    """Blocks of a q, k or v weight (part 0, 1, 2), or of its gradient, by head (q) or key-value head (k, v)."""
     return weight.unflatten(0, (groups if part else heads, -1))
 
 
@@ -52,12 +55,12 @@ def head_by_head(weight, part, heads, groups):
 
 
 def columns(out: torch.nn.Module) -> torch.Tensor:
-    """An output projection's weight with a column for each input, as a view: GPT-2's Conv1D has it the other way round."""
+    """A view of an output projection's weight with one column per input; GPT-2's Conv1D stores it transposed."""
     return out.weight.T if isinstance(out, t.pytorch_utils.Conv1D) else out.weight
 
 
 def random_examples(count: int = 9, longest: int = 13, seed: int = 0, classes: int = 3) -> datasets.Dataset:
-    """Token ids of mixed lengths, the first and the last at both ends of the range, with labels."""
+    """Token IDs of mixed lengths with labels; the first and last examples have the minimum and maximum length."""
     generator = np.random.default_rng(seed)
     lengths = np.r_[3, generator.integers(3, longest + 1, count - 2), longest]
     return datasets.Dataset.from_dict(
@@ -69,7 +72,7 @@ def random_examples(count: int = 9, longest: int = 13, seed: int = 0, classes: i
 
 
 def ending_in(token: int) -> Callable[..., datasets.Dataset]:
-    """Random examples whose last token is the end of the text, as classifiers that read there demand."""
+    """Random examples whose last token is the end of the text, which some classifiers require."""
 
     def examples(count, longest, seed):
         plain = random_examples(count, longest, seed)
@@ -79,21 +82,21 @@ def ending_in(token: int) -> Callable[..., datasets.Dataset]:
 
 
 def with_targets(count: int, longest: int, seed: int) -> datasets.Dataset:
-    """Random examples with token ids to write, of lengths of their own: the shortest input has the longest."""
+    """Random examples with target tokens of different lengths; the shortest input has the longest target."""
     generator, examples = np.random.default_rng([seed, 1]), random_examples(count, longest, seed)
     lengths = np.r_[longest, generator.integers(2, longest + 1, count - 2), 2]
     return examples.add_column("target_ids", [generator.integers(5, 90, n).tolist() for n in lengths])
 
 
 def random_images(count: int, longest: int, seed: int) -> datasets.Dataset:
-    """Pixel values (3, 8, 8), all of one size, with labels."""
+    """Random pixel values (3, 8, 8) with labels."""
     generator = np.random.default_rng(seed)
     pixels = generator.standard_normal((count, 3, 8, 8)).astype(np.float32)
     return datasets.Dataset.from_dict({"pixel_values": pixels.tolist(), "label": generator.integers(0, 3, count).tolist()})
 
 
 def examples_for(family: str, count: int = 9, longest: int = 13, seed: int = 0) -> datasets.Dataset:
-    """Random ready examples of the kind that the family takes: token ids, token ids with target ids, or pixel values."""
+    """Random inputs for a family: token IDs, token IDs with target IDs, or pixel values."""
     return FAMILIES[family].examples(count, longest, seed)
 
 
@@ -240,7 +243,7 @@ FAMILIES = {
 }
 
 
-# one of every kind of layout and mask, for tests that take long
+# one family for every kind of layout and mask, for slow tests
 REPRESENTATIVE = (
     "bert",
     "albert",
@@ -257,12 +260,12 @@ REPRESENTATIVE = (
 
 
 def tiny(family: str, seed: int = 0) -> t.PreTrainedModel:
-    """A random model whose weights are large enough for attention to be far from uniform."""
+    """A random model with weights large enough to make attention far from uniform."""
     return randomized(FAMILIES[family].build, seed)
 
 
 def randomized(build: Callable[[], t.PreTrainedModel], seed: int = 0) -> t.PreTrainedModel:
-    """The same for a model of any configuration."""
+    """Randomize the weights of any model in the same way."""
     torch.manual_seed(seed)
     model = build()
     with torch.no_grad():
@@ -278,7 +281,7 @@ def randomized(build: Callable[[], t.PreTrainedModel], seed: int = 0) -> t.PreTr
 
 
 def tiny_tokenizer(**options) -> t.PreTrainedTokenizerFast:
-    """The words w4 to w89 have the ids 4 to 89; [CLS] and [SEP] go around a text."""
+    """A tokenizer in which the words w4 to w89 have the IDs 4 to 89; texts are enclosed in [CLS] and [SEP]."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(4, 90))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -1,6 +1,6 @@
-"""A real vision model for the tests: a small ViT trained on scikit-learn's 1,797 handwritten digits, in a few seconds.
+"""A trained vision model for the tests: a small ViT, trained on scikit-learn's 1,797 handwritten digits in a few seconds.
 
-`python tests/vision.py` trains it and says how well it reads the digits that it has not seen.
+`python tests/helpers/vision.py` trains it and prints its accuracy on held-out digits.
 """
 
 import datasets
@@ -23,17 +23,17 @@ CONFIG = {
 
 
 def digits() -> tuple[datasets.Dataset, datasets.Dataset]:
-    """(training, held-out) images of 8 x 8 pixels from -1 to 1, with labels 0 to 9, shuffled once and for all."""
+    """(training, held-out) images of 8 x 8 pixels from -1 to 1, with labels 0 to 9, in a fixed random order."""
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     pixels = (images.reshape(-1, 1, 8, 8) / 8.0 - 1.0).astype(np.float32)[order]
     table = {"pixel_values": list(pixels), "label": labels[order].tolist()}
-    whole = datasets.Dataset.from_dict(table)
-    return whole.select(range(HELD_OUT, len(whole))), whole.select(range(HELD_OUT))
+    dataset = datasets.Dataset.from_dict(table)
+    return dataset.select(range(HELD_OUT, len(dataset))), dataset.select(range(HELD_OUT))
 
 
 def train(epochs: int = 8, seed: int = 0) -> t.ViTForImageClassification:
-    """The trained model, in eval mode."""
+    """Train the model and return it in eval mode."""
     torch.manual_seed(seed)
     model = t.ViTForImageClassification(t.ViTConfig(**CONFIG)).train()
     training, _ = digits()
@@ -56,6 +56,6 @@ if __name__ == "__main__":
 
     model, (_, held_out) = hp.PrunableModel(train()), digits()
     scores = hp.score_heads(model, held_out.select(range(64)))
-    whole = np.ones((1, *model.grid.shape), bool)
-    print(f"accuracy on {HELD_OUT} unseen digits: {hp.evaluate_masks(model, held_out, whole).accuracy[0]:.3f}")
+    unpruned = np.ones((1, *model.grid.shape), bool)
+    print(f"accuracy on {HELD_OUT} held-out digits: {hp.evaluate_masks(model, held_out, unpruned).accuracy[0]:.3f}")
     print("HIS by layer and head:", scores.his.round(3), sep="\n")

@@ -172,9 +172,9 @@ def test_low_precision_comes_close(model):
 @pytest.mark.parametrize(
     ("masks", "words"),
     [
-        (np.ones((3, 4)), r"masks have shape \(3, 4\); expected \(M, 3, 4\)"),
-        (np.ones((2, 4, 3)), r"masks have shape \(2, 4, 3\)"),
-        (np.ones((0, 3, 4)), r"masks have shape \(0, 3, 4\)"),
+        (np.ones((3, 4)), r"masks must have shape \(M, 3, 4\), got \(3, 4\)"),
+        (np.ones((2, 4, 3)), r"masks must have shape .*, got \(2, 4, 3\)"),
+        (np.ones((0, 3, 4)), r"masks must have shape .*, got \(0, 3, 4\)"),
     ],
 )
 def test_masks_of_another_shape_are_refused(model, masks, words):
@@ -183,7 +183,7 @@ def test_masks_of_another_shape_are_refused(model, masks, words):
 
 
 def test_an_unknown_dtype_is_refused(model):
-    with pytest.raises(hp.HeadPruneError, match="dtype is 'int8'; expected None, 'float32' or 'bfloat16'"):
+    with pytest.raises(hp.HeadPruneError, match="dtype must be None, 'float32' or 'bfloat16', got 'int8'"):
         hp.evaluate_masks(model, random_examples(), np.ones((1, 3, 4)), dtype="int8")
 
 

@@ -5,13 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 from helpers.assert_equal import same
-from helpers.reference_greedy import reference_greedy, reference_shift, switch_off
+from helpers.reference_greedy import mask_head, reference_greedy, reference_shift
 from helpers.tiny_models import FAMILIES, examples_for, random_examples, tiny
 from scipy.stats import kendalltau
 
 import headprune_core as hp
 from headprune_core.measure.curves import wilson
-from headprune_core.measure.greedy import TOGETHER
+from headprune_core.measure.greedy import STEPS_PER_EVALUATION
 
 KINDS = ("bert", "albert", "llama", "gpt2", "t5", "modernbert")
 MEASURES = ("accuracy", "accuracy_low", "accuracy_high", "agreement")
@@ -61,7 +61,7 @@ def same_steps(part, whole):
     n, measured = part.steps, len(part.accuracy)
     return (
         len(part.scores) == n
-        and n - TOGETHER <= measured <= n + 1
+        and n - STEPS_PER_EVALUATION <= measured <= n + 1
         and part.order == whole.order[: n * whole.heads_per_step]
         and same(list(part.scores), list(whole.scores[:n]))
         and all(same(getattr(part, name), getattr(whole, name)[:measured]) for name in MEASURES)
@@ -98,7 +98,7 @@ def test_the_first_scores_are_the_static_ones(family):
 def test_heads_without_effect_go_first_by_row_and_head_and_last_in_the_inverse():
     bare = tiny("bert")
     for head in ((2, 1), (0, 3), (1, 0)):
-        switch_off(bare, FAMILIES["bert"], *head)
+        mask_head(bare, FAMILIES["bert"], *head)
     bare, examples = hp.PrunableModel(bare), random_examples(count=4)
     assert hp.greedy_gnorm(bare, examples, steps=3).order == [(0, 3), (1, 0), (2, 1)]
     assert hp.greedy_gnorm(bare, examples, inverse=True).order[-3:] == [(0, 3), (1, 0), (2, 1)]
@@ -212,7 +212,7 @@ def test_cancelling_keeps_the_steps_that_were_done(model, whole, share):
     part = stopped.value.partial
     assert same_steps(part, whole)
     assert 0 < part.steps < (12 if share < 0.9 else 13)
-    assert share < 0.9 or len(part.accuracy) > TOGETHER
+    assert share < 0.9 or len(part.accuracy) > STEPS_PER_EVALUATION
 
 
 def test_cancelled_before_the_first_step_there_is_nothing(model):
@@ -301,7 +301,7 @@ def test_the_shift_of_q_gradients_when_a_head_goes(family, batch_size):
 
 def test_nothing_shifts_when_a_head_without_effect_goes():
     bare = tiny("bert")
-    switch_off(bare, FAMILIES["bert"], 1, 2)
+    mask_head(bare, FAMILIES["bert"], 1, 2)
     found = hp.gradient_shift(hp.PrunableModel(bare), random_examples(count=4), (1, 2))
     np.testing.assert_array_equal(found, np.zeros((3, 4, 4)))
 

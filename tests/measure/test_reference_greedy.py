@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.reference import Double, inputs, prepared, reference_scores
-from helpers.reference_greedy import reference_greedy, reference_shift, switch_off
+from helpers.reference_greedy import mask_head, reference_greedy, reference_shift
 from helpers.tiny_models import FAMILIES, examples_for, tiny
 
 KINDS = ("bert", "albert", "llama", "gpt2", "t5", "modernbert")
@@ -25,7 +25,7 @@ def test_every_step_is_the_static_score_of_the_model_that_is_left(family):
         expected = norms.mean(0).prod(0)
         np.testing.assert_allclose(scores[~gone], expected[~gone])
         assert found.order[number] == np.unravel_index(np.nanargmin(scores), scores.shape)
-        switch_off(left, FAMILIES[family], *found.order[number])
+        mask_head(left, FAMILIES[family], *found.order[number])
 
 
 @pytest.mark.parametrize("family", SQUARE)
@@ -41,7 +41,7 @@ def test_the_shift_is_that_of_differences(family):
         for gone in ([3], [3, 1]):
             left = copy.deepcopy(model)
             for head in gone:
-                switch_off(left, FAMILIES[family], 0, head)
+                mask_head(left, FAMILIES[family], 0, head)
             weight = FAMILIES[family].projections(left)[row][0].weight
             # 4 heads of 8: the head's rows, the block's columns; fused weights keep their heads apart otherwise
             blocks = FAMILIES[family].blocks(weight.detach(), 0, 4, 4 if family != "llama" else 2)[out][:, 8 * block :][
@@ -63,7 +63,7 @@ def mean_norm(model, examples):
 def test_ties_go_by_row_and_head_and_the_inverse_takes_the_highest():
     model, examples = tiny("bert"), examples_for("bert", count=3)
     for head in ((2, 1), (0, 3), (1, 0)):
-        switch_off(model, FAMILIES["bert"], *head)
+        mask_head(model, FAMILIES["bert"], *head)
     found = reference_greedy(model, "bert", examples, steps=3)
     assert found.order == [(0, 3), (1, 0), (2, 1)]
     inverse = reference_greedy(model, "bert", examples, heads_per_step=2, inverse=True)

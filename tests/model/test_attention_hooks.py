@@ -1,4 +1,4 @@
-"""The probe: one shared model, many callers, nothing left behind."""
+"""Attention hooks: several threads share one model, and no hook remains after a call."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def answer(model, family="bert"):
         return model.logits(batch.inputs)
 
 
-def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switching):
+def test_eight_threads_on_one_model_get_independent_results(shared, eager_switching):
     texts = [random_examples(count=6 + number, seed=number) for number in range(8)]
 
     def task(number):
@@ -47,7 +47,7 @@ def test_eight_threads_on_one_model_get_what_each_gets_alone(shared, eager_switc
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_probe_logits_are_the_librarys_own(family):
+def test_without_hooks_logits_equal_those_of_the_library(family):
     model, examples = tiny(family), examples_for(family)
     expected = plain_logits(model, examples)
     wrapped = hp.PrunableModel(model)
@@ -61,7 +61,7 @@ def test_without_a_probe_logits_are_the_librarys_own(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_gate_scales_what_the_output_projection_reads(family):
+def test_a_gate_scales_the_input_of_the_output_projection(family):
     model = tiny(family)
     scaled, factors = copy.deepcopy(model), torch.rand(len(FAMILIES[family].projections(model)), 4) * 2
     with torch.no_grad():
@@ -77,8 +77,8 @@ def test_a_gate_scales_what_the_output_projection_reads(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_call_tells_what_its_module_was_asked_and_what_it_answered(family):
-    """The output is what the softmax of the call's own fields gives, and what the output projection then reads."""
+def test_a_call_has_the_inputs_and_output_of_its_module(family):
+    """The output equals the softmax attention of the call's inputs, and is the input of the output projection."""
     wrapped, calls, read = hp.PrunableModel(tiny(family)), [], []
     hooks = [
         out.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
@@ -104,7 +104,7 @@ def test_a_call_tells_what_its_module_was_asked_and_what_it_answered(family):
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
-def test_the_trial_run_leaves_no_hook_but_on_q_k_and_v(family):
+def test_tracing_leaves_hooks_on_q_k_and_v_only(family):
     wrapped = hp.PrunableModel(tiny(family))
     hooked = {module for module in wrapped.model.modules() if module._forward_hooks}
     assert hooked == {part for row in FAMILIES[family].projections(wrapped.model) for part in row[:3]}
@@ -117,7 +117,7 @@ def test_a_refused_model_keeps_no_hook():
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_another_thread_does_not_see_the_probe(shared):
+def test_hooks_are_not_active_in_another_thread(shared):
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
     with ThreadPoolExecutor(1) as pool, use_hooks(AttentionHooks(gates=gates)):
         here, there = answer(shared), pool.submit(answer, shared).result()
@@ -125,7 +125,7 @@ def test_another_thread_does_not_see_the_probe(shared):
     assert not torch.allclose(here, there)
 
 
-def test_an_inner_probe_gives_way_to_the_outer_one(shared):
+def test_outer_hooks_are_restored_after_inner_ones(shared):
     outer, inner = [], []
     with use_hooks(AttentionHooks(on_attention=outer.append)):
         with use_hooks(AttentionHooks(on_attention=inner.append)):
@@ -134,7 +134,7 @@ def test_an_inner_probe_gives_way_to_the_outer_one(shared):
     assert (len(outer), len(inner)) == (3, 3)
 
 
-def test_an_error_leaves_nothing_behind(shared):
+def test_hooks_are_inactive_after_an_error(shared):
     def fail(_call):
         raise ZeroDivisionError
 
@@ -148,7 +148,7 @@ def test_an_error_leaves_nothing_behind(shared):
     assert len(seen) == 3
 
 
-def test_wrapping_twice_shows_each_projection_once():
+def test_wrapping_twice_reports_each_projection_once():
     model, seen = tiny("bert"), []
     hp.PrunableModel(model)
     twice = hp.PrunableModel(model)
@@ -157,7 +157,7 @@ def test_wrapping_twice_shows_each_projection_once():
     assert len(seen) == len(set(seen)) == 3 * 3
 
 
-def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
+def test_the_return_value_of_on_projection_replaces_the_output(shared):
     values = {row.v.module for row in shared.grid.rows}
     nothing = AttentionHooks(on_projection=lambda projection, x, y: y * 0 if projection in values else y)
     gates = {row.module: torch.zeros(4, 1) for row in shared.grid.rows}
@@ -169,8 +169,8 @@ def test_what_on_projection_returns_takes_the_place_of_the_output(shared):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_call_says_which_keys_a_query_may_see(family):
-    """All of the keys, or those up to itself, and in a window no further back than it reaches; none after."""
+def test_a_call_has_the_visible_keys_of_each_query(family):
+    """All keys, or in causal attention those up to the query, and within a window if there is one."""
     wrapped, calls = hp.PrunableModel(tiny(family)), []
     with use_hooks(AttentionHooks(on_attention=calls.append)):
         answer(wrapped, family)

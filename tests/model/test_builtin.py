@@ -1,4 +1,4 @@
-"""The embedded default: its splits kept apart, its model as accurate as its card says."""
+"""The built-in model and dataset: disjoint splits, and the accuracy that its card states."""
 
 import re
 
@@ -12,12 +12,12 @@ from headprune_core.model import builtin
 
 
 def letters(text):
-    """A tweet without links, mentions and whatever is not a letter."""
+    """The letters of a tweet without links and mentions."""
     return re.sub(r"[^a-z]", "", re.sub(r"https?:\S+|@\w+|&\w+;", " ", text.lower()))
 
 
 def runs_of_letters(texts, length=5):
-    """Sparse (texts, runs) of ones: which runs of `length` letters each text holds."""
+    """Sparse 0/1 matrix (texts, n-grams): the letter n-grams of size `length` in each text."""
     number, rows, columns = {}, [], []
     for i, text in enumerate(map(letters, texts)):
         found = {text[j : j + length] for j in range(max(1, len(text) - length + 1))}
@@ -36,7 +36,7 @@ def test_splits_share_no_text(splits):
     assert sum(map(len, texts)) == len(set.union(*texts))
 
 
-def test_no_split_holds_a_near_duplicate_of_another_ones_text(splits):
+def test_splits_share_no_near_duplicates(splits):
     texts = [text for table in splits.values() for text in table.text]
     split = np.repeat(np.arange(3), [len(table) for table in splits.values()])
     runs = runs_of_letters(texts)
@@ -56,15 +56,27 @@ def test_held_out_splits_are_balanced_and_large_enough(splits):
 
 @pytest.mark.parametrize("split", ["calibration", "evaluation"])
 @pytest.mark.parametrize("size", [8, 32, 100])
-def test_every_prefix_is_balanced_within_one_and_nests(split, size):
+def test_prefixes_are_balanced_and_nested(split, size):
     examples, more = (hp.load_examples(split=split, size=n) for n in (size, size + 20))
     assert np.ptp(np.bincount(examples["label"], minlength=3)) <= 1
     assert more["text"][:size] == examples["text"][:]
 
 
-def test_labels_are_named_as_the_model_names_them(embedded_model, calibration):
+def test_label_names_match_the_model(embedded_model, calibration):
     assert tuple(calibration.features["label"].names) == builtin.LABELS == embedded_model.labels
     assert len(calibration) == 32
+
+
+def test_builtin_is_an_alias_of_embedded(embedded_model):
+    model = hp.PrunableModel.from_pretrained("builtin", device="cpu")
+    assert model.name == embedded_model.name
+    assert model.fingerprint == embedded_model.fingerprint
+    assert [builtin.is_builtin(source) for source in ("embedded", "builtin", "user/builtin", 3)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_model_is_a_small_frozen_classifier(embedded_model):
@@ -73,7 +85,7 @@ def test_the_model_is_a_small_frozen_classifier(embedded_model):
     assert not any(p.requires_grad for p in embedded_model.model.parameters())
 
 
-def test_the_evaluation_split_is_answered_as_well_as_promised():
+def test_evaluation_accuracy_matches_the_card():
     model, tokenizer = builtin.load_model()
     model.eval().set_attn_implementation("sdpa")
     table = builtin.rows("evaluation")
@@ -87,7 +99,7 @@ def test_the_evaluation_split_is_answered_as_well_as_promised():
     assert right / len(table) >= 0.86
 
 
-def test_scores_of_the_calibration_text_are_there_for_every_head(embedded_scores):
+def test_calibration_scores_exist_for_every_head(embedded_scores):
     for scores in (embedded_scores.his, embedded_scores.ae, embedded_scores.gnorm):
         assert scores.shape == (6, 12)
         assert (scores > 0).all()
@@ -95,7 +107,7 @@ def test_scores_of_the_calibration_text_are_there_for_every_head(embedded_scores
 
 def test_another_corpus_is_refused(monkeypatch):
     monkeypatch.setattr(builtin, "corpus_digest", lambda: "of another file")
-    with pytest.raises(hp.HeadPruneError, match="not the file that the embedded splits were made for"):
+    with pytest.raises(hp.HeadPruneError, match="not the file that the built-in splits were made for"):
         builtin.rows("evaluation")
 
 

@@ -1,4 +1,4 @@
-"""Many masks on the same texts share what they have in common: to the last bit that changes nothing."""
+"""The forward-pass cache: results of many masks are bitwise identical with and without it."""
 
 import copy
 import threading
@@ -54,7 +54,7 @@ def case(request):
     return request.param, model, examples, masks, hp.evaluate_masks(model, examples, masks, batch_size=3)
 
 
-def test_each_of_many_is_what_it_is_alone_to_the_last_bit(case):
+def test_each_mask_gives_bitwise_the_same_result_alone(case):
     _, model, examples, masks, together = case
     for number, mask in enumerate(masks):
         single = alone(model, examples, mask, batch_size=3)
@@ -66,7 +66,7 @@ def test_each_of_many_is_what_it_is_alone_to_the_last_bit(case):
                 np.testing.assert_array_equal(of_all[number], of_one[0], err_msg=f"{measure} of mask {number}")
 
 
-def test_the_order_in_which_masks_are_given_changes_no_bit(case):
+def test_the_order_of_masks_does_not_matter(case):
     _, model, examples, masks, together = case
     order = np.random.default_rng(1).permutation(len(masks))
     again = hp.evaluate_masks(model, examples, masks[order], batch_size=3)
@@ -75,7 +75,7 @@ def test_the_order_in_which_masks_are_given_changes_no_bit(case):
         np.testing.assert_array_equal(getattr(again, measure), of_all if of_all is None else of_all[order])
 
 
-def test_each_is_the_model_with_those_columns_gone(case):
+def test_each_mask_equals_the_model_with_zeroed_columns(case):
     family, model, examples, masks, together = case
     labels = examples["label"] if model.task == "classification" else None
     for number, mask in list(enumerate(masks))[::3]:
@@ -99,7 +99,7 @@ def without_columns(family, mask):
 
 
 @pytest.mark.parametrize("family", ["bert", "albert", "t5"])
-def test_bfloat16_shares_its_work_to_the_last_bit_too(family):
+def test_bfloat16_results_are_bitwise_identical_too(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5)
     masks = many_masks(model.grid.shape)
     together = hp.evaluate_masks(model, examples, masks, dtype="bfloat16")
@@ -108,7 +108,7 @@ def test_bfloat16_shares_its_work_to_the_last_bit_too(family):
 
 
 @pytest.mark.parametrize("family", ["bert", "albert", "llama"])
-def test_two_threads_under_other_masks_do_not_mix(family, eager_switching):
+def test_two_threads_with_different_masks_are_independent(family, eager_switching):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5)
     masks = many_masks(model.grid.shape)
     halves = masks[::2], masks[1::2]
@@ -135,8 +135,8 @@ def test_two_threads_under_other_masks_do_not_mix(family, eager_switching):
             np.testing.assert_array_equal(losses, expected[number])
 
 
-def test_a_curve_shares_work_with_no_other_texts():
-    """Two sets of texts in turn on one model: nothing is kept from the one for the other."""
+def test_cached_outputs_are_not_used_for_other_examples():
+    """Two datasets alternate on one model; outputs of one are not reused for the other."""
     model = hp.PrunableModel(tiny("bert"))
     first, second = (examples_for("bert", count=5, seed=seed) for seed in (0, 1))
     masks = many_masks(model.grid.shape)
@@ -147,7 +147,7 @@ def test_a_curve_shares_work_with_no_other_texts():
     np.testing.assert_array_equal(hp.evaluate_masks(model, second, masks).losses, fresh)
 
 
-def test_a_cancelled_run_leaves_nothing_behind():
+def test_a_cancelled_run_leaves_no_active_pass():
     model, examples = hp.PrunableModel(tiny("bert")), examples_for("bert", count=5)
     masks = many_masks(model.grid.shape)
     before = hp.evaluate_masks(model, examples, masks, batch_size=2).losses

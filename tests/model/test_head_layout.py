@@ -1,4 +1,4 @@
-"""Where the heads are, for every family; and which models are refused, with what words."""
+"""Location of the heads in every model family, and the errors for unsupported models."""
 
 import sys
 
@@ -15,7 +15,7 @@ GROUPS = ("llama", "llama-classifier", "qwen2", "qwen3", "mistral", "phi3", "gem
 TWO_STREAMS = ("t5", "t5-classifier", "mt5", "bart", "bart-classifier")
 WIDE = ("qwen3", "gemma2", "gemma3", "gpt-oss", "t5", "t5-classifier", "mt5")  # heads of 12, whatever the hidden size
 FUSED = ("modernbert", "phi3", "gpt-neox", "gpt2", "gpt2-classifier")
-# Whose own code looks at numbers, so that nothing can be tried out without them.
+# Models whose code depends on tensor values, so that they cannot be traced on the meta device.
 NEEDS_NUMBERS = ("gpt2", "gpt2-classifier", "gpt-oss", "t5-classifier", "bart", "bart-classifier")
 
 
@@ -30,7 +30,7 @@ def wrapped(family):
 
 
 def weights_of_heads(model, family):
-    """Numbers in all q, k and v projections, biases included, and in the output projections without theirs."""
+    """Number of parameters of the q, k, v and output projections, without the output biases."""
     projections = FAMILIES[family].projections(model)
     inward = {part for row in projections for part in row[:3]}
     return sum(p.numel() for part in inward for p in part.parameters()) + sum(out.weight.numel() for *_, out in projections)
@@ -47,8 +47,8 @@ def test_grid_of_every_family(family, wrapped):
         assert row.head_size == (12 if family in WIDE else 8)
 
 
-def test_heads_have_the_very_blocks_of_the_weights_that_are_theirs(family, wrapped):
-    """Against the layouts that tests/tiny.py writes down by family; no two rows of random weights are equal."""
+def test_heads_have_their_own_blocks_of_the_weights(family, wrapped):
+    """Compared with the layouts in helpers/tiny_models.py; no two rows of random weights are equal."""
     groups = 2 if family in GROUPS else 4
     for row, modules in zip(wrapped.grid.rows, FAMILIES[family].projections(wrapped.model), strict=True):
         for part, (name, module) in enumerate(zip("qkv", modules[:3], strict=True)):
@@ -63,7 +63,7 @@ def test_heads_have_the_very_blocks_of_the_weights_that_are_theirs(family, wrapp
             assert torch.equal(block.T if "gpt2" in family else block, values)
 
 
-def test_no_two_heads_have_a_feature_in_common(family, wrapped):
+def test_no_two_heads_share_a_feature(family, wrapped):
     for row in wrapped.grid.rows:
         taken = [(p.module, f) for p in (row.q, row.k, row.v) for f in p.features.ravel()]
         assert len(set(taken)) == len(taken)
@@ -77,7 +77,7 @@ def test_task_of_every_family(family, wrapped):
     assert wrapped.reads_images == (family in ("vit", "deit"))
 
 
-def test_rows_say_what_they_attend_to(family, wrapped):
+def test_rows_have_their_kind(family, wrapped):
     if family in TWO_STREAMS:
         kinds = ["encoder", "encoder", "decoder", "cross", "decoder", "cross"]
         labels = ("encoder 0", "encoder 1", "decoder 0", "cross 0", "decoder 1", "cross 1")
@@ -93,19 +93,19 @@ def test_row_names_are_module_paths_in_order():
     assert names == tuple(f"bert.encoder.layer.{i}.attention.self" for i in range(3))
 
 
-def test_parameters_per_head_add_up_to_the_weights_that_are_there(family, wrapped):
+def test_parameters_per_head_sum_to_all_parameters(family, wrapped):
     per_head = wrapped.grid.parameters_per_head
     assert per_head.sum() == weights_of_heads(wrapped.model, family)
     assert np.ptp(per_head, axis=1).max() == 0
 
 
-def test_which_key_value_head_a_query_head_reads(family, wrapped):
+def test_kv_groups(family, wrapped):
     expected = [0, 0, 1, 1] if family in GROUPS else [0, 1, 2, 3]
     assert wrapped.grid.kv_group.tolist() == [expected] * len(wrapped.grid.rows)
     assert {row.kv_heads for row in wrapped.grid.rows} == {max(expected) + 1}
 
 
-def test_wrapping_again_finds_the_same(family, wrapped):
+def test_wrapping_again_finds_the_same_layout(family, wrapped):
     again = hp.PrunableModel(wrapped.model).grid
     assert (again.row_names, again.layers, again.row_labels) == (
         wrapped.grid.row_names,
@@ -118,8 +118,8 @@ def test_wrapping_again_finds_the_same(family, wrapped):
 
 
 @pytest.mark.parametrize("groups", [4, 2, 1])
-def test_a_norm_over_all_heads_hides_no_head(groups):
-    """OLMo 2 divides all of q by one norm, so every feature touches every head; the blocks are those side by side."""
+def test_heads_are_found_behind_a_norm_over_all_heads(groups):
+    """OLMo 2 normalizes all heads of q together, so every feature affects every head; the blocks are contiguous."""
     torch.manual_seed(0)
     model = hp.PrunableModel(t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED | {"num_key_value_heads": groups})))
     assert model.task == "language"
@@ -131,7 +131,7 @@ def test_a_norm_over_all_heads_hides_no_head(groups):
 
 @pytest.mark.parametrize(
     ("config", "kind", "shape", "parameters"),
-    [  # by hand: 64 rows of q, k and v with their biases, and 64 output columns, of width 768 or 1024
+    [  # calculated manually: 64 rows of q, k and v with their biases, and 64 output columns, of width 768 or 1024
         (t.BertConfig(), t.BertForSequenceClassification, (12, 12), 64 * (3 * 769 + 768)),
         (t.RobertaConfig(), t.RobertaForSequenceClassification, (12, 12), 64 * (3 * 769 + 768)),
         (t.AlbertConfig(hidden_size=768, num_attention_heads=12), t.AlbertForSequenceClassification, (1, 12), 64 * 3075),
@@ -164,19 +164,19 @@ def test_families_with_separate_projections_on_the_meta_device(family):
 
 
 @pytest.mark.parametrize("family", [name for name in FUSED if name not in NEEDS_NUMBERS])
-def test_a_fused_layout_shows_only_with_weights(family):
+def test_a_fused_layout_needs_weights(family):
     with torch.device("meta"):
         model = FAMILIES[family].build()
-    with pytest.raises(hp.HeadPruneError, match="whose layout shows only with weights; load them") as refusal:
+    with pytest.raises(hp.HeadPruneError, match="whose layout needs weights; load the model with weights") as refusal:
         hp.PrunableModel(model)
     assert type(model).__name__ in str(refusal.value)
 
 
 @pytest.mark.parametrize("family", NEEDS_NUMBERS)
-def test_what_cannot_be_tried_without_numbers_is_refused_by_name(family):
+def test_models_that_cannot_be_traced_without_weights_are_refused(family):
     with torch.device("meta"):
         model = FAMILIES[family].build()
-    with pytest.raises(hp.HeadPruneError, match=f"{type(model).__name__} does not run"):
+    with pytest.raises(hp.HeadPruneError, match=f"{type(model).__name__} failed on a sample text"):
         hp.PrunableModel(model)
 
 
@@ -194,8 +194,14 @@ def latent_attention():
 
 
 REFUSED = {
-    "own attention, DeBERTa": (lambda: t.DebertaV2ForSequenceClassification(t.DebertaV2Config(**MASKED)), "its own way"),
-    "own attention, MPNet": (lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**MASKED)), "its own way"),
+    "own attention, DeBERTa": (
+        lambda: t.DebertaV2ForSequenceClassification(t.DebertaV2Config(**MASKED)),
+        "does not use the Transformers attention interface",
+    ),
+    "own attention, MPNet": (
+        lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**MASKED)),
+        "does not use the Transformers attention interface",
+    ),
     "own attention, GPT-Neo": (
         lambda: t.GPTNeoForCausalLM(
             t.GPTNeoConfig(
@@ -208,39 +214,45 @@ REFUSED = {
                 eos_token_id=2,
             )
         ),
-        "its own way",
+        "does not use the Transformers attention interface",
     ),
     "own attention, Falcon": (
         lambda: t.FalconForCausalLM(
             t.FalconConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, vocab_size=90)
         ),
-        "its own way",
+        "does not use the Transformers attention interface",
     ),
     "latent attention, DeepSeek": (
         latent_attention,
-        r"model\.layers\.0\.self_attn makes its k from 2 linear layers; expected one linear layer for each of q, k and v",
+        r"model\.layers\.0\.self_attn computes its k from 2 linear layers; expected one linear layer for each of q, k and v",
     ),
     "no attention, Mamba": (
         lambda: t.MambaForCausalLM(t.MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=90, state_size=4)),
-        "ran without calling its attention",
+        "does not call its attention",
     ),
-    "sound": (lambda: t.WhisperForConditionalGeneration(encoder_decoder(t.WhisperConfig)), "reads input_features, not text"),
+    "sound": (
+        lambda: t.WhisperForConditionalGeneration(encoder_decoder(t.WhisperConfig)),
+        "reads input_features, not input_ids",
+    ),
     "token classification": (lambda: t.BertForTokenClassification(t.BertConfig(**MASKED)), r"shape \(1, 6, 2\)"),
     "regression": (
         lambda: t.BertForSequenceClassification(t.BertConfig(**MASKED | {"num_labels": 1})),
         "expected \\(1, two or more classes\\)",
     ),
-    "no logits": (lambda: t.BertModel(t.BertConfig(**MASKED)), "gives no logits"),
-    "no logits, encoder-decoder": (lambda: t.BartModel(t.BartConfig(**BART)), "gives no logits"),
-    "no logits, encoder of two": (lambda: t.T5EncoderModel(t.T5Config(**T5)), "gives no logits"),
-    "question answering": (lambda: t.BertForQuestionAnswering(t.BertConfig(**MASKED)), "gives no logits"),
-    "masked language model": (lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)), "looks only backwards"),
-    "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "does not run on a text alone"),
+    "no logits": (lambda: t.BertModel(t.BertConfig(**MASKED)), "returns no logits"),
+    "no logits, encoder-decoder": (lambda: t.BartModel(t.BartConfig(**BART)), "returns no logits"),
+    "no logits, encoder of two": (lambda: t.T5EncoderModel(t.T5Config(**T5)), "returns no logits"),
+    "question answering": (lambda: t.BertForQuestionAnswering(t.BertConfig(**MASKED)), "returns no logits"),
+    "masked language model": (
+        lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)),
+        "causal or sequence-to-sequence language model",
+    ),
+    "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "failed on a sample text"),
 }
 
 
 @pytest.mark.parametrize(("build", "words"), REFUSED.values(), ids=REFUSED)
-def test_models_that_cannot_be_pruned_are_refused_by_name(build, words):
+def test_unsupported_models_are_refused_by_name(build, words):
     model = build().eval()
     with pytest.raises(hp.HeadPruneError, match=words) as refusal:
         hp.PrunableModel(model)
@@ -248,9 +260,9 @@ def test_models_that_cannot_be_pruned_are_refused_by_name(build, words):
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "bart-classifier", "vit"])
-@pytest.mark.parametrize("strange", ["sharper", "weaker", "centred"])
-def test_attention_that_is_not_softmax_attention_is_refused_by_name(family, strange, monkeypatch):
-    """The trial run holds our logits against those of the model's own attention, here one with a way of its own."""
+@pytest.mark.parametrize("strange", ["sharper", "weaker", "centered"])
+def test_attention_other_than_softmax_is_refused(family, strange, monkeypatch):
+    """Tracing compares the logits with those of the model's own attention, which is modified here."""
     model = tiny(family)
     module = sys.modules[type(model).__module__]
     plain = module.eager_attention_forward
@@ -258,21 +270,23 @@ def test_attention_that_is_not_softmax_attention_is_refused_by_name(family, stra
     def own(module, query, key, value, mask, **options):
         if strange == "sharper":
             query = 2 * query
-        if strange == "centred":
+        if strange == "centered":
             value = value - value.mean(2, keepdim=True)
         out, weights = plain(module, query, key, value, mask, **options)
         return (0.9 * out if strange == "weaker" else out), weights
 
     monkeypatch.setattr(module, "eager_attention_forward", own)
-    with pytest.raises(hp.HeadPruneError, match="attention that differs from softmax attention") as refusal:
+    with pytest.raises(hp.HeadPruneError, match="does not use standard softmax attention") as refusal:
         hp.PrunableModel(model)
     assert type(model).__name__ in str(refusal.value)
     monkeypatch.undo()
     assert hp.PrunableModel(tiny(family)).grid.shape[1] == 4
 
 
-@pytest.mark.parametrize(("extra", "words"), [("sinks", "attention sinks of its own kind"), ("indices", "sparse attention")])
-def test_what_attention_is_asked_for_beyond_softmax_is_refused(extra, words, monkeypatch):
+@pytest.mark.parametrize(
+    ("extra", "words"), [("sinks", "a special form of attention sinks"), ("indices", "sparse attention")]
+)
+def test_unsupported_attention_options_are_refused(extra, words, monkeypatch):
     model = tiny("llama")
     attention = type(model.model.layers[1].self_attn)
     forward = attention.forward
@@ -282,7 +296,7 @@ def test_what_attention_is_asked_for_beyond_softmax_is_refused(extra, words, mon
 
 
 @pytest.mark.parametrize("part", ["q", "k", "v"])
-def test_a_head_made_by_two_layers_is_refused(part):
+def test_a_head_from_two_layers_is_refused(part):
     class Sum(torch.nn.Module):
         def __init__(self, first, second):
             super().__init__()
@@ -296,14 +310,14 @@ def test_a_head_made_by_two_layers_is_refused(part):
     layer = getattr(attention, f"{part}_proj")
     setattr(attention, f"{part}_proj", Sum(layer, torch.nn.Linear(layer.in_features, layer.out_features, bias=False)))
     with pytest.raises(
-        hp.HeadPruneError, match=rf"LlamaForCausalLM: model\.layers\.1\.self_attn makes its {part} from 2 linear layers"
+        hp.HeadPruneError, match=rf"LlamaForCausalLM: model\.layers\.1\.self_attn computes its {part} from 2 linear layers"
     ):
         hp.PrunableModel(model)
 
 
-def test_an_output_projection_that_mixes_heads_first_is_refused():
+def test_heads_combined_before_the_output_projection_are_refused():
     model = tiny("llama")
     projection = model.model.layers[0].self_attn.o_proj
     model.model.layers[0].self_attn.o_proj = torch.nn.Sequential(torch.nn.LayerNorm(32), projection)
-    with pytest.raises(hp.HeadPruneError, match=r"layers\.0\.self_attn mixes its heads before the output projection"):
+    with pytest.raises(hp.HeadPruneError, match=r"layers\.0\.self_attn combines its heads before the output projection"):
         hp.PrunableModel(model)

@@ -1,4 +1,4 @@
-"""Pruned models by Hub id, with the real client: from a cache offline, and from a server that speaks like the Hub."""
+"""Pruned models by Hub model ID with the real client: offline from the cache, and from a local server."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def mask():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A pruned model's folder, with what does not belong there: it must stay out of anybody's cache."""
+    """Folder of a pruned model with extra files, which must not be downloaded."""
     place = tmp_path_factory.mktemp("pruned") / "model"
     hp.prune_heads(hp.PrunableModel(tiny("bert"), tokenizer=tiny_tokenizer()), mask()).save_pretrained(place)
     (place / "pytorch_model.bin").write_bytes(b"pickle")
@@ -61,7 +61,7 @@ def whole_folder(tmp_path_factory):
 
 
 def cached(home, source, folder, leave_out=()):
-    """A cache as the Hub's client keeps it: files by their content, and names that point to them."""
+    """A cache in the format of the Hub's client: files by content, and names that link to them."""
     place = home / "hub" / f"models--{source.replace('/', '--')}"
     snapshot = place / "snapshots" / COMMIT
     for part in (snapshot, place / "blobs", place / "refs"):
@@ -77,7 +77,7 @@ def cached(home, source, folder, leave_out=()):
 
 
 def load(home, *sources, endpoint=None):
-    """What a new process gets for Hub ids (and revisions), with that cache: offline, or from the server at `endpoint`.
+    """What a new process loads for Hub model IDs (and revisions) with that cache, offline or from `endpoint`.
 
     Each a dict of what the model is, or the sentence that says why there is none.
     """
@@ -100,7 +100,7 @@ def check(found, source, folder):
     assert found["parameters"] == sum(p.numel() for p in here.model.parameters())
 
 
-def test_models_in_the_cache_come_back_offline_under_their_ids(folder, whole_folder, tmp_path):
+def test_cached_models_load_offline_by_their_ids(folder, whole_folder, tmp_path):
     cached(tmp_path, "user/pruned", folder)
     cached(tmp_path, "user/whole", whole_folder)
     cached(tmp_path, "user/part", folder, leave_out=("model.safetensors",))
@@ -113,14 +113,14 @@ def test_models_in_the_cache_come_back_offline_under_their_ids(folder, whole_fol
     assert np.array(whole["kept"]).all()
     assert whole["name"] == "user/whole"
     for error, source in ((other, "user/other"), (unknown, "user/pruned")):
-        assert error.startswith(f"the Hub could not be reached to look for {source}; check the network")
+        assert error.startswith(f"could not reach the Hub to load {source}; check the network")
     assert "part" in part
     assert "safetensors" in part
     assert "\n" not in part
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The part of the Hub's protocol that a download takes: where a file is, what is in it, and what else there is."""
+    """The part of the Hub's protocol that downloads use: file metadata, file contents and file lists."""
 
     def do_HEAD(self):
         self.answer(body=False)
@@ -184,7 +184,7 @@ def serving(handler, **known):
         hub.server_close()
 
 
-def test_a_pruned_model_is_downloaded_and_nothing_that_is_code(folder, whole_folder, tmp_path):
+def test_a_pruned_model_is_downloaded_without_code(folder, whole_folder, tmp_path):
     with serving(Hub, models={"user/pruned": folder, "user/whole": whole_folder}) as (hub, endpoint):
         pruned, whole, nobody = load(tmp_path, "user/pruned", "user/whole", "user/nobody", endpoint=endpoint)
         asked = list(hub.asked)
@@ -200,15 +200,15 @@ def test_a_pruned_model_is_downloaded_and_nothing_that_is_code(folder, whole_fol
 
 
 class Dead(Hub):
-    """A Hub that notes what is wanted and hangs up."""
+    """A server that records requests and closes the connection."""
 
     def answer(self, body: bool):
         self.server.asked.append((self.command, urlsplit(self.path).path))
         self.close_connection = True
 
 
-def test_a_hub_that_cannot_be_reached_is_waited_for_once(whole_folder, tmp_path):
-    """The ordinary loading would ask again, and wait again, to come to the same answer."""
+def test_an_unreachable_hub_is_tried_once(whole_folder, tmp_path):
+    """Ordinary loading would send the request and wait again, with the same result."""
     with serving(Dead) as (hub, endpoint):
         (error,) = load(tmp_path, "user/pruned", endpoint=endpoint)
         asked = {path for _, path in hub.asked}
@@ -216,7 +216,7 @@ def test_a_hub_that_cannot_be_reached_is_waited_for_once(whole_folder, tmp_path)
     assert asked == {f"/user/pruned/resolve/main/{HEAD_MAP}"}
 
 
-def test_what_is_a_hub_id(tmp_path, monkeypatch):
+def test_hub_model_ids(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "bert").mkdir(parents=True)
     ids = ("user/model", "gpt2", "a-b/c.d_e")

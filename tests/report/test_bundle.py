@@ -1,4 +1,4 @@
-"""The bundle: all is in it and comes back, the same bytes every time, and no half or unsafe zip is ever written."""
+"""The export bundle: complete and readable, reproducible byte by byte, and never partial or unsafe."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def test_all_is_in_it_and_comes_back(model, folder, everything, tmp_path):
     assert "</script><script>alert" not in drawn
     readme = (out / "README.txt").read_text().splitlines()
     assert len(readme) == 8
-    assert readme[0].endswith("6 of 12 are left.")
+    assert readme[0].endswith("6 of 12 heads kept.")
     assert "lowest HIS first." in readme[1]
     assert 'from_pretrained("model")' in readme[-1]
 
@@ -115,7 +115,7 @@ def test_what_is_not_known_is_left_out(folder, tmp_path):
         assert there == {"README.txt", "mask.json", "mask.csv"}
         readme = archive.read("README.txt").decode()
     assert "None" not in readme
-    assert "also here" not in readme
+    assert "Other files" not in readme
 
 
 @pytest.mark.parametrize(
@@ -137,25 +137,25 @@ def test_what_is_not_known_is_left_out(folder, tmp_path):
     ],
 )
 def test_names_that_some_system_cannot_take_are_refused(name, folder, tmp_path):
-    with pytest.raises(hp.HeadPruneError, match=r"a file in the bundle would be called .*; expected letters"):
+    with pytest.raises(hp.HeadPruneError, match="file names in the zip may contain letters"):
         write_bundle(tmp_path / "b.zip", folder, mask=MASK, more={name: "x"})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["MASK.json", "readme.txt", "model/config.json", "mask.json/x", "model"])
 def test_nothing_is_written_over(name, folder, tmp_path):
-    with pytest.raises(hp.HeadPruneError, match="two files in the bundle would be called"):
+    with pytest.raises(hp.HeadPruneError, match="file names in the zip must be unique"):
         write_bundle(tmp_path / "b.zip", folder, mask=MASK, more={name: "x"})
     assert not list(tmp_path.iterdir())
 
 
 def test_figures_of_one_name_are_refused(folder, tmp_path):
-    with pytest.raises(hp.HeadPruneError, match=r"two files in the bundle would be called 'figures/A\.html'"):
+    with pytest.raises(hp.HeadPruneError, match=r"file names in the zip must be unique, got 'figures/A\.html' twice"):
         write_bundle(tmp_path / "b.zip", folder, mask=MASK, figures={"a": go.Figure(), "A": go.Figure()})
 
 
 def test_no_model_no_bundle(tmp_path):
-    with pytest.raises(hp.HeadPruneError, match=r"holds no config\.json; expected one that save_pretrained wrote"):
+    with pytest.raises(hp.HeadPruneError, match=r"no config\.json in .*; pass a folder that save_pretrained wrote"):
         write_bundle(tmp_path / "b.zip", tmp_path / "nothing", mask=MASK)
 
 
@@ -164,13 +164,13 @@ def test_links_are_not_followed(folder, tmp_path):
     mine.mkdir()
     (mine / "config.json").write_text("{}")
     (mine / "passwords").symlink_to("/etc/passwd")
-    with pytest.raises(hp.HeadPruneError, match="passwords is a link or no plain file"):
+    with pytest.raises(hp.HeadPruneError, match="passwords is a link or not a regular file"):
         write_bundle(tmp_path / "b.zip", mine, mask=MASK)
 
 
 def test_a_bundle_does_not_go_into_the_model_it_packs(folder):
     for place in (folder, folder / "b.zip"):
-        with pytest.raises(hp.HeadPruneError, match=r"the bundle cannot be .*; expected the name of a zip file outside"):
+        with pytest.raises(hp.HeadPruneError, match="the zip file must not be a folder or inside the model folder"):
             write_bundle(place, folder, mask=MASK)
 
 
@@ -185,7 +185,7 @@ def test_no_room_on_the_disk_leaves_no_half_zip(before, limit, folder, everythin
     options = everything | {"figures": {}}
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(hp.HeadPruneError, match=r"nothing could be written to .*b\.zip \(.*\); make room there"):
+        with pytest.raises(hp.HeadPruneError, match=r"cannot write to .*b\.zip \(.*\); free disk space"):
             write_bundle(file, folder, **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
