@@ -47,8 +47,8 @@ def teacher_loss(teacher: PrunableModel, temperature: float) -> Value:
     Source: Hinton et al. 2015, arXiv 1503.02531.
 
     Args:
-        teacher: Unpruned model.
-        temperature: Softmax temperature T.
+        teacher: unpruned model.
+        temperature: softmax temperature T.
 
     Returns:
         A function of logits and batch that gives the loss per example (N,), averaged over non-padding tokens.
@@ -82,19 +82,19 @@ def fine_tune(
     """Train the weights of `model` in place; nothing else may use the model meanwhile.
 
     Args:
-        model: Model to train.
-        encoded: Encoded training set.
-        value: Training loss (N,) from logits and batch.
-        steps: Number of optimizer steps.
-        batch_size: Examples per step.
-        learning_rate: Peak learning rate.
-        seed: Seed of the order of the examples.
+        model: model to train.
+        encoded: encoded training set.
+        value: training loss (N,) from logits and batch.
+        steps: number of optimizer steps.
+        batch_size: examples per step.
+        learning_rate: peak learning rate.
+        seed: seed of the order of the examples.
         dtype: "bfloat16" for matrix products in that precision; weights and optimizer steps keep the loaded precision.
-        after: Called as after(loss, examples) after each step. An exception that it raises stops the training; the model
+        after: called as after(loss, examples) after each step. An exception that it raises stops the training; the model
             keeps the steps made so far.
 
     Raises:
-        HeadPruneError: If the loss or its gradient is not finite; that step is not applied.
+        HeadPruneError: if the loss or its gradient is not finite; that step is not applied.
     """
     weights = list(model.model.parameters())
     zeroed = zeroed_columns(model.grid)
@@ -136,9 +136,9 @@ def drawn(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarra
     Each epoch contains every example once. Batches hold examples of similar lengths.
 
     Args:
-        lengths: Length of each example in tokens (N,).
-        batch_size: Examples per batch.
-        seed: Seed of the order.
+        lengths: length of each example in tokens (N,).
+        batch_size: examples per batch.
+        seed: seed of the order.
 
     Yields:
         Indices of one batch, at most (batch_size,).

@@ -35,12 +35,12 @@ def estimate_recovery(
     Evaluation before and after training is not included.
 
     Args:
-        model: Model to fine-tune.
-        examples: Training set, or examples of similar lengths: only the lengths are used.
-        steps: Number of optimizer steps.
-        batch_size: Examples per step.
+        model: model to fine-tune.
+        examples: training set, or examples of similar lengths: only the lengths are used.
+        steps: number of optimizer steps.
+        batch_size: examples per step.
         objective: "labels" or "teacher", as in `recover`.
-        dtype: Precision of matrix products; None uses the model's.
+        dtype: precision of matrix products; None uses the model's.
 
     Returns:
         FLOPs, seconds and bytes.

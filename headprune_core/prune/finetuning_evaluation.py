@@ -15,7 +15,7 @@ class BeforeAfterEvaluator:
     """Evaluate a model on a fixed evaluation set and measure its agreement with a teacher.
 
     Attributes:
-        passes: Number of batches of one evaluation; 0 without an evaluation set.
+        passes: number of batches of one evaluation; 0 without an evaluation set.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class BeforeAfterEvaluator:
         """Evaluate a model.
 
         Args:
-            model: Model to evaluate with all heads that it has.
-            report: Called with the number of batches done.
+            model: model to evaluate with all heads that it has.
+            report: called with the number of batches done.
 
         Returns:
             The evaluation as one mask, or None without an evaluation set. `agreement` and `correlation` compare with the

@@ -18,8 +18,8 @@ def flops_per_token(model: PrunableModel, sequence_length: int | None = None) ->
     """Return the FLOPs of a forward pass on one example, divided by its number of tokens.
 
     Args:
-        model: Pruned or unpruned model.
-        sequence_length: Tokens per example; the target of an encoder-decoder has the same length. Ignored for images, whose
+        model: pruned or unpruned model.
+        sequence_length: tokens per example; the target of an encoder-decoder has the same length. Ignored for images, whose
             number of tokens is fixed.
 
     Returns:
@@ -55,14 +55,14 @@ def tokens_of(model: PrunableModel, sequence_length: int | None) -> int:
     """Return the number of tokens per example: `sequence_length` for texts, a fixed number for images.
 
     Args:
-        model: Model that reads the examples.
-        sequence_length: Tokens per text; ignored for images.
+        model: model that reads the examples.
+        sequence_length: tokens per text; ignored for images.
 
     Returns:
         Tokens per example.
 
     Raises:
-        HeadPruneError: If the length of a text is missing, below 1 or above the model's maximum.
+        HeadPruneError: if the length of a text is missing, below 1 or above the model's maximum.
     """
     if model.reads_images:
         return model.cost.image_tokens

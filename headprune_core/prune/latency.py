@@ -40,12 +40,12 @@ def measure_latency(
     If `progress` raises Cancelled, the exception carries the finished rows as `.partial`.
 
     Args:
-        model: Model to measure, usually pruned.
-        batch_sizes: Examples per batch.
-        sequence_length: Tokens per example, one number or several; ignored for images.
-        compare: Model to compare with, usually the unpruned one, on the same device.
-        repeats: Measurements per setting.
-        progress: Called as progress(done, total, note).
+        model: model to measure, usually pruned.
+        batch_sizes: examples per batch.
+        sequence_length: tokens per example, one number or several; ignored for images.
+        compare: model to compare with, usually the unpruned one, on the same device.
+        repeats: measurements per setting.
+        progress: called as progress(done, total, note).
 
     Returns:
         One row per setting. Columns: device, sequence_length (tokens), batch_size, repeats, seconds (per batch, median),
@@ -55,7 +55,7 @@ def measure_latency(
         compare_flops_per_token / flops_per_token), heads_share (share of the FLOPs of `compare` in its heads, 0 to 1).
 
     Raises:
-        HeadPruneError: If a setting is invalid, the models are on different devices, or a batch does not fit in memory.
+        HeadPruneError: if a setting is invalid, the models are on different devices, or a batch does not fit in memory.
 
     Example:
         >>> table = measure_latency(pruned, compare=model, batch_sizes=(1, 8))
@@ -89,9 +89,9 @@ def example_inputs(model: PrunableModel, batch_size: int, sequence_length: int) 
     """Return unpadded inputs for a benchmark.
 
     Args:
-        model: Model that reads the inputs.
-        batch_size: Number of examples.
-        sequence_length: Tokens per example, and of the target of an encoder-decoder; ignored for images.
+        model: model that reads the inputs.
+        batch_size: number of examples.
+        sequence_length: tokens per example, and of the target of an encoder-decoder; ignored for images.
 
     Returns:
         Tensors by input name, (batch_size, sequence_length) or (batch_size, channels, height, width).

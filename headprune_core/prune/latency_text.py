@@ -12,7 +12,7 @@ def describe_latency(frame: pd.DataFrame) -> list[str]:
     """Describe the table of `measure_latency` in sentences.
 
     Args:
-        frame: Table of `measure_latency`, with or without a compared model.
+        frame: table of `measure_latency`, with or without a compared model.
 
     Returns:
         One sentence per setting, then the expected speedup and the reasons for a smaller one.

@@ -42,12 +42,12 @@ class OnnxExport:
     """A verified ONNX file.
 
     Attributes:
-        file: Path of the file.
-        difference: Largest difference between a logit of ONNX Runtime and of PyTorch, at non-padding tokens.
-        inputs: Names of the inputs in order.
-        outputs: Names of the outputs in order.
-        opset: Opset version of the graph.
-        size: Size in bytes, including external weights.
+        file: path of the file.
+        difference: largest difference between a logit of ONNX Runtime and of PyTorch, at non-padding tokens.
+        inputs: names of the inputs in order.
+        outputs: names of the outputs in order.
+        opset: opset version of the graph.
+        size: size in bytes, including external weights.
     """
 
     file: Path
@@ -72,15 +72,15 @@ def export_onnx(model: PrunableModel, file: str | Path, *, progress: Progress | 
     written atomically and replaces an earlier one.
 
     Args:
-        model: Pruned or unpruned model in float32.
-        file: Path of the file; must end in .onnx.
-        progress: Called as progress(done, total, note).
+        model: pruned or unpruned model in float32.
+        file: path of the file; must end in .onnx.
+        progress: called as progress(done, total, note).
 
     Returns:
         The file and its largest logit difference.
 
     Raises:
-        HeadPruneError: If packages are missing, the model is not in float32 or cannot be traced, the file cannot be written,
+        HeadPruneError: if packages are missing, the model is not in float32 or cannot be traced, the file cannot be written,
             or the logits of ONNX Runtime differ. The allowed difference is 1e-4 of the largest logit (or of 1), or four
             times the effect of changing the last bit of every weight if that is larger.
     """
@@ -112,10 +112,10 @@ def check_exportable(file: Path) -> None:
     """Check the file name and the installed packages before an export.
 
     Args:
-        file: Path of the ONNX file to write.
+        file: path of the ONNX file to write.
 
     Raises:
-        HeadPruneError: If the name does not end in .onnx or a package is missing.
+        HeadPruneError: if the name does not end in .onnx or a package is missing.
     """
     missing = _missing()
     if missing:

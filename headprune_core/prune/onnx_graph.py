@@ -30,7 +30,7 @@ def graph_inputs(model: PrunableModel) -> tuple[str, ...]:
     token_type_ids is included if the model has more than one token type and its tokenizer, if there is one, produces them.
 
     Args:
-        model: Model to export.
+        model: model to export.
 
     Returns:
         Names of the inputs of the model's forward method.
@@ -49,9 +49,9 @@ def random_batch(model: PrunableModel, count: int, tokens: int) -> Batch:
     """Return a batch of random tokens or pixels; the first example has `tokens` tokens, the others are shorter and padded.
 
     Args:
-        model: Model that reads the batch.
-        count: Number of examples.
-        tokens: Tokens of the longest example; ignored for images.
+        model: model that reads the batch.
+        count: number of examples.
+        tokens: tokens of the longest example; ignored for images.
 
     Returns:
         The batch on the model's device.
@@ -88,8 +88,8 @@ def write_graph(model: PrunableModel, file: Path) -> None:
     above about 2 GiB go to a second file. The file contains no paths of this machine.
 
     Args:
-        model: Model to export, in float32.
-        file: Path of the .onnx file.
+        model: model to export, in float32.
+        file: path of the .onnx file.
     """
     if model.model._can_set_experts_implementation():
         model.model.set_experts_implementation(EXPERTS)

@@ -47,8 +47,8 @@ def parameter_table(before: PrunableModel | nn.Module, after: PrunableModel | nn
     """Return the number of parameters of each module, in the layout of the Greedy-Gnorm paper's Tables 2 to 5.
 
     Args:
-        before: Unpruned model.
-        after: Pruned model, if both are to be compared.
+        before: unpruned model.
+        after: pruned model, if both are to be compared.
 
     Returns:
         One row per module. Columns: module (display name), path (in the model, "" for the model itself), level (0 = model,

@@ -17,9 +17,9 @@ def measure_peak_memory(work: Callable[[], object], held: Iterable[Tensor], devi
     """Return the peak memory of a computation in bytes.
 
     Args:
-        work: Computation to run once.
-        held: Tensors that exist already and do not count, such as weights and inputs.
-        device: Device of the computation.
+        work: computation to run once.
+        held: tensors that exist already and do not count, such as weights and inputs.
+        device: device of the computation.
 
     Returns:
         Peak bytes of tensors that `work` allocates.

@@ -16,9 +16,9 @@ def pruning_document(model: PrunableModel, pruned: PrunableModel, verification: 
     """Return the mask, sizes and evaluation as JSON-compatible data.
 
     Args:
-        model: Unpruned model.
-        pruned: Pruned model.
-        verification: Evaluations of both on the same examples.
+        model: unpruned model.
+        pruned: pruned model.
+        verification: evaluations of both on the same examples.
 
     Returns:
         Nested dictionaries; values that were not measured are None.
@@ -41,9 +41,9 @@ def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: 
     """Describe the pruned model for a terminal.
 
     Args:
-        model: Unpruned model.
-        pruned: Pruned model.
-        verification: Evaluations of both on the same examples.
+        model: unpruned model.
+        pruned: pruned model.
+        verification: evaluations of both on the same examples.
 
     Returns:
         Lines of text: a map of the heads, then one line per result.

@@ -35,17 +35,17 @@ class Recovery:
     """Settings and results of a recovery fine-tuning run.
 
     Attributes:
-        steps: Optimizer steps made.
-        planned: Optimizer steps planned.
-        examples: Number of distinct training examples used.
-        batch_size: Examples per step.
+        steps: optimizer steps made.
+        planned: optimizer steps planned.
+        examples: number of distinct training examples used.
+        batch_size: examples per step.
         objective: "labels" or "teacher".
-        learning_rate: Peak learning rate.
-        seconds: Training time in seconds, without evaluation.
-        loss: Training loss of each step (steps,), in nats.
-        before: Evaluation of the pruned model before training, or None without an evaluation set. Its `agreement` and
+        learning_rate: peak learning rate.
+        seconds: training time in seconds, without evaluation.
+        loss: training loss of each step (steps,), in nats.
+        before: evaluation of the pruned model before training, or None without an evaluation set. Its `agreement` and
             `correlation` compare with the teacher; they are NaN without one and for models that predict tokens.
-        after: The same after training; None if training was cancelled.
+        after: the same after training; None if training was cancelled.
     """
 
     steps: int
@@ -81,25 +81,25 @@ def recover(
     Recovery without `after`) as `.partial`, or None before the first step.
 
     Args:
-        model: Model to fine-tune, in float32 or float64.
-        examples: Training set.
-        steps: Number of optimizer steps.
-        batch_size: Examples per step.
-        learning_rate: Peak learning rate.
+        model: model to fine-tune, in float32 or float64.
+        examples: training set.
+        steps: number of optimizer steps.
+        batch_size: examples per step.
+        learning_rate: peak learning rate.
         objective: "labels" trains on labels (for models that predict tokens, on the next tokens or the target); "teacher"
             distills from `teacher` and needs no labels.
-        teacher: The unpruned model.
-        evaluation: Evaluation set; without labels, a teacher is needed to measure agreement.
+        teacher: the unpruned model.
+        evaluation: evaluation set; without labels, a teacher is needed to measure agreement.
         dtype: "bfloat16" for matrix products in that precision; weights and optimizer steps keep the loaded precision.
-        seed: Seed of the order of the examples.
-        progress: Called as progress(done, total, note), counted in forward passes; a step counts as three (with a teacher
+        seed: seed of the order of the examples.
+        progress: called as progress(done, total, note), counted in forward passes; a step counts as three (with a teacher
             four).
 
     Returns:
         The fine-tuned copy and the result of the run.
 
     Raises:
-        HeadPruneError: If options or models do not fit, the loss is not finite, or memory is too small.
+        HeadPruneError: if options or models do not fit, the loss is not finite, or memory is too small.
 
     Example:
         >>> tuned, result = recover(pruned, training, steps=100, evaluation=evaluation)

@@ -29,9 +29,9 @@ class PruningPlan:
     """Heads that `prune_heads` keeps and removes; all arrays are bool (R, H) with original head numbers.
 
     Attributes:
-        kept: Heads that contribute to the output.
-        present: Heads whose weights remain: the kept heads, and zeroed heads that share a KV head with a kept one.
-        rounded: Heads whose state differs from the requested mask because KV groups are kept or pruned as a whole.
+        kept: heads that contribute to the output.
+        present: heads whose weights remain: the kept heads, and zeroed heads that share a KV head with a kept one.
+        rounded: heads whose state differs from the requested mask because KV groups are kept or pruned as a whole.
     """
 
     kept: np.ndarray
@@ -48,16 +48,16 @@ def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> Pruni
     """Return which heads `prune_heads` would remove from a model with this grid.
 
     Args:
-        grid: Head grid of the model.
-        mask: Pruning mask (R, H), True = kept, with original head numbers. Heads that were removed earlier stay removed.
-        partial_groups: What to do with a KV group that the mask prunes in part: "zero" zeroes the pruned heads and keeps
+        grid: head grid of the model.
+        mask: pruning mask (R, H), True = kept, with original head numbers. Heads that were removed earlier stay removed.
+        partial_groups: what to do with a KV group that the mask prunes in part: "zero" zeroes the pruned heads and keeps
             their weights, "keep" keeps the whole group, "remove" removes the whole group.
 
     Returns:
         The plan: kept, present and rounded heads.
 
     Raises:
-        HeadPruneError: If the mask has the wrong shape or values, or if no head would be kept.
+        HeadPruneError: if the mask has the wrong shape or values, or if no head would be kept.
     """
     if partial_groups not in PARTIAL_GROUPS:
         raise HeadPruneError(f"partial_groups must be one of {', '.join(PARTIAL_GROUPS)}, got {partial_groups!r}")
@@ -92,15 +92,15 @@ def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> 
     model on one short input, except on the meta device. A HeadPruneWarning lists heads that differ from the mask.
 
     Args:
-        model: Model to prune.
-        mask: Pruning mask (R, H), True = kept, with original head numbers.
-        partial_groups: What to do with a partially pruned KV group: "zero", "keep" or "remove"; see `plan_pruning`.
+        model: model to prune.
+        mask: pruning mask (R, H), True = kept, with original head numbers.
+        partial_groups: what to do with a partially pruned KV group: "zero", "keep" or "remove"; see `plan_pruning`.
 
     Returns:
         The pruned model.
 
     Raises:
-        HeadPruneError: If the mask does not fit the model, or if the heads of this architecture can only be masked.
+        HeadPruneError: if the mask does not fit the model, or if the heads of this architecture can only be masked.
 
     Example:
         >>> pruned = prune_heads(model, prune_mask(scores.his, sparsity=0.3))

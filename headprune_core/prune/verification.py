@@ -22,13 +22,13 @@ class PruningVerification:
     `agreement` and `correlation` of every evaluation compare with the unpruned model.
 
     Attributes:
-        unpruned: The model with all heads.
-        masked: The model with the pruned heads masked.
-        pruned: The pruned model.
-        reloaded: The pruned model after saving and loading; None if it was not given.
-        max_logit_difference: Largest difference between a logit of the masked model and of the others; for models that
+        unpruned: the model with all heads.
+        masked: the model with the pruned heads masked.
+        pruned: the pruned model.
+        reloaded: the pruned model after saving and loading; None if it was not given.
+        max_logit_difference: largest difference between a logit of the masked model and of the others; for models that
             predict tokens, between the losses (nats) of an example.
-        prediction_match: Share of examples (0 to 1) on which masked, pruned and reloaded predict the same class; for models
+        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class; for models
             that predict tokens, on which they have the same token accuracy.
     """
 
@@ -52,18 +52,18 @@ def verify_pruning(
     """Evaluate the unpruned, masked, pruned and reloaded model on the same examples and compare them.
 
     Args:
-        model: Unpruned model.
-        pruned: Model that `prune_heads` returned for `model`.
-        examples: Evaluation examples.
+        model: unpruned model.
+        pruned: model that `prune_heads` returned for `model`.
+        examples: evaluation examples.
         reloaded: `pruned` after `save_pretrained` and `from_pretrained`, if it is to be checked too.
-        batch_size: Examples per batch.
-        progress: Called as progress(done, total, note).
+        batch_size: examples per batch.
+        progress: called as progress(done, total, note).
 
     Returns:
         The evaluations, the largest logit difference and the share of identical predictions.
 
     Raises:
-        HeadPruneError: If `pruned` or `reloaded` has another head grid than `model`.
+        HeadPruneError: if `pruned` or `reloaded` has another head grid than `model`.
     """
     for other in (pruned, reloaded):
         if other is not None and (other.grid.row_names != model.grid.row_names or other.grid.shape != model.grid.shape):

@@ -53,7 +53,7 @@ def html_report(
         record: how it was pruned and evaluated.
         scores: scores that the mask is based on.
         curves: sparsity curves (`sparsity_curves`).
-        code: Python code that reproduces the pruning.
+        code: python code that reproduces the pruning.
         command: command line that reproduces the pruning.
         notes: additional sentences, shown under "Notes".
         n_overlap: number of evaluation examples that are also in the calibration set.

@@ -244,5 +244,5 @@ def _recovery(facts: Facts) -> list[Block]:
         text += f"{why_not_significant(test)}, so the change is not significant."
     verification = facts.record.verification
     if verification is not None and not same_examples(before, verification.pruned):
-        text += " It was measured on other examples than the table above."
+        text += " This comparison used other examples than the table above."
     return [*blocks, Text(text)]

@@ -63,7 +63,7 @@ def run_alone(code: str, folder: Path, **environment: str) -> str:
 
 def accuracy_of(card: str) -> float:
     """What the card says that its lines print."""
-    return float(re.search(r"print\(found.accuracy\[0\]\)  # (\d\.\d{4})", card)[1])
+    return float(re.search(r"print\(result.accuracy\[0\]\)  # (\d\.\d{4})", card)[1])
 
 
 def test_the_cards_lines_load_the_model_in_a_new_process_and_give_the_cards_accuracy(taken):
@@ -72,7 +72,7 @@ def test_the_cards_lines_load_the_model_in_a_new_process_and_give_the_cards_accu
     assert "headprune_core" in load
     printed = run_alone(f"{load}\n{measure}", taken, PYTHONPATH=str(ROOT))
     assert float(printed) == pytest.approx(accuracy_of(card), abs=5e-5)
-    assert f"accuracy is {accuracy_of(card):.1%}" in card
+    assert f"Accuracy: {accuracy_of(card):.1%}" in card
 
 
 def test_the_cards_lines_without_us_give_the_cards_accuracy_too(taken, tmp_path):

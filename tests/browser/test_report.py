@@ -17,7 +17,7 @@ HOSTILE = "<img src=x onerror=alert(1)></script><script>document.title='hacked'<
 
 @pytest.fixture(scope="module")
 def record_and_file(tmp_path_factory):
-    """A real report of the embedded model, half of whose heads went."""
+    """A real report of the built-in model at 50% sparsity."""
     model = hp.PrunableModel.from_pretrained("embedded", device="cpu")
     scores = hp.score_heads(model, hp.load_examples("embedded"))
     texts = hp.load_examples("embedded", split="evaluation", size=96)
@@ -28,7 +28,7 @@ def record_and_file(tmp_path_factory):
     reloaded = hp.PrunableModel.from_pretrained(folder / "model", device="cpu")
     record = PruningRecord(
         source="embedded",
-        chosen="the half of the heads that is lowest in HIS",
+        mask_description="the half of the heads that is lowest in HIS",
         criterion="HIS",
         sparsity=0.5,
         calibration_data="32 tweets, the calibration split",
@@ -47,9 +47,9 @@ def record_and_file(tmp_path_factory):
         record,
         scores=scores,
         curves=curves,
-        shared=0,
+        n_overlap=0,
         code='import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("embedded")',
-        command="python -m headprune_core prune --sparsity 0.5",
+        command="headprune prune --sparsity 0.5",
         notes=[f"A note with {HOSTILE}"],
     )
     (folder / "report.html").write_text(html, encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_report_needs_no_network_and_fits(browser, record_and_file, width, sch
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_letters_of_charts_can_be_read(browser, record_and_file, scheme):
-    """Every letter outside of hovers has the colour of the text around it, and that is far from the page's."""
+    """Every letter outside of hovers has the color of the text around it, and that is far from the page's."""
     _, file = record_and_file
     with opened_tab(browser, color_scheme=scheme) as tab:
         opened(tab, file)
@@ -112,10 +112,10 @@ def test_the_letters_of_charts_can_be_read(browser, record_and_file, scheme):
 
 
 def contrast(first: str, second: str) -> float:
-    """The ratio of WCAG 2 of two colours "rgb(r, g, b)"."""
+    """The ratio of WCAG 2 of two colors "rgb(r, g, b)"."""
     light = []
-    for colour in (first, second):
-        parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    for color in (first, second):
+        parts = [int(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
         linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
     return (max(light) + 0.05) / (min(light) + 0.05)

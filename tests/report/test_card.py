@@ -1,4 +1,4 @@
-"""The model card: what it tells is what was measured, its code gives the same again, and user text cannot break it."""
+"""The model card: its numbers are the measured ones, its code reproduces them, and user text cannot break it."""
 
 import json
 import re
@@ -18,9 +18,9 @@ import headprune_core as hp
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 from headprune_core.report.card import model_card
-from headprune_core.report.card_text import escaped, named, sources
+from headprune_core.report.card_text import escaped, model_title, references
 from headprune_core.report.pruning_record import PruningRecord, share
-from headprune_core.report.standalone_loader import plain_loader
+from headprune_core.report.standalone_loader import standalone_code
 
 ROOT = Path(__file__).parents[2]
 SIZE = 96
@@ -32,7 +32,7 @@ sys.modules["headprune_core"] = None  # which makes importing it an error
 
 @pytest.fixture(scope="module")
 def pruned(embedded_model, embedded_scores):
-    """HIS at 50 %, and a row without heads."""
+    """HIS at 50% sparsity, and a row without heads."""
     mask = hp.prune_mask(embedded_scores.his, 0.5)
     mask[2] = False
     return hp.prune_heads(embedded_model, mask)
@@ -76,7 +76,7 @@ def front(card):
 
 
 def told(card, name):
-    """A line of the card's table of accuracies, as numbers: value, low, high, answers."""
+    """A row of the card's accuracy table as numbers: value, low, high, n."""
     line = next(line for line in card.splitlines() if line.startswith(f"| {name} |"))
     return [float(number) for number in re.findall(r"[\d.]+", line.removeprefix(f"| {name} |"))]
 
@@ -90,7 +90,7 @@ def run(code, place):
 def test_the_code_in_the_card_gives_the_cards_accuracy_again(folder):
     """In new processes: with this package, and with the libraries alone."""
     card = card_of(folder)
-    accuracy = told(card, "heads removed")[0] / 100
+    accuracy = told(card, "Pruned")[0] / 100
     load, measure, plain, use = blocks(card)
     code = f"{load}\n{measure}".replace('"pruned-model"', repr(str(folder)))
     assert float(run(code, ROOT)) == pytest.approx(accuracy, abs=5e-4)
@@ -111,23 +111,23 @@ print(right / len(texts))
 
 def test_what_it_tells_is_what_was_measured(folder, record, pruned, embedded_model):
     card = card_of(folder)
-    for name, found in (("with all heads", record.verification.unpruned), ("heads removed", record.verification.pruned)):
+    for name, found in (("Unpruned", record.verification.unpruned), ("Pruned", record.verification.pruned)):
         expected = share(found)
         percent = [100 * value for value in (expected.value, expected.low, expected.high)]
         np.testing.assert_allclose(told(card, name), [*percent, SIZE], atol=0.051)
     right = record.verification.pruned.right[0].astype(bool), record.verification.unpruned.right[0].astype(bool)
     gained, lost = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert f"{gained} right only after, {lost} only before" in card
-    assert f"{100 * (gained - lost) / SIZE:+.1f} points" in card
+    assert f"{gained} examples correct only after, {lost} only before" in card
+    assert f"{100 * (gained - lost) / SIZE:+.1f} pp (95% CI" in card
     parameters = [sum(p.numel() for p in model.model.parameters()) for model in (embedded_model, pruned)]
-    assert f"| parameters | {parameters[0]:,} | {parameters[1]:,} |" in card
+    assert f"| Parameters | {parameters[0]:,} | {parameters[1]:,} |" in card
     operations = [f"{hp.flops_per_token(model, 128):,.0f}" for model in (embedded_model, pruned)]
-    assert f"| operations per token, texts of 128 | {operations[0]} | {operations[1]} |" in card
+    assert f"| FLOPs per token (sequence length 128) | {operations[0]} | {operations[1]} |" in card
     assert f"on {SIZE} evaluation tweets." in card
     assert record.random_baseline.summary in card
     assert "Layers without heads: 2." in card
     assert "his reduction example" in card.replace("\\_", "_")
-    assert plain_loader(pruned) in card
+    assert standalone_code(pruned) in card
     assert "Sixteen Heads" in card
     assert "2510.13832" not in card
 
@@ -145,7 +145,7 @@ def test_the_front_matter_is_the_hubs(folder, pruned, record):
     found = front(card_of(folder))
     tags = ["pruned", "attention-head-pruning", "headprune"]
     known = {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": tags}
-    assert found == known | {"metrics": ["accuracy"]}  # the embedded text is no data set of the Hub
+    assert found == known | {"metrics": ["accuracy"]}  # the built-in dataset is not on the Hub
     assert front(model_card(pruned)) == known
     for source in ("google/bert_uncased_L-2_H-128_A-2", "gpt2", "1e3"):
         assert front(model_card(pruned, replace(record, source=source)))["base_model"] == source
@@ -173,15 +173,16 @@ def test_accuracy_on_a_data_set_of_the_hub_is_in_the_model_index_as_the_hubs_lib
 
 def test_the_first_lines_tell_a_stranger_what_it_is(pruned, record):
     summary = model_card(pruned, record).split("\n\n")[2]
-    assert "The original comes with HeadPrune: a MiniLM-L6 encoder, tuned for the sentiment of English tweets." in summary
-    assert summary.endswith("It answers with one of 3 classes: negative, neutral, positive.")
+    assert summary.startswith("Pruned version of MiniLM-L6 (built-in, tweet sentiment): ")
+    assert summary.endswith("The base model ships with HeadPrune: MiniLM-L6 fine-tuned for English tweet sentiment.")
+    assert "- Classes (3): negative, neutral, positive" in model_card(pruned, record)
     recovery = Recovery(
         40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.verification.pruned, record.verification.unpruned
     )
     tuned = model_card(pruned, replace(record, source="gpt2", recovery=recovery))
-    assert "smaller, and with a short fine-tune of 40 steps after that; accuracy is" in tuned
-    assert "comes with HeadPrune" not in tuned
-    assert f"Control, before the fine-tune: {record.random_baseline.summary}" in tuned
+    assert "fewer parameters, then fine-tuned for 40 steps. Accuracy: " in tuned
+    assert "ships with HeadPrune" not in tuned
+    assert f"Random baseline (before fine-tuning): {record.random_baseline.summary}" in tuned
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -192,9 +193,9 @@ def test_every_family_has_a_card_that_reads_well_without_a_record(family):
     card = model_card(hp.prune_heads(model, mask))
     pipelines = {"language": "text-generation", "translation": "translation", "classification": "text-classification"}
     assert front(card)["pipeline_tag"] == ("image-classification" if model.reads_images else pipelines[model.task])
-    assert f"This is mine without {(~mask).sum()} of its {mask.size} attention heads" in card
+    assert f"Pruned version of mine: {(~mask).sum()} of {mask.size} attention heads removed" in card
     headings = re.findall(r"^## (.*)$", card, re.M)
-    assert headings == ["Which heads are left", "What it weighs", "Load it", "Share it", "Limits"]
+    assert headings == ["Model details", "Model size", "How to use", "Upload to the Hub", "Limitations"]
     assert "None" not in re.sub("```.*?```", "", card, flags=re.S)
     assert "nan" not in card
     assert "\n\n\n\n" not in card
@@ -210,9 +211,9 @@ def test_models_that_write_are_measured_and_used_by_their_own_kind(family, tmp_p
     record = PruningRecord("user/base", "by hand", verification=hp.verify_pruning(model, pruned, examples), criterion="HIES")
     pruned.save_pretrained(tmp_path / "model", record=record)
     card = card_of(tmp_path / "model")
-    assert "losses differ by" in card or "losses are equal" in card
+    assert "max. loss difference" in card or "losses are bitwise identical" in card
     assert "bootstrap over examples" in card
-    assert "### Measure it" not in card
+    assert "### Reproduce the evaluation" not in card
     assert "2510.13832" in card
     assert f"on {len(examples)} examples" in card
     *_, plain, use = blocks(card)
@@ -226,10 +227,10 @@ def test_without_labels_agreement_is_told(embedded_model, pruned):
     record = PruningRecord("embedded", "by hand", verification=hp.verify_pruning(embedded_model, pruned, texts))
     card = model_card(pruned, record)
     found = record.verification.pruned.agreement[0]
-    assert f"agreement with the unpruned model is {found:.1%} on 12 examples" in card
-    assert told(card, "heads removed")[0] == pytest.approx(100 * found, abs=0.051)
-    assert "points" not in card
-    assert "accuracy is" not in card
+    assert f"Agreement with the unpruned model: {found:.1%} on 12 examples" in card
+    assert told(card, "Pruned")[0] == pytest.approx(100 * found, abs=0.051)
+    assert " pp " not in card
+    assert "Accuracy" not in card
 
 
 def test_a_recovered_model_says_whose_weights_these_are(pruned, record):
@@ -237,15 +238,15 @@ def test_a_recovered_model_says_whose_weights_these_are(pruned, record):
         40, 60, 300, 8, "teacher", 1e-4, 12.4, np.zeros(40), record.verification.pruned, record.verification.unpruned
     )
     card = model_card(pruned, replace(record, recovery=recovery))
-    assert "40 of 60 steps of 8 examples, 300 examples to learn from, taught by the unpruned model" in card
-    assert "This was shown before the fine-tune, which changed the weights." in card
+    assert "40 of 60 steps, batch size 8, 300 training examples, training target outputs of the unpruned model" in card
+    assert "Verified before fine-tuning." in card
     before, after = share(record.verification.pruned), share(record.verification.unpruned)
-    assert told(card, "before recovery")[0] == pytest.approx(100 * before.value, abs=0.051)
-    assert told(card, "after recovery")[0] == pytest.approx(100 * after.value, abs=0.051)
-    assert f"accuracy is {after.value:.1%}" in card
-    assert f"found.accuracy[0])  # {after.value:.4f}" in card
-    assert "Before its fine-tune the model answered as" in card
-    assert "Before its fine-tune" not in model_card(pruned, record)
+    assert told(card, "Before fine-tuning")[0] == pytest.approx(100 * before.value, abs=0.051)
+    assert told(card, "After fine-tuning")[0] == pytest.approx(100 * after.value, abs=0.051)
+    assert f"Accuracy: {after.value:.1%}" in card
+    assert f"result.accuracy[0])  # {after.value:.4f}" in card
+    assert "Before fine-tuning, outputs were identical to those of the original model" in card
+    assert "Before fine-tuning" not in model_card(pruned, record)
 
 
 def test_speed_is_told_as_it_was_measured(embedded_model, pruned, record):
@@ -255,14 +256,14 @@ def test_speed_is_told_as_it_was_measured(embedded_model, pruned, record):
     assert f"| 1 | 16 | cpu | {1000 * line.seconds:.2f} | {1000 * line.compare_seconds:.2f} |" in card
     assert all(f"- {sentence}" in card for sentence in hp.describe_latency(frame))
     alone = frame[[name for name in frame if not name.startswith(("compare", "speedup", "flops_ratio", "heads_share"))]]
-    assert "ms before" not in model_card(pruned, replace(record, latency=alone))
+    assert "Latency, unpruned" not in model_card(pruned, replace(record, latency=alone))
 
 
 def test_texts_that_others_do_not_have_are_not_measured_again(pruned, record):
     own = ({"source": name, "size": 9} for name in ("/home/me/secret.csv", "secret.CSV", "data/secret.csv"))
     for arguments in ({}, *own, {"source": "embedded", "size": object()}):
         card = model_card(pruned, replace(record, evaluation_source=arguments))
-        assert "### Measure it" not in card
+        assert "### Reproduce the evaluation" not in card
         assert "secret" not in card
 
 
@@ -296,14 +297,14 @@ def test_user_text_cannot_break_markdown_or_yaml(pruned, record):
     assert "\u202e" not in card
 
 
-def test_escaped_and_named():
+def test_escaped_and_model_title():
     assert escaped("a\nb\tc") == "a b c"
     assert escaped("a|b") == r"a\|b"
-    assert named("/home/me/my-model/") == "my-model"
-    assert named("C:\\Users\\me\\my-model") == "my-model"
-    assert named("../other") == "other"
-    assert named("user/model") == "user/model"
-    assert named("embedded") == "MiniLM-L6 (built-in, tweet sentiment)"
+    assert model_title("/home/me/my-model/") == "my-model"
+    assert model_title("C:\\Users\\me\\my-model") == "my-model"
+    assert model_title("../other") == "other"
+    assert model_title("user/model") == "user/model"
+    assert model_title("embedded") == "MiniLM-L6 (built-in, tweet sentiment)"
 
 
 @pytest.mark.parametrize(
@@ -320,13 +321,15 @@ def test_escaped_and_named():
     ],
 )
 def test_sources_are_those_of_the_criterion(criterion, papers):
-    found = sources(criterion)
+    found = references(criterion)
     assert len(found) == len(papers)
     assert all(paper in line for paper, line in zip(papers, found, strict=True))
 
 
 def test_a_model_with_all_its_heads_has_no_card():
-    with pytest.raises(hp.HeadPruneError, match="the model has all its heads; expected one from which prune_heads removed"):
+    with pytest.raises(
+        hp.HeadPruneError, match="requires a pruned model, but this model has all its heads; use prune_heads first"
+    ):
         model_card(hp.PrunableModel(tiny("bert")))
 
 
@@ -335,4 +338,4 @@ def test_a_model_on_the_meta_device_has_a_card_too():
         model = hp.PrunableModel(FAMILIES["bert"].build())
     mask = np.ones((3, 4), bool)
     mask[0] = False
-    assert "4 of its 12 attention heads" in model_card(hp.prune_heads(model, mask))
+    assert "4 of 12 attention heads removed" in model_card(hp.prune_heads(model, mask))

@@ -1,4 +1,4 @@
-"""The head map as a picture: read back pixel by pixel, every head is what it should be."""
+"""The head map as a PNG: read back pixel by pixel, every head has the expected state."""
 
 import io
 from itertools import pairwise
@@ -47,7 +47,7 @@ def test_kept_heads_are_filled_and_removed_ones_are_open_each_in_its_place(shape
     assert (found[~kept] < 0.05).all()
 
 
-def test_heads_without_effect_are_half_filled():
+def test_zeroed_heads_are_half_filled():
     kept = np.array([[1, 0, 0, 1], [0, 0, 1, 1]], bool)
     present = kept | np.array([[0, 1, 0, 0], [1, 1, 0, 0]], bool)
     pixels = opened(head_map_png(kept, None, present))
@@ -58,15 +58,15 @@ def test_heads_without_effect_are_half_filled():
     assert (found[~present] < 0.05).all()
 
 
-def test_removed_heads_are_told_apart_by_more_than_their_colour():
-    """In grey, an open square has dark in its middle and light around it."""
-    grey = opened(head_map_png(np.array([[True, False]]))).mean(-1)
+def test_removed_heads_differ_in_more_than_color():
+    """In gray, an open square has dark in its middle and light around it."""
+    gray = opened(head_map_png(np.array([[True, False]]))).mean(-1)
     top, bottom, left, right = box((1, 2))
     middle, size = (top + bottom) // 2, (right - left) // 2
-    centre = left + size + size // 2
-    dot = grey[middle - size // 20 : middle + size // 20, centre - size // 20 : centre + size // 20]
+    center = left + size + size // 2
+    dot = gray[middle - size // 20 : middle + size // 20, center - size // 20 : center + size // 20]
     assert dot.min() < 140
-    assert grey[middle, centre + size // 5 : centre + size // 3].min() > 245
+    assert gray[middle, center + size // 5 : center + size // 3].min() > 245
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (48, 64), (6, 12), (1, 128), (100, 2)])
@@ -91,10 +91,10 @@ def test_labels_are_drawn_and_long_ones_are_cut():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((np.ones(3, bool),), r"heads have shapes \(3,\) and \(3,\); expected \(R, H\) for both"),
-        ((np.ones((0, 3), bool),), r"shapes \(0, 3\)"),
+        ((np.ones(3, bool),), r"kept and present must have the same shape \(R, H\), got \(3,\) and \(3,\)"),
+        ((np.ones((0, 3), bool),), r"got \(0, 3\)"),
         ((np.ones((2, 3), bool), None, np.ones((3, 2), bool)), r"\(2, 3\) and \(3, 2\)"),
-        ((np.ones((2, 3), bool), ["0"]), "1 labels were given; expected one for each of 2 layers"),
+        ((np.ones((2, 3), bool), ["0"]), r"labels must have one entry per layer \(2\), got 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, words):

@@ -1,4 +1,4 @@
-"""The report: its numbers against plain counts, whole whatever is not known, and nobody's text is ever markup."""
+"""The report: its numbers match independent counts, it is complete whatever is unknown, and user text is never markup."""
 
 import datetime
 import html.parser
@@ -89,7 +89,7 @@ def strings_in(value):
 
 @pytest.fixture(scope="module")
 def half(embedded_model, embedded_scores):
-    """The embedded model, half of its heads, 90 texts, and everything that can be known of that."""
+    """The built-in model at 50% sparsity with 90 examples and everything that a record can hold."""
     texts = hp.load_examples("embedded", split="evaluation", size=90)
     mask = hp.prune_mask(embedded_scores.his, 0.5)
     pruned = hp.prune_heads(embedded_model, mask)
@@ -122,16 +122,16 @@ def test_the_numbers_are_those_of_plain_counts(half):
         interval = binomtest(int(right.sum()), 90).proportion_ci(method="wilson")
         assert f"{interval.low:.1%} to {interval.high:.1%}" in text
     b, c = int((now & ~was).sum()), int((was & ~now).sum())
-    assert f"{b} texts are right only after, {c} only before" in text
+    assert f"{b} examples correct only after, {c} only before" in text
     assert f"p = {binomtest(b, b + c).pvalue:.3f}" in text
     moved = f"{100 * (now.mean() - was.mean()):+.1f}".replace("-", "\N{MINUS SIGN}")
-    assert f"a change of {moved} points" in text
+    assert f"change {moved} pp (95% CI" in text
     assert f"{(before == after).mean():.1%} (" in text
-    assert "of 90 answers are those that the unpruned model gives" in text
+    assert "of 90 predictions." in text
     lost = [(now[labels == c].mean() - was[labels == c].mean(), name) for c, name in enumerate(model.labels)]
-    assert f"Most is lost by {min(lost)[1]}: " in text
+    assert f"Largest drop: {min(lost)[1]}, " in text
     counts = [sum(p.numel() for p in some.model.parameters()) for some in (model, pruned)]
-    assert f"had {counts[0]:,} parameters and has {counts[1]:,}" in text
+    assert f"Parameters: {counts[0]:,} unpruned, {counts[1]:,} pruned" in text
     gone = ", ".join(f"{row}.{head}" for row, head in np.argwhere(~mask))
     assert gone in text
     for row, kept in enumerate(mask):
@@ -147,7 +147,7 @@ def test_classes_are_told_from_the_losses(half):
     *_, record, _, texts, _ = half
     labels = np.array(texts["label"])
     found = by_class(record.verification.unpruned, record.verification.pruned, half[0].labels)
-    assert [one.texts for one in found] == [int((labels == c).sum()) for c in range(3)]
+    assert [one.n for one in found] == [int((labels == c).sum()) for c in range(3)]
     np.testing.assert_allclose([one.before for one in found], record.verification.unpruned.recall[0])
     np.testing.assert_allclose([one.after for one in found], record.verification.pruned.recall[0])
 
@@ -157,13 +157,16 @@ def test_the_figures_hold_the_records_numbers(half):
     reader = Reader(html_report(model, pruned, record, **more))
     figures = figures_of(reader)
     assert len(figures) == 7
-    kept = next(trace for trace in figures[0][0] if trace["name"].startswith("kept"))
-    assert kept["name"] == "kept (36)"
+    kept = next(trace for trace in figures[0][0] if trace["name"].startswith("Kept"))
+    assert kept["name"] == "Kept (36)"
     assert all("paper_bgcolor" in layout["template"]["layout"] for _, layout in figures)
     captions = re.findall(r"Figure (\d+)\.", reader.text)
     assert captions == [str(n) for n in range(1, 8)]
     assert re.findall(r"Table (\d+)\.", reader.text) == ["1", "2", "3", "4"]
-    assert sum(attributes.get("role") == "img" and bool(attributes["aria-label"]) for _, attributes in reader.tags) == 7
+    named = [attributes["aria-labelledby"] for _, attributes in reader.tags if "aria-labelledby" in attributes]
+    assert named == [attributes["id"] for tag, attributes in reader.tags if tag == "figcaption"]
+    assert len(named) == 7
+    assert not [tag for tag, attributes in reader.tags if attributes.get("role") == "img"]  # figures contain buttons
 
 
 def numbers(reader):
@@ -175,12 +178,12 @@ def test_what_is_not_known_is_left_out_and_numbers_go_on(embedded_model):
     pruned = hp.prune_heads(embedded_model, np.arange(12) % 2 == np.zeros((6, 1)))
     reader = Reader(html_report(embedded_model, pruned, PruningRecord("embedded", "every other head")))
     assert numbers(reader) == list(range(1, 7))
-    assert not [heading for heading in reader.headings if "Data" in heading or "Answers" in heading or "Notes" in heading]
+    assert not [heading for heading in reader.headings if "Data" in heading or "Accuracy" in heading or "Notes" in heading]
     assert "None" not in reader.text
     assert "nan" not in re.findall(r"\w+", reader.text)
     assert "Table 1. Parameters by module" in reader.text
-    assert "was not tested" in reader.text
-    assert "Not measured: whether as many heads drawn at random would do as well." in reader.text
+    assert "No random baseline was run." in reader.text
+    assert "Not measured: a random baseline (random masks of the same size)." in reader.text
     assert len(figures_of(reader)) == 1
 
 
@@ -190,10 +193,10 @@ def test_only_what_is_cited_is_listed_in_the_order_of_first_mention(half):
     cited = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
     listed = ["#" + attributes["id"] for tag, attributes in reader.tags if tag == "li" and "id" in attributes]
     assert listed == list(dict.fromkeys(cited))
-    assert {"#ref-michel", "#ref-wilson", "#ref-mcnemar", "#ref-newcombe", "#ref-greedy"} == set(listed)
+    assert {"#ref-michel", "#ref-wilson", "#ref-mcnemar", "#ref-newcombe", "#ref-greedy", "#ref-hies"} == set(listed)
     assert re.findall(r"\[(\d+)\]", reader.text)[0] == "1"
     hies = html_report(model, pruned, replace(record, criterion="HIES \N{GREEK SMALL LETTER ALPHA} 0.25", alpha=0.25))
-    assert "arXiv 2510.13832" in Reader(hies).text
+    assert "arXiv:2510.13832" in Reader(hies).text
 
 
 def test_nothing_is_fetched_and_the_page_says_so(half):
@@ -283,12 +286,12 @@ def test_every_kind_of_model_has_a_report(family):
     assert "None" not in reader.text
     assert "nan" not in re.findall(r"\w+", reader.text)
     assert numbers(reader) == list(range(1, 8))
-    assert ("by a bootstrap in which each text counts alike" in reader.text) == (model.task != "classification")
-    assert ("only before (McNemar" in reader.text) == (model.task == "classification")
-    assert ("Tokens of one text depend on each other" in reader.text) == (model.task != "classification")
-    assert ("measured on 9 images." in reader.text) == (family == "vit")
+    assert ("by a bootstrap over examples, each weighted equally" in reader.text) == (model.task != "classification")
+    assert ("only before (exact McNemar test" in reader.text) == (model.task == "classification")
+    assert ("Tokens of one example depend on each other" in reader.text) == (model.task != "classification")
+    assert ("The evaluation used 9 images." in reader.text) == (family == "vit")
     if family == "llama":  # head 0.1 shares keys and values with 0.0
-        assert "1 removed head has no effect but keeps weights, which others share" in reader.text
+        assert "1 pruned head is zeroed instead: a kept head shares the KV head" in reader.text
         assert "0  ■ ◇ ■ ■" in reader.text
     if family == "bart":
         assert "encoder 0.1, " in reader.text
@@ -301,30 +304,30 @@ def test_without_labels_agreement_with_the_unpruned_model_is_told():
     record = PruningRecord("x", "by hand", verification=hp.verify_pruning(model, pruned, examples))
     text = Reader(html_report(model, pruned, record)).text
     assert masked.agreement[0] < 1  # else this test could not fail
-    assert f"It gives {masked.agreement[0]:.1%} (" in text
-    assert "accuracy by class" not in text
-    assert "Not measured: whether its answers are right: the texts have no labels." in text
-    assert "Accuracy is 1" not in text
+    assert f"Predictions match the unpruned model on {masked.agreement[0]:.1%} (95% CI" in text
+    assert "Per-class recall" not in text
+    assert "Not measured: accuracy (the evaluation set has no labels)." in text
+    assert "Accuracy: " not in text
 
 
 @pytest.mark.parametrize(
     ("random", "abstract", "verdict"),
     [
-        ([0.1, 0.2], "better than each of 2 random choices of as many heads, too few to tell that", "all others once in 3"),
-        ([0.1] * 19, "better than each of 19 random choices of as many heads.", "all others once in 20"),
+        ([0.1, 0.2], "better than all 2 random masks of the same size, too few for significance", "with probability 1/3"),
+        ([0.1] * 19, "better than all 19 random masks of the same size.", "with probability 1/20"),
         (
             [0.6, 0.7],
-            "does no better than 2 random choices of as many heads: no better than chance",
-            "2 of 2 random choices do as",
+            "better than none of 2 random masks of the same size, which is not significant",
+            "2 of 2 random masks, which make the model equally small, do as",
         ),
         (
             [0.1, 0.7],
-            "better than 1 of 2 random choices of as many heads, which does not show",
-            "1 of 2 random choices do as",
+            "better than 1 of 2 random masks of the same size, which is not significant",
+            "1 of 2 random masks, which make the model equally small, do as",
         ),
     ],
 )
-def test_the_verdict_of_the_control_is_said_in_words(random, abstract, verdict):
+def test_the_result_of_the_random_baseline_is_stated(random, abstract, verdict):
     model, pruned = wrapped("bert", most)
     random_baseline = RandomBaseline("accuracy", 0.5, np.array(random))
     text = Reader(html_report(model, pruned, PruningRecord("x", "by hand", random_baseline=random_baseline))).text
@@ -338,14 +341,17 @@ def test_a_fine_tune_is_told_and_compared_on_the_same_texts(half):
     loss = np.linspace(2, 1, 40)
     recovery = Recovery(40, 40, 320, 8, "teacher", 1e-4, 12.0, loss, before=record.verification.pruned, after=after)
     reader = Reader(html_report(model, pruned, replace(record, recovery=recovery)))
-    assert "40 updates of 8 examples each, from 320, towards the unpruned model's answers" in reader.text
-    assert "after the fine-tune" in reader.text
-    assert "After the fine-tune no change of accuracy is shown; before it, this choice of heads does better" in reader.text
-    assert "other texts than the table above" not in reader.text
-    assert [trace["x"] for data, _ in figures_of(reader) for trace in data if trace.get("name") == "an update"]
+    assert "40 steps, batch size 8, 320 training examples, training target outputs of the unpruned model" in reader.text
+    assert "Fine-tuned" in reader.text
+    assert (
+        "After fine-tuning, the change in accuracy is not significant at the 5% level; before fine-tuning, the mask is"
+        in (reader.text)
+    )
+    assert "other examples than the table above" not in reader.text
+    assert [trace["x"] for data, _ in figures_of(reader) for trace in data if trace.get("name") == "Per step"]
     elsewhere = replace(recovery, before=replace(after, losses=after.losses + 1))
     reader = Reader(html_report(model, pruned, replace(record, recovery=elsewhere)))
-    assert "It was measured on other texts than the table above." in reader.text
+    assert "This comparison used other examples than the table above." in reader.text
 
 
 @pytest.mark.parametrize(
@@ -355,7 +361,7 @@ def test_the_regime_is_named(share, regime, embedded_model):
     mask = hp.prune_mask(np.arange(72.0).reshape(6, 12), share)
     pruned = hp.prune_heads(embedded_model, mask)
     text = Reader(html_report(embedded_model, pruned, PruningRecord("embedded", "in order"))).text
-    assert f"in the regime called {regime}" in text
+    assert f"the model is in the {regime} regime (" in text
 
 
 def test_heads_removed_before_are_not_counted_again():
@@ -363,14 +369,16 @@ def test_heads_removed_before_are_not_counted_again():
     twice = hp.prune_heads(once, np.arange(4) < np.full((3, 1), 3))
     text = Reader(html_report(once, twice, PruningRecord("x", "by hand"))).text
     assert "Pruning 2 of 7 attention heads" in text
-    assert "5 of 12 heads had been removed before" in text
+    assert "5 of 12 heads had been removed earlier" in text
 
 
 def test_models_that_do_not_belong_together_are_refused(embedded_scores):
     model, pruned = wrapped("bert", most)
     record = PruningRecord("x", "by hand")
     for one, other, more in ((pruned, model, {}), (model, pruned, {"scores": embedded_scores})):
-        with pytest.raises(hp.HeadPruneError, match="expected a model, what it became by losing heads, and its scores"):
+        with pytest.raises(
+            hp.HeadPruneError, match="must have the same head grid, and pruned a subset of the model's heads"
+        ):
             html_report(one, other, record, **more)
 
 
@@ -386,14 +394,14 @@ def test_frames_of_one_model_alone_are_told_as_times():
     model, pruned = wrapped("bert", most)
     latency = hp.measure_latency(pruned, batch_sizes=(1,), sequence_length=8, repeats=2)
     text = Reader(html_report(model, pruned, PruningRecord("x", "by hand", latency=latency))).text
-    assert "median and quartiles of 2 measurements." in text
-    assert "Speed-up" not in text
+    assert "median (IQR) of 2 measurements." in text
+    assert "Speedup" not in text
     assert Drawing.__doc__
     empty = html_report(model, pruned, PruningRecord("x", "by hand", latency=pd.DataFrame()))
-    assert "Time of a forward pass" not in Reader(empty).text
+    assert "Latency of a forward pass" not in Reader(empty).text
 
 
-@pytest.mark.parametrize(("normalize", "words"), [("layer", "within each layer"), ("global", "over the whole model")])
+@pytest.mark.parametrize(("normalize", "words"), [("layer", "within each layer"), ("global", "across all layers")])
 def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
     model, pruned, record, more, *_ = half
     record = replace(record, criterion="hies_keep_high", alpha=0.25, settings={"normalize": normalize})
@@ -421,9 +429,12 @@ def test_a_change_is_shown_only_where_interval_and_exact_test_agree(half):
     found = mcnemar(after.astype(bool), before.astype(bool))
     assert found.high < 0  # else the two would agree
     assert found.p_value == binomtest(1, 8).pvalue > 0.05
-    assert "The interval just leaves 0 out, but the exact test does not reject (p = 0.070), so a change is not" in text
-    assert "No change of accuracy is shown;" in text
+    assert (
+        "the exact McNemar test is not significant at the 5% level (p = 0.070), so the difference is not significant."
+        in text
+    )
+    assert "The change in accuracy is not significant at the 5% level;" in text
     tuned = Recovery(4, 4, 32, 8, "labels", 1e-4, 1.0, np.ones(4), before=worse, after=verification.unpruned)
     text = Reader(html_report(model, pruned, replace(record, verification=verification, recovery=tuned))).text
-    assert "(p = 0.070), so a gain is not shown." in text
-    assert "more than chance gives" not in text.partition("The fine-tune")[2].partition("Size and speed")[0]
+    assert "(p = 0.070), so the change is not significant." in text
+    assert "is significant" not in text.partition("Recovery fine-tuning")[2].partition("Model size and latency")[0]

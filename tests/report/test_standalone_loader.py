@@ -15,7 +15,7 @@ import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.model.head_map import HEAD_MAP
 from headprune_core.model.standalone_sizes import standalone_sizes
-from headprune_core.report.standalone_loader import plain_loader
+from headprune_core.report.standalone_loader import standalone_code
 
 # runs pieces of code in one process, each with its inputs, where headprune_core cannot be imported
 RUNNER = """
@@ -74,7 +74,7 @@ def without_our_code(jobs, place):
 
 
 def code_for(model, folder):
-    first, _, rest = plain_loader(model).partition("\n")
+    first, _, rest = standalone_code(model).partition("\n")
     assert first == 'folder = "pruned-model"'
     return f"folder = {str(folder)!r}\n{rest}"
 
@@ -170,7 +170,7 @@ def test_it_is_short_imports_only_the_libraries_and_says_no_more_than_the_family
     for family in ("bert", "phi3", "t5"):
         model = hp.PrunableModel(tiny(family))
         for kind in KINDS:
-            code = plain_loader(hp.prune_heads(model, mask_of(kind, model.grid.shape)))
+            code = standalone_code(hp.prune_heads(model, mask_of(kind, model.grid.shape)))
             found = [node for node in ast.walk(ast.parse(code)) if isinstance(node, (ast.Import, ast.ImportFrom))]
             names = {alias.name for node in found if isinstance(node, ast.Import) for alias in node.names}
             assert names - {"copy"} == {"json", "pathlib", "torch", "transformers"}
@@ -180,7 +180,7 @@ def test_it_is_short_imports_only_the_libraries_and_says_no_more_than_the_family
     model = hp.PrunableModel(tiny("bert"))
     mask = np.ones((3, 4), bool)
     mask[0, 0] = False
-    folder, *lines = [line for line in plain_loader(hp.prune_heads(model, mask)).splitlines() if line]
+    folder, *lines = [line for line in standalone_code(hp.prune_heads(model, mask)).splitlines() if line]
     assert folder == 'folder = "pruned-model"'
     assert len(lines) == 10
     assert max(map(len, lines)) <= 100
