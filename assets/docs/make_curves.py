@@ -1,9 +1,10 @@
-"""How curves.csv, greedy.csv and their figures are made: every criterion on the embedded model, and Greedy-Gnorm.
+"""Create curves.csv, greedy.csv and their figures: every criterion on the built-in model, and Greedy-Gnorm.
 
-    python -m assets.docs.make_curves [FOLDER]        (FOLDER keeps what is finished, so that it can be stopped and go on)
+    python -m assets.docs.make_curves [FOLDER]        (FOLDER: result cache, so that an interrupted run can resume)
 
-Scores, leave-one-out and Greedy-Gnorm from 32 tweets; accuracy on 960 others. Every criterion one head at a time from 0 to
-90 %, 20 random orders every 5 %. Prints what CURVES.md says, and the processor time: divide by your cores.
+Scores, leave-one-out ablation and Greedy-Gnorm use 32 tweets, accuracy uses 960 held-out tweets. Every criterion is
+evaluated in steps of one head from 0% to 90% sparsity, and 20 random rankings every 5%. Prints the numbers of CURVES.md and
+the processor time.
 """
 
 import sys
@@ -72,8 +73,8 @@ def draw(frame: pd.DataFrame, chance: float) -> None:
 
 
 def table(frame: pd.DataFrame, at=(0.1, 0.3, 0.5, 0.7)) -> str:
-    """Accuracy in per cent by method at some sparsities, and the range of the random orders."""
-    lines = ["| removed first by | " + " | ".join(f"{share:.0%}" for share in at) + " |", "|---" * (len(at) + 1) + "|"]
+    """Return a Markdown table of accuracy in percent by criterion and sparsity, with the range of the random rankings."""
+    lines = ["| Criterion | " + " | ".join(f"{share:.0%}" for share in at) + " |", "|---" * (len(at) + 1) + "|"]
     for method, part in frame.groupby("method", sort=False):
         nearest = [part[(part.sparsity - share).abs() == (part.sparsity - share).abs().min()].accuracy for share in at]
         cells = [f"{100 * v.min():.1f}" + (f" to {100 * v.max():.1f}" if len(v) > 1 else "") for v in nearest]

@@ -1,9 +1,9 @@
-"""How LEAVE_ONE_OUT.md and its CSV are made: every head of the embedded model left out alone, beside what the criteria say.
+"""Create leave_one_out.csv and the tables of LEAVE_ONE_OUT.md: leave-one-out ablation of the built-in model.
 
     python assets/docs/make_leave_one_out.py       # about 10 minutes on one core
 
-Scores from the 192 calibration tweets; heads left out once on the same 192 and once on 960 evaluation tweets. Writes
-leave_one_out.csv (a line per head) beside this file, and prints the tables of LEAVE_ONE_OUT.md.
+Scores come from the 192 calibration tweets. The ablation runs on the same 192 tweets and on 960 evaluation tweets. Writes
+one CSV row per head beside this file and prints the tables.
 """
 
 import sys
@@ -18,31 +18,32 @@ import headprune_core as hp  # noqa: E402  (the script runs from any folder)
 from headprune_core.figures.style import label  # noqa: E402
 from headprune_core.scores.bootstrap import available  # noqa: E402
 
-SETS = {"same 192": ("calibration", 192), "other 960": ("evaluation", 960)}
+SETS = {"same 192": ("calibration", 192), "960 held-out": ("evaluation", 960)}
 
 
-def told(middle: float, low: float, high: float) -> str:
+def with_interval(middle: float, low: float, high: float) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def agreement_table(scores: hp.HeadScores, ablations: dict[str, hp.LeaveOneOut]) -> str:
-    """Kendall of each criterion with both measures on both sets, and of the sets' halves with each other."""
+    """Return a Markdown table of Kendall's τ of each criterion with both changes in loss, and the split-half reliability."""
     lines = {}
     for name, found in ablations.items():
         table = hp.compare_with_ablation(scores, found, paired=name == "same 192", resamples=1000)
-        for line in table[table.criterion != "inverse_gnorm"].itertuples(index=False):
-            pair = told(*line[1:4]), told(*line[4:7])
+        for line in table[~table.criterion.isin(["inverse_gnorm", "hies_keep_high"])].itertuples(index=False):
+            pair = with_interval(*line[1:4]), with_interval(*line[4:7])
             lines.setdefault(label(line.criterion), []).extend(pair)
         halves = (hp.split_half(values) for values in (np.abs(found.per_example), found.per_example))
-        lines.setdefault("two halves of the tweets", []).extend(told(*half) for half in halves)
-    lines = dict(sorted(lines.items(), key=lambda line: line[0].startswith("two")))
-    head = [f"{what}, {name} tweets" for name in ablations for what in ("loss moves", "loss rises")]
+        lines.setdefault("split-half reliability", []).extend(with_interval(*half) for half in halves)
+    lines = dict(sorted(lines.items(), key=lambda line: line[0].startswith("split")))
+    changes = ("absolute change in loss", "signed change in loss")
+    head = [f"{change}, {name} tweets" for name in ablations for change in changes]
     rows = [f"| {name} | " + " | ".join(cells) + " |" for name, cells in lines.items()]
-    return "\n".join(["| criterion | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|", *rows])
+    return "\n".join(["| Criterion | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|", *rows])
 
 
 def stability_table(scores: hp.HeadScores) -> str:
-    """Kendall with the ranking from all 192 by size, and in brackets that of two sets of the size that share no tweet."""
+    """Return a Markdown table of Kendall's τ with the ranking from all 192 by size, and of two disjoint subsets."""
     found = {metric: hp.rank_stability(scores, metric) for metric in available(scores)}
     sizes = next(iter(found.values())).table["size"]
     rows = []
@@ -51,7 +52,9 @@ def stability_table(scores: hp.HeadScores) -> str:
             f"{k:.2f} ({a:.2f})" if np.isfinite(a) else f"{k:.2f}" for k, a in one.table[["kendall", "apart"]].to_numpy()
         ]
         rows.append(f"| {label(metric)} | " + " | ".join(cells) + f" | {one.recommended_size or 'more'} |")
-    return "\n".join(["| | " + " | ".join(map(str, sizes)) + " | enough |", "|---" * (len(sizes) + 2) + "|", *rows])
+    return "\n".join(
+        ["| | " + " | ".join(map(str, sizes)) + " | needed for τ ≥ 0.9 |", "|---" * (len(sizes) + 2) + "|", *rows]
+    )
 
 
 def main() -> None:
@@ -70,9 +73,9 @@ def main() -> None:
     print(stability_table(scores), "\n")
     for name, found in ablations.items():
         low, high = found.bootstrap()
-        print(f"{name}: loss {found.loss:.4f}; alone, a head moves the mean loss by {found.abs_loss_change.min():.4f} to")
-        print(f"{found.abs_loss_change.max():.4f} nats and accuracy by up to {np.abs(found.accuracy_drop).max():.2%};")
-        print(f"{(low > 0).sum()} heads make it surely rise, {(high < 0).sum()} surely fall, of {low.size}")
+        print(f"{name}: loss {found.loss:.4f}; one head changes the mean loss by {found.loss_change.min():.4f} to")
+        print(f"{found.loss_change.max():.4f} nats and accuracy by up to {np.abs(found.accuracy_drop).max():.2%};")
+        print(f"it rises significantly for {(low > 0).sum()} heads and falls for {(high < 0).sum()}, of {low.size}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How recovery.csv and the numbers of RECOVERY.md are made: prune the embedded model, then let it recover.
+"""Create recovery.csv and the numbers of RECOVERY.md: prune the built-in model, then fine-tune it.
 
-    python -m assets.docs.make_recovery [FOLDER]        (FOLDER keeps what is finished, so that it can be stopped and go on)
+    python -m assets.docs.make_recovery [FOLDER]        (FOLDER: finished runs, so that an interrupted run can resume)
 
-Masks from the scores of 32 tweets; 200 updates of 32 training tweets each, in bfloat16 products; accuracy on the 960
-evaluation tweets, which neither saw. Controls: the unpruned model trained as long on the same tweets, and random masks.
-Prints what RECOVERY.md says; 11 minutes of one processor core.
+Masks come from the scores of 32 tweets. Fine-tuning takes 200 steps of 32 training tweets with bfloat16 products; accuracy
+uses the 960 evaluation tweets. Controls: the unpruned model with the same training, and random masks. Prints the numbers of
+RECOVERY.md; 11 minutes on one processor core.
 """
 
 import sys
@@ -21,13 +21,13 @@ from headprune_core.measure.paired_tests import holm, mcnemar
 from headprune_core.prune.recovery import LEARNING_RATE, recover
 
 HERE = Path(__file__).parent
-STEPS, BATCH, TRAINING, EVALUATION = 200, 32, 3888, 960  # 3 x 1296 tweets: as many of each class as there are of the rarest
+STEPS, BATCH, TRAINING, EVALUATION = 200, 32, 3888, 960  # 3 x 1296 tweets: the rarest class has 1296
 RANDOM = 3
 
 
 @dataclass(frozen=True)
 class Run:
-    """One recovery: how heads were chosen, the share that went, what was learned from, the seeds of mask and training."""
+    """One fine-tuning run: criterion, sparsity, objective, and the seeds of mask and training."""
 
     choice: str
     sparsity: float
@@ -74,7 +74,7 @@ def main(folder: str | None = None) -> None:
             np.savez(file, **found[-1])
     table = judged(before, found)
     table.to_csv(HERE / "recovery.csv", index=False, float_format="%.6g")
-    print(words(table))
+    print(markdown(table))
 
 
 def mask_of(run: Run, scores: hp.HeadScores, shape: tuple[int, int]) -> np.ndarray:
@@ -84,20 +84,23 @@ def mask_of(run: Run, scores: hp.HeadScores, shape: tuple[int, int]) -> np.ndarr
 
 
 def recovered(model: hp.PrunableModel, run: Run, mask: np.ndarray, rows, many) -> dict[str, np.ndarray]:
-    """What the pruned model is like after recovery, as arrays."""
+    """Prune and fine-tune; return the results as arrays."""
     pruned, processor = hp.prune_heads(model, mask), time.process_time()
     options = {"steps": STEPS, "batch_size": BATCH, "dtype": "bfloat16", "seed": run.seed}
     tuned, took = recover(pruned, rows, **options, objective=run.objective, teacher=model)
     processor = time.process_time() - processor
     after = hp.evaluate_masks(tuned, many, np.ones((1, *mask.shape), bool))
-    answers = {"right": after.right[0] > 0, "decided": after.logits[0].argmax(-1), "after_loss": after.loss[0]}
-    return answers | {"loss": took.loss, "seconds": took.seconds, "processor_seconds": processor}
+    results = {"right": after.right[0] > 0, "decided": after.logits[0].argmax(-1), "after_loss": after.loss[0]}
+    return results | {"loss": took.loss, "seconds": took.seconds, "processor_seconds": processor}
 
 
 def judged(before: hp.MaskEvaluation, found: list[dict]) -> pd.DataFrame:
-    """One line a run: accuracy before and after with intervals, paired with itself before, with the unpruned model, and with
-    the unpruned model after as much training; p values corrected by Holm over the pruned models."""
-    lines, whole, trained = [], before.right[0] > 0, found[0]["right"]
+    """Return one row per run: accuracy before and after with CIs, and paired differences.
+
+    The differences are from the same model before, from the unpruned model, and from the unpruned model with the same
+    training. Their p values are Holm-corrected over the pruned models.
+    """
+    lines, unpruned, trained = [], before.right[0] > 0, found[0]["right"]
     expected = before.logits[0].argmax(-1)
     for number, (run, result) in enumerate(zip(RUNS, found, strict=True)):
         line = {"choice": run.choice, "sparsity": run.sparsity, "objective": run.objective, "mask_seed": run.mask_seed}
@@ -110,7 +113,7 @@ def judged(before: hp.MaskEvaluation, found: list[dict]) -> pd.DataFrame:
             line |= {when: right.mean(), f"{when}_low": float(low), f"{when}_high": float(high)}
         line |= {"loss_before": before.loss[number], "loss_after": float(result["after_loss"])}
         line |= {"agreement_before": before.agreement[number], "agreement_after": (result["decided"] == expected).mean()}
-        for name, other in (("gain", was), ("to_unpruned", whole), ("to_trained", trained)):
+        for name, other in (("gain", was), ("to_unpruned", unpruned), ("to_trained", trained)):
             test = mcnemar(now, other)
             line |= {name: test.difference, f"{name}_low": test.low, f"{name}_high": test.high, f"{name}_p": test.p_value}
         lines.append(line)
@@ -121,13 +124,19 @@ def judged(before: hp.MaskEvaluation, found: list[dict]) -> pd.DataFrame:
     for number, (run, result) in enumerate(zip(RUNS, found, strict=True)):
         if run.sparsity == 0.5 and run != Run("HIS", 0.5):
             test = mcnemar(his, result["right"])
-            told = {"his_less_this": test.difference, "his_low": test.low, "his_high": test.high, "his_p": test.p_value}
-            table.loc[number, list(told)] = list(told.values())
+            differences = {
+                "his_less_this": test.difference,
+                "his_low": test.low,
+                "his_high": test.high,
+                "his_p": test.p_value,
+            }
+            table.loc[number, list(differences)] = list(differences.values())
     return table
 
 
-def words(table: pd.DataFrame) -> str:
-    lines = ["| heads by | removed | learned from | before | after | gain | less unpruned | less unpruned, trained |"]
+def markdown(table: pd.DataFrame) -> str:
+    """Return the tables of RECOVERY.md."""
+    lines = ["| Criterion | Sparsity | Objective | Before | After | Gain | vs. unpruned | vs. unpruned, fine-tuned |"]
     lines.append("|---" * 8 + "|")
     for _, line in table.iterrows():
         cells = [line.choice, f"{line.sparsity:.0%}", line.objective]
@@ -142,7 +151,7 @@ def words(table: pd.DataFrame) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     against = table[table.his_p.notna()]
     lines += [
-        f"HIS at 50 % less {line.choice} (mask seed {line.mask_seed}, {line.objective}, seed {line.seed}), both recovered: "
+        f"HIS at 50% minus {line.choice} (mask seed {line.mask_seed}, {line.objective}, seed {line.seed}), both fine-tuned: "
         f"{100 * line.his_less_this:+.1f} ({100 * line.his_low:+.1f} to {100 * line.his_high:+.1f}), p {line.his_p:.2g}"
         for _, line in against.iterrows()
     ]
