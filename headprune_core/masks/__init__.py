@@ -1,4 +1,4 @@
 """From scores to pruning masks: criteria, rankings, constraints, the exact alpha path, and mask files.
 
-Nothing here runs a model. Measuring what a mask does belongs to `measure`.
+Nothing here runs a model. Evaluating a mask belongs to `measure`.
 """

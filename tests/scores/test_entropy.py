@@ -1,4 +1,4 @@
-"""Attention entropy against the softmax written out in double precision."""
+"""Attention entropy against the explicit softmax in double precision."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def call_of(query, key, *, mask=None, scale=0.5, causal=False, **more):
 
 
 def padding(tokens, *lengths):
-    """Which tokens are real (N, T), and that as a mask over keys (N, 1, T, T)."""
+    """Real tokens (N, T), and the same as a mask over keys (N, 1, T, T)."""
     real = torch.arange(tokens) < torch.tensor(lengths)[:, None]
     return real, real[:, None, None, :].expand(-1, 1, tokens, -1).clone()
 
@@ -154,7 +154,7 @@ def test_attention_to_one_key_has_no_entropy():
         assert attention_entropy(call, everything(call), kind).item() == pytest.approx(0.0, abs=1e-4)
 
 
-def test_one_key_has_no_entropy_and_never_less():
+def test_one_key_has_zero_and_not_negative_entropy():
     call = random_call(9, heads=64, kv_heads=64, sharpness=4.0, causal=True)
     value = attention_entropy(call, torch.arange(9).expand(2, 9) == 0)
     assert value.min() >= 0
@@ -220,7 +220,7 @@ def test_entropy_over_selected_keys(kind, form):
     assert not np.allclose(attention_entropy(call, queries, kind), expected, atol=0.01)
 
 
-def test_the_models_own_scaling_is_used():
+def test_the_scale_of_the_model_is_used():
     sharp, flat = (random_call(9, scale=scale) for scale in (2.0, 1e-6))
     np.testing.assert_allclose(attention_entropy(sharp, everything(sharp)), plain(sharp, everything(sharp)), atol=1e-5)
     np.testing.assert_allclose(attention_entropy(flat, everything(flat)), np.log(9), rtol=1e-5)

@@ -50,7 +50,7 @@ def test_gradients_that_cancel_have_no_norm(tokens):
     torch.testing.assert_close(norms, torch.zeros(1, 4).double(), rtol=0, atol=1e-5)
 
 
-def test_padding_with_nothing_changes_no_norm():
+def test_zero_padding_does_not_change_norms():
     x, delta = torch.randn(2, DIRECT, 16), torch.randn(2, DIRECT, 4, 4)
     x[:, GRAM:], delta[:, GRAM:] = 7.0, 0.0
     short = block_gradient_norms(x[:, :GRAM], delta[:, :GRAM])
@@ -59,7 +59,7 @@ def test_padding_with_nothing_changes_no_norm():
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("longest", [4, 60])
-def test_models_with_short_and_with_long_texts(family, longest):
+def test_models_with_short_and_long_inputs(family, longest):
     model, examples = tiny(family), examples_for(family, count=4, longest=longest)
     *_, expected = reference_scores(model, family, examples)
     found = hp.score_heads(hp.PrunableModel(model), examples, metrics=("gnorm",)).per_example["gnorm"]
@@ -101,7 +101,7 @@ def test_a_head_that_the_output_projection_ignores_scores_zero(family):
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["loss", "logit_norm"])
-def test_one_objective_for_both_scores_gives_what_two_runs_give(family, objective):
+def test_one_objective_for_both_scores_equals_two_runs(family, objective):
     """One backward pass computes both; each equals the score computed separately."""
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     options = {"objective": objective, "gnorm_objective": objective}

@@ -110,9 +110,7 @@ def test_non_finite_scores_are_reported_by_row_and_head():
     broken = tiny("bert")
     with torch.no_grad():
         broken.bert.encoder.layer[1].attention.self.query.weight[2 * 8] = torch.nan
-    with pytest.raises(
-        hp.HeadPruneError, match=r"ae is not finite for \d entries, .* row 1 \(.*layer\.1.*\), head 2"
-    ):
+    with pytest.raises(hp.HeadPruneError, match=r"ae is not finite for \d entries, .* row 1 \(.*layer\.1.*\), head 2"):
         hp.score_heads(hp.PrunableModel(broken), random_examples(), metrics=("ae",))
 
 

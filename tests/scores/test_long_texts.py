@@ -1,4 +1,4 @@
-"""2048 tokens: HIS against finite differences of the loss, entropy against the softmax written out in double precision."""
+"""2048 tokens: HIS against finite differences of the loss, entropy against the explicit softmax in double precision."""
 
 import datasets
 import numpy as np
@@ -31,7 +31,7 @@ def long_and_shorter():
 
 
 def loss(model, example, gates):
-    """In double precision; the library's own of a language model."""
+    """The loss in double precision; for a language model, that of the library."""
     by_module = {row.module: gate[:, None] for row, gate in zip(model.grid.rows, gates, strict=True)}
     ids = torch.tensor([example["input_ids"]])
     with torch.no_grad(), Double(), use_hooks(AttentionHooks(gates=by_module)):
@@ -42,7 +42,7 @@ def loss(model, example, gates):
 
 
 @pytest.mark.parametrize("kind", ["encoder", "causal"])
-def test_his_is_the_slope_of_the_loss(kind):
+def test_his_is_the_derivative_of_the_loss(kind):
     model, examples = hp.PrunableModel(randomized(BUILDS[kind]).double()), long_and_shorter()
     found = hp.score_heads(model, examples, metrics=("his",), batch_size=2).per_example["his"]
     step = 1e-5
@@ -56,8 +56,8 @@ def test_his_is_the_slope_of_the_loss(kind):
 
 
 @pytest.mark.parametrize("kind", BUILDS)
-def test_entropy_is_that_of_the_librarys_own_softmax(kind):
-    """Both texts in one batch, so that the shorter is padded."""
+def test_entropy_equals_that_of_the_softmax_of_the_library(kind):
+    """Both examples are in one batch, so that the shorter is padded."""
     model, examples = randomized(BUILDS[kind]), long_and_shorter()
     found = hp.score_heads(hp.PrunableModel(model), examples, metrics=("ae",), batch_size=2).per_example["ae"]
     model = prepared(model)
@@ -92,7 +92,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("groups", [2, 1])
-def test_entropy_of_a_call_is_that_of_its_softmax(shape, groups):
+def test_entropy_of_a_call_equals_that_of_its_softmax(shape, groups):
     generator, options = torch.Generator().manual_seed(0), dict(shape)
     lengths, seen, bias = options.pop("real", None), options.pop("seen", None), options.pop("bias", False)
     examples = 1 if lengths is None else 2

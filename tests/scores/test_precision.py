@@ -1,4 +1,4 @@
-"""Half precision: how near it comes, what it shares with the model, what it loses; and weights that are no numbers."""
+"""Half precision: agreement with float32, memory shared with the model, underflow; and non-finite weights."""
 
 import re
 from collections import Counter
@@ -28,7 +28,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
-def test_matrix_products_in_bfloat16_come_close_and_leave_no_trace(family):
+def test_bfloat16_scores_are_close_and_leave_the_model_unchanged(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     before, weights = hp.score_heads(model, examples), state(model)
     low = hp.score_heads(model, examples, dtype="bfloat16")
@@ -44,7 +44,7 @@ def test_matrix_products_in_bfloat16_come_close_and_leave_no_trace(family):
     assert all(torch.equal(value, weights[name]) for name, value in state(model).items())
 
 
-def test_heads_of_the_real_model_keep_their_order_in_bfloat16(embedded_model, calibration):
+def test_the_ranking_of_the_real_model_is_stable_in_bfloat16(embedded_model, calibration):
     full, low = (hp.score_heads(embedded_model, calibration, dtype=dtype) for dtype in (None, "bfloat16"))
     assert agreement(low.his, full.his) > 0.9
     assert agreement(low.gnorm, full.gnorm) > 0.9
@@ -53,7 +53,7 @@ def test_heads_of_the_real_model_keep_their_order_in_bfloat16(embedded_model, ca
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_only_weights_of_linear_layers_alone_are_cast_and_only_those_are_copied(family):
+def test_only_weights_used_by_linear_layers_only_are_cast_and_copied(family):
     model = hp.PrunableModel(tiny(family))
     twin = model.in_precision("bfloat16")
     assert twin is model.in_precision("bfloat16")
@@ -79,7 +79,7 @@ def test_only_weights_of_linear_layers_alone_are_cast_and_only_those_are_copied(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_heads_are_the_twins_own(family):
+def test_head_modules_belong_to_the_copy(family):
     model = hp.PrunableModel(tiny(family))
     twin, inside = model.in_precision("bfloat16"), set(model.model.modules())
     for row, other in zip(model.grid.rows, twin.grid.rows, strict=True):
@@ -93,8 +93,8 @@ def test_heads_are_the_twins_own(family):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5", "qwen3", "bert"])
-def test_what_flows_between_layers_stays_in_single_precision(family):
-    """Matrix products alone are in bfloat16: also where the embedding is tied to the output layer, which is one."""
+def test_activations_between_layers_stay_in_float32(family):
+    """Only matrix multiplications are in bfloat16, also if the embedding is tied to the output layer."""
     model = tiny(family)
     model.config.tie_word_embeddings = True
     model.tie_weights()
@@ -108,7 +108,7 @@ def test_what_flows_between_layers_stays_in_single_precision(family):
 
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
-def test_masks_in_bfloat16_come_close(family):
+def test_masked_evaluation_in_bfloat16_is_close(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     masks = np.random.default_rng(0).random((3, *model.grid.shape)) < 0.6
     full, low = (hp.evaluate_masks(model, examples, masks, dtype=dtype) for dtype in (None, "bfloat16"))
@@ -116,7 +116,7 @@ def test_masks_in_bfloat16_come_close(family):
     np.testing.assert_allclose(low.loss, full.loss, rtol=0.1)
 
 
-def test_a_precision_that_is_unknown_is_refused():
+def test_an_unknown_precision_is_refused():
     with pytest.raises(hp.HeadPruneError, match="dtype must be None, 'float32' or 'bfloat16', got 'int8'"):
         hp.score_heads(hp.PrunableModel(tiny("bert")), random_examples(), dtype="int8")
 
@@ -125,7 +125,7 @@ def test_a_precision_that_is_unknown_is_refused():
 
 
 def faint():
-    """A model whose answers hardly depend on its heads, so that gradients are next to nothing; no weight is."""
+    """A model whose outputs hardly depend on its heads, so that gradients are tiny although weights are not."""
     model = tiny("bert")
     with torch.no_grad():
         model.classifier.weight *= 1e-3
@@ -133,8 +133,8 @@ def faint():
     return model
 
 
-def test_gradients_that_float16_has_no_number_for_are_raised_first(monkeypatch):
-    """By a factor that is taken out again: scores are those of single precision, where plain float16 would lose heads."""
+def test_gradients_are_scaled_up_before_they_underflow_in_float16(monkeypatch):
+    """The factor is removed again: scores equal those in float32, where float16 without it would lose heads."""
     options = {"metrics": ("his", "gnorm"), "gnorm_objective": "loss"}
     full = hp.score_heads(hp.PrunableModel(faint()), random_examples(), **options)
     half = hp.PrunableModel(faint().half())
@@ -148,7 +148,7 @@ def test_gradients_that_float16_has_no_number_for_are_raised_first(monkeypatch):
 
 
 @pytest.mark.parametrize("family", REPRESENTATIVE)
-def test_float16_comes_close(family):
+def test_float16_is_close(family):
     examples = examples_for(family)
     full = hp.score_heads(hp.PrunableModel(tiny(family)), examples)
     low = hp.score_heads(hp.PrunableModel(tiny(family).half()), examples)
@@ -157,7 +157,7 @@ def test_float16_comes_close(family):
         assert np.median(getattr(low, metric) / getattr(full, metric)) == pytest.approx(1, abs=0.05)
 
 
-def test_a_score_of_zero_in_float16_is_warned_about():
+def test_a_zero_score_in_float16_causes_a_warning():
     model = tiny("bert")
     *_, out = FAMILIES["bert"].projections(model)[1]
     with torch.no_grad():
@@ -181,7 +181,7 @@ PARTS = ("query", "key", "value", "output")
 
 
 def spoil(family, model, row, part, head, number):
-    """Puts `number` in one place of one head's block, by the layouts that tests/helpers/tiny_models.py writes down."""
+    """Set one element of the block of one head to `number`, by the layouts in tests/helpers/tiny_models.py."""
     modules = FAMILIES[family].projections(model)[row]
     groups = getattr(model.config, "num_key_value_heads", 4) or 4
     with torch.no_grad():
@@ -195,7 +195,7 @@ def spoil(family, model, row, part, head, number):
 @pytest.mark.parametrize("family", [*REPRESENTATIVE, "phi3"])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part, number):
+def test_non_finite_weights_are_reported_by_row_part_and_head(family, part, number):
     model = hp.PrunableModel(tiny(family))
     assert model.describe_non_finite() is None
     row, head = len(model.grid.rows) - 1, 1
@@ -208,7 +208,7 @@ def test_weights_that_are_no_numbers_are_named_by_row_part_and_head(family, part
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_other_weights_that_are_no_numbers_are_named(family):
+def test_other_non_finite_weights_are_reported(family):
     model = hp.PrunableModel(tiny(family))
     names = [name for name, _ in model.model.named_parameters()]
     name = names[-1] if not names[-1].endswith("relative_attention_bias.weight") else names[-2]
@@ -217,7 +217,7 @@ def test_other_weights_that_are_no_numbers_are_named(family):
     assert model.describe_non_finite() == f"the weights {name} contain NaN or infinite values"
 
 
-def test_numbers_that_grow_too_large_on_the_way_are_told_from_weights_that_are_none():
+def test_overflow_is_distinguished_from_non_finite_weights():
     model = tiny("bert")
     with torch.no_grad():
         model.bert.encoder.layer[2].output.LayerNorm.weight *= 1e4

@@ -1,5 +1,5 @@
-"""The plain reference against what does not share its way: differences of the models' own losses, what the attention
-function of the library is given, and what changes when a part of a model is switched off."""
+"""The plain reference against independent checks: finite differences of the loss that the model computes, inputs and outputs
+of the library's attention function, and the effect of disabling a part of a model."""
 
 import sys
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Call:
     weights: torch.Tensor
 
     def probabilities(self):
-        """From the definition, one query head at a time; a sink is one more key, whose share is dropped."""
+        """From the definition, one query head at a time; an attention sink is one more key, whose share is dropped."""
         heads = self.query.shape[1]
         result = []
         for head in range(heads):
@@ -66,7 +66,7 @@ class Call:
 
 @pytest.fixture(scope="module")
 def watch():
-    """Runs a model on an example and gives what every call of its attention function was given and gave; eager inside."""
+    """Run a model on an example and return inputs and outputs of every call of its attention function (eager)."""
     calls = []
 
     def watched(module, query, key, value, mask, **options):
@@ -93,7 +93,7 @@ def watch():
 
 
 def own_loss(model, example):
-    """The library's own loss; where there is a text to write, it makes the decoder's inputs from it by itself."""
+    """The loss that the library computes; with a target text, the library also creates the decoder inputs."""
     given = inputs(model, example)
     given.pop("decoder_input_ids", None)
     classifier = type(model).__name__.endswith("Classification")
@@ -108,7 +108,7 @@ def logit_norm(model, example):
 
 
 def slope(function, weights, directions):
-    """The derivative of function() as every weight moves along its direction, from four values of it."""
+    """The derivative of function() as every weight moves along its direction, from four evaluations."""
     values = {}
     with torch.no_grad():
         before = [weight.clone() for weight in weights]
@@ -131,7 +131,7 @@ def blocks(model, family, weight, part):
     return FAMILIES[family].blocks(weight, part, heads, getattr(model.config, "num_key_value_heads", heads))
 
 
-def test_everything_is_double_positive_and_of_its_shape(model, family, examples, scores, watch):
+def test_scores_are_float64_positive_and_of_the_right_shape(model, family, examples, scores, watch):
     shape = (2, len(projections(model, family)), model.config.num_attention_heads)
     assert [values.shape for values in scores] == [shape, shape, (2, 3, *shape[1:])]
     for values in scores:
@@ -142,7 +142,7 @@ def test_everything_is_double_positive_and_of_its_shape(model, family, examples,
         assert {x.dtype for x in (call.query, call.key, call.value, call.out, call.weights)} == {torch.double}
 
 
-def test_rows_come_in_the_order_of_the_calls(model, family, examples, watch):
+def test_rows_are_in_the_order_of_the_calls(model, family, examples, watch):
     seen = []
     rows = projections(model, family)
     hooks = [
@@ -157,8 +157,8 @@ def test_rows_come_in_the_order_of_the_calls(model, family, examples, watch):
         torch.testing.assert_close(call.out.flatten(2), z, rtol=0, atol=0)
 
 
-def test_his_is_the_slope_of_the_models_own_loss(model, family, examples, scores):
-    """All heads scaled by different amounts at once: the slope is the weighted sum of their signed products."""
+def test_his_is_the_derivative_of_the_loss_of_the_model(model, family, examples, scores):
+    """All heads are scaled by different amounts at once: the derivative is the weighted sum of their signed products."""
     products = np.array([tokens.sum(1) for tokens in token_products(model, family, examples)])
     np.testing.assert_allclose(abs(products), scores[0], rtol=1e-9)
     amounts = np.random.default_rng(0).standard_normal(products.shape[1:])
@@ -172,7 +172,7 @@ def test_his_is_the_slope_of_the_models_own_loss(model, family, examples, scores
         assert found == pytest.approx((amounts * product).sum(), rel=1e-6, abs=1e-8)
 
 
-def test_entropy_is_that_of_the_definition(model, family, examples, scores, watch):
+def test_entropy_equals_its_definition(model, family, examples, scores, watch):
     for example, expected in zip(examples, scores[1], strict=True):
         calls = watch(model, example)
         found = torch.stack([torch.special.entr(call.probabilities()).sum(-1).mean(-1) for call in calls])
@@ -192,7 +192,7 @@ def test_attention_is_a_distribution_far_from_uniform(model, family, examples, s
     assert most.max() > 0.3
 
 
-def test_a_block_of_a_weight_is_read_by_the_heads_that_it_is_given_to(model, family, examples, watch):
+def test_a_block_of_a_weight_affects_the_heads_that_it_belongs_to(model, family, examples, watch):
     rows = projections(model, family)
     heads = model.config.num_attention_heads
     for row in {0, len(rows) - 1}:
@@ -213,8 +213,10 @@ def test_a_block_of_a_weight_is_read_by_the_heads_that_it_is_given_to(model, fam
 
 
 @pytest.mark.parametrize(("name", "objective"), [("logit_norm", logit_norm), ("loss", own_loss)])
-def test_gradient_norms_are_the_slopes_along_the_blocks_gradients(model, family, examples, scores, name, objective):
-    """All blocks moved along their own gradients, each by its own amount: the slope is the weighted sum of their norms."""
+def test_gradient_norms_are_the_derivatives_along_the_gradients_of_the_blocks(
+    model, family, examples, scores, name, objective
+):
+    """All blocks move along their own gradients by different amounts: the derivative is the weighted sum of their norms."""
     norms = scores[2] if name == "logit_norm" else reference_scores(model, family, examples, gnorm_objective=name)[2]
     generator = np.random.default_rng(1)
     for example, expected in zip(examples, norms, strict=True):
@@ -238,7 +240,7 @@ def test_gradient_norms_are_the_slopes_along_the_blocks_gradients(model, family,
 
 
 @pytest.mark.parametrize("name", ["bert", "t5-classifier", "vit"])
-def test_the_prediction_is_the_label_that_the_model_gives(name):
+def test_the_prediction_objective_uses_the_predicted_class(name):
     model, examples = tiny(name), examples_for(name)
     with torch.no_grad():
         labels = [model(**inputs(model, example)).logits.argmax().item() for example in examples]
@@ -284,7 +286,7 @@ SWITCHES += [("gemma2", no_attention_cap), ("gemma2", no_logit_cap), ("gpt-oss",
 
 
 @pytest.mark.parametrize(("name", "mask_head"), SWITCHES)
-def test_what_makes_a_family_special_matters(name, mask_head):
+def test_special_parts_of_a_family_affect_the_scores(name, mask_head):
     examples = examples_for(name).select([8])
     changed = tiny(name)
     mask_head(changed)

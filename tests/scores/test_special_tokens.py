@@ -1,4 +1,4 @@
-"""Entropy among words alone: the library's own attention without marks as queries and keys, brought to a sum of 1."""
+"""Entropy without special tokens: attention of the library without them as queries and keys, renormalized."""
 
 import datasets
 import numpy as np
@@ -10,11 +10,11 @@ from helpers.tiny_models import FAMILIES, examples_for, tiny, tiny_tokenizer
 import headprune_core as hp
 
 TEXTUAL = [family for family in FAMILIES if family not in ("vit", "deit")]
-MARK = 3  # [SEP]; with [PAD] and [CLS], 0 and 2, the marks of the tokenizer
+MARK = 3  # [SEP]; the tokenizer's other special tokens are [PAD], 0, and [CLS], 2
 
 
-def marked(family, count=6):
-    """Random examples with marks in front of texts and among the words of texts and targets."""
+def with_special_tokens(family, count=6):
+    """Random examples with special tokens at the start of inputs and within inputs and targets."""
     generator, examples = np.random.default_rng(1), examples_for(family, count)
     for column in {"input_ids", "target_ids"} & set(examples.column_names):
         rows = []
@@ -26,12 +26,12 @@ def marked(family, count=6):
     return examples
 
 
-def words(ids, marks):
+def is_word(ids, marks):
     return ~np.isin(ids, list(marks))
 
 
 def plain_entropy(attention, queries, keys):
-    """(H,) of probabilities (H, T, S), one query at a time; a sink's share, where there is one, stays in the sum."""
+    """(H,) from probabilities (H, T, S), one query at a time; the share of an attention sink stays in the sum."""
     result = []
     for a in attention[:, queries]:
         sink = 1 - a.sum(-1, keepdims=True)
@@ -41,12 +41,12 @@ def plain_entropy(attention, queries, keys):
 
 
 def reference(family, example, marks):
-    """(R, H), by the library's own attention in double precision."""
+    """(R, H), from the attention of the library in double precision."""
     model = prepared(tiny(family))
     given = inputs(model, example)
     with torch.no_grad(), Double():
         output = model(**given, output_attentions=True)
-    text = words(example["input_ids"], marks)
+    text = is_word(example["input_ids"], marks)
     if "encoder_attentions" not in output:
         rows = [plain_entropy(a[0].numpy(), text, text) for a in output.attentions]
         return np.mean(rows, axis=0, keepdims=True) if family == "albert" else rows
@@ -54,7 +54,7 @@ def reference(family, example, marks):
         read = given["decoder_input_ids"][0].tolist()
     else:
         read = [model.config.decoder_start_token_id, *example["input_ids"][:-1]]
-    written = words(read, marks)
+    written = is_word(read, marks)
     rows = [plain_entropy(a[0].numpy(), text, text) for a in output.encoder_attentions]
     for own, cross in zip(output.decoder_attentions, output.cross_attentions, strict=True):
         rows += [plain_entropy(own[0].numpy(), written, written), plain_entropy(cross[0].numpy(), written, text)]
@@ -62,8 +62,8 @@ def reference(family, example, marks):
 
 
 @pytest.mark.parametrize("family", TEXTUAL)
-def test_entropy_without_marks_is_that_of_words_among_words(family):
-    model, examples = hp.PrunableModel(tiny(family), tiny_tokenizer()), marked(family)
+def test_entropy_without_special_tokens_equals_the_reference(family):
+    model, examples = hp.PrunableModel(tiny(family), tiny_tokenizer()), with_special_tokens(family)
     expected = np.array([reference(family, example, {0, 2, MARK}) for example in examples])
     for batch_size in (1, 6):  # without padding and with it
         scores = hp.score_heads(model, examples, metrics=("ae",), special_tokens=False, batch_size=batch_size)
@@ -74,7 +74,7 @@ def test_entropy_without_marks_is_that_of_words_among_words(family):
 
 
 @pytest.mark.parametrize(("family", "marks"), [("gpt2", {0, 1, 2}), ("t5", {0, 1}), ("llama", {0, 1, 2}), ("bert", {0})])
-def test_without_a_tokenizer_the_config_names_the_marks(family, marks):
+def test_without_a_tokenizer_the_config_names_the_special_tokens(family, marks):
     examples = examples_for(family, 5)
     texts = [[min(marks), ids[0], max(marks), *ids[1:]] for ids in examples["input_ids"]]
     examples = examples.remove_columns("input_ids").add_column("input_ids", texts)
@@ -84,21 +84,21 @@ def test_without_a_tokenizer_the_config_names_the_marks(family, marks):
 
 
 @pytest.mark.parametrize("kind", ["normalized", "A", "B", "C"])
-def test_every_kind_of_entropy_leaves_marks_out(kind):
-    """The same as of a text from which the marks are taken, where tokens know nothing of their places."""
+def test_every_kind_of_entropy_excludes_special_tokens(kind):
+    """The result equals that of inputs without special tokens, for a model without position embeddings."""
     model = hp.PrunableModel(tiny("bert"), tiny_tokenizer())
     with torch.no_grad():
         model.model.bert.embeddings.position_embeddings.weight.zero_()
         model.model.bert.embeddings.word_embeddings.weight[MARK] = model.model.bert.embeddings.word_embeddings.weight[7]
-    examples = marked("bert")
+    examples = with_special_tokens("bert")
     bare = datasets.Dataset.from_dict({"input_ids": [[i for i in ids if i != MARK] for ids in examples["input_ids"]]})
     options = {"metrics": ("ae",), "entropy": kind}
     with_marks = hp.score_heads(model, examples, special_tokens=False, **options).per_example["ae"]
-    # of the first row alone: later ones see what the marks have given to the words
+    # only in the first row: in later ones, other tokens have attended to the special tokens
     np.testing.assert_allclose(with_marks[:, 0], hp.score_heads(model, bare, **options).per_example["ae"][:, 0], rtol=1e-4)
 
 
-def test_other_scores_do_not_care(embedded_model, calibration):
+def test_other_scores_do_not_change(embedded_model, calibration):
     few = calibration.select(range(4))
     without, whole = (hp.score_heads(embedded_model, few, special_tokens=kept) for kept in (False, True))
     for metric in ("his", "gnorm"):
@@ -107,14 +107,14 @@ def test_other_scores_do_not_care(embedded_model, calibration):
 
 
 @pytest.mark.parametrize("family", ["vit", "deit"])
-def test_an_image_has_no_marks(family):
+def test_an_image_has_no_special_tokens(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     without, whole = (hp.score_heads(model, examples, metrics=("ae",), special_tokens=kept).ae for kept in (False, True))
     np.testing.assert_array_equal(without, whole)
 
 
-def test_a_text_of_marks_alone_is_said_to_be_one():
-    """It has no word to take the entropy of; that is no fault of the weights."""
+def test_an_example_of_special_tokens_only_is_refused():
+    """The error names the example and does not blame the weights."""
     model = hp.PrunableModel(tiny("bert"), tiny_tokenizer())
     examples = datasets.Dataset.from_dict({"text": ["w5 w6", ""]})
     with pytest.raises(hp.HeadPruneError) as refusal:

@@ -1,4 +1,4 @@
-"""A real vision model, trained on real digits: scored exactly, and its important heads are the ones that it needs."""
+"""A vision model trained on real digits: its scores are exact, and its important heads are the ones that it needs."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def accuracy(model, examples, masks):
     return hp.evaluate_masks(model, examples, np.array(masks)).accuracy
 
 
-def test_it_reads_digits_that_it_has_not_seen(model, texts):
+def test_the_model_recognizes_held_out_digits(model, texts):
     assert accuracy(model, texts[1], [np.ones(model.grid.shape, bool)])[0] > 0.85
 
 
@@ -41,7 +41,7 @@ def test_scores_equal_the_plain_reference(model, texts, scores):
     np.testing.assert_allclose(found.gnorm, gnorm.mean(0).prod(0), rtol=1e-4)
 
 
-def test_heads_that_matter_least_can_go_and_those_that_matter_most_cannot(model, texts, scores):
+def test_pruning_the_least_important_heads_costs_less_than_the_most_important(model, texts, scores):
     least, most = hp.prune_mask(scores.his, 0.25), hp.prune_mask(-scores.his, 0.25)
     whole, without_least, without_most = accuracy(model, texts[1], [np.ones_like(least), least, most])
     assert whole - without_least < 0.5 * (whole - without_most)
