@@ -14,6 +14,9 @@ from helpers.tiny_models import random_examples, tiny, tiny_tokenizer
 import headprune_core as hp
 from benchmarks import alpha, curves, entropy, gpu, gpu_parts, greedy, latency
 from benchmarks.plain_batched import PlainBatched, share_weights
+from headprune_core.cli.main import main
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 def test_plain_curve_predicts_as_the_engine_does():
@@ -53,6 +56,7 @@ def test_plain_alpha_path_equals_the_engine():
     assert len(alpha.table(result).splitlines()) == 3 + 3
 
 
+@pytest.mark.slow
 def test_latency_reports_the_flops_ratio():
     result = latency.run(torch.device("cpu"), sparsities=(0.0, 0.5), batches=(1,), tokens=(8,), repeats=1)
     unpruned, half = (values["latency"][0] for values in result["models"].values())
@@ -78,6 +82,7 @@ def test_plain_batched_scores_equal_the_engine(family, batch_size):
         np.testing.assert_allclose(getattr(scores, metric), reference, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", gpu_parts.PARTS)
 def test_every_gpu_part_runs_on_tiny_sizes(name):
     rows = gpu_parts.PARTS[name][0](torch.device("cpu"), True)
@@ -125,9 +130,15 @@ def test_gpu_parts_without_time_are_named(monkeypatch):
     assert {part["error"] for part in result["parts"].values()} == {"not started: the 5 s for all parts are over"}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@NO_CUDA
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["benchmarks/gpu.py"], ["-m", "benchmarks.gpu"]])
 def test_gpu_benchmark_without_a_gpu_says_so(command):
     run = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=gpu.ROOT, check=False)
     assert (run.returncode, run.stdout.strip(), run.stderr) == (0, gpu.NO_GPU, "")
-    assert gpu.table(gpu.run(torch.device("cpu"))) == gpu.NO_GPU
+
+
+@NO_CUDA
+def test_gpu_benchmark_on_the_command_line(capsys):
+    assert main(["bench", "gpu"]) == 0
+    assert capsys.readouterr().out.strip() == gpu.NO_GPU
