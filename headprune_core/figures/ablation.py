@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import GRAY, HEAD, LAYER, MARGIN, label, style, tick
+from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, label, style, tick
 
 _TITLES = {"abs_loss_change": "|Δloss| (nats)", "loss_change": "Δloss (nats)", "accuracy_drop": "Accuracy drop"}
 
@@ -20,12 +20,13 @@ def ablation_heatmap(values: np.ndarray, measure: str) -> go.Figure:
         A heatmap, diverging around 0 for signed values.
     """
     scale = {"colorscale": "PuOr", "zmid": 0} if measure != "abs_loss_change" else {"colorscale": "Cividis"}
+    ticks = {"tickformat": PERCENT} if measure == "accuracy_drop" else {}
     figure = go.Figure(
         go.Heatmap(
             z=values,
             xgap=2,
             ygap=2,
-            colorbar={"thickness": 10, "title": {"text": _TITLES.get(measure, ""), "side": "right"}},
+            colorbar={"thickness": 10, "title": {"text": _TITLES.get(measure, ""), "side": "right"}} | ticks,
             **scale,
         )
     )

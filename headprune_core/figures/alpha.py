@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy
+from headprune_core.alpha_choice.alpha_recommendation import AlphaRecommendation, format_inside
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface
-from headprune_core.alpha_choice.recommendation import AlphaRecommendation, format_inside
 from headprune_core.measure.curves import wilson
 
 from .style import AXIS_TITLES, GRAY, MARGIN, PERCENT, metric_axis, metric_name, style
@@ -25,8 +25,8 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         chosen: recommendation to mark, which also selects the metric; or None.
 
     Returns:
-        A step function with its 95% Wilson CI, both ends of the path, the mean of the random masks, and the recommended
-        interval with its cross-validated value.
+        A step function with its 95% Wilson CI, both ends of the path, the mean of the random masks, the interval of the
+        highest value, the alpha that the verdict advises, and the cross-validated value.
     """
     by = chosen.by if chosen is not None else found.measure
     value = getattr(found, by)
@@ -103,8 +103,8 @@ def describe_alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation) -> s
     return (
         f"Alpha from 0 to 1 has {_count(len(found.path), 'interval')} with {_count(chosen.masks, 'distinct mask')}: "
         f"{metric} ranges from {values.min():.1%} to {values.max():.1%}; HIS only {chosen.his:.1%}, AE only "
-        f"{chosen.ae:.1%}{random}. The best is alpha = {chosen.alpha_text}: {chosen.value:.1%} (95% CI "
-        f"{chosen.value_low:.1%} to {chosen.value_high:.1%}){ties}."
+        f"{chosen.ae:.1%}{random}. The highest is at alpha = {chosen.alpha_text}: {chosen.value:.1%} (95% CI "
+        f"{chosen.value_low:.1%} to {chosen.value_high:.1%}){ties}. Recommended: {chosen.advised_text}."
     )
 
 
@@ -176,17 +176,14 @@ def describe_surface(surface: AlphaSurface) -> str:
 
 
 def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
-    """Mark the recommended interval, its alpha, and the cross-validated value of choosing alpha this way."""
+    """Mark the interval of the highest value, the advised alpha, and the cross-validated value of choosing alpha."""
     line = {"color": _CHOSEN, "width": 1}
     figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(213, 94, 0, 0.15)", line=line, layer="below")
-    figure.add_scatter(
-        x=[chosen.alpha],
-        y=[chosen.value],
-        mode="markers",
-        marker={"color": _CHOSEN, "symbol": "star", "size": 15, "line": {"width": 1, "color": GRAY.format(1)}},
-        name=f"Recommended: α = {chosen.alpha_text}",
-        hovertemplate=f"recommended, α {chosen.low:.4f} to {chosen.high:.4f}: %{{y:.1%}}<extra></extra>",
-    )
+    his_only = chosen.advised_alpha == 1.0
+    if his_only and not chosen.is_his:
+        _star(figure, chosen.alpha, chosen.value, "star-open", f"Highest: α = {chosen.alpha_text}")
+    advised = "HIS only (α = 1)" if his_only else f"α = {chosen.alpha_text}"
+    _star(figure, chosen.advised_alpha, chosen.advised_value, "star", f"Recommended: {advised}")
     held = chosen.cross_validated
     if held is not None:
         figure.add_scatter(
@@ -199,6 +196,19 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
             hovertemplate=f"cross-validated {metric_name(chosen.by)}: %{{y:.1%}} (95% CI {held.low:.1%} to {held.high:.1%})"
             "<extra></extra>",
         )
+
+
+def _star(figure: go.Figure, alpha: float, value: float, symbol: str, name: str) -> None:
+    outline = {"width": 2 if symbol.endswith("open") else 1, "color": _CHOSEN if symbol.endswith("open") else GRAY.format(1)}
+    figure.add_scatter(
+        x=[alpha],
+        y=[value],
+        mode="markers",
+        marker={"color": _CHOSEN, "symbol": symbol, "size": 15, "line": outline},
+        name=name,
+        hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
+        cliponaxis=False,
+    )
 
 
 def _percent(share: float) -> str:

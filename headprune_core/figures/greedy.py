@@ -178,7 +178,7 @@ def shift_map(change: np.ndarray, labels: Sequence[str]) -> go.Figure:
     """
     rows = len(change)
     across = min(3, rows)
-    titles = [row_name(label) for label in labels]
+    titles = [row_name(label).capitalize() for label in labels]
     figure = make_subplots(-(-rows // across), across, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
     largest = float(np.abs(change).max()) or 1.0
     for number, part in enumerate(change):

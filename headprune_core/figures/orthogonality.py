@@ -67,7 +67,7 @@ def per_row_correlation(check: Orthogonality) -> go.Figure:
     note = {"text": f"|r| = {REDUNDANT:g}<br>redundant", "font": {"size": 11}}
     for r in (-REDUNDANT, REDUNDANT):
         line = {"dash": "dot", "color": "#d55e00"}
-        figure.add_vline(x=r, line=line, annotation=note, annotation_position="top")
+        figure.add_vline(x=r, line=line, annotation=dict(note), annotation_position="top")  # Plotly changes it
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
     figure.update_xaxes(title="Pearson r (HIS vs. AE) per layer", range=[-1, 1])
     figure.update_yaxes(title=LAYER, range=[len(check.per_row) - 0.5, -0.5], dtick=tick(len(check.per_row)))

@@ -145,7 +145,8 @@ def describe_baseline(control: RandomBaseline) -> str:
     if masks == 1:
         rank = "above the random mask" if control.n_beaten else "not above the random mask"
     else:
-        rank = f"above {control.n_beaten or 'none'} of the {masks} random masks"
+        count = {0: "none of the", masks: "all"}.get(control.n_beaten, f"{control.n_beaten} of the")
+        rank = f"above {count} {masks} random masks"
     return (
         f"{name[0].upper()}{name[1:]}: {masks} random mask{'s' * (masks != 1)} of the same size (circles; mean: triangle), "
         f"{control.random_values.min():.1%} to {control.random_values.max():.1%}. This mask (diamond): {control.value:.1%}, "

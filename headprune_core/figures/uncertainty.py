@@ -185,7 +185,7 @@ def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else ""
 
 
 def describe_agreement(matrix: AgreementMatrix) -> str:

@@ -1,4 +1,4 @@
-"""Figures of what alpha is worth: what is drawn where, and what their words say, without a browser."""
+"""Figures of the choice of alpha and the texts about it: what is drawn where, without a browser."""
 
 from dataclasses import replace
 
@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
-from headprune_core.alpha_choice import alpha_text as alpha_words
+from headprune_core.alpha_choice import alpha_text
 from headprune_core.alpha_choice.successive_halving import HalvingResult, Round
 from headprune_core.figures import alpha as drawn
 from headprune_core.measure.curves import wilson
+from headprune_core.measure.paired_tests import format_p
 
 ENDS, VALUES = [0.0, 0.2, 0.21, 0.61, 1.0], [0.6, 0.7, 0.9, 0.85]
 
@@ -63,8 +64,10 @@ def test_the_choice_is_marked(found):
     figure = drawn.alpha_steps(found, chosen)
     (box,) = figure.layout.shapes
     assert (box.x0, box.x1) == (0.21, 0.61)
-    star = trace(figure, "Recommended: α = 0.41")
-    assert (star.x[0], star.y[0]) == (pytest.approx(0.41), 0.9)
+    highest, star = trace(figure, "Highest: α = 0.41"), trace(figure, "Recommended: HIS only (α = 1)")
+    assert (highest.x[0], highest.y[0]) == (pytest.approx(0.41), 0.9)
+    assert (star.x[0], star.y[0]) == (1.0, 0.85)  # as the verdict says
+    assert star.marker.symbol != highest.marker.symbol
     held = trace(figure, "Cross-validated")
     assert held.y[0] == chosen.cross_validated.value
     assert held.y[0] + held.error_y.array[0] == pytest.approx(chosen.cross_validated.high)
@@ -83,69 +86,76 @@ def test_without_random_masks_and_without_tests(found):
     bare = replace(found, random_accuracy=empty, random_agreement=empty, agrees=None)
     chosen = hp.recommend_alpha(bare, by="agreement")
     names = [trace.name for trace in drawn.alpha_steps(bare, chosen).data]
-    assert not [name for name in names if "Random" in name or "Cross" in name]
+    assert not [name for name in names if "Random" in name or "Cross" in name or "Highest" in name]
+    assert "Recommended: α = 0.205" in names
     assert "random" not in drawn.describe_alpha_steps(bare, chosen)
-    assert alpha_words.describe_recommendation(chosen)[-1].startswith("Where tokens are predicted agreement is not known")
+    assert alpha_text.describe_recommendation(chosen)[-1].startswith(
+        "Per-example agreement is not available for token prediction"
+    )
 
 
-def test_steps_in_words(found):
+def test_steps_as_text(found):
     low, high = wilson(90, 100)
     assert drawn.describe_alpha_steps(found, hp.recommend_alpha(found)) == (
         "Alpha from 0 to 1 has 4 intervals with 4 distinct masks: accuracy ranges from 60.0% to 90.0%; HIS only 85.0%, AE "
-        "only 60.0%, random masks 71.0% on average. The best is alpha = 0.41: 90.0% (95% CI "
-        f"{low:.1%} to {high:.1%})."
+        "only 60.0%, random masks 71.0% on average. The highest is at alpha = 0.41: 90.0% (95% CI "
+        f"{low:.1%} to {high:.1%}). Recommended: HIS only (alpha = 1)."
     )
     right = found.right[[0, 2, 2, 3]]
     tied = replace(found, right=right, accuracy=right.mean(1))
-    assert drawn.describe_alpha_steps(tied, hp.recommend_alpha(tied)).endswith(
-        "(2 masks tie; this one covers the largest alpha range)."
-    )
+    text = drawn.describe_alpha_steps(tied, hp.recommend_alpha(tied))
+    assert text.endswith("(2 masks tie; this one covers the largest alpha range). Recommended: HIS only (alpha = 1).")
 
 
-def test_one_mask_in_words(found):
+def test_one_mask_as_text(found):
     parts = {name: getattr(found, name)[:1] for name in ("accuracy", "agreement", "right", "agrees", "masks", "which")}
     one = replace(found, path=(hp.AlphaInterval(0.0, 1.0, found.masks[0]),), **parts)
     chosen = hp.recommend_alpha(one)
     expected = "One mask covers all alpha from 0 to 1: accuracy 60.0%, random masks 71.0% on average."
     assert drawn.describe_alpha_steps(one, chosen) == expected
-    assert alpha_words.describe_recommendation(chosen) == ["Alpha does not matter here: every alpha gives the same mask."]
+    assert alpha_text.describe_recommendation(chosen) == ["Alpha has no effect: every alpha gives the same mask."]
 
 
-def test_a_recommendation_in_words(found):
+def test_a_recommendation_as_text(found):
     chosen = hp.recommend_alpha(found)
-    verdict, matters, held, against, near, tested = alpha_words.describe_recommendation(chosen)
+    verdict, matters, held, against, near, tested = alpha_text.describe_recommendation(chosen)
     assert verdict == chosen.verdict
-    assert "less than once in 1,000 times (Cochran's Q" in matters
-    assert matters.endswith("alpha matters.")
-    assert held.startswith("On texts that had no part in the choice, accuracy is 90.0% (")
-    assert against.startswith("Choosing so, against HIS alone: +5.0 points (95 % interval ")
-    assert against.endswith("5 texts won and 0 lost.")
-    assert near == "Over 40% of alpha, accuracy is within one point of the best."
-    assert tested.startswith("If HIS alone were as good as the mask of alpha 0.41, chance would set them as far apart ")
-    label_free = alpha_words.describe_recommendation(hp.recommend_alpha(found, by="agreement"))
-    assert label_free[1] == "The labels, which had no part in it, give this choice an accuracy of 70.0%."
+    assert matters.startswith(
+        "Effect of alpha: significant at the 5% level (Cochran's Q, corrected for correlated masks: p < "
+    )
+    assert held.startswith("Cross-validated accuracy: 90.0% (95% CI ")
+    assert against.startswith("Cross-validated selection vs. HIS only: +5.0 pp, 95% CI ")
+    assert against.endswith("; 5 examples gained, 0 lost.")
+    assert near == "Accuracy is within 1 pp of the best for 40% of the alpha range."
+    assert tested.startswith("Alpha = 0.41 vs. HIS only on the examples used for selection: exact McNemar p = ")
+    label_free = alpha_text.describe_recommendation(hp.recommend_alpha(found, by="agreement"))
+    assert label_free[1] == ("Accuracy of the mask with the highest agreement (labels not used for selection): 70.0%.")
 
 
 @pytest.mark.parametrize(
-    ("p", "words"),
+    ("p", "text"),
     [
-        (0.0004, "less than once in 1,000 times"),
-        (0.034, "34 times in 1,000"),
-        (0.26, "26% of the time"),
-        (1.0, "nearly every time"),
+        (0.0004, "p < 0.001"),
+        (0.034, "p = 0.034"),
+        (0.256, "p = 0.26"),
+        (1.0, "p = 1"),
     ],
 )
-def test_chance_in_words(p, words):
-    assert alpha_words._chance(p) == words
+def test_p_values_have_two_significant_digits(p, text):
+    assert format_p(p) == text
 
 
-def test_a_search_in_words():
+def test_a_search_as_text():
     rounds = (Round(np.arange(8), 10, np.ones(8), 4), Round(np.arange(4), 20, np.ones(4), 1))
     search = HalvingResult("accuracy", 1, 0.3, 0.2, 0.4, 0.9, rounds, 120, 160)
-    said = "The quick search found alpha 0.30 for 75% of the work of the full search: masks 8 on 10 texts, 4 on 20 texts."
-    assert alpha_words.describe_halving(search) == said
-    assert alpha_words.describe_halving(search, 0.0) == f"{said} It is as good as the full search's choice."
-    assert alpha_words.describe_halving(search, 0.0104) == f"{said} It is 1.0 points behind the full search's choice."
+    text = (
+        "Quick search found alpha = 0.30 at 75% of the cost of the full search (rounds: 8 masks on 10 examples, 4 masks on "
+        "20 examples)."
+    )
+    assert alpha_text.describe_halving(search) == text
+    equal, below = (alpha_text.describe_halving(search, gap) for gap in (0.0, 0.0104))
+    assert equal == f"{text} Its accuracy equals that of the full search on these examples."
+    assert below == f"{text} Its accuracy is 1.0 pp below that of the full search on these examples."
 
 
 def test_the_surface_is_the_step_function_at_every_sparsity(surface):
@@ -167,7 +177,7 @@ def test_paths_that_change_at_other_alphas_share_the_picture(surface):
     np.testing.assert_allclose(heat.z[1], [0.6, 0.7, 0.9, 0.9, 0.85])
 
 
-def test_the_surface_in_words(surface):
+def test_the_surface_as_text(surface):
     assert drawn.describe_surface(surface) == (
         "Best accuracy: at 12.5% sparsity, 95.0% with alpha = 0.205 (HIS only: 80.0%); at 50% sparsity, 90.0% with alpha = "
         "0.41 (HIS only: 85.0%). Alpha has the largest effect at 50% sparsity: 30.0 pp between the best and the worst mask."

@@ -70,7 +70,7 @@ def test_every_random_mask_is_drawn_apart_at_its_value():
 @pytest.mark.parametrize(
     ("value", "random", "words"),
     [
-        (0.7, [0.5, 0.6], "This mask (diamond): 70.0%, above 2 of the 2 random masks."),
+        (0.7, [0.5, 0.6], "This mask (diamond): 70.0%, above all 2 random masks."),
         (0.55, [0.5, 0.6], "This mask (diamond): 55.0%, above 1 of the 2 random masks."),
         (0.5, [0.5, 0.5], "This mask (diamond): 50.0%, above none of the 2 random masks."),
         (0.6, [0.5], "1 random mask of the same size (circles; mean: triangle), 50.0% to 50.0%"),
