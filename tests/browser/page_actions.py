@@ -106,7 +106,7 @@ def slide(tab, slider, to: int) -> None:
 
 def cancel(tab) -> None:
     """End what runs, unless it ends by itself before."""
-    main, idle = tab.get_by_test_id("stMain"), tab.get_by_test_id("stSidebar").get_by_text("nothing", exact=True)
+    main, idle = tab.get_by_test_id("stMain"), tab.get_by_test_id("stSidebar").get_by_text("Idle", exact=True)
     button = main.get_by_role("button", name="Cancel")
     expect(button.or_(idle).first).to_be_visible()
     if not idle.is_visible():

@@ -10,12 +10,16 @@ PATIENCE = 300  # seconds; far more than needed on an idle machine
 
 
 def opened(view="model_and_data", **link) -> AppTest:
-    """Open the app on one page and wait until the built-in model is loaded."""
+    """Open the app on one page and wait until the built-in model is loaded.
+
+    `link` holds URL parameters; `app.link_toasts` are the messages about those that cannot be used.
+    """
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     for name, value in link.items():
         app.query_params[name] = value
     deadline = time.monotonic() + PATIENCE
     app.run()
+    app.link_toasts = [toast.value for toast in app.toast]
     while "work" not in app.session_state:
         assert time.monotonic() < deadline, f"the built-in model was not loaded within {PATIENCE} s"
         time.sleep(0.1)

@@ -172,7 +172,7 @@ def test_the_form_keeps_its_settings_and_the_result_states_its_request():
 
 
 def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
-    app = page(step="one", most=90, n_random=20, evaluation_size_960=960)
+    app = page(evaluation_size_960=960)
     button = next(button for button in app.button if button.label == "Evaluate curves")
     button.click().run()
     deadline = time.monotonic() + PATIENCE
