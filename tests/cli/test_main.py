@@ -159,11 +159,11 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         (("score", "--dataset", "nothing.csv"), "file not found: nothing.csv"),
         (("score", "--model", "./nothing"), "folder not found: './nothing'"),
         (("score", "--calibration-size", "0"), "size must be at least 1, got 0"),
-        (("curves", "--n-random", "0", "--calibration-size", "3"), "0 random seeds were asked for"),
+        (("curves", "--n-random", "0", "--calibration-size", "3"), "n_random must be at least 1, got 0"),
         (("curves", "--methods", "custom", "--calibration-size", "3"), "'custom' needs a ranking"),
         (
             ("greedy", "--heads-per-step", "73", "--calibration-size", "3"),
-            "73 heads are to go at each step; expected 1 to 72",
+            "heads_per_step must be between 1 and 72, got 73",
         ),
         (("score", "--calibration-split", "holdout"), "must be one of calibration, evaluation, training, got 'holdout'"),
     ],
