@@ -1,10 +1,9 @@
-"""Leave-one-out ablation, what really happens when one head alone goes (Michel et al. 2019, section 3.2):
+"""Leave-one-out ablation: the change in loss when one head at a time is masked (Michel et al. 2019, section 3.2).
 
-    D_h = E_x [ L(x; head h switched off) - L(x) ].
+    D_h = E_x [ L(x; head h masked) - L(x) ]
 
-HIS is the first-order guess at the mean of |L(x; head h off) - L(x)|, so that mean is kept beside D: the one says how much
-the loss moves, the other in which direction on balance. One forward pass per head, and nothing about heads that go together:
-two that stand in for each other look dispensable each.
+HIS is the first-order estimate of the mean of |L(x; head h masked) - L(x)|, so both the absolute and the signed change are
+reported. Interactions are not measured: of two redundant heads, each looks dispensable.
 """
 
 from collections.abc import Callable
@@ -28,12 +27,15 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """What each head's absence alone does to the model.
+    """Effect of masking each head on its own.
 
-    per_example (N, R, H): the loss of an example without the head, less its loss with all heads, in nats.
-    accuracy_drop (R, H): share of right answers lost. loss: the mean loss with all heads. objective: "loss" against the
-    labels (or the tokens to be predicted), "prediction" against the model's own answers, where there are no labels;
-    accuracy_drop is then the share of answers that change.
+    Attributes:
+        grid: the heads of the model.
+        per_example: (N, R, H), loss of an example with the head masked minus its loss with all heads, in nats.
+        accuracy_drop: (R, H), decrease of accuracy, 0 to 1; without labels, the share of predictions that change.
+        loss: mean loss with all heads, in nats.
+        objective: "loss" against the labels (or next tokens), or "prediction" against the model's own predictions if there
+            are no labels.
     """
 
     grid: HeadGrid
@@ -44,23 +46,36 @@ class LeaveOneOut:
 
     @property
     def loss_change(self) -> np.ndarray:
-        """(R, H) mean over examples; below zero where the model is better off without the head."""
+        """(R, H), signed change in loss, mean over examples, in nats; negative if masking the head lowers the loss."""
         return self.per_example.mean(0)
 
     @property
     def abs_loss_change(self) -> np.ndarray:
-        """(R, H) mean over examples of the increase's absolute value: what HIS is the first-order guess at."""
+        """(R, H), absolute change in loss, mean over examples, in nats; HIS is its first-order estimate."""
         return np.abs(self.per_example).mean(0)
 
     def bootstrap(self, metric: str = "loss_change", *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0):
-        """(low, high), each (R, H): percentile interval of "loss_change" or "abs_loss_change", the examples drawn anew."""
+        """Return a bootstrap confidence interval over examples (percentiles).
+
+        Args:
+            metric: "loss_change" or "abs_loss_change".
+            resamples: number of resamples.
+            confidence: level of the interval, 0 to 1.
+            seed: of the resampling.
+
+        Returns:
+            (low, high), each (R, H), in nats.
+
+        Raises:
+            HeadPruneError: for another metric.
+        """
         if metric not in MEASURES:
-            raise HeadPruneError(f"leave-one-out has no {metric!r}; expected one of {', '.join(MEASURES)}")
+            raise HeadPruneError(f"metric must be one of {', '.join(MEASURES)}, got {metric!r}")
         values = np.abs(self.per_example) if metric == "abs_loss_change" else self.per_example
         return percentiles(resampled_means(values, resamples, seed), confidence)
 
     def to_frame(self) -> pd.DataFrame:
-        """One line per head: row, head, each of the two measures with its 95 % interval, accuracy_drop."""
+        """Return one row per head: row, head, both changes in loss with their 95% CI, and accuracy_drop."""
         row, head = (index.ravel() for index in np.indices(self.grid.shape))
         columns = {"row": row, "head": head}
         for metric in MEASURES:
@@ -78,37 +93,45 @@ def leave_one_out(
     dtype: str | None = None,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
-    """Run `model` on `examples` once whole and once without each of its R * H heads.
+    """Evaluate a model with all heads and with each of its R * H heads masked.
 
-    dtype as in `evaluate_masks`. Raises HeadPruneError for unusable examples, and whatever `progress` raises to cancel.
+    Args:
+        model: the model.
+        examples: evaluation examples; without labels, losses are computed against the model's own predictions.
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        progress: called as progress(done, total, note); whatever it raises cancels the run.
+
+    Returns:
+        The change in loss and accuracy for each head.
     """
     result = evaluate_masks(
-        model, examples, _masks(model.grid.shape), batch_size=batch_size, dtype=dtype, progress=_renamed(progress)
+        model, examples, _masks(model.grid.shape), batch_size=batch_size, dtype=dtype, progress=_with_note(progress)
     )
-    labelled = np.isfinite(result.loss).all()
-    losses = result.losses if labelled else _cross_entropy(result.logits, result.logits[0].argmax(-1))
-    accuracy = result.accuracy if labelled else result.agreement
+    labeled = np.isfinite(result.loss).all()
+    losses = result.losses if labeled else _cross_entropy(result.logits, result.logits[0].argmax(-1))
+    accuracy = result.accuracy if labeled else result.agreement
     increase = (losses[1:] - losses[0]).T.reshape(-1, *model.grid.shape)
     drop = (accuracy[0] - accuracy[1:]).reshape(model.grid.shape)
-    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), "loss" if labelled else "prediction")
+    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), "loss" if labeled else "prediction")
 
 
 def _masks(shape: tuple[int, int]) -> np.ndarray:
-    """(1 + R * H, R, H): the whole model, then every head alone off, row by row."""
+    """Return (1 + R * H, R, H) masks: all heads kept, then one head pruned in each, row by row."""
     heads = shape[0] * shape[1]
     masks = np.ones((1 + heads, heads), bool)
     masks[1:][np.eye(heads, dtype=bool)] = False
     return masks.reshape(-1, *shape)
 
 
-def _renamed(progress: Progress | None) -> Progress | None:
-    """The same progress, told as what it is part of."""
+def _with_note(progress: Progress | None) -> Progress | None:
+    """Return the progress callback with the note of this computation."""
     if progress is None:
         return None
-    return lambda done, total, _: progress(done, total, "Taking out one head at a time")
+    return lambda done, total, _: progress(done, total, "Masking one head at a time")
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(M, N) losses in nats from logits (M, N, C) and class numbers (N,)."""
+    """Return (M, N) losses in nats from logits (M, N, C) and class indices (N,)."""
     logits = logits.astype(float)
     return logsumexp(logits, axis=-1) - np.take_along_axis(logits, targets[None, :, None], axis=-1)[..., 0]

@@ -1,8 +1,9 @@
-"""How far a budget of accuracy goes: heads are removed in the order of a ranking until more than so many points are lost.
+"""Maximum sparsity for an allowed decrease in accuracy: heads are pruned by a ranking until the decrease is too large.
 
-The answer is the largest number of heads such that this mask, and every one before it on the way there, stays within the
-budget: a curve that dips and comes back ends at the dip. Masks are measured from the full model on, few at first, and the
-first that costs too much ends the work. Without labels, agreement with the unpruned model stands for accuracy.
+The result is the largest number of heads for which this mask and all smaller ones of the ranking stay within the allowed
+decrease; a curve that drops below it and recovers ends at the drop. Masks are evaluated in growing groups, starting with few
+pruned heads, and evaluation ends with the first mask that loses too much. Without labels, agreement with the unpruned model
+is used.
 """
 
 from collections.abc import Callable
@@ -20,17 +21,26 @@ from headprune_core.result_cache import ResultCache
 from .curves import wilson
 from .evaluation import MaskEvaluation, evaluate_masks
 
-TOGETHER = 8  # masks that are measured in one go at first; twice as many the next time, for those that share much cost less
+MASKS_PER_BATCH = 8  # size of the first group; each group is twice as large, because similar masks share computation
 
 
 @dataclass(frozen=True, eq=False)
 class AccuracyBudget:
-    """How far it goes, and what was measured on the way.
+    """Maximum sparsity for an allowed decrease in accuracy, and the evaluated masks.
 
-    sparsity: prune_mask gives `mask` (R, H) at it, under the same constraints. measure: "accuracy", or "agreement" without
-    labels, which accuracy, accuracy_low, accuracy_high (95 %, Wilson) and whole, the unpruned model's, then are. points: the
-    budget. broken: whether a mask beyond it was measured that costs too much; else the constraints allow no more.
-    measured: a line for each mask, with heads_removed, sparsity, accuracy, accuracy_low, accuracy_high, points_lost, within.
+    Attributes:
+        max_drop_pp: allowed decrease, in percentage points.
+        measure: "accuracy", or "agreement" without labels; all values called accuracy are then agreement.
+        sparsity: the maximum sparsity; `prune_mask` returns `mask` for it under the same constraints.
+        heads_removed: number of heads pruned at it.
+        mask: bool (R, H), True = kept.
+        accuracy: accuracy under the mask, 0 to 1.
+        accuracy_low: lower bound of its 95% CI (Wilson).
+        accuracy_high: upper bound of that interval.
+        unpruned: accuracy of the unpruned model.
+        limited_by_accuracy: whether a larger mask was evaluated and lost too much; otherwise the constraints allow no more.
+        measured: one row per evaluated mask, with the columns heads_removed, sparsity, accuracy, accuracy_low,
+            accuracy_high, points_lost (pp) and within (whether the decrease is allowed).
     """
 
     max_drop_pp: float
@@ -58,36 +68,51 @@ def max_sparsity(
     progress: Callable[[int, int, str], None] | None = None,
     **constraints,
 ) -> AccuracyBudget:
-    """Remove heads, lowest of `ranking` (R, H) first, until more than `points` percentage points of accuracy are lost.
+    """Find the maximum sparsity at which accuracy decreases by at most `points` percentage points.
 
-    examples: not those that the ranking comes from. constraints: those of `prune_mask`. dtype and store as in
-    `evaluate_masks`. When `progress` raises Cancelled, the exception carries the result so far as `.partial`. Raises
-    HeadPruneError where the heads removed by hand alone cost more than `points`.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the ranking.
+        ranking: (R, H), lowest values are pruned first.
+        points: allowed decrease, 0 to 100 pp.
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note). If it raises Cancelled, the exception has the result so far as its
+            attribute `partial`.
+        **constraints: of `prune_mask`.
+
+    Returns:
+        The maximum sparsity, its mask, and all evaluated masks.
+
+    Raises:
+        HeadPruneError: for invalid `points` or shapes, and if the heads that are always pruned already lose more than
+            `points`.
     """
     if not 0.0 <= points <= 100.0:
-        raise HeadPruneError(f"{points} points of accuracy may be lost; expected 0 to 100")
+        raise HeadPruneError(f"points must be between 0 and 100, got {points}")
     ranking = np.asarray(ranking, float)
     if ranking.shape != model.grid.shape:
-        raise HeadPruneError(f"the ranking has shape {ranking.shape}; expected {model.grid.shape}, one number for each head")
+        raise HeadPruneError(f"ranking must have shape {model.grid.shape}, one number for each head, got {ranking.shape}")
     sparsities, masks = nested_masks(ranking, **constraints)
-    whole = np.ones((1, *model.grid.shape), bool)  # measured with every part, as what the others are compared with
-    size, total = TOGETHER, len(masks) * len(examples)
-    lines: list[pd.DataFrame] = []
+    unpruned = np.ones((1, *model.grid.shape), bool)  # in every group, because decreases are relative to it
+    size, total = MASKS_PER_BATCH, len(masks) * len(examples)
+    tables: list[pd.DataFrame] = []
     done: AccuracyBudget | None = None
 
     def report(at: int, of: int, note: str) -> None:
         if progress is not None:
-            before = sum(map(len, lines))
+            before = sum(map(len, tables))
             part = min(size, len(masks) - before)
             progress((before * of + part * at) * len(examples) // of, total, note)
 
     try:
         while done is None or (not done.limited_by_accuracy and len(done.measured) < len(masks)):
-            part = slice(sum(map(len, lines)), sum(map(len, lines)) + size)
+            part = slice(sum(map(len, tables)), sum(map(len, tables)) + size)
             options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": report}
-            found = evaluate_masks(model, examples, np.concatenate([whole, masks[part]]), **options)
-            lines.append(_lines(found, masks[part], sparsities[part], points))
-            done, size = _result(found, pd.concat(lines, ignore_index=True), masks, points), 2 * size
+            result = evaluate_masks(model, examples, np.concatenate([unpruned, masks[part]]), **options)
+            tables.append(_table(result, masks[part], sparsities[part], points))
+            done, size = _budget(result, pd.concat(tables, ignore_index=True), masks, points), 2 * size
         if progress is not None:
             progress(total, total, "Measuring accuracy")
     except Cancelled as stop:
@@ -96,14 +121,14 @@ def max_sparsity(
     return done
 
 
-def _measure(found: MaskEvaluation) -> str:
-    return "agreement" if np.isnan(found.accuracy).all() else "accuracy"
+def _measure(result: MaskEvaluation) -> str:
+    return "agreement" if np.isnan(result.accuracy).all() else "accuracy"
 
 
-def _lines(found: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, points: float) -> pd.DataFrame:
-    """A line for each of some masks, which were evaluated after the unpruned model."""
-    values = getattr(found, _measure(found))
-    low, high = wilson(values * found.trials, found.trials)
+def _table(result: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, points: float) -> pd.DataFrame:
+    """Return one row per mask; the unpruned model is the first of the evaluation."""
+    values = getattr(result, _measure(result))
+    low, high = wilson(values * result.trials, result.trials)
     lost = 100.0 * (values[0] - values)
     columns = {
         "heads_removed": (~masks).sum((1, 2)),
@@ -112,30 +137,30 @@ def _lines(found: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, poi
         "accuracy_low": low[1:],
         "accuracy_high": high[1:],
         "points_lost": lost[1:],
-        "within": lost[1:] <= points + 1e-9,  # a loss of just so many points is within, however it is rounded
+        "within": lost[1:] <= points + 1e-9,  # a decrease of exactly `points` is allowed, despite rounding errors
     }
     return pd.DataFrame(columns)
 
 
-def _result(found: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, points: float) -> AccuracyBudget:
+def _budget(result: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, points: float) -> AccuracyBudget:
     within = measured.within.to_numpy()
     last = int(within.argmin()) - 1 if not within.all() else len(within) - 1
     if last < 0:
         raise HeadPruneError(
-            f"the {measured.heads_removed[0]} heads removed by hand cost {measured.points_lost[0]:.2f} points already; "
-            f"expected at most {points:g}: remove fewer by hand or allow more"
+            f"the {measured.heads_removed[0]} heads that are always pruned lose {measured.points_lost[0]:.2f} pp, more than "
+            f"the {points:g} pp allowed; always prune fewer heads or allow more"
         )
-    line, measure = measured.iloc[last], _measure(found)
+    row, measure = measured.iloc[last], _measure(result)
     return AccuracyBudget(
         max_drop_pp=float(points),
         measure=measure,
-        sparsity=float(line.sparsity),
-        heads_removed=int(line.heads_removed),
+        sparsity=float(row.sparsity),
+        heads_removed=int(row.heads_removed),
         mask=masks[last],
-        accuracy=float(line.accuracy),
-        accuracy_low=float(line.accuracy_low),
-        accuracy_high=float(line.accuracy_high),
-        unpruned=float(getattr(found, measure)[0]),
+        accuracy=float(row.accuracy),
+        accuracy_low=float(row.accuracy_low),
+        accuracy_high=float(row.accuracy_high),
+        unpruned=float(getattr(result, measure)[0]),
         limited_by_accuracy=not within.all(),
         measured=measured,
     )

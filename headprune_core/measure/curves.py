@@ -1,8 +1,8 @@
-"""Accuracy against sparsity: every criterion over the same held-out examples, beside random removal.
+"""Accuracy against sparsity: each criterion on the same held-out examples, with random rankings as baseline.
 
-All masks of all methods are measured together, batch by batch, so that they share what they can and every point is there
-from the first batch on and sharpens. Intervals are Wilson's for a share of right answers. Random removal is an envelope over
-seeds; a criterion that stays inside it has shown nothing, and `judgements.compare_with_random` says so.
+All masks of all methods are evaluated together, batch by batch, so that they share computation and every point is available
+after the first batch. Intervals are Wilson's for proportions. Metrics are in `curve_metrics`, comparisons in
+`curve_verdicts`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +27,12 @@ REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "speci
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """frame: a line for each method, seed and sparsity; see `sparsity_curves`.
+    """Curves of several methods with per-example results.
 
-    right (lines, N), for paired tests: which examples are answered right, without labels as the unpruned model does; None
-    where tokens are predicted.
+    Attributes:
+        frame: one row per method, seed and sparsity; see `sparsity_curves`.
+        right: bool (rows, N), for paired tests: whether the prediction for each example is correct (without labels: equal to
+            the unpruned model's); None for token prediction.
     """
 
     frame: pd.DataFrame
@@ -40,11 +42,20 @@ class Curves:
 def sparsity_curves(
     model: PrunableModel, examples: datasets.Dataset, scores: HeadScores, *, on_partial=None, **options
 ) -> pd.DataFrame:
-    """The frame of `measure_curves`, which has the same arguments; `on_partial` is given frames.
+    """Return the frame of `measure_curves`.
 
-    Columns: method, sparsity, heads_pruned, seed (for "random", else missing), accuracy, accuracy_low, accuracy_high
-    (95 %, Wilson), loss, agreement, correlation, examples and trials (how many were measured, and answers they gave); where
-    tokens are predicted perplexity = exp(loss), else "accuracy: CLASS", the share of that class's examples that are right.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the scores.
+        scores: head scores.
+        on_partial: called with the frame on the examples done so far, after every batch.
+        **options: the other arguments of `measure_curves`.
+
+    Returns:
+        One row per method, seed and sparsity, with the columns method, sparsity, heads_pruned, seed (of a random ranking,
+        else missing), accuracy, accuracy_low, accuracy_high (95% CI, Wilson), loss (nats), agreement, correlation, examples
+        (number) and trials (number of predictions). For token prediction also perplexity = exp(loss), otherwise "accuracy:
+        CLASS", the recall of each class.
     """
     frames = None if on_partial is None else lambda curves: on_partial(curves.frame)
     return measure_curves(model, examples, scores, on_partial=frames, **options).frame
@@ -66,45 +77,72 @@ def measure_curves(
     progress: Callable[[int, int, str], None] | None = None,
     on_partial: Callable[[Curves], None] | None = None,
 ) -> Curves:
-    """Evaluate `model` on `examples` (not those of the scores) under each method's mask at each sparsity (0 to 1).
+    """Evaluate a model under the mask of each method at each sparsity.
 
-    methods: names of criteria, "hies@0.25" for HIES at an alpha of its own, or names in `rankings`, which holds (R, H) by
-    name, lowest goes first: of criteria that have a run of their own (greedy_gnorm, leave_one_out), or the user's. dtype and
-    store as in `evaluate_masks`. `on_partial` is given all points on the examples done so far, after every batch; when
-    `progress` raises Cancelled, the exception carries the last of these frames as `.partial`.
+    Args:
+        model: the unpruned model.
+        examples: evaluation examples, not those of the scores.
+        scores: head scores.
+        methods: names of criteria, of HIES with a fixed alpha ("hies@0.25"), or of rankings in `rankings`.
+        sparsities: fractions of heads to prune, 0 to 1.
+        alpha: of HIES without a fixed alpha, 0 to 1.
+        n_random: number of random rankings, with the seeds 0 to n_random - 1.
+        batch_size: maximum batch size.
+        dtype: precision of matrix multiplications, as in `evaluate_masks`.
+        rankings: (R, H) by name, lowest values are pruned first: of criteria that are computed separately (greedy_gnorm,
+            leave_one_out), or your own.
+        cache: results are read from it and stored in it.
+        progress: called as progress(done, total, note). If it raises Cancelled, the exception has the frame on the examples
+            done so far as its attribute `partial`.
+        on_partial: called with the curves on the examples done so far, after every batch.
+
+    Returns:
+        The curves on all examples.
+
+    Raises:
+        HeadPruneError: for empty methods or sparsities, fewer than one random ranking, or a ranking of another shape.
     """
     rankings = dict(rankings or {})
     if n_random < 1 and "random" in methods:
-        raise HeadPruneError(f"{n_random} random seeds were asked for; expected at least 1")
+        raise HeadPruneError(f"n_random must be at least 1, got {n_random}")
     if len(methods) == 0 or len(sparsities) == 0:
-        raise HeadPruneError("no method or no sparsity was chosen; expected at least one of each")
-    orders: list[tuple[str, int | None, np.ndarray]] = []
+        raise HeadPruneError(f"methods and sparsities must not be empty, got {len(methods)} and {len(sparsities)}")
+    ranked: list[tuple[str, int | None, np.ndarray]] = []
     for name in dict.fromkeys(methods):
         if name in rankings:
-            orders.append((name, None, _checked(name, rankings[name], model.grid.shape)))
+            ranked.append((name, None, _checked(name, rankings[name], model.grid.shape)))
             continue
-        found = get_criterion(name)
-        for seed in range(n_random) if found.random else [None]:
-            orders.append((name, seed, found.rank(scores, alpha, np.random.default_rng(seed))))
-    lines = [(name, seed, float(sparsity)) for sparsity in sparsities for name, seed, _ in orders]
-    masks = np.stack([prune_mask(ranking, sparsity) for sparsity in sparsities for _, _, ranking in orders])
+        criterion = get_criterion(name)
+        for seed in range(n_random) if criterion.random else [None]:
+            ranked.append((name, seed, criterion.rank(scores, alpha, np.random.default_rng(seed))))
+    rows = [(name, seed, float(sparsity)) for sparsity in sparsities for name, seed, _ in ranked]
+    masks = np.stack([prune_mask(ranking, sparsity) for sparsity in sparsities for _, _, ranking in ranked])
     last: list[Curves] = []
 
     def part(result: MaskEvaluation) -> None:
-        last[:] = [_curves(model, lines, masks, result)]
+        last[:] = [_curves(model, rows, masks, result)]
         if on_partial is not None:
             on_partial(last[0])
 
     options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress}
     try:
-        return _curves(model, lines, masks, evaluate_masks(model, examples, masks, on_partial=part, **options))
+        return _curves(model, rows, masks, evaluate_masks(model, examples, masks, on_partial=part, **options))
     except Cancelled as stop:
         stop.partial = last[0].frame if last else None
         raise
 
 
 def wilson(successes, trials: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's score interval (low, high) for shares of `trials`."""
+    """Return Wilson's score interval of proportions.
+
+    Args:
+        successes: number or array of successes.
+        trials: number of trials.
+        confidence: level of the interval, 0 to 1.
+
+    Returns:
+        (low, high), each of the shape of `successes`, 0 to 1.
+    """
     z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
     share = np.asarray(successes, float) / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
@@ -113,25 +151,32 @@ def wilson(successes, trials: int, confidence: float = 0.95) -> tuple[np.ndarray
 
 
 def main_measure(curves: pd.DataFrame) -> str:
-    """What to judge curves by: accuracy, or agreement with the unpruned model where there are no labels."""
+    """Return the main measure of curves.
+
+    Args:
+        curves: frame of `sparsity_curves`.
+
+    Returns:
+        "accuracy", or "agreement" with the unpruned model if there are no labels.
+    """
     return "accuracy" if curves.accuracy.notna().any() else "agreement"
 
 
 def _checked(name: str, ranking, shape: tuple[int, int]) -> np.ndarray:
     ranking = np.asarray(ranking, float)
     if ranking.shape != shape:
-        raise HeadPruneError(f"the ranking {name!r} has shape {ranking.shape}; expected {shape}, one number for each head")
+        raise HeadPruneError(f"ranking {name!r} must have shape {shape}, one number for each head, got {ranking.shape}")
     return ranking
 
 
-def _curves(model: PrunableModel, lines: list[tuple], masks: np.ndarray, result: MaskEvaluation) -> Curves:
+def _curves(model: PrunableModel, rows: list[tuple], masks: np.ndarray, result: MaskEvaluation) -> Curves:
     low, high = wilson(result.accuracy * result.trials, result.trials)
-    names, n_random, sparsities = zip(*lines, strict=True)
+    names, seeds, sparsities = zip(*rows, strict=True)
     columns = {
         "method": names,
         "sparsity": sparsities,
         "heads_pruned": (~masks).sum((1, 2)),
-        "seed": pd.array(n_random, dtype="Int64"),
+        "seed": pd.array(seeds, dtype="Int64"),
         "accuracy": result.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,

@@ -1,10 +1,10 @@
-"""What removing one head does to the gradients of the others (Greedy-Gnorm, Fig. 2): the reason to score again.
+"""Change of gradients when a head is pruned (Greedy-Gnorm, Fig. 2): the reason why static scores become stale.
 
-    shift = E_x[ d |F(x)| / d W_Q ]  with the head gone,  less the same with it,
+    shift = E_x[ d |F(x)| / d W_Q ]  without the head  minus  the same with it,
 
-for each row's query weight, pooled to one cell for each pair of heads: the mean over the weights of head h (its outputs)
-that read the h'-th part of the input (the paper's 64 x 64 blocks of 768 x 768). Zero everywhere would mean that no other
-head noticed.
+for the query weight of each row, averaged over one block per pair of heads: the weights of head h (its outputs) that read
+the h'-th part of the input (the 64 x 64 blocks of 768 x 768 in the paper). Zero everywhere means that no other head is
+affected.
 """
 
 import datasets
@@ -32,43 +32,56 @@ def gradient_shift(
     batch_size: int = 32,
     progress=None,
 ) -> np.ndarray:
-    """(R, H, H): the change in each row's mean query-weight gradient when `head` (row, head) goes from `mask` (R, H).
+    """Compute the change of the query-weight gradients when one head is pruned.
 
-    Axis 1 is the head whose weights they are, axis 2 the part of the input that they read. mask None: all heads are there.
+    Args:
+        model: the unpruned model.
+        examples: calibration examples.
+        head: (row, head) to prune.
+        mask: bool (R, H), True = kept before `head` is pruned; None keeps all heads.
+        batch_size: maximum batch size.
+        progress: called as progress(done, total, note).
+
+    Returns:
+        (R, H, H), change of the mean gradient in each row; axis 1 is the head that owns the weights, axis 2 the part of the
+        input that they read.
+
+    Raises:
+        HeadPruneError: if the mask has another shape or the head does not exist.
     """
     model.grid.check_unpruned("the gradient shift")
     mask = np.ones(model.grid.shape, bool) if mask is None else np.asarray(mask, bool)
     if mask.shape != model.grid.shape or not all(0 <= i < n for i, n in zip(head, mask.shape, strict=True)):
-        raise HeadPruneError(f"head {tuple(head)} under a mask {mask.shape}; expected one of the {model.grid.shape} heads")
+        raise HeadPruneError(f"head must be one of the {model.grid.shape} heads, got {tuple(head)} with a mask {mask.shape}")
     without = mask.copy()
     without[tuple(head)] = False
     encoded = encode(model, examples)
     change = np.zeros((mask.shape[0], mask.shape[1], mask.shape[1]))
     done = 0
-    for whole in encoded.batches(batch_size, model.device):
+    for batch in encoded.batches(batch_size, model.device):
         if progress is not None:
             progress(done, len(encoded), "Comparing gradients")
         for sign, under in ((-1.0, mask), (1.0, without)):
             if under.any():  # with no head left there is no gradient
-                for _, part in in_parts(whole, lambda batch, under=under: _pooled_gradients(model, batch, under)):
+                for _, part in in_parts(batch, lambda piece, under=under: _pooled_gradients(model, piece, under)):
                     change += sign * part
-        done += len(whole)
+        done += len(batch)
     return change / len(encoded)
 
 
 def _pooled_gradients(model: PrunableModel, batch: Batch, mask: np.ndarray) -> np.ndarray:
-    """(R, H, H) gradients of each row's query weight, summed over a batch's examples and pooled."""
-    tape = ActivationCapture(model.grid, heads=False, projections=True)
-    probe = AttentionHooks(gates=gates(model, mask), on_projection=tape.on_projection)
-    with use_hooks(probe), torch.enable_grad(), FrozenLinear(model.packed):
+    """Return (R, H, H) gradients of each row's query weight, summed over a batch's examples and averaged over blocks."""
+    capture = ActivationCapture(model.grid, heads=False, projections=True)
+    hooks = AttentionHooks(gates=gates(model, mask), on_projection=capture.on_projection)
+    with use_hooks(hooks), torch.enable_grad(), FrozenLinear(model.packed):
         value = objective_value("logit_norm", model.logits(batch.inputs), batch)
-    (gradients,) = tape.gradients(value, tape.results)
-    return np.stack([_pooled(row.q, tape.inputs, gradients) for row in model.grid.rows])
+    (gradients,) = capture.gradients(value, capture.results)
+    return np.stack([_pooled(row.q, capture.inputs, gradients) for row in model.grid.rows])
 
 
 @torch.no_grad()
 def _pooled(query, inputs: dict, gradients: dict) -> np.ndarray:
-    """One row's gradient D'X, pooled: D and X are pooled first, which is the same and far less to multiply."""
+    """Average one row's gradient D'X over blocks; averaging D and X first gives the same result at a lower cost."""
     heads, total = query.heads, torch.zeros(query.heads, query.heads, dtype=torch.float64)
     features = torch.as_tensor(query.features.ravel())
     for x, delta in zip(inputs[query.module], gradients[query.module], strict=True):

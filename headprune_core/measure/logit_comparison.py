@@ -1,7 +1,8 @@
-"""One text, one model in several forms: the logits of each side by side, as anybody who runs the model would get them.
+"""Logits of one model in several forms (unpruned, masked, pruned, reloaded) on the same input.
 
-Every form runs the library's own forward in float32 kernels as loaded, without packed weights or shared work, so what is
-left between masked and pruned is surgery's own doing. Where tokens are predicted, the logits are those of the next token.
+Every form runs the model's own forward pass in the loaded precision, without packed weights or the forward-pass cache, so
+that any difference between masked and pruned comes from structural pruning. For token prediction, the logits are those of
+the next token.
 """
 
 from collections.abc import Mapping
@@ -20,14 +21,20 @@ from headprune_core.model.prunable_model import PrunableModel
 
 from .evaluation import gates
 
-NEXT = 8  # tokens that are shown of a vocabulary: the likeliest by the first form
+MAX_TOKENS_SHOWN = 8  # most likely next tokens of the unpruned model
 
 
 @dataclass(frozen=True, eq=False)
 class LogitComparison:
-    """forms: their names. classes: of the logits that are shown. logits (F, N, C), of every class or, where tokens are
-    predicted, of the likeliest. predicted (F, N): the class that each form decides on. max_logit_difference: the largest between any
-    logit (of the whole vocabulary) of the second form and of those after it; the first is the unpruned model.
+    """Logits of F forms of a model on N inputs.
+
+    Attributes:
+        forms: names of the forms; the first is the unpruned model, the second the masked one.
+        classes: for each input, names of the C classes or tokens whose logits are included.
+        logits: (F, N, C), of all classes or, for token prediction, of the most likely tokens.
+        predicted: (F, N), predicted class or token.
+        max_logit_difference: maximum absolute difference between any logit (of the whole vocabulary) of the masked form and
+            of the forms after it.
     """
 
     forms: tuple[str, ...]
@@ -37,40 +44,56 @@ class LogitComparison:
     max_logit_difference: float
 
     def frame(self, text: int = 0) -> pd.DataFrame:
-        """One text's logits: a line for each class, a column for each form."""
+        """Return the logits of one input.
+
+        Args:
+            text: index of the input.
+
+        Returns:
+            One row per class and one column per form.
+        """
         return pd.DataFrame({"class": self.classes[text]} | {f: self.logits[i, text] for i, f in enumerate(self.forms)})
 
 
 def compare_logits(
     model: PrunableModel, pruned: PrunableModel, examples: datasets.Dataset, *, reloaded: PrunableModel | None = None
 ) -> LogitComparison:
-    """Run `model` whole and with the heads masked that `pruned` lacks, `pruned`, and `reloaded`, on all `examples` at once.
+    """Compute the logits of the unpruned, masked, pruned and reloaded forms of a model.
 
-    Raises HeadPruneError where `pruned` is no smaller form of `model`, and for examples that the model cannot read.
+    Args:
+        model: the unpruned model.
+        pruned: the same model after structural pruning; its missing heads are masked in the second form.
+        examples: inputs, evaluated in one batch.
+        reloaded: the pruned model after it was saved and loaded; optional.
+
+    Returns:
+        The logits and predictions of each form.
+
+    Raises:
+        HeadPruneError: if `pruned` is not a pruned form of `model`.
     """
     if pruned.grid.shape != model.grid.shape:
         raise HeadPruneError(
-            f"a model of {pruned.grid.shape} heads was given as a pruned form of one of {model.grid.shape}; expected rows "
-            "of as many heads"
+            f"pruned must be a pruned form of the model with {model.grid.shape} heads, got a model with {pruned.grid.shape} "
+            "heads"
         )
     encoded = encode(model, examples)
     batch = encoded.batch(np.arange(len(encoded)), model.device)
-    whole = model.grid.kept
-    forms = {"unpruned": (model, whole), "masked": (model, pruned.grid.kept), "pruned": (pruned, pruned.grid.kept)}
+    forms = {"unpruned": (model, model.grid.kept), "masked": (model, pruned.grid.kept), "pruned": (pruned, pruned.grid.kept)}
     if reloaded is not None:
         forms["reloaded"] = reloaded, pruned.grid.kept
-    found = {name: _logits(one, batch, mask) for name, (one, mask) in forms.items()}
-    masked = found["masked"]
-    max_logit_difference = max(float((other - masked).abs().max()) for other in list(found.values())[2:])
-    shown, classes = _shown(model, found)
+    logits = {name: _logits(form, batch, mask) for name, (form, mask) in forms.items()}
+    masked = logits["masked"]
+    max_logit_difference = max(float((other - masked).abs().max()) for other in list(logits.values())[2:])
+    shown, classes = _shown(model, logits)
     names = tuple(forms)
-    predicted = tuple(tuple(_name(model, int(best)) for best in found[name].argmax(-1)) for name in names)
+    predicted = tuple(tuple(_name(model, int(best)) for best in logits[name].argmax(-1)) for name in names)
     return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
 @torch.no_grad()
 def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
-    """(N, C) in float64, of classes or of the next token."""
+    """Return (N, C) logits in float64, of classes or of the next token."""
     with use_hooks(AttentionHooks(gates=gates(model, mask))):
         logits = model.logits(batch.inputs).double()
     if model.task == "classification":
@@ -80,18 +103,18 @@ def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tenso
     return logits[torch.arange(len(logits)), last]
 
 
-def _shown(model: PrunableModel, found: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
-    """(F, N, C) logits of the classes that are shown, and their names by text."""
-    every = torch.stack(list(found.values()))  # (F, N, C)
+def _shown(model: PrunableModel, logits: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
+    """Return (F, N, C) logits of the classes to show, and their names for each input."""
+    every = torch.stack(list(logits.values()))  # (F, N, C)
     if model.task == "classification":
         return every.cpu().numpy(), (model.labels,) * every.shape[1]
-    best = every[0].topk(min(NEXT, every.shape[-1]), dim=-1).indices  # (N, NEXT)
+    best = every[0].topk(min(MAX_TOKENS_SHOWN, every.shape[-1]), dim=-1).indices  # (N, MAX_TOKENS_SHOWN)
     names = tuple(tuple(_name(model, int(token)) for token in tokens) for tokens in best)
     return every.gather(-1, best.expand(len(every), -1, -1)).cpu().numpy(), names
 
 
 def _name(model: PrunableModel, number: int) -> str:
-    """A class by its label, a token by its text."""
+    """Return the label of a class or the text of a token."""
     if model.task == "classification":
         return model.labels[number]
     return str(number) if model.tokenizer is None else model.tokenizer.decode([number])

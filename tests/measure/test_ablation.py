@@ -112,7 +112,7 @@ def test_progress_runs_to_the_end_and_cancelling_stops(family):
     assert list(done) == sorted(done)
     assert done[-1] == total[-1]
     assert len(set(total)) == 1
-    assert set(note) == {"Taking out one head at a time"}
+    assert set(note) == {"Masking one head at a time"}
 
     def stop(done, total, note):
         if done > total / 2:
@@ -123,5 +123,5 @@ def test_progress_runs_to_the_end_and_cancelling_stops(family):
 
 
 def test_an_unknown_measure_is_refused(ablation):
-    with pytest.raises(hp.HeadPruneError, match="leave-one-out has no 'accuracy'; expected one of abs_loss_change"):
+    with pytest.raises(hp.HeadPruneError, match="metric must be one of abs_loss_change, loss_change, got 'accuracy'"):
         ablation.bootstrap("accuracy")

@@ -121,9 +121,9 @@ def test_progress_ends_with_all_done(model, examples):
     assert {report[1:] for report in reports} == {(13 * 40, "Measuring accuracy")}
 
 
-def test_heads_removed_by_hand_that_cost_too_much(model, examples):
+def test_always_pruned_heads_that_lose_too_much_raise(model, examples):
     with pytest.raises(
-        hp.HeadPruneError, match=r"the 11 heads removed by hand cost \d+\.\d\d points already; expected at most 0"
+        hp.HeadPruneError, match=r"the 11 heads that are always pruned lose \d+\.\d\d pp, more than the 0 pp allowed"
     ):
         hp.max_sparsity(model, examples, RANKING, 0, remove=np.arange(12).reshape(3, 4) > 0)
 
@@ -131,9 +131,9 @@ def test_heads_removed_by_hand_that_cost_too_much(model, examples):
 @pytest.mark.parametrize(
     ("ranking", "points", "words"),
     [
-        (RANKING, -1, "-1 points of accuracy may be lost; expected 0 to 100"),
-        (RANKING, float("nan"), "nan points"),
-        (np.zeros((4, 3)), 1, r"the ranking has shape \(4, 3\); expected \(3, 4\)"),
+        (RANKING, -1, "points must be between 0 and 100, got -1"),
+        (RANKING, float("nan"), "points must be between 0 and 100, got nan"),
+        (np.zeros((4, 3)), 1, r"ranking must have shape \(3, 4\), one number for each head, got \(4, 3\)"),
         (np.full((3, 4), np.nan), 1, "12 that are not finite"),
     ],
 )

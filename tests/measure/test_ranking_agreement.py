@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import headprune_core as hp
-from headprune_core.measure.ranking_agreement import chance_overlap, drawn_rankings, kendall_intervals
+from headprune_core.measure.ranking_agreement import chance_overlap, kendall_intervals, resampled_rankings
 from headprune_core.scores.bootstrap import resampled_means
 
 
@@ -65,7 +65,7 @@ def test_every_criterion_is_there_but_the_random_one_and_those_that_are_given():
 
 def test_intervals_are_those_of_drawing_examples_anew():
     scores = some_scores()
-    drawn = drawn_rankings(scores, resamples=600)
+    drawn = resampled_rankings(scores, resamples=600)
     low, high = kendall_intervals(hp.criterion_rankings(scores), drawn)
     names = list(drawn)
     i, j = names.index("his"), names.index("gnorm")
@@ -126,13 +126,17 @@ def test_draws_are_made_together_only_where_the_examples_are_the_same():
     assert apart.low["his"] < 1
     fewer = hp.LeaveOneOut(None, ablation.per_example[:5], ablation.accuracy_drop, 1.0, "loss")
     assert len(hp.compare_with_ablation(scores, fewer, paired=False)) == 7
-    with pytest.raises(hp.HeadPruneError, match="the scores have 24 examples and the ablation 5; paired"):
+    with pytest.raises(hp.HeadPruneError, match="needs the same examples, got 24 for the scores and 5 for the ablation"):
         hp.compare_with_ablation(scores, fewer, paired=True)
 
 
 @pytest.mark.parametrize(
     ("shapes", "words"),
-    [({}, "the rankings are none; expected two or more"), ({"a": (2, 3)}, r"a \(2, 3\)"), ({"a": (2, 3), "b": (3, 2)}, "b")],
+    [
+        ({}, r"rankings must be two or more of one shape \(R, H\), got none"),
+        ({"a": (2, 3)}, r"a \(2, 3\)"),
+        ({"a": (2, 3), "b": (3, 2)}, "b"),
+    ],
 )
 def test_rankings_that_cannot_be_compared_are_refused(shapes, words):
     with pytest.raises(hp.HeadPruneError, match=words):

@@ -1,0 +1,138 @@
+"""Result of a Greedy-Gnorm run: pruning order, scores and accuracy by step, and the ranking that follows from them.
+
+The run itself is in `greedy`.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from headprune_core.errors import HeadPruneError
+from headprune_core.model.head_layout import HeadGrid
+
+from .curves import wilson
+from .inflection import inflection
+
+
+@dataclass(frozen=True)
+class GreedyTrajectory:
+    """Steps of a Greedy-Gnorm run.
+
+    Attributes:
+        grid: the heads of the model.
+        heads_per_step: number of heads pruned at each step.
+        inverse: whether the highest-scoring heads were pruned first (inverse control).
+        order: (row, head) of the pruned heads, in pruning order.
+        scores: one (R, H) array per step, Gnorm before it; nan for pruned heads.
+        accuracy: (S + 1,), on held-out examples after 0 to S steps; empty without evaluation, and shorter than the steps
+            during a run.
+        agreement: (S + 1,), likewise.
+        loss: (S + 1,), likewise, in nats.
+        trials: number of predictions behind each value.
+        settings: number of examples, objective and dtype.
+    """
+
+    grid: HeadGrid
+    heads_per_step: int
+    inverse: bool
+    order: list[tuple[int, int]] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    accuracy: np.ndarray = field(default_factory=lambda: np.empty(0))
+    agreement: np.ndarray = field(default_factory=lambda: np.empty(0))
+    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    trials: int = 0
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps done."""
+        return len(self.scores)
+
+    @property
+    def accuracy_low(self) -> np.ndarray:
+        """(S + 1,), lower bound of the 95% CI of accuracy (Wilson)."""
+        return wilson(self.accuracy * self.trials, self.trials)[0] if self.trials else self.accuracy
+
+    @property
+    def accuracy_high(self) -> np.ndarray:
+        """(S + 1,), upper bound of the 95% CI of accuracy (Wilson)."""
+        return wilson(self.accuracy * self.trials, self.trials)[1] if self.trials else self.accuracy
+
+    @property
+    def measure(self) -> np.ndarray:
+        """(S + 1,), the main measure: accuracy, or agreement with the unpruned model if there are no labels."""
+        return self.agreement if np.isnan(self.accuracy).all() else self.accuracy
+
+    def mask(self, step: int) -> np.ndarray:
+        """Return the pruning mask after a number of steps.
+
+        Args:
+            step: number of steps, from 0.
+
+        Returns:
+            bool (R, H), True = kept.
+
+        Raises:
+            HeadPruneError: if the run has fewer steps.
+        """
+        if not 0 <= step <= self.steps:
+            raise HeadPruneError(f"step must be between 0 and {self.steps}, got {step}")
+        mask = np.ones(self.grid.shape, bool)
+        for head in self.order[: step * self.heads_per_step]:
+            mask[head] = False
+        return mask
+
+    @property
+    def ranking(self) -> np.ndarray:
+        """(R, H), position in the pruning order; heads that were not pruned follow, by their last score."""
+        ranking = np.zeros(self.grid.shape)
+        remaining = pruning_order(self.scores[-1], self.inverse) if self.scores else []
+        for position, head in enumerate(dict.fromkeys([*self.order, *remaining])):
+            ranking[head] = position
+        return ranking
+
+    @property
+    def inflection(self) -> int | None:
+        """Step at which accuracy starts to drop sharply (see `inflection`); None if it does not."""
+        return inflection(self.measure, self.trials or None) if len(self.measure) else None
+
+    def first_steps(self, steps: int) -> "GreedyTrajectory":
+        """Return the trajectory of the first steps.
+
+        Args:
+            steps: number of steps; at least one is kept.
+
+        Returns:
+            A shorter trajectory.
+        """
+        steps = max(steps, 1)
+        parts = {name: getattr(self, name)[: steps + 1] for name in ("accuracy", "agreement", "loss")}
+        return replace(self, order=self.order[: steps * self.heads_per_step], scores=self.scores[:steps], **parts)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per pruned head: step (from 1), row, head, its score at that step, and the measures after it."""
+        rows = []
+        for number, (row, head) in enumerate(self.order):
+            step = number // self.heads_per_step
+            record = {"step": step + 1, "row": row, "head": head, "score": self.scores[step][row, head]}
+            for name in ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss"):
+                values = getattr(self, name)
+                record[name] = values[step + 1] if step + 1 < len(values) else np.nan
+            rows.append(record)
+        return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["step", "row", "head", "score"])
+
+
+def pruning_order(scores: np.ndarray, inverse: bool) -> list[tuple[int, int]]:
+    """Return the heads in the order in which their scores prune them.
+
+    Args:
+        scores: (R, H), nan for heads that are already pruned.
+        inverse: prune the highest scores first.
+
+    Returns:
+        (row, head) of the remaining heads; ties are broken by (row, head).
+    """
+    ranked = np.argsort(-scores if inverse else scores, axis=None, kind="stable")  # nan is last
+    remaining = ranked[: int(np.isfinite(scores).sum())]
+    return [tuple(int(i) for i in np.unravel_index(index, scores.shape)) for index in remaining]
