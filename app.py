@@ -52,11 +52,11 @@ if current_workspace() is not None:
     announce_failure(view)
     page.run()
 elif runner().busy:
-    st.title(page.title)
+    st.title("HeadPrune")
     st.markdown(FIRST_LOAD)
     progress_panel("first")
 else:
-    st.title(page.title)
+    st.title("HeadPrune")
     if current_failure() is not None:
         st.error(current_failure().text, icon=":material/error:")
     st.button("Reload built-in model", icon=":material/refresh:", on_click=start_loading, args=(Request(),))

@@ -26,9 +26,8 @@ publish(*ALPHA)
 
 page_header("alpha")
 st.markdown(
-    f"The {labels.HIES} is α times the scaled {labels.HIS} plus (1 − α) times the scaled {labels.AE}, which by default "
-    "favors low entropy. Drag **alpha** to trade importance against entropy and **sparsity** to prune more heads. The mask "
-    "updates as you drag."
+    f"The {labels.HIES} is α times the scaled {labels.HIS} plus (1 − α) times one minus the scaled {labels.AE}. "
+    "Drag **alpha** to trade importance against entropy and **sparsity** to prune more heads. The mask updates as you drag."
     + (f" This model uses {labels.GQA}: several query heads share one {labels.KV} head." if grouped(grid) else "")
 )
 
@@ -80,8 +79,8 @@ def compare_with(end: np.ndarray, name: str) -> None:
     if (state.mask == end).all():
         st.markdown("Same mask.")
         return
-    st.markdown(f"Kept here, pruned by {name} only: {list_heads(state.mask & ~end)}")
-    st.markdown(f"Pruned here, kept by {name} only: {list_heads(~state.mask & end)}")
+    st.markdown(f"Kept here, pruned by {name} only (layer.head): {list_heads(state.mask & ~end)}")
+    st.markdown(f"Pruned here, kept by {name} only (layer.head): {list_heads(~state.mask & end)}")
 
 
 st.header("Effect of alpha")
@@ -103,7 +102,6 @@ path_text = (
 )
 st.caption(
     f"{path_text} It prunes {(~state.mask).sum()} heads with {parameters:,.0f} parameters. "
-    + ("Heads are named layer.head. " if masks > 1 else "")
     + (f"Constraints: {options}." if options else "")
 )
 

@@ -1,4 +1,4 @@
-"""The alpha grid alone, over random scores: as many rows and heads as the link asks for. Below it, what Python knows."""
+"""The alpha grid alone, over random scores, with the rows and heads that the URL sets; below it, the state in Python."""
 
 import json
 
@@ -7,7 +7,7 @@ import streamlit as st
 
 import headprune_core as hp
 from headprune_core.scores.hies import min_max
-from pages.parts.alpha_grid import AlphaSetting, ManualOverrides, alpha_grid, released, stops
+from pages.parts.alpha_grid import AlphaSetting, ManualOverrides, alpha_grid, path_entries, read_state
 
 st.set_page_config(layout="wide")
 rows, heads = (int(st.query_params.get(name, default)) for name, default in (("rows", 6), ("heads", 12)))
@@ -18,17 +18,17 @@ state.setdefault("edits", ManualOverrides())
 
 
 def take():
-    setting, edits = released("grid")
+    setting, edits = read_state("grid")
     state.now, state.edits = setting or state.now, edits or state.edits
     state.told = state.get("told", 0) + 1
 
 
-least = int(st.query_params.get("least", 0))
+least = int(st.query_params.get("min_heads", 0))
 protect, remove = state.edits.arrays((rows, heads))
 rules = {"min_heads_per_layer": least, "protect": protect, "remove": remove}
 try:
     alone = hp.prune_mask(hp.hies(his, ae, 1.0), state.now.sparsity, **rules)
-    path = stops(hp.alpha_path(his, ae, state.now.sparsity, entropy_direction=state.now.keep, **rules), alone)
+    path = path_entries(hp.alpha_path(his, ae, state.now.sparsity, entropy_direction=state.now.keep, **rules), alone)
     hies = hp.hies(his, ae, state.now.alpha, entropy_direction=state.now.keep)
     mask = hp.prune_mask(hies, state.now.sparsity, **rules).astype(int).ravel().tolist()
 except hp.HeadPruneError as error:

@@ -1,4 +1,4 @@
-"""The live alpha grid in a real browser: its arithmetic, its speed, and everything that a hand or a key can do to it.
+"""The live alpha grid in a browser: its masks, its frame rate, and everything that mouse, touch and keyboard can do.
 
 The grid alone, over random scores (`grid_app.py`); the page that holds it is met in `test_app.py`.
 """
@@ -27,7 +27,7 @@ def grids(browser):
 def open_grid(tab, grids, query=""):
     tab.goto(grids + query)
     expect(tab.locator(".known")).to_have_count(1)
-    expect(tab.locator(".lab .status")).to_contain_text("heads removed")
+    expect(tab.locator(".lab .status")).to_contain_text("heads pruned")
     at_rest(tab)
 
 
@@ -57,7 +57,7 @@ def button(tab, name):
     return tab.locator(".lab").get_by_role("button", name=name, exact=True)
 
 
-# The arithmetic
+# Masks
 
 
 def plain_mask(scores, sparsity, least, protect, remove, groups, uniform, parameters):
@@ -155,13 +155,15 @@ def test_what_cannot_be_met_is_told_and_does_not_break_the_grid(tab, grids):
     slider(tab, "sparsity").focus()
     tab.keyboard.press("End")
     status = tab.locator(".lab .status")
-    expect(status).to_contain_text("72 heads are to go but only 36 may, 36 fewer, because every layer keeps at least 6.")
+    expect(status).to_contain_text(
+        "The target is 72 pruned heads, but only 36 can be pruned because every layer keeps at least 6."
+    )
     assert shown(tab) == before
     tab.keyboard.press("Home")
-    expect(status).to_contain_text("0 of 72 heads removed")
+    expect(status).to_contain_text("0 of 72 heads pruned")
 
 
-# The finger
+# Dragging
 
 
 def test_1024_heads_are_redrawn_30_times_a_second_and_python_hears_nothing_before_the_end(tab, grids):
@@ -314,7 +316,7 @@ def test_the_strip_shows_every_interval_and_a_click_goes_there(tab, grids):
     fields.hover(position=at)
     differ = int((path[widest].mask != path[-1].mask).sum())
     expect(tab.locator(".strip-words")).to_have_text(
-        f"alpha {low:.3f} to {high:.3f}: {f'{differ} heads differ from' if differ else 'the same heads as'} HIS alone"
+        f"alpha {low:.3f} to {high:.3f}: {f'{differ} heads differ from' if differ else 'same mask as'} HIS only"
     )
     fields.click(position=at)
     now = wait_until_told(tab, 1)
@@ -325,7 +327,7 @@ def test_the_strip_shows_every_interval_and_a_click_goes_there(tab, grids):
 def test_snapping_stops_once_at_every_mask(tab, grids):
     open_grid(tab, grids)
     path = path_here()
-    tab.get_by_role("switch", name="snap alpha to it").check()
+    tab.get_by_role("switch", name="Snap to interval centers").check()
     alpha = slider(tab, "alpha")
     alpha.focus()
     tab.keyboard.press("Home")
@@ -346,11 +348,11 @@ def test_while_sparsity_moves_the_strip_says_that_it_is_old(tab, grids):
     tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)
-    expect(tab.locator(".strip-words")).to_have_text("updates when you let go")
+    expect(tab.locator(".strip-words")).to_have_text("updates on release")
     tab.mouse.up()
     now = wait_until_told(tab, 1)
     expect(tab.locator(".strip-count")).to_contain_text(f"{len(path_here(now['sparsity']))} intervals")
-    expect(tab.locator(".strip-words")).to_contain_text("HIS alone")
+    expect(tab.locator(".strip-words")).to_contain_text("HIS only")
 
 
 def test_heads_about_to_flip_are_marked_and_say_where(tab, grids):
@@ -366,14 +368,14 @@ def test_heads_about_to_flip_are_marked_and_say_where(tab, grids):
     where = fine[masks[:, head] != here[head]]
     nearest = where[np.abs(where - 0.5).argmin()]
     cell(tab, *divmod(head, SHAPE[1])).hover()
-    expect(tab.locator(".lab .detail")).to_contain_text("It would be removed at alpha")
+    expect(tab.locator(".lab .detail")).to_contain_text("Changes to pruned at alpha")
     told = tab.locator(".lab .detail").inner_text()
-    assert "HIS~" in told
-    assert "AE~" in told
-    assert float(re.search(r"It would be removed at alpha ([\d.]+)\.", told)[1]) == pytest.approx(nearest, abs=0.001)
+    assert "scaled HIS" in told
+    assert "scaled AE" in told
+    assert float(re.search(r"Changes to pruned at alpha ([\d.]+)\.", told)[1]) == pytest.approx(nearest, abs=0.001)
 
 
-# By hand
+# Manual overrides
 
 
 def test_a_head_is_kept_removed_and_left_to_its_score_and_all_of_it_undone(tab, grids):
@@ -396,9 +398,9 @@ def test_a_head_is_kept_removed_and_left_to_its_score_and_all_of_it_undone(tab, 
     assert wait_until_told(tab, 5)["keep"] == [[2, 3]]
     tab.keyboard.press("Control+Shift+z")
     assert wait_until_told(tab, 6)["remove"] == [[2, 3]]
-    button(tab, "Clear edits").click()
+    button(tab, "Reset overrides").click()
     assert wait_until_told(tab, 7)["remove"] == []
-    expect(button(tab, "Clear edits")).to_be_disabled()
+    expect(button(tab, "Reset overrides")).to_be_disabled()
 
 
 def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab, grids):
@@ -412,10 +414,10 @@ def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab
     tab.keyboard.up("Shift")
     expect(tab.locator(".chosen-count")).to_have_text("6 heads selected")
     assert known(tab)["told"] == 0
-    button(tab, "Keep").click()
+    button(tab, "Always keep").click()
     assert wait_until_told(tab, 1)["keep"] == [[row, head] for row in (1, 2) for head in (2, 3, 4)]
     button(tab, "select layer 5").click()
-    button(tab, "Remove").click()
+    button(tab, "Always prune").click()
     now = wait_until_told(tab, 2)
     assert now["remove"] == [[5, head] for head in range(SHAPE[1])]
     assert now["mask"] == shown(tab)
@@ -426,7 +428,7 @@ def test_several_heads_are_selected_by_a_rectangle_and_a_layer_by_its_number(tab
     tab.mouse.move(first["x"] + 5, first["y"] + 5, steps=3)
     tab.mouse.up()
     expect(tab.locator(".chosen-count")).to_have_text("1 head selected")
-    button(tab, "As scored").click()
+    button(tab, "Use score").click()
     assert [1, 2] not in wait_until_told(tab, 3)["keep"]
 
 
@@ -437,35 +439,35 @@ def test_everything_can_be_done_by_keyboard(tab, grids):
     tab.keyboard.press("ArrowRight")
     now = wait_until_told(tab, 1)
     assert now["alpha"] == 0.51
-    assert slider(tab, "alpha").get_attribute("aria-valuetext") == "0.51: 51 % importance, 49 % entropy"
+    assert slider(tab, "alpha").get_attribute("aria-valuetext") == "0.51: 51% importance, 49% entropy"
     changed = sum(a != b for a, b in zip(before, now["mask"], strict=True))
     his, ae = np.random.default_rng(0).random((2, *SHAPE))
     differ = int((hp.prune_mask(hp.hies(his, ae, 1.0), 0.3).ravel() != np.array(now["mask"])).sum())
     expect(tab.locator(".lab").get_by_role("status")).to_have_text(
-        f"alpha 0.51, sparsity 30 %: 22 of 72 heads removed; {changed} changed since the last setting; "
-        f"{differ} heads differ from HIS alone."
+        f"alpha 0.51, sparsity 30%: 22 of 72 heads pruned; {changed} changed since the last setting; "
+        f"{differ} heads differ from HIS only."
     )
     cell(tab, 0, 0).focus()
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
     assert wait_until_told(tab, 2)["keep"] == [[1, 0]]
-    expect(cell(tab, 1, 0)).to_have_attribute("aria-label", re.compile("Layer 1, head 0: kept always, by hand"))
+    expect(cell(tab, 1, 0)).to_have_attribute("aria-label", re.compile(r"Layer 1, head 0: kept \(set to always keep\)"))
     tab.keyboard.press("Space")
     assert wait_until_told(tab, 3)["remove"] == [[1, 0]]
     tab.keyboard.press("Shift+ArrowRight")
     tab.keyboard.press("Shift+ArrowDown")
     expect(tab.locator(".chosen-count")).to_have_text("4 heads selected")
-    button(tab, "Remove").press("Enter")
+    button(tab, "Always prune").press("Enter")
     assert wait_until_told(tab, 4)["remove"] == [[1, 0], [1, 1], [2, 0], [2, 1]]
     cell(tab, 3, 0).focus()
     tab.keyboard.press("ArrowLeft")
     tab.keyboard.press("Enter")
     expect(tab.locator(".chosen-count")).to_have_text("12 heads selected")
     tab.keyboard.press("Escape")
-    expect(tab.locator(".chosen-count")).to_have_text("By hand:")
+    expect(tab.locator(".chosen-count")).to_have_text("Manual override:")
 
 
-# The phone
+# Narrow screens
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -477,7 +479,7 @@ def test_many_heads_scroll_inside_the_grid_and_never_the_page(browser, grids, sc
         assert width[0] > width[1]
         grid = tab.locator(".lab .grid")
         assert grid.evaluate("grid => getComputedStyle(grid).touchAction") == "manipulation"  # a finger scrolls
-        button(tab, "Select by drawing").click()
+        button(tab, "Box select").click()
         assert grid.evaluate("grid => getComputedStyle(grid).touchAction") == "none"
 
 
@@ -496,8 +498,8 @@ def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
             device.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
         draw()
-        expect(tab.locator(".chosen-count")).to_have_text("By hand:")
-        button(tab, "Select by drawing").click()
+        expect(tab.locator(".chosen-count")).to_have_text("Manual override:")
+        button(tab, "Box select").click()
         tab.locator(".lab .grid").scroll_into_view_if_needed()
         first, last = box_of(cell(tab, 1, 2)), box_of(cell(tab, 2, 4))
         draw()

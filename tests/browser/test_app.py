@@ -1,4 +1,4 @@
-"""The app as people meet it: every page by its own link, the alpha grid under a dragging finger, curves, the inspector."""
+"""The app in a browser: every page by its own URL, the alpha grid during a drag, curves, the inspector, uploads."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import opened_tab, running_server
-from tests.browser.page_actions import LONG, PAGES, at_rest, box_of, cancel, expand, open_page, pick, slide
+from tests.browser.page_actions import LONG, PAGES, at_rest, box_of, expand, open_page, pick, slide
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -24,12 +24,12 @@ def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
         tab.goto(address)
         tab.get_by_role("button", name="Cancel").click()
         expect(tab.get_by_test_id("stAlert")).to_contain_text("was cancelled")
-        tab.get_by_role("button", name="Load the embedded model again").click()
+        tab.get_by_role("button", name="Reload built-in model").click()
         expect(tab.get_by_role("heading", level=1, name=PAGES[""])).to_be_visible(timeout=LONG)
         expect(tab.get_by_test_id("stAlert")).to_have_count(0)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path != "accuracy"])
+@pytest.mark.parametrize("path", PAGES)
 def test_pages_fit_a_phone_by_day_and_by_night(browser, server, path):
     with opened_tab(browser, width=390) as tab:
         open_page(tab, server, path)
@@ -58,7 +58,7 @@ def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, serve
     assert "alpha=" not in tab.url  # Python has not heard of it yet
     tab.mouse.up()
     expect(tab).to_have_url(re.compile("alpha=0.9"))
-    expect(tab.get_by_test_id("stMain")).to_contain_text("different masks")
+    expect(tab.get_by_test_id("stMain")).to_contain_text("distinct masks")
 
 
 def test_the_grid_can_be_read_with_the_keyboard(tab, server):
@@ -71,7 +71,7 @@ def test_the_grid_can_be_read_with_the_keyboard(tab, server):
     slider.focus()
     for _ in range(5):
         tab.keyboard.press("ArrowRight")
-    expect(tab.locator(".lab .status")).to_contain_text("25 of 72 heads removed")
+    expect(tab.locator(".lab .status")).to_contain_text("25 of 72 heads pruned")
     expect(tab).to_have_url(re.compile("sparsity=0.35"))
 
 
@@ -80,18 +80,20 @@ def test_heads_kept_by_hand_can_be_too_many_and_undone(tab, server):
     lab = tab.locator(".lab")
     for row in range(5):
         lab.get_by_role("button", name=f"select layer {row}").click()
-        lab.get_by_role("button", name="Keep", exact=True).click()
-    expect(lab.locator(".status")).to_contain_text("22 heads are to go but only 12 may, 10 fewer, because 60 heads are kept")
+        lab.get_by_role("button", name="Always keep", exact=True).click()
+    expect(lab.locator(".status")).to_contain_text(
+        "The target is 22 pruned heads, but only 12 can be pruned because 60 heads are always kept"
+    )
     expect(tab.get_by_test_id("stAlert")).to_contain_text("the constraints allow only 12 of 72")
     lab.get_by_role("button", name="Undo").click()
-    expect(lab.locator(".status")).to_contain_text("22 of 72 heads removed")
+    expect(lab.locator(".status")).to_contain_text("22 of 72 heads pruned")
     expect(tab.get_by_test_id("stAlert")).to_have_count(0)
-    expect(lab.locator(".strip-count")).to_contain_text("different masks")
+    expect(lab.locator(".strip-count")).to_contain_text("distinct masks")
 
 
 def test_a_link_restores_the_setting(tab, server):
     open_page(tab, server, "alpha?alpha=0.8&sparsity=0.5&entropy_direction=high")
-    expect(tab.locator(".lab .status")).to_contain_text("36 of 72 heads removed")
+    expect(tab.locator(".lab .status")).to_contain_text("36 of 72 heads pruned")
     assert tab.get_by_role("slider", name=re.compile("^alpha")).input_value() == "0.8"
     assert tab.locator(".lab select.keep").input_value() == "high"
 
@@ -104,86 +106,78 @@ def test_a_click_on_a_cell_opens_the_inspector(tab, server):
     inspector = tab.locator(".st-key-inspector")
     expect(inspector).to_contain_text("Layer 5, head 9")
     expect(tab).to_have_url(re.compile("head=5.9"))
-    inspector.get_by_role("button", name="Close").click()
+    inspector.get_by_role("button", name="Close inspector").click()
     expect(inspector).to_have_count(0)
 
 
 def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, server):
     open_page(tab, server, "scores")
-    expand(tab, "How they are computed", tab.get_by_role("radio", name="By token"))
-    tab.get_by_role("radio", name="By token").click()
+    expand(tab, "Scoring options", tab.get_by_role("radio", name="Per token"))
+    tab.get_by_role("radio", name="Per token").click()
     expect(tab).to_have_url(re.compile("reduction=token"))
-    expect(tab.get_by_test_id("stMain")).to_contain_text("HIS: By token")
-    pick(tab, "HIS of", "The model's own answer")
-    tab.get_by_role("button", name="Score again").click()
+    expect(tab.get_by_test_id("stMain")).to_contain_text("HIS reduction: Per token")
+    pick(tab, "HIS objective", "Model prediction")
+    tab.get_by_role("button", name="Rescore heads").click()
     expect(tab).to_have_url(re.compile("objective=prediction"), timeout=LONG)
-    expect(tab.get_by_role("button", name="Score again")).to_be_disabled()
+    expect(tab.get_by_role("button", name="Rescore heads")).to_be_disabled()
     at_rest(tab)
     tab.get_by_role("link", name="Alpha").first.click()
     expect(tab.get_by_role("heading", level=1, name=PAGES["alpha"])).to_be_visible()
     expect(tab).to_have_url(re.compile("alpha\\?his_reduction=token&objective=prediction"))
 
 
-def first_look(tab):
-    """See the curves that the page draws by itself begin, and cancel them."""
-    main = tab.get_by_test_id("stMain")
-    expect(main.get_by_test_id("stProgress").or_(main.locator(".st-key-curves_figure")).first).to_be_visible()
-    cancel(tab)
-
-
-def test_a_curve_runs_shows_progress_and_can_be_cancelled(tab, server):
+def test_curves_show_progress_and_can_be_cancelled_and_resumed(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
-    first_look(tab)
-    slide(tab, tab.get_by_role("slider", name="Texts to test on"), 960)  # as many as are not done before Cancel is clicked
+    expect(main.get_by_test_id("stProgress")).to_have_count(0)  # nothing starts by itself
+    slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 960)  # too many to finish before Cancel is clicked
     at_rest(tab)
-    tab.get_by_role("button", name="Draw the curves").click()
+    tab.get_by_role("button", name="Evaluate curves").click()
     expect(main.get_by_test_id("stProgress")).to_contain_text("Measuring accuracy")
-    # the first points are drawn while the rest is measured
+    # The first points are drawn while the others are evaluated.
     expect(main.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
     main.get_by_role("button", name="Cancel").click()
     expect(main.get_by_test_id("stProgress")).to_have_count(0)
-    expect(main).to_contain_text("Measured so far on")
-    expect(main).to_contain_text("drawn again, it goes on where it stopped")
-    expect(tab.get_by_role("button", name="Draw the curves")).to_be_enabled()
+    expect(main).to_contain_text("The run was cancelled after")
+    expect(main.get_by_role("button", name="Resume")).to_be_enabled()
+    expect(tab.get_by_role("button", name="Evaluate curves")).to_be_enabled()
 
 
 def test_a_short_curve_runs_to_its_end(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
-    first_look(tab)
     for name in ("HIES", "AE", "Inverse Gnorm", "Gnorm"):
         tab.get_by_role("button", name=name, exact=True).click()
-    slide(tab, tab.get_by_role("slider", name="Texts to test on"), 12)
-    expect(main).to_contain_text("over 12 texts")
+    slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 12)
+    expect(main).to_contain_text("on 12 examples")
     at_rest(tab)
-    tab.get_by_role("button", name="Draw the curves").click()
-    expect(main).to_contain_text("Better than random?", timeout=LONG)
-    expect(main).to_contain_text("12 texts to test")
+    tab.get_by_role("button", name="Evaluate curves").click()
+    expect(main).to_contain_text("12 evaluation examples", timeout=LONG)
+    expect(main.get_by_test_id("stProgress")).to_have_count(0, timeout=LONG)
 
 
-def test_leaving_out_heads_can_be_cancelled_and_run_to_its_end(tab, server):
+def test_the_ablation_can_be_cancelled_and_run_to_its_end(tab, server):
     open_page(tab, server, "uncertainty")
     main = tab.get_by_test_id("stMain")
-    texts = tab.get_by_role("slider", name="Texts to answer")
-    leave_out = tab.get_by_role("button", name="Leave out each head")
+    texts = tab.get_by_role("slider", name="Evaluation examples")
+    run = tab.get_by_role("button", name="Run leave-one-out")
     slide(tab, texts, 960)  # as many as are not done before Cancel is clicked
-    expect(main).to_contain_text("73 runs of the model over 960 texts")
-    leave_out.click()
+    expect(main).to_contain_text("73 forward passes over 960 examples")
+    run.click()
     expect(main.get_by_test_id("stProgress")).to_contain_text("Masking one head at a time")
     main.get_by_role("button", name="Cancel").click()
     expect(main.get_by_test_id("stProgress")).to_have_count(0)
-    expect(main).to_contain_text("Nothing has been left out yet")
+    expect(main).to_contain_text("No ablation results yet")
     slide(tab, texts, 2)
-    expect(main).to_contain_text("73 runs of the model over 2 texts")
+    expect(main).to_contain_text("73 forward passes over 2 examples")
     at_rest(tab)
-    leave_out.click()
-    expect(main).to_contain_text("Kendall with how much the loss moves when each head alone goes", timeout=LONG)
-    expect(main).to_contain_text("over 2 texts that the scores have not seen")
+    run.click()
+    expect(main).to_contain_text("Kendall's τ between each criterion and", timeout=LONG)
+    expect(main).to_contain_text("n = 2 evaluation examples")
 
 
 def upload(tab, path: Path):
-    expand(tab, "Load another model or text", tab.get_by_role("radio", name="Upload"))
+    expand(tab, "Load another model or dataset", tab.get_by_role("radio", name="Upload"))
     tab.get_by_role("radio", name="Upload").click()
     at_rest(tab)
     tab.locator("input[type=file]").set_input_files(path)
@@ -208,7 +202,7 @@ def test_an_uploaded_table_is_scored(tab, server, tmp_path):
     upload(tab, table)
     expect(tab.get_by_test_id("stMain")).to_contain_text("Text column")
     tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 texts to score, 8 to test")
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 calibration examples, 8 evaluation examples")
 
 
 def test_labels_can_be_left_out(tab, server, tmp_path):
@@ -219,19 +213,19 @@ def test_labels_can_be_left_out(tab, server, tmp_path):
     pick(tab, "Label column", "none")
     at_rest(tab)
     tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stMain")).to_contain_text("The text has no labels")
+    expect(tab.get_by_test_id("stMain")).to_contain_text("The dataset has no labels")
 
 
 def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
     open_page(tab, server, "")
-    expand(tab, "Load another model or text", tab.get_by_role("radio", name="Local folder"))
+    expand(tab, "Load another model or dataset", tab.get_by_role("radio", name="Local folder"))
     tab.get_by_role("radio", name="Local folder").click()
     at_rest(tab)
-    tab.get_by_label("Folder on this computer").fill("/nowhere/at/all")
-    tab.get_by_label("Folder on this computer").press("Enter")
+    tab.get_by_label("Folder path").fill("/nowhere/at/all")
+    tab.get_by_label("Folder path").press("Enter")
     tab.get_by_role("button", name="Load and score").click()
     expect(tab.get_by_test_id("stAlert").first).to_contain_text("Folder not found: '/nowhere/at/all'")
-    expect(tab.get_by_test_id("stAlert").first).to_contain_text("What was loaded before is still there.")
+    expect(tab.get_by_test_id("stAlert").first).to_contain_text("The previous model and data are still loaded.")
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
 
 
@@ -245,5 +239,5 @@ def test_one_users_work_does_not_show_in_anothers(browser, server, tmp_path):
         mine.get_by_role("button", name="Load and score").click()
         expect(mine.get_by_test_id("stSidebar")).to_contain_text("secret.csv")
         yours.reload()
-        expect(yours.get_by_test_id("stSidebar")).to_contain_text("embedded tweets")
+        expect(yours.get_by_test_id("stSidebar")).to_contain_text("built-in tweets")
         expect(yours.get_by_test_id("stApp")).not_to_contain_text("secret.csv")

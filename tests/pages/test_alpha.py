@@ -1,4 +1,4 @@
-"""The pages of alpha: what it changes, rules, two pins side by side, and which alpha to take, from form to verdict."""
+"""The pages Alpha and Choice of alpha: effect, constraints, pinned masks, evaluation of all masks, and recommendation."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ def scores_of(app):
 
 @pytest.fixture(scope="module")
 def choice():
-    """Which alpha, on a few texts, every mask measured."""
+    """Choice of alpha with all masks evaluated on a few examples."""
     app = opened("model_and_data", sparsity="0.5")
     for name, value in {"choice_size": 24, "choice_seeds": 3}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/alpha_choice.py").run()
-    assert "Click **Measure every mask**" in said(app.info)
-    return press(app, "Measure every mask")
+    assert "Click **Evaluate all masks**" in said(app.info)
+    return press(app, "Evaluate all masks")
 
 
 def test_both_ends_are_told_apart_from_the_mix():
@@ -40,11 +40,11 @@ def test_both_ends_are_told_apart_from_the_mix():
     mask, his, ae = (hp.prune_mask(scores.hies(alpha), 0.3) for alpha in (0.5, 1.0, 0.0))
     for end in (his, ae):
         kept = ", ".join(f"{row}.{head}" for row, head in np.argwhere(mask & ~end))
-        assert f"alone would remove them (layer.head): {kept}" in said(app.main.markdown)
+        assert f"only (layer.head): {kept}" in said(app.main.markdown)
     path = hp.alpha_path(scores.his, scores.ae, 0.3)
     masks = len(hp.distinct_masks(path)[0])
-    assert f"{len(path)} intervals with {masks} different masks" in said(app.main.caption)
-    assert f"{int((hp.keep_fraction(path) == 1).sum())} stay at every alpha" in said(app.main.caption)
+    assert f"{len(path)} intervals with {masks} distinct masks" in said(app.main.caption)
+    assert f"{int((hp.keep_fraction(path) == 1).sum())} of 72 heads are kept at every alpha" in said(app.main.caption)
 
 
 def test_rules_are_restored_by_a_link_and_obeyed():
@@ -57,8 +57,8 @@ def test_rules_are_restored_by_a_link_and_obeyed():
     mask = hp.prune_mask(hies, 0.3, min_heads_per_layer=8, protect=protect, remove=remove)
     removed = ~mask
     assert removed.sum(1).max() == 4
-    assert f"It removes {removed.sum()} heads" in said(app.main.caption)
-    assert "Scaled over the whole model, at least 8 heads in every layer, 1 heads kept by hand" in said(app.main.caption)
+    assert f"It prunes {removed.sum()} heads" in said(app.main.caption)
+    assert "scaled globally, at least 8 heads per layer, 1 head set to Always keep" in said(app.main.caption)
 
 
 def test_rules_are_set_by_widgets_and_kept_in_the_link():
@@ -68,27 +68,29 @@ def test_rules_are_set_by_widgets_and_kept_in_the_link():
     assert not app.exception
     assert app.query_params["min_heads"] == "3"
     assert app.query_params["uniform"] == "yes"
-    assert "as many from every layer" in said(app.main.caption)
+    assert "uniform sparsity per layer" in said(app.main.caption)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("least", "-1"), ("uniform", "maybe"), ("hand", "k0.x"), ("hand", "k0.1,r0.1")])
+@pytest.mark.parametrize(
+    ("name", "bad"), [("min_heads", "-1"), ("uniform", "maybe"), ("overrides", "k0.x"), ("overrides", "k0.1,r0.1")]
+)
 def test_a_links_bad_rule_is_told_and_replaced(name, bad):
     app = opened("alpha", **{name: bad})
     assert not app.exception
-    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+    assert app.link_toasts[0].startswith(f"Ignored in the URL: {name} (")
 
 
 def test_heads_that_are_not_there_are_left_out_of_the_edits():
     app = opened("alpha", overrides="k40.3,r0.0")
     assert not app.exception
-    assert "1 removed by hand" in said(app.main.caption)
-    assert "kept by hand" not in said(app.main.caption)
+    assert "1 head set to Always prune" in said(app.main.caption)
+    assert "Always keep" not in said(app.main.caption)
 
 
 def test_two_pins_side_by_side():
     app = opened("alpha", alpha="0.9", sparsity="0.5")
     app.button(key="pin_A").click().run()
-    assert "pin it as B" in said(app.main.caption)
+    assert "pin the mask as B to compare" in said(app.main.caption)
     app.session_state["set_alpha"] = 0.1
     app.run()
     app.button(key="pin_B").click().run()
@@ -96,16 +98,16 @@ def test_two_pins_side_by_side():
     a, b = (hp.prune_mask(scores.hies(alpha), 0.5) for alpha in (0.9, 0.1))
     jaccard = (~a & ~b).sum() / (~a | ~b).sum()
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert metrics["Overlap of what goes"] == f"{jaccard:.2f}"
-    assert metrics["A"] == "not measured"
-    app = press(app, "Measure both")
+    assert metrics["Overlap of pruned heads"] == f"{jaccard:.2f}"
+    assert metrics["Mask A"] == "not evaluated"
+    app = press(app, "Evaluate both masks")
     found = hp.evaluate_masks(
         app.session_state["work"].model, app.session_state["work"].evaluation.select(range(240)), [a, b]
     )
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert [metrics["A"], metrics["B"]] == [f"{value:.1%}" for value in found.accuracy]
+    assert [metrics["Mask A"], metrics["Mask B"]] == [f"{value:.1%}" for value in found.accuracy]
     only_a, only_b = (int((found.right[i] > found.right[1 - i]).sum()) for i in (0, 1))
-    assert f"A is right alone on {only_a} and B alone on {only_b}" in said(app.main.markdown)
+    assert f"A is correct and B wrong on {only_a} of 240 examples; the reverse on {only_b}." in said(app.main.markdown)
 
 
 def test_every_mask_is_measured_and_a_verdict_given(choice):
@@ -113,28 +115,29 @@ def test_every_mask_is_measured_and_a_verdict_given(choice):
     scores = scores_of(choice)
     assert len(found.path) == len(hp.alpha_path(scores.his, scores.ae, 0.5))
     chosen = hp.recommend_alpha(found)
-    assert chosen.verdict in [heading.value for heading in choice.subheader]
-    assert "Measured on 24 of 24 texts" in said(choice.main.caption)
+    assert f"**{chosen.verdict}**" in [text.value for text in choice.main.markdown]
+    assert "Evaluated on 24 of 24 examples" in said(choice.main.caption)
     choice.button(key="take_alpha").click().run()
-    assert choice.session_state["set_alpha"] == chosen.alpha
+    assert choice.session_state["set_alpha"] == chosen.advised_alpha
     choice.segmented_control(key="choice_by").set_value("agreement").run()
-    assert hp.recommend_alpha(found, by="agreement").verdict in [heading.value for heading in choice.subheader]
+    verdict = hp.recommend_alpha(found, by="agreement").verdict
+    assert f"**{verdict}**" in [text.value for text in choice.main.markdown]
 
 
 def test_the_quick_search_says_what_it_cost(choice):
-    app = press(choice, "Quick search")
+    app = press(choice, "Run quick search")
     found = app.session_state["alpha_search"][1]
     assert f"for {found.share:.0%} of the work" in said(app.main.markdown)
 
 
 def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
     choice.slider(key="budget_points").set_value(10.0).run()
-    app = press(choice, "Find how far")
+    app = press(choice, "Find maximum sparsity")
     found = app.session_state["accuracy_budget"][2]
-    assert f"**{found.heads_removed} of 72 heads** can go for at most 10 points" in said(app.main.markdown)
+    assert f"**{found.heads_removed} of 72 heads** can be pruned with a drop of at most 10 pp" in said(app.main.markdown)
     app.button(key="take_sparsity").click().run()
     assert app.session_state["set_sparsity"] == found.sparsity
-    assert "Nothing has been measured at this sparsity" in said(app.info)
+    assert "No results for this sparsity" in said(app.info)
 
 
 def test_without_texts_to_test_on_nothing_is_measured():
@@ -142,17 +145,17 @@ def test_without_texts_to_test_on_nothing_is_measured():
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/alpha_choice.py").run()
     assert not app.exception
-    assert "There are no texts left to test on" in said(app.warning)
+    assert "No evaluation set" in said(app.warning)
 
 
 @pytest.mark.parametrize("sparsity", ["0", "1"])
 def test_all_or_nothing_leaves_alpha_no_say(sparsity):
     app = opened("alpha", sparsity=sparsity)
-    assert "at this sparsity the mask stays the same" in said(app.main.caption)
+    assert "At this sparsity, the mask is the same for every alpha." in said(app.main.caption)
     for name, value in {"choice_size": 6, "choice_seeds": 0}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/alpha_choice.py").run()
-    app = press(app, "Measure every mask")
+    app = press(app, "Evaluate all masks")
     assert "Alpha does not matter here: every alpha gives the same mask." in [heading.value for heading in app.subheader]
 
 

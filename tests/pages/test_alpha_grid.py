@@ -1,4 +1,4 @@
-"""What the alpha grid's browser side sends is believed only where it can be; the path is handed over as it is."""
+"""Messages from the browser side of the alpha grid are validated; the alpha path is passed on unchanged."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ GOOD = {"alpha": 0.62, "sparsity": 0.3, "keep": "high", "edits": {"keep": [[0, 1
 
 @pytest.fixture
 def answer(monkeypatch):
-    """What `released` makes of a message, for a grid of 2 x 3 heads."""
+    """What `read_state` makes of a message, for a grid of 2 x 3 heads."""
 
     def answer(sent):
         monkeypatch.setattr(grid.st, "session_state", {"k": {"setting": sent}, "k_shape": (2, 3)})
-        return grid.released("k")
+        return grid.read_state("k")
 
     return answer
 
@@ -87,7 +87,7 @@ def test_a_message_that_is_none_is_ignored(answer, sent):
 def test_stops_tell_where_heads_change_and_which_masks_come_back():
     his, ae = np.random.default_rng(1).random((2, 4, 5))
     path, alone = hp.alpha_path(his, ae, 0.4), hp.prune_mask(hp.hies(his, ae, 1.0), 0.4)
-    entries = grid.stops(path, alone, accuracy=[None] + [0.5] * (len(path) - 1))
+    entries = grid.path_entries(path, alone, accuracy=[None] + [0.5] * (len(path) - 1))
     mask = path[0].mask.ravel().copy()
     for entry, part in zip(entries, path, strict=True):
         mask[entry["flips"]] ^= True

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headprune_core import greedy_gnorm, leave_one_out, measure_curves
+from headprune_core import greedy_gnorm, leave_one_out, measure_curves, prune_mask
 from headprune_core.cli.main import main
 from headprune_core.data.table_io import lines_table, read_table
 from pages.parts.common.as_code import command, python
+from pages.parts.common.score_code import mask_command, mask_python, score_command, score_python
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load
 from pages.parts.curves.curve_exports import parquet
@@ -124,10 +125,10 @@ def test_rankings_that_take_a_run_are_made_again(server, folder):
     same(by_python(work, wanted), on_screen(work, wanted))
     told = command(work.request, work.options, wanted).splitlines()
     assert [line for line in told if line.startswith("# ")][:2] == [
-        "# greedy_gnorm: the command makes this ranking anew on the texts of the scores",
-        "# leave_one_out: the command makes this ranking anew on the texts of the scores",
+        "# greedy_gnorm: the command computes this ranking on the calibration set",
+        "# leave_one_out: the command computes this ranking on the calibration set",
     ]
-    assert "# the command tests on the first 2 texts too" in told
+    assert "# the command also evaluates on the first 2 examples" in told
     assert told[-1].endswith("--ranking order.csv")
 
 
@@ -141,3 +142,38 @@ def test_settings_are_a_document_and_the_table_survives_parquet(server):
     assert document["rankings"]["custom"]["ranking"] == np.eye(6, 12).tolist()
     frame = on_screen(work, wanted)
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet(frame))), frame)
+
+
+@pytest.mark.parametrize("options", [ScoreOptions(), OTHERWISE], ids=["default options", "other options"])
+def test_copied_scores_are_those_on_screen(server, folder, options, capsys):
+    work = loaded(server, size=6, options=options)
+    names: dict[str, object] = {}
+    exec(score_python(work, 0.7), names)
+    pd.testing.assert_frame_equal(names["table"], work.scores.to_frame(), atol=1e-6)
+    np.testing.assert_allclose(names["hies"], work.scores.hies(0.7), atol=1e-6)
+    words = shlex.split(score_command(work))
+    assert main([*words[3:], "--out", str(folder / "scores.json")]) == 0
+    document = json.loads((folder / "scores.json").read_text())
+    np.testing.assert_allclose(document["scores"]["his"], work.scores.his, atol=1e-6)
+
+
+def test_a_copied_mask_is_the_one_on_screen(server, folder, capsys):
+    work = loaded(server, size=6)
+    protect, remove = np.zeros((2, 6, 12), bool)
+    protect[0, 0] = remove[5, 11] = remove[2, 3] = True
+    scaling = {"normalize": "global", "entropy_direction": "high"}
+    constraints = {
+        "protect": protect,
+        "remove": remove,
+        "min_heads_per_layer": 4,
+        "uniform": False,
+        "groups": None,
+        "parameters": work.model.grid.parameters_per_head,
+    }
+    mask = prune_mask(work.scores.hies(0.8, **scaling), 0.4, **constraints)
+    names: dict[str, object] = {}
+    exec(mask_python(work, 0.8, 0.4, scaling, constraints), names)
+    np.testing.assert_array_equal(names["mask"], mask)
+    words = shlex.split(mask_command(work, 0.8, 0.4, scaling, constraints))
+    assert main([*words[3:], "--out", str(folder / "alpha.json")]) == 0
+    assert json.loads((folder / "alpha.json").read_text())["mask"] == mask.tolist()

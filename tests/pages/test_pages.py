@@ -1,34 +1,37 @@
-"""Every page through Streamlit's own test runner: what it says, what links restore, and what bad links do."""
+"""Every page in Streamlit's AppTest: what it states, what links restore, how errors are shown, and what forms keep."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.apptest import PATIENCE, ROOT, finished, opened
+from helpers.apptest import finished, opened
 from helpers.tiny_models import tiny, tiny_tokenizer
 from streamlit.testing.v1 import AppTest
 
 from headprune_core.masks.reduction_agreement import reduction_agreement
-
-TITLES = {
-    "model_and_data": "Which heads matter?",
-    "head_scores": "What is every head worth?",
-    "orthogonality": "Do importance and entropy say different things?",
-    "uncertainty": "How sure are we?",
-    "alpha": "Which heads go, as alpha moves?",
-    "alpha_choice": "Which alpha is best?",
-    "greedy": "Remove the weakest head, score again",
-    "prune": "Take the smaller model home",
-}
+from pages.parts.common import labels
+from pages.parts.common.labels import PAGES
+from pages.parts.common.sentences import sentence
 
 
-@pytest.mark.parametrize("view", TITLES)
-def test_every_page_has_something_true_to_show(view):
+@pytest.mark.parametrize("view", PAGES)
+def test_every_page_has_its_heading_and_question(view):
     app = opened(view)
-    assert app.title[0].value == TITLES[view]
-    assert "72 heads" in app.sidebar.markdown[0].value
+    assert app.title[0].value == PAGES[view].title
+    assert f"**{PAGES[view].question}**" in [text.value for text in app.main.markdown]
+    assert "72 heads (6 layers × 12)" in app.sidebar.markdown[0].value
+    assert not app.subheader  # h2 follows h1: no level is skipped
+
+
+@pytest.mark.parametrize("view", ["model_and_data", "head_scores", "uncertainty"])
+def test_acronyms_are_expanded_at_first_use(view):
+    text = " ".join(element.value for element in opened(view).main.markdown)
+    for name in (labels.HIS, labels.AE, labels.HIES, labels.GNORM):
+        assert name in text
+        assert text.index(name) + name.index("(") + 1 == re.search(rf"\b{name[name.index('(') + 1 : -1]}\b", text).start()
 
 
 def test_the_first_page_counts_what_is_there():
@@ -38,41 +41,72 @@ def test_the_first_page_counts_what_is_there():
     assert metrics["Parameters"] == "22.7 M"
 
 
-def test_the_verdict_is_in_words():
+def test_low_correlation_is_not_called_a_success():
     app = opened("orthogonality")
-    assert "Nearly uncorrelated" in app.success[0].value
+    assert not app.success
+    assert "Nearly uncorrelated" in app.info[0].value
+    text = " ".join(element.value for element in app.main.markdown)
+    assert "Low correlation is necessary, not sufficient" in text
+    assert f"measured under **{PAGES['alpha_choice'].title}**" in text
 
 
 def test_every_correlation_has_an_interval():
     metrics = {metric.label: metric for metric in opened("orthogonality").metric}
-    for name in ("Pearson r", "Spearman", "Kendall"):
+    for name in ("Pearson r", "Spearman's ρ", "Kendall's τ"):
         low, high = map(float, metrics[name].delta.split(" to "))
         assert low <= float(metrics[name].value) <= high
 
 
-def test_how_sure_says_which_heads_are_sure_and_how_many_texts_are_enough():
+def test_stable_heads_and_the_number_of_examples_are_stated():
     app = opened("uncertainty")
-    said = " ".join(text.value for text in app.main.markdown)
-    assert "22 of 72 heads are pruned" in said
-    assert "**AE**: 8 examples give almost the same ranking as all 32" in said
-    assert "**HIS**: 32 texts may be too few" in said
+    text = " ".join(element.value for element in app.main.markdown)
+    assert "At this sparsity 22 of 72 heads are pruned" in text
+    assert "**AE**: 8 examples give almost the same ranking as all 32" in text
+    assert "**HIS**: 32 examples may be too few" in text
     app.slider(key="removed_percent").set_value(50).run()
     app.segmented_control(key="interval_metric").set_value("ae").run()
     assert not app.exception
     assert app.session_state["set_sparsity"] == 0.5
-    assert any("36 of 72 heads are pruned" in text.value for text in app.main.markdown)
+    assert any("At this sparsity 36 of 72 heads are pruned" in element.value for element in app.main.markdown)
 
 
-def test_what_leaving_out_a_head_does_is_shown_beside_the_criteria():
+def test_the_ablation_is_compared_with_the_criteria_and_states_its_request():
     app = opened("uncertainty")
-    assert "Nothing has been left out yet" in app.info[-1].value
+    assert "No ablation results yet. Click **Run leave-one-out**." in app.info[-1].value
     app.slider(key="ablation_size").set_value(2).run()
-    next(button for button in app.button if button.label == "Leave out each head").click().run()
-    app = finished(app)
+    app = press(app, "Run leave-one-out")
     assert app.session_state["ablation"].found.per_example.shape == (2, 6, 12)
-    assert any(text.value.startswith("Kendall with how much the loss moves") for text in app.main.markdown)
+    text = [element.value for element in app.main.markdown]
+    assert any(line.startswith("Kendall's τ between each criterion and") for line in text)
+    assert "The result below is for 2 evaluation examples." in text
     app.segmented_control(key="ablation_measure").set_value("accuracy_drop").run()
     assert not app.exception
+    app.slider(key="ablation_size").set_value(3).run()
+    assert "The result below is for 2 evaluation examples. Click **Run leave-one-out** for 3 examples." in [
+        element.value for element in app.main.markdown
+    ]
+
+
+def test_forms_keep_their_settings_when_a_page_is_left():
+    app = opened("uncertainty")
+    app.slider(key="ablation_size").set_value(7).run()
+    app.segmented_control(key="agreement_show").set_value("overlap").run()
+    app.switch_page("pages/views/head_scores.py").run()
+    app.segmented_control(key="scaling").set_value("rank").run()
+    app.selectbox[0].select("prediction").run()
+    app.switch_page("pages/views/model_and_data.py").run()
+    app.segmented_control(key="model_kind").set_value("Local folder").run()
+    app.text_input(key="folder").set_value("/somewhere").run()
+    app.slider(key="size").set_value(16).run()
+    app.switch_page("pages/views/uncertainty.py").run()
+    assert app.slider(key="ablation_size").value == 7
+    assert app.segmented_control(key="agreement_show").value == "overlap"
+    app.switch_page("pages/views/head_scores.py").run()
+    assert app.segmented_control(key="scaling").value == "rank"
+    assert app.selectbox[0].value == "prediction"
+    app.switch_page("pages/views/model_and_data.py").run()
+    assert app.text_input(key="folder").value == "/somewhere"
+    assert app.slider(key="size").value == 16
 
 
 def test_moving_alpha_moves_hies_and_is_remembered():
@@ -88,25 +122,52 @@ def test_a_chosen_head_is_looked_into():
     app = opened("head_scores")
     app.session_state["set_head"] = (5, 9)
     app.run()
-    assert "Layer 5, head 9" in [heading.value for heading in app.subheader]
+    assert "Layer 5, head 9" in [heading.value for heading in app.header]
+
+
+def test_the_inspector_states_the_place_in_the_pruning_order():
+    app = opened("head_scores", alpha="0.8", sparsity="0.25")
+    scores = app.session_state["work"].scores
+    hies = scores.hies(0.8)
+    order = np.argsort(hies.ravel(), kind="stable")
+    for position, state in ((12, "is **pruned** as number 13 of 72"), (40, "would be pruned as number 41 of 72")):
+        app.session_state["set_head"] = divmod(int(order[position]), 12)
+        app.run()
+        assert not app.exception
+        text = " ".join(element.value for element in app.main.markdown)
+        assert state in text
+        assert "HIES with α = 0.8, 25% sparsity" in text
+        assert f"{position + 1} of 72" in app.table[0].value["Pruned as"].tolist()
 
 
 @pytest.mark.parametrize(
-    ("name", "bad"), [("alpha", "7"), ("alpha", "nan"), ("sparsity", "-1"), ("entropy_direction", "all"), ("head", "x")]
+    ("name", "bad"),
+    [
+        ("alpha", "7"),
+        ("alpha", "nan"),
+        ("alpha", "x"),
+        ("sparsity", "-1"),
+        ("entropy_direction", "all"),
+        ("head", "x"),
+        ("his_reduction", "sum"),
+        ("dtype", "int8"),
+        ("special_tokens", ""),
+    ],
 )
-def test_a_links_bad_value_is_told_and_replaced(name, bad):
-    app = opened("alpha" if name != "head" else "head_scores", **{name: bad})
+def test_a_bad_value_in_the_url_is_named_and_replaced(name, bad):
+    app = opened("head_scores", **{name: bad})
     assert not app.exception
-    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
+    (toast,) = app.link_toasts
+    assert toast.startswith(f"Ignored in the URL: {name} (")
+    assert toast.endswith("Using the default.")
 
 
-@pytest.mark.parametrize(("name", "bad"), [("his_reduction", "sum"), ("dtype", "int8"), ("special_tokens", "")])
-def test_an_option_that_there_is_not_is_told_before_anything_is_scored(name, bad):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
-    app.query_params[name] = bad
-    app.run()
-    assert any(f"The link's {name} could not be used" in toast.value for toast in app.toast)
-    assert app.session_state[f"set_{name}"] in ("example", "float32", "in")
+def test_one_message_names_all_bad_values_in_the_url():
+    (toast,) = opened("alpha", alpha="7", sparsity="0.4", min_heads="-1", head="x").link_toasts
+    assert toast == (
+        "Ignored in the URL: alpha (7 is out of range; expected 0 to 1), min_heads ('-1' is out of range; expected 0 to "
+        "1,024), head ('x' is not a head; expected layer.head, as in 3.5). Using the defaults."
+    )
 
 
 def test_a_head_that_the_model_does_not_have_is_told():
@@ -114,11 +175,17 @@ def test_a_head_that_the_model_does_not_have_is_told():
     app.session_state["set_head"] = (40, 3)
     app.run()
     assert not app.exception
-    assert any("is not one of the 6 x 12" in toast.value for toast in app.toast)
+    assert any("Head 40.3 in the URL does not exist in this model" in toast.value for toast in app.toast)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    """Click the button with this label and wait until its job has ended."""
+    next(button for button in app.button if button.label == label).click().run()
+    return finished(app)
 
 
 def loading(folder: Path, pasted: str | None = None) -> AppTest:
-    """The app after it was asked to load a folder, with the embedded text or pasted lines."""
+    """Load a folder, with the built-in dataset or pasted lines."""
     app = opened()
     app.session_state["model_kind"] = "Local folder"
     if pasted is not None:
@@ -127,8 +194,7 @@ def loading(folder: Path, pasted: str | None = None) -> AppTest:
     app.text_input(key="folder").set_value(str(folder)).run()
     if pasted is not None:
         app.text_area(key="pasted").set_value(pasted).run()
-    next(button for button in app.button if button.label == "Load and score").click().run()
-    return finished(app)
+    return press(app, "Load and score")
 
 
 @pytest.fixture(scope="module")
@@ -144,15 +210,16 @@ def test_options_in_the_link_are_what_is_scored_by():
     app = opened("head_scores", his_reduction="token", entropy="normalized", special_tokens="out")
     settings = app.session_state["work"].scores.settings
     assert (settings["his_reduction"], settings["entropy"], settings["special_tokens"]) == ("token", "normalized", False)
-    assert any("HIS: By token · Entropy: Normalized · Special tokens: Left out" in line.value for line in app.caption)
+    changed = "HIS reduction: Per token · Entropy: Normalized · Special tokens: Excluded"
+    assert any(changed in line.value for line in app.caption)
 
 
 def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     app = opened("head_scores")
     metrics = {metric.label: metric.value for metric in app.metric}
     agreement = reduction_agreement(app.session_state["work"].scores)
-    assert metrics["By text and by token"] == f"{agreement['example', 'token']:.2f}"
-    assert metrics["By token and by batch"] == f"{agreement['token', 'batch']:.2f}"
+    assert metrics["Per example and per token"] == f"{agreement['example', 'token']:.2f}"
+    assert metrics["Per token and per batch"] == f"{agreement['token', 'batch']:.2f}"
     before = app.session_state["work"]
     app.session_state[f"option_reduction_{before.key}"] = "token"
     app.run()
@@ -162,13 +229,11 @@ def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     assert app.query_params["his_reduction"] == "token"
 
 
-def test_scoring_again_by_other_options_is_used_on_every_page():
+def test_rescoring_with_other_options_is_used_on_every_page():
     app = opened("head_scores")
-    again = next(button for button in app.button if button.label == "Score again")
-    assert again.disabled
+    assert next(button for button in app.button if button.label == "Rescore heads").disabled
     app.selectbox[0].select("prediction").run()
-    next(button for button in app.button if button.label == "Score again").click().run()
-    finished(app)
+    press(app, "Rescore heads")
     assert app.session_state["work"].scores.settings["objective"] == "prediction"
     app.switch_page("pages/views/alpha.py").run()
     assert not app.exception
@@ -178,14 +243,54 @@ def test_scoring_again_by_other_options_is_used_on_every_page():
 def test_a_vision_model_with_text_is_told_what_it_needs(tmp_path):
     tiny("vit").save_pretrained(tmp_path)
     app = loading(tmp_path)
-    assert "reads images, and what was chosen to score on is text" in app.error[0].value
-    assert "What was loaded before is still there." in app.error[0].value
+    assert "is a vision model, but the app supports text models only" in app.error[0].value
+    assert "The previous model and data are still loaded." in app.error[0].value
     assert "72 heads" in app.sidebar.markdown[0].value
+
+
+def test_an_error_belongs_to_the_form_that_failed_and_can_be_closed():
+    app = loading(Path("/nowhere/at/all"))
+    assert "/nowhere/at/all" in app.error[0].value
+    app.switch_page("pages/views/alpha.py").run()
+    assert not app.error
+    app.switch_page("pages/views/model_and_data.py").run()
+    app.button(key="close_failure_model_and_data").click().run()
+    assert not app.error
+    press(app, "Load and score")
+    assert app.error
+    app.text_input(key="folder").set_value("/elsewhere").run()  # the form has changed
+    assert not app.error
+
+
+def test_an_error_is_announced_once_on_another_page():
+    app = loading(Path("/nowhere/at/all"))
+    app.session_state["announced_failure"] = None  # as if the job had ended on another page
+    app.switch_page("pages/views/alpha.py").run()
+    (toast,) = app.toast
+    assert "/nowhere/at/all" in toast.value
+    assert toast.value.endswith("See **Model & data**.")
+    app.switch_page("pages/views/head_scores.py").run()
+    assert not app.toast
+    assert not app.error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("umlaut.csv cannot be read as csv", "umlaut.csv cannot be read as csv."),
+        ("folder not found: 'x'", "Folder not found: 'x'."),
+        ("the dataset's labels differ.", "The dataset's labels differ."),
+        ("sst2: choose a subset", "sst2: choose a subset."),
+        ("'a' is unknown", "'a' is unknown."),
+    ],
+)
+def test_errors_are_sentences_and_file_names_keep_their_case(text, expected):
+    assert sentence(text) == expected
 
 
 def test_a_model_that_writes_targets_asks_for_them(translator):
     app = loading(translator, "w5 w6 w7\nw8 w9\nw10 w11 w12 w13")
-    assert "give a column named target" in app.error[0].value
+    assert "the dataset has no targets; add a target column" in app.error[0].value
 
 
 def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
@@ -195,13 +300,13 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     labels = ["encoder 0", "encoder 1", "decoder 0", "cross 0", "decoder 1", "cross 1"]
     anatomy = app.dataframe[-1].value
     assert sorted(anatomy["layer"]) == sorted(labels)
-    assert set(anatomy["attends"]) == {"within the text", "within the target", "target to text"}
+    assert set(anatomy["attends"]) == {"encoder self-attention", "decoder self-attention", "cross-attention"}
     app.switch_page("pages/views/head_scores.py").run()
     app.session_state["set_head"] = (3, 1)
     app.run()
     assert not app.exception
     rows = app.session_state["work"].scores.grid.row_labels
-    assert f"{rows[3].capitalize()}, head 1" in [heading.value for heading in app.subheader]
+    assert f"{rows[3].capitalize()}, head 1" in [heading.value for heading in app.header]
     assert set(app.dataframe[-1].value["layer"]) == set(labels)
     for view in ("alpha", "orthogonality", "uncertainty"):
         app.switch_page(f"pages/views/{view}.py").run()
@@ -218,13 +323,13 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     app = opened("head_scores")
     before = app.session_state["work"]
     app.selectbox[0].select("logit_norm").run()
-    next(button for button in app.button if button.label == "Score again").click().run()
+    next(button for button in app.button if button.label == "Rescore heads").click().run()
     assert not app.exception
     app.button(key="cancel_scores").click().run()
     finished(app)
     assert app.session_state["work"] is before
     assert "objective" not in app.query_params
-    assert "Scoring was cancelled. What was loaded before is still there." in app.error[0].value
+    assert "Rescoring was cancelled. The previous model and data are still loaded." in app.error[0].value
 
 
 def test_a_single_text_is_not_called_sure():
@@ -236,5 +341,5 @@ def test_a_single_text_is_not_called_sure():
     )
     app.run()
     assert not app.exception
-    assert "1 text drawn anew: that says next to nothing" in app.warning[0].value
+    assert "Bootstrap intervals from 1 calibration example are not reliable" in app.warning[0].value
     assert any("1 example is too few" in text.value for text in app.main.markdown)

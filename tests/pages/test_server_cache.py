@@ -1,4 +1,4 @@
-"""The shelf that sessions share: made once, kept a while, and waiting can be cancelled."""
+"""The cache that sessions share: values are computed once and kept a while, and waiting can be cancelled."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ def test_waiting_for_a_turn_is_told_and_can_be_cancelled():
 
     with turn, pytest.raises(Cancelled), hold_lock(turn, cancel_when_told):
         pytest.fail("the turn was another session's")
-    assert notes == ["Waiting for another user's run to finish"]
+    assert notes == ["Waiting for another session's job to finish"]
     with hold_lock(turn, cancel_when_told):
         assert turn.locked()
     assert not turn.locked()

@@ -1,4 +1,4 @@
-"""Loading a model and a text for the app: what is noted, what is refused, and what keeps two works apart."""
+"""Loading a model and a dataset for the app: notes, errors, and the keys that keep workspaces apart."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def loaded(server, *columns, **options):
 def test_the_default_is_loaded_in_visible_steps(server):
     steps = []
     work = load(Request(), server, lambda done, total, note: steps.append((done / total, note)))
-    assert [note for _, note in steps[:3]] == ["Reading the text", "Loading the embedded model", "Making tokens"]
+    assert [note for _, note in steps[:3]] == ["Reading the dataset", "Loading the built-in model", "Tokenizing"]
     assert [share for share, _ in steps] == sorted(share for share, _ in steps)
     assert work.scores.his.shape == (6, 12)
     assert len(work.evaluation) == 960
@@ -44,7 +44,7 @@ def test_text_without_labels_is_scored_by_the_models_own_answers(server):
 def test_one_text_can_be_scored_but_not_tested_on(server):
     work = loaded(server, TEXTS[:1])
     assert work.evaluation is None
-    assert any("Accuracy cannot be measured" in note for note in work.notes)
+    assert any("Accuracy is unavailable" in note for note in work.notes)
 
 
 @pytest.mark.filterwarnings("ignore::headprune_core.HeadPruneWarning")  # for notebooks; the page shows the note
@@ -123,6 +123,6 @@ def test_the_task_loss_is_not_offered_without_labels(server):
     again = rescore(work, ScoreOptions(objective="logit_norm", gnorm_objective="loss"), server, silent)
     assert again.scores.settings["gnorm_objective"] == "prediction"
     assert [note for note in again.notes if "no labels" in note] == [
-        "The text has no labels, so Gnorm is taken against the model's own answers."
+        "The dataset has no labels, so Gnorm uses the model's own predictions as targets."
     ]
     assert "loss" in loaded(server, TEXTS, [i % 3 for i in range(len(TEXTS))]).objectives

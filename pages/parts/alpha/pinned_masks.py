@@ -9,7 +9,7 @@ import streamlit as st
 from headprune_core import evaluate_masks
 from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.measure.curves import wilson
-from headprune_core.measure.paired_tests import mcnemar
+from headprune_core.measure.paired_tests import format_p, is_significant, mcnemar
 from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import shared
@@ -96,7 +96,7 @@ def _comparison(loaded: Workspace, pinned: dict[str, Pin]) -> None:
         st.markdown(
             f"A is correct and B wrong on {test.b} of {len(a.right)} examples; the reverse on {test.c}. Difference in "
             f"accuracy: {100 * test.difference:+.1f} pp (95% CI {100 * test.low:+.1f} to {100 * test.high:+.1f}), "
-            f"{significant} at the 5% level (exact McNemar test, p = {test.p_value:.2g}, n = {len(a.right)})."
+            f"{significant} at the 5% level (exact McNemar test, {format_p(test.p_value)}, n = {len(a.right)})."
         )
     if loaded.evaluation is None or (a.right is not None and b.right is not None):
         return

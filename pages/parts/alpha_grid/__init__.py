@@ -1,4 +1,4 @@
-"""The live alpha grid: a layer x head mask redrawn in the browser during a drag, with the alpha path and manual overrides.
+"""The live alpha grid: a layer x head mask updated in the browser during a drag, with the alpha path and manual overrides.
 
 The browser computes `hies` and `prune_mask`, constraints included, in the same order and double precision as Python, so
 the masks are identical. Python receives a setting or an override when it is finished.

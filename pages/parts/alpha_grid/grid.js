@@ -1,4 +1,4 @@
-// The live alpha grid: its controls, redrawn at most once per frame during a drag. Python receives a setting or an override
+// The live alpha grid: its controls, updated at most once per frame during a drag. Python receives a setting or an override
 // when it is finished. The other files of this folder are joined in front of this one.
 
 const grids = new WeakMap(); // parentElement -> AlphaGrid, so that a rerun updates the existing grid

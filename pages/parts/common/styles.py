@@ -1,11 +1,17 @@
 """Styles that the theme settings cannot express: page width, readable contrast in both themes, and narrow screens."""
 
-# light-dark() follows the color scheme that Streamlit sets. The contrasts are at least 4.5:1 on both backgrounds.
+# light-dark() follows the color scheme that Streamlit sets. Every contrast is at least 4.5:1. Streamlit's own captions are
+# the text color at reduced opacity, which is less.
 STYLES = """<style>
 .stMainBlockContainer { padding: 3.5rem clamp(1rem, 4vw, 4.5rem) 4rem; max-width: 90rem; }
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: light-dark(#5b636b, #a3adb7); }
-[data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primaryFormSubmit"] {
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] :is(p, li, span, em, strong),
+[data-testid="stMetricDeltaDescription"], [data-testid="stMetricDeltaDescription"] p {
+  color: light-dark(#5b636b, #a3adb7); opacity: 1;
+}
+[data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"]:hover {
   background-color: light-dark(#0b6aa2, #1f6fa8); border-color: light-dark(#0b6aa2, #1f6fa8); color: #ffffff;
 }
-@media (min-width: 768px) { .st-key-phone_status { display: none; } }
+@media (min-width: 768px) {
+  .st-key-phone_status, [data-testid="stLayoutWrapper"]:has(> .st-key-phone_status) { display: none; }
+}
 </style>"""

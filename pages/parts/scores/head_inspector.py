@@ -8,6 +8,7 @@ from headprune_core import HeadPruneError, criterion_rankings
 from headprune_core.figures.data import per_example_histogram
 from headprune_core.figures.heatmaps import row_name
 from pages.parts.alpha.alpha_state import current_alpha_state
+from pages.parts.common.sentences import plain
 from pages.parts.common.workspace import Workspace
 
 
@@ -43,7 +44,7 @@ def inspector(loaded: Workspace, selected: tuple[int, int], alpha: float) -> Non
             }
         )
     left.markdown("**Scores and pruning order**")
-    left.dataframe(pd.DataFrame(lines), hide_index=True)
+    left.table(pd.DataFrame(lines).set_index("Criterion"))
     left.caption("95% CI: bootstrap, 1,000 resamples of the calibration examples. Pruned as 1: the first head to be pruned.")
     his = scores.per_example["his"][:, row, head]
     text = f"Importance ranges from {his.min():.3g} to {his.max():.3g} over {len(his)} examples."
@@ -54,12 +55,13 @@ def inspector(loaded: Workspace, selected: tuple[int, int], alpha: float) -> Non
     right.markdown("**Examples with the highest importance**")
     top = np.argsort(-his)[:3]
     texts = loaded.calibration["text"] if "text" in loaded.calibration.column_names else None
-    right.dataframe(
+    right.table(
         pd.DataFrame(
-            {"Importance": his[top], "Example": [texts[int(i)] if texts is not None else f"example {i}" for i in top]}
-        ),
-        hide_index=True,
-        column_config={"Importance": st.column_config.NumberColumn(format="%.3g", width="small")},
+            {
+                "Importance": [f"{value:.3g}" for value in his[top]],
+                "Example": [plain(texts[int(i)]) if texts is not None else f"example {i}" for i in top],
+            }
+        ).set_index("Importance")
     )
 
 

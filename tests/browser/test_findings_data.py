@@ -1,0 +1,130 @@
+"""Repaired findings on the pages of data, scores and alpha that only a browser shows: errors, forms, status, contrast."""
+
+import itertools
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import opened_tab
+from tests.browser.page_actions import PAGES, at_rest, expand, open_page, slide
+
+
+def open_link(tab, name: str) -> None:
+    """Follow the navigation to a page."""
+    tab.get_by_test_id("stSidebar").get_by_role("link", name=name, exact=True).click()
+    expect(tab.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible()
+    at_rest(tab)
+
+
+def test_an_error_is_shown_by_its_form_only_and_can_be_closed(tab, server):
+    open_page(tab, server, "")
+    expand(tab, "Load another model or dataset", tab.get_by_role("radio", name="Local folder"))
+    tab.get_by_role("radio", name="Local folder").click()
+    at_rest(tab)
+    tab.get_by_label("Folder path").fill("/nowhere/at/all")
+    tab.get_by_label("Folder path").press("Enter")
+    tab.get_by_role("button", name="Load and score").click()
+    error = tab.get_by_test_id("stExpander").get_by_test_id("stAlert")
+    expect(error).to_contain_text("/nowhere/at/all")
+    open_link(tab, PAGES["alpha"])
+    expect(tab.get_by_test_id("stAlert")).to_have_count(0)
+    open_link(tab, PAGES[""])
+    expect(error).to_be_visible()
+    expect(tab.get_by_label("Folder path")).to_have_value("/nowhere/at/all")  # the form has kept its settings
+    tab.get_by_role("button", name="Close", exact=True).click()
+    expect(error).to_have_count(0)
+
+
+def test_the_ablation_form_keeps_its_settings(tab, server):
+    open_page(tab, server, "uncertainty")
+    examples = tab.get_by_role("slider", name="Evaluation examples")
+    slide(tab, examples, 3)
+    open_link(tab, PAGES["orthogonality"])
+    open_link(tab, PAGES["uncertainty"])
+    expect(examples).to_have_value("3")
+    expect(tab.get_by_test_id("stMain")).to_contain_text("73 forward passes over 3 examples")
+
+
+def test_orthogonality_promises_nothing_and_links_to_the_measurement(tab, server):
+    open_page(tab, server, "orthogonality")
+    main = tab.get_by_test_id("stMain")
+    expect(main).to_contain_text("Low correlation is necessary, not sufficient")
+    expect(main.get_by_test_id("stAlertContentSuccess")).to_have_count(0)
+    main.get_by_role("link", name=f"Open {PAGES['alpha_choice']}").click()
+    expect(tab.get_by_role("heading", level=1, name=PAGES["alpha_choice"])).to_be_visible()
+
+
+def test_a_phone_shows_what_is_loaded_and_running_below_the_heading(browser, server):
+    for width, visible in ((390, True), (1280, False)):
+        with opened_tab(browser, width=width) as tab:
+            open_page(tab, server, "scores")
+            status = tab.locator(".st-key-phone_status")
+            expect(status).to_be_visible(visible=visible)
+            if visible:
+                expect(status).to_contain_text(re.compile("MiniLM.*tweets.*Idle"))
+
+
+def test_heading_levels_have_no_gaps(tab, server):
+    for path in PAGES:
+        open_page(tab, server, path)
+        levels = tab.get_by_test_id("stMain").evaluate(
+            "main => [...main.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(heading => Number(heading.tagName[1]))"
+        )
+        assert levels[0] == 1, path
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_captions_and_chosen_segments_have_a_contrast_of_4_5(browser, server, scheme):
+    with opened_tab(browser, color_scheme=scheme) as tab:
+        open_page(tab, server, "scores")
+        for selector in ("[data-testid=stCaptionContainer] p", "[data-testid^=stBaseButton-segmented_controlActive]"):
+            for element in tab.locator(selector).all():
+                if element.is_visible():
+                    assert element.evaluate(CONTRAST) >= 4.5, (selector, element.inner_text())
+
+
+# The contrast of an element's text with the background behind it, opacities included.
+CONTRAST = """element => {
+    const parse = (color) => {
+        const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = (front, back) => [0, 1, 2].map(i => front[i] * front[3] + back[i] * (1 - front[3])).concat(1);
+    const chain = [];
+    for (let node = element; node; node = node.parentElement) chain.unshift(getComputedStyle(node));
+    let back = [255, 255, 255, 1], opacity = 1;
+    for (const style of chain) {
+        back = over(parse(style.backgroundColor), back);
+        opacity *= Number(style.opacity);
+    }
+    const color = parse(chain.at(-1).color);
+    const text = over([...color.slice(0, 3), color[3] * opacity], back);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const [high, low] = [light(text), light(back)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+}"""
+
+
+def test_the_sliders_of_the_grid_have_a_dark_track_in_the_dark_theme(browser, server):
+    with opened_tab(browser, color_scheme="dark") as tab:
+        open_page(tab, server, "alpha")
+        slider = tab.locator(".lab input.alpha")
+        assert slider.evaluate("input => getComputedStyle(input).appearance") == "none"
+        track = slider.evaluate("input => getComputedStyle(input, '::-webkit-slider-runnable-track').backgroundImage")
+        assert "gradient" in track
+        assert "rgb(255, 255, 255)" not in track
+
+
+def test_one_message_names_all_bad_settings_of_a_url(tab, server):
+    open_page(tab, server, "alpha?alpha=7&sparsity=x&min_heads=-1")
+    toast = tab.get_by_test_id("stToast")
+    expect(toast).to_have_count(1)
+    for name in ("alpha (", "sparsity (", "min_heads ("):
+        expect(toast).to_contain_text(name)
