@@ -13,7 +13,7 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.masks.alpha_path import alpha_path, distinct_masks, keep_fraction
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curve_metrics import summary
-from headprune_core.measure.curve_verdicts import compare_with_random
+from headprune_core.measure.curve_verdicts import compare_with_random, verdict_text
 from headprune_core.measure.curves import main_measure, sparsity_curves
 from headprune_core.measure.evaluation import evaluate_masks
 from headprune_core.measure.greedy import greedy_gnorm
@@ -159,7 +159,10 @@ def curves(options) -> tuple[Document, str]:
         "summary": json.loads(summary(frame).to_json(orient="records")),
         "verdicts": json.loads(verdict.to_json(orient="records")),
     }
-    lines = [f"{line.method}: {line.verdict} (normalized AUC {line.area:.3f})" for line in verdict.itertuples()]
+    lines = [
+        f"{row.method}: {verdict_text(row.verdict, row.n_random)} (normalized AUC {row.area:.3f})"
+        for row in verdict.itertuples()
+    ]
     return document, "\n".join([f"{measure} on {len(evaluation)} examples", table.to_string(), "", *lines])
 
 
