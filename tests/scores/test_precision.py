@@ -163,7 +163,7 @@ def test_a_zero_score_in_float16_causes_a_warning():
     with torch.no_grad():
         columns(out).unflatten(1, (4, -1))[:, 2] = 0
     where = (
-        r"the first at row 1 \(bert\.encoder\.layer\.1\.attention\.self\), head 2: in float16 gradients this small are lost"
+        r"the first at row 1 \(bert\.encoder\.layer\.1\.attention\.self\), head 2: gradients may have underflowed in float16"
     )
     with pytest.warns(hp.HeadPruneWarning, match=f"HIS is exactly 0 for 1 entries, {where}; load the model with dtype="):
         hp.score_heads(hp.PrunableModel(model.half()), random_examples(), metrics=("his",))
