@@ -1,4 +1,4 @@
-"""Plotly figures and the sentence that says what each one shows, one topic per file.
+"""Plotly figures and their text alternatives, one topic per file.
 
 A figure is a pure function of a result. Nothing here runs a model or computes a statistic that the result does not hold.
 """

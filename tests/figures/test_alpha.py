@@ -18,7 +18,7 @@ ENDS, VALUES = [0.0, 0.2, 0.21, 0.61, 1.0], [0.6, 0.7, 0.9, 0.85]
 
 @pytest.fixture
 def found():
-    """Four masks of 100 texts; the third answers most right, the last is HIS alone; agreement is another story."""
+    """Four masks of 100 examples: the third has the highest accuracy, the last is HIS only; agreement differs."""
     masks = np.array([[[1, 1, 0, 0]], [[1, 0, 1, 0]], [[1, 0, 0, 1]], [[0, 1, 0, 1]]], bool)
     path = tuple(hp.AlphaInterval(*ends, mask) for *ends, mask in zip(ENDS, ENDS[1:], masks, strict=False))
     right = np.arange(100) < 100 * np.array(VALUES)[:, None]

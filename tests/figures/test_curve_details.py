@@ -1,4 +1,4 @@
-"""Figures behind the curves: what is drawn where, and what their words say, without a browser."""
+"""Figures behind the curves: what is drawn where, and their text alternatives, without a browser."""
 
 import html
 
@@ -51,7 +51,7 @@ def test_boxes_of_another_measure_of_one_sparsity_and_of_none(curves):
     assert [trace.type for trace in drawn.random_boxes(curves.assign(accuracy=np.nan)).data] == ["scatter"] * 2
 
 
-def test_boxes_in_words(curves):
+def test_boxes_as_text(curves):
     assert drawn.describe_random_boxes(curves) == (
         "At 50% sparsity, random pruning: median accuracy 60.0%, IQR 55.0% to 65.0%, range 50.0% to 70.0% (3 rankings); "
         "better than all of them: HIS; worse than all of them: AE."
@@ -79,7 +79,7 @@ def test_many_classes_differ_by_more_than_color(curves):
     assert len({(line.line.color, line.line.dash, line.marker.symbol) for line in lines}) == 30
 
 
-def test_classes_in_words(curves):
+def test_classes_as_text(curves):
     assert drawn.describe_class_curves(curves, "his") == (
         "With HIS, from 0% to 50% sparsity, per-class recall drops most for bad (90% to 30%) "
         "and least for so so (90% to 100%)."

@@ -7,10 +7,10 @@ import pytest
 
 import headprune_core as hp
 from headprune_core.figures import style as figures_style
-from headprune_core.figures.curves import curves_figure, describe_curves
+from headprune_core.figures.curves import _chance, curves_figure, describe_curves
 from headprune_core.figures.data import length_histogram
 from headprune_core.figures.heatmaps import describe_heatmap, score_heatmap
-from headprune_core.figures.orthogonality import orthogonality_scatter
+from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.figures.style import label, style
 
 
@@ -46,7 +46,7 @@ def test_the_first_layer_is_on_top_and_the_chosen_head_is_framed(scores):
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 1.5, 2.5)
 
 
-def test_a_heatmap_is_told_in_words():
+def test_a_heatmap_is_told_as_text():
     values = np.zeros((2, 3))
     values[1, 2], values[0, 1] = 5.0, -1.0
     words = describe_heatmap(values, "HIS")
@@ -66,7 +66,7 @@ def test_constant_scores_have_no_line(scores):
     assert len(orthogonality_scatter(flat, scores, hp.orthogonality(flat, scores)).data) == 1
 
 
-def test_curves_lie_over_the_random_envelope(curves):
+def test_curves_lie_over_the_random_range(curves):
     envelope, mean, his = curves_figure(curves).data
     assert envelope.fill == "toself"
     np.testing.assert_allclose(sorted(envelope.y), [0.55, 0.6, 0.65, 0.7])
@@ -82,7 +82,7 @@ def test_the_regimes_and_the_unpruned_model_are_marked(curves):
     ]  # fmt: skip
 
 
-def test_curves_are_told_in_words(curves):
+def test_curves_are_told_as_text(curves):
     assert describe_curves(curves) == "Accuracy at 50% sparsity: HIS 75.0%, random 55.0% to 65.0%."
 
 
@@ -125,8 +125,8 @@ def test_rows_of_an_encoder_decoder_are_called_by_their_labels(scores):
 
 def test_numbered_rows_stay_as_they_are(scores):
     numbers = ["0", "1", "2"]
-    plain, labelled = (score_heatmap(scores, "HIS", [""] * scores.size, labels=names) for names in (None, numbers))
-    assert plain == labelled
+    plain, labeled = (score_heatmap(scores, "HIS", [""] * scores.size, labels=names) for names in (None, numbers))
+    assert plain == labeled
     assert describe_heatmap(scores, "HIS") == describe_heatmap(scores, "HIS", numbers)
 
 
@@ -135,3 +135,41 @@ def test_many_layers_fit_a_screen_and_no_click_target_covers_two_cells():
     figure = score_heatmap(values, "HIS", [""] * values.size)
     assert figure.layout.height < 600
     assert figure.data[1].marker.size <= (figure.layout.height - 92) / 30
+
+
+def titles(figure):
+    """Axis, legend and color-bar titles of a figure."""
+    axes = [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text]
+    names = [trace.name for trace in figure.data if trace.name]
+    bars = [trace.colorbar.title.text for trace in figure.data if trace.type == "heatmap"]
+    return [text for text in (*axes, *names, *bars) if text]
+
+
+def test_titles_start_with_a_capital(scores, curves):
+    check = hp.orthogonality(scores, scores[:, ::-1])
+    figures = (
+        score_heatmap(scores, "HIS", [""] * scores.size),
+        curves_figure(curves),
+        curves_figure(curves, "correlation"),
+        orthogonality_scatter(scores, scores[:, ::-1], check),
+        per_row_correlation(check),
+        length_histogram([10, 20]),
+    )
+    for figure in figures:
+        assert len(titles(figure)) >= 2
+        assert all(text[0].isupper() for text in titles(figure))
+
+
+def test_shares_have_percent_ticks_and_losses_have_none(curves):
+    assert curves_figure(curves).layout.yaxis.tickformat.endswith("p")
+    assert curves_figure(curves, "loss").layout.yaxis.tickformat is None
+
+
+@pytest.mark.parametrize(("chance", "text"), [(1 / 3, "1/3"), (0.5, "1/2"), (0.4, "40.0%"), (1 / 7, "1/7")])
+def test_chance_is_a_fraction_if_classes_are_balanced(chance, text):
+    assert _chance(chance) == text
+
+
+def test_both_bounds_of_redundancy_are_labeled(scores):
+    figure = per_row_correlation(hp.orthogonality(scores, scores[:, ::-1]))
+    assert [note.x for note in figure.layout.annotations] == [-0.7, 0.7]

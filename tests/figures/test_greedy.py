@@ -26,7 +26,7 @@ def run(model):
 
 
 @pytest.mark.parametrize("step", [0, 5, 11])
-def test_the_map_shows_who_is_left_who_is_gone_and_who_goes_next(model, run, step):
+def test_the_map_shows_remaining_pruned_and_next_heads(model, run, step):
     figure = greedy_map(run, step, model.grid.row_labels)
     heat, crosses = figure.data
     drawn = np.array(heat.z, float)
@@ -37,14 +37,14 @@ def test_the_map_shows_who_is_left_who_is_gone_and_who_goes_next(model, run, ste
     assert (frame.y0 + 0.5, frame.x0 + 0.5) == run.order[step]
 
 
-def test_at_the_end_nobody_goes_next(model, run):
+def test_at_the_end_no_head_is_next(model, run):
     figure = greedy_map(run, 12, model.grid.row_labels)
     assert not figure.layout.shapes
     assert len(figure.data[1].x) == 12
     assert "The run ends here" in describe_greedy_step(run, 12, model.grid.row_labels)
 
 
-def test_words_name_the_next_head_and_its_score(model, run):
+def test_the_text_names_the_next_head_and_its_score(model, run):
     row, head = run.order[3]
     words = describe_greedy_step(run, 3, model.grid.row_labels)
     assert words.startswith("3 heads pruned, 9 remaining.")

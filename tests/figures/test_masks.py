@@ -1,4 +1,4 @@
-"""Figures of masks: what is drawn where, told apart by more than color, and what their words say."""
+"""Figures of masks: what is drawn where, told apart by more than color, and their text alternatives."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_rows_with_names_keep_them():
     assert list(drawn.keep_fraction_heatmap(A / 2.0, labels).layout.yaxis.ticktext) == labels
 
 
-def test_differences_in_words():
+def test_differences_as_text():
     assert drawn.describe_difference(A, B) == (
         "Kept by both: 2 heads; kept by A only: 0.1; kept by B only: 0.2 (layer.head); overlap of the pruned heads "
         "(Jaccard): 50%."
@@ -47,7 +47,7 @@ def test_masks_of_two_shapes_are_refused(work):
         work(A, A.T)
 
 
-def test_survival_is_drawn_from_never_to_always():
+def test_keep_fraction_is_drawn_from_never_to_always():
     figure = drawn.keep_fraction_heatmap(np.array([[0.0, 1.0], [0.3, 0.55]]))
     heat, targets = figure.data
     assert (heat.zmin, heat.zmax) == (0, 1)
@@ -55,7 +55,7 @@ def test_survival_is_drawn_from_never_to_always():
     assert targets.text[2] == "<b>layer 1, head 0</b><br>kept for 30.0% of the α range"
 
 
-def test_survival_in_words():
+def test_keep_fraction_as_text():
     assert drawn.describe_keep_fraction(np.array([[0.0, 1.0], [0.3, 0.55]])) == (
         "1 of 4 heads is kept at every alpha, 1 is pruned at every alpha, and 2 depend on alpha. The most evenly split is "
         "layer 1, head 1: kept for 55% of the alpha range."

@@ -1,4 +1,4 @@
-"""Figures of a pruned model: what is drawn where, told apart by more than color, and what their words say."""
+"""Figures of a pruned model: what is drawn where, told apart by more than color, and their text alternatives."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def test_every_head_is_in_one_state_with_a_symbol_of_its_own():
     assert list(drawn.head_map_figure(KEPT, labels=["a 0", "a 1", "b 0"]).layout.yaxis.ticktext) == ["a 0", "a 1", "b 0"]
 
 
-def test_the_head_map_in_words():
+def test_the_head_map_as_text():
     assert drawn.describe_head_map(KEPT, PRESENT) == (
         "5 of 12 heads kept, 7 pruned, of which 1 only zeroed (KV head shared with kept heads); most pruned in layer 1 "
         "(4 of 4), fewest in layer 0 (1). No head remains in layer 1."
@@ -76,7 +76,7 @@ def test_every_random_mask_is_drawn_apart_at_its_value():
         (0.6, [0.5], "1 random mask of the same size (circles; mean: triangle), 50.0% to 50.0%"),
     ],
 )
-def test_the_control_in_words(value, random, words):
+def test_the_baseline_as_text(value, random, words):
     assert words in drawn.describe_baseline(RandomBaseline("agreement", value, np.array(random)))
 
 
@@ -85,7 +85,7 @@ def recovery(loss, planned=None, objective="labels"):
     return Recovery(len(loss), planned or len(loss), 64, 8, objective, 1e-4, 3.0, loss)
 
 
-def test_the_loss_of_every_update_and_its_running_mean():
+def test_the_loss_of_every_step_and_its_running_mean():
     loss = np.random.default_rng(0).random(60)
     points, line = drawn.recovery_figure(recovery(loss)).data
     np.testing.assert_array_equal(points.y, loss)
@@ -95,7 +95,7 @@ def test_the_loss_of_every_update_and_its_running_mean():
     assert line.name == "Moving average (3 steps)"
 
 
-def test_a_fine_tune_in_words():
+def test_a_fine_tune_as_text():
     assert drawn.describe_recovery(recovery(np.linspace(2, 1, 20))) == (
         "Training loss (the labels) over 20 steps: it decreases from 1.974 (mean of the first tenth) to 1.026 (mean of the "
         "last tenth)."

@@ -1,4 +1,4 @@
-"""Figures of confidence as functions of results: what is drawn where and what is said, without a browser."""
+"""Figures of uncertainty: what is drawn where, and their text alternatives, without a browser."""
 
 import numpy as np
 import pandas as pd
@@ -42,12 +42,12 @@ def test_a_head_is_stable_from_95_percent_of_resamples_on():
     assert "the other 2 depend on" in words
 
 
-def test_the_share_of_draws_that_remove_a_head():
+def test_the_share_of_resamples_that_prune_a_head():
     drawn = np.array([[[1.0, 2.0, 3.0, 4.0]], [[2.0, 1.0, 3.0, 4.0]], [[1.0, 3.0, 2.0, 4.0]]])
     np.testing.assert_allclose(removal_share(drawn, 0.5), [[1, 2 / 3, 1 / 3, 0]])
 
 
-def test_stability_has_a_line_for_all_and_one_for_separate_texts(scores):
+def test_stability_has_a_line_for_all_and_one_for_disjoint_subsets(scores):
     found = [hp.rank_stability(scores, metric, (8, 16, 32)) for metric in ("his", "gnorm")]
     his, apart, *_ = figures.stability_figure(found).data
     assert (his.name, apart.name) == ("HIS", "HIS (disjoint subsets)")
