@@ -72,7 +72,7 @@ def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
     hp.prune_heads(model, mask).save_pretrained(tmp_path / "pruned")
     pruned = hp.PrunableModel.from_pretrained(tmp_path / "pruned", device="cpu")
     write_graph(pruned, tmp_path / "model.onnx")
-    assert onnx_export._checked(pruned, tmp_path / "model.onnx", lambda: None) < 5e-5
+    assert onnx_export._verify(pruned, tmp_path / "model.onnx", lambda: None) < 5e-5
     session = opened(tmp_path / "model.onnx")
     assert tuple(one.name for one in session.get_inputs()) == READS[family]
     assert {one.shape[0] for one in (*session.get_inputs(), *session.get_outputs())} == {"examples"}
@@ -87,7 +87,7 @@ def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_weights_too_large_for_one_file_lie_beside_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
+    monkeypatch.setattr(onnx_graph, "MAX_BYTES", 1000)
     model = hp.PrunableModel(tiny("bert"))
     with atomic_file(tmp_path / "model.onnx") as new:
         write_graph(model, new)
@@ -195,7 +195,7 @@ def test_a_graph_with_a_size_that_is_not_free_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(onnx_graph, "_free", lambda name: {1: "tokens"})
     write_graph(model, tmp_path / "model.onnx")
     with pytest.raises(hp.HeadPruneError, match=r"does not run on inputs of size 1 x 5 \(.*no file was written"):
-        onnx_export._checked(model, tmp_path / "model.onnx", lambda: None)
+        onnx_export._verify(model, tmp_path / "model.onnx", lambda: None)
 
 
 class Louder(t.BertForSequenceClassification):
@@ -227,7 +227,7 @@ def test_a_model_that_makes_much_of_rounding_is_not_refused_for_it(tmp_path):
             getattr(model.bert.embeddings, f"{table}_embeddings").weight.mul_(1e-2).add_(1)
     model = hp.PrunableModel(model)
     write_graph(model, tmp_path / "model.onnx")
-    assert onnx_export._checked(model, tmp_path / "model.onnx", lambda: None) > 2e-4
+    assert onnx_export._verify(model, tmp_path / "model.onnx", lambda: None) > 2e-4
 
 
 def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):

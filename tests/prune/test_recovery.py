@@ -254,8 +254,9 @@ def test_losses_fall_and_progress_counts_to_the_end(bert):
     assert done[0] == 0
     assert done[-1] == totals[0]
     assert list(done) == sorted(done)
-    shown = [note for note in notes if note.startswith("Recovering: ")]
-    assert shown == [f"Recovering: loss {found.loss[max(0, i - 9) : i + 1].mean():.2f}" for i in range(30)]
+    steps = [note for note in notes if note.startswith("Fine-tuning: ")]
+    means = [found.loss[max(0, i - 9) : i + 1].mean() for i in range(30)]
+    assert steps == [f"Fine-tuning: step {i + 1} of 30, loss {mean:.2f}" for i, mean in enumerate(means)]
     assert np.isnan(found.after.agreement[0])  # with whom?
     assert found.after.losses.shape == (1, 10)
 
@@ -277,7 +278,7 @@ def test_cancelling_keeps_what_is_finished(bert, tmp_path):
     options = {"steps": 12, "batch_size": 8, "learning_rate": LEARNING_RATE, "evaluation": held}
     _, full = recover(bert[0], examples, **options)
     with pytest.raises(hp.Cancelled) as stopped:
-        recover(bert[0], examples, **options, progress=Stop("Recovering: ", 5))
+        recover(bert[0], examples, **options, progress=Stop("Fine-tuning: ", 5))
     tuned, found = stopped.value.partial
     np.testing.assert_array_equal(found.loss, full.loss[:5])
     assert (found.steps, found.planned, found.examples, found.after) == (5, 12, 24, None)
@@ -285,9 +286,9 @@ def test_cancelling_keeps_what_is_finished(bert, tmp_path):
     assert not any(p.requires_grad or p.grad is not None for p in tuned.model.parameters())
     tuned.save_pretrained(tmp_path / "model")
     with pytest.raises(hp.Cancelled) as stopped:
-        recover(bert[0], examples, **options, progress=Stop("Measuring accuracy after", 1))
+        recover(bert[0], examples, **options, progress=Stop("Evaluating after fine-tuning", 1))
     assert stopped.value.partial[1].steps == 12
-    for note in ("Measuring accuracy before", "Recovering"):
+    for note in ("Evaluating before fine-tuning", "Fine-tuning"):
         with pytest.raises(hp.Cancelled) as stopped:
             recover(bert[0], examples, **options, progress=Stop(note, 1))
         assert stopped.value.partial is None
@@ -358,7 +359,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_are_spoilt(bert):
     assert all(torch.isfinite(p).all() and not p.requires_grad and p.grad is None for p in tuned.model.parameters())
     broken = hp.PrunableModel(tiny("bert"))
     broken.grid.rows[1].q.module.weight.data[9] = torch.nan
-    with pytest.raises(hp.HeadPruneError, match=r"before the first step \(the query weights of row 1 .* head 1, contain NaN"):
+    with pytest.raises(hp.HeadPruneError, match=r"before the first step \(the query weights .* head 1, contain NaN"):
         recover(broken, examples_for("bert"), steps=1)
 
 
@@ -403,7 +404,7 @@ WRONG = {
         {"examples": lambda: examples_for("bert").remove_columns("label")},
         "the training set has no labels; add",
     ),
-    "no examples": ({"examples": lambda: examples_for("bert").select([])}, "the dataset has no examples; at least 1 is needed"),
+    "no examples": ({"examples": lambda: examples_for("bert").select([])}, "the dataset has no examples; at least 1"),
     "meta": ({"model": on_meta}, "the model is on the meta device and cannot be trained; load its weights first"),
     "float16": (
         {"model": lambda: hp.PrunableModel(tiny("bert").to(torch.float16))},

@@ -231,7 +231,7 @@ def other_sizes(folder):
 BROKEN = {
     "another task than the model's": (
         lambda f: edit(f, lambda c: c.update(task="language")),
-        r"does not match the model in the same folder \(task of BertForSequenceClassification must be language, got classification",
+        r"does not match the model in the same folder \(task of BertFor.* must be language, got classification",
     ),
     "layers of no row": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 7])), r"layers \[0, 1, 7\] of 3 rows"),
     "no layers": (lambda f: edit(f, lambda c: c.update(layers=[])), r"layers \[\] of 3 rows"),
@@ -242,19 +242,19 @@ BROKEN = {
     "a layer twice": (lambda f: edit(f, lambda c: c.update(layers=[0, 1, 1, 2])), "3 attention calls, expected 4"),
     "rows in another order": (lambda f: edit(f, turned_round), "call 0 belongs to another row"),
     "a kind of row that there is not": (of_first_row(kind="sideways"), "has the unknown kind 'sideways'"),
-    "heads called gated that work": (of_first_row(kept=[], gated=[1, 2]), "lists zeroed heads of .*, but their output weights are not 0"),
+    "heads called gated that work": (of_first_row(kept=[], gated=[1, 2]), "lists zeroed heads of .*, but their output"),
     "features that are not there": (first_query_of([[0, 10**12]]), "features 0 to 1000000000000 of a layer that has 32"),
     "features before the first": (first_query_of([[-8, 0]]), "features -8 to 0 of a layer that has 32"),
     "a feature of two heads": (first_query_of([[8, 16]]), "two heads of .* share a feature"),
     "a configuration of smaller heads": (other_sizes, r"call 0 has . heads of size 4, expected 2 of size 8"),
     "no end of brackets": (lambda f: (f / HEAD_MAP).write_text("[" * 10**5), "is not a valid head map .*recursion"),
-    "a newer version": (lambda f: edit(f, lambda c: c.update(version=2)), "has version 2, but this HeadPrune reads at most version 1"),
+    "a newer version": (lambda f: edit(f, lambda c: c.update(version=2)), "has version 2, .* at most version 1"),
     "no version": (lambda f: edit(f, lambda c: c.pop("version")), "is not a valid head map"),
     "no rows": (lambda f: edit(f, lambda c: c.update(rows={})), "is not a valid head map .*0 rows"),
     "no JSON": (lambda f: (f / HEAD_MAP).write_text("{half"), "is not a valid head map"),
     "another kind of JSON": (lambda f: (f / HEAD_MAP).write_text("[1]"), "is not a valid head map"),
-    "rows of another model": (lambda f: edit(f, other_rows), "head_map.json does not match the BertForSequenceClassification"),
-    "more heads than there are weights": (lambda f: edit(f, more_heads), "does not match the weights in its folder: 7 of them"),
+    "rows of another model": (lambda f: edit(f, other_rows), "head_map.json does not match the BertFor"),
+    "more heads than there are weights": (lambda f: edit(f, more_heads), "match the weights in its folder: 7 of them"),
     "heads that are not there": (lambda f: edit(f, heads_that_are_not_there), r"has 4 heads and keeps \[0, 9\]"),
     "heads of another size": (
         lambda f: edit(f, smaller_heads),
@@ -452,9 +452,7 @@ def test_no_room_on_the_disk_leaves_nothing_broken(before, tmp_path):
     pruned, limits = pruned_tiny("bert"), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(
-            hp.HeadPruneError, match=r"cannot write to .* free disk space or choose another"
-        ) as refusal:
+        with pytest.raises(hp.HeadPruneError, match=r"cannot write to .* free disk space or choose another") as refusal:
             pruned.save_pretrained(tmp_path / "model")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
