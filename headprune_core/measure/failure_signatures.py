@@ -25,10 +25,12 @@ _CAUSES = {
         "carries no information about the importance of heads in this model."
     ),
     "worse at <= 10%": (
-        "For the first pruned heads the entropy term only adds noise here; an alpha closer to 1 gives it less weight."
+        "A possible cause: the entropy term adds noise to the ranking of the first pruned heads; an alpha closer to 1 gives "
+        "it less weight."
     ),
     "catastrophic drop": (
-        "Either the criterion is uninformative for this model or the calibration and evaluation sets differ in distribution."
+        "Possible causes: the criterion is uninformative for this model, or the calibration and evaluation sets differ in "
+        "distribution."
     ),
 }
 

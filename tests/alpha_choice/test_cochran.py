@@ -14,7 +14,7 @@ def by_the_book(right):
     return k * (k - 1) * ((totals - totals.mean()) ** 2).sum() / (k * rows.sum() - (rows**2).sum())
 
 
-def resample_indices(methods, texts, seed, spread=0.0):
+def simulate(methods, texts, seed, spread=0.0):
     generator = np.random.default_rng(seed)
     easy = generator.uniform(0.2, 0.9, texts)
     return generator.random((methods, texts)) < easy + spread * np.linspace(-1, 1, methods)[:, None]
@@ -30,7 +30,7 @@ def test_a_table_by_hand():
 
 @pytest.mark.parametrize(("methods", "texts", "spread"), [(2, 30, 0.1), (5, 40, 0.0), (9, 200, 0.05)])
 def test_the_textbooks_formula(methods, texts, spread):
-    right = resample_indices(methods, texts, 0, spread)
+    right = simulate(methods, texts, 0, spread)
     found = cochran_q(right)
     assert found.q == pytest.approx(by_the_book(right))
     assert found.p_value == pytest.approx(chi2.sf(found.q, methods - 1))
@@ -38,7 +38,7 @@ def test_the_textbooks_formula(methods, texts, spread):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_shuffling_answers_within_texts_gives_the_same_p(seed):
-    right = resample_indices(4, 60, seed, 0.08)
+    right = simulate(4, 60, seed, 0.08)
     generator, q = np.random.default_rng(7), by_the_book(right)
     shuffled = np.array([by_the_book(generator.permuted(right, axis=0)) for _ in range(3000)])
     as_large, larger = np.mean(shuffled >= q - 1e-9), np.mean(shuffled > q + 1e-9)
@@ -46,13 +46,13 @@ def test_shuffling_answers_within_texts_gives_the_same_p(seed):
 
 
 def test_two_methods_need_no_correction():
-    found = cochran_q(resample_indices(2, 50, 3, 0.1))
+    found = cochran_q(simulate(2, 50, 3, 0.1))
     assert found.epsilon == pytest.approx(1.0)
     assert found.p_corrected == pytest.approx(found.p_value)
 
 
 def test_epsilon_is_that_of_the_covariances():
-    right = resample_indices(5, 60, 4)
+    right = simulate(5, 60, 4)
     covariance = np.cov(right.astype(float))
     centre = np.eye(5) - 1 / 5
     values = np.linalg.eigvalsh(centre @ covariance @ centre)
@@ -74,7 +74,7 @@ def test_masks_that_answer_nearly_alike_raise_no_more_alarms_than_they_should():
 
 
 def test_a_real_difference_is_seen():
-    assert cochran_q(resample_indices(10, 400, 6, 0.1)).p_corrected < 0.001
+    assert cochran_q(simulate(10, 400, 6, 0.1)).p_corrected < 0.001
 
 
 @pytest.mark.parametrize("right", [np.ones((1, 5), bool), np.zeros((4, 5), bool), np.tile([True, False, True], (6, 1))])
@@ -84,7 +84,7 @@ def test_equal_answers_are_no_difference(right):
 
 
 def test_shares_have_the_same_test():
-    right = resample_indices(3, 40, 8, 0.1)
+    right = simulate(3, 40, 8, 0.1)
     assert cochran_q(right / 2.0).q == pytest.approx(cochran_q(right).q)  # a scale says nothing
     assert cochran_q(np.random.default_rng(0).random((6, 20))).epsilon <= 1.0  # more methods than can be told apart
 
