@@ -10,6 +10,7 @@ from helpers.apptest import PATIENCE, finished, opened
 from headprune_core import leave_one_out
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, load
+from pages.parts.curves.curve_verdict_list import verdict_lines
 from pages.parts.uncertainty.ablation_run import AblationResult
 
 SMALL = {"methods": ["his", "random"], "step": "20", "most": 40, "n_random": 2, "evaluation_size_960": 9}
@@ -158,7 +159,14 @@ def test_few_random_rankings_decide_nothing_and_the_default_is_twenty():
     app = drawn(page())
     assert app.slider(key="n_random").value == 2
     assert ":material/check_circle:" not in said(app.main.markdown)
-    assert "2 random rankings are too few" in said(app.main.caption)
+    frame = app.session_state["curves"].curves.frame
+    random = frame[frame.method == "random"].assign(accuracy=0.5)
+    best = frame[frame.method == "his"].assign(accuracy=0.9)
+    (line,) = verdict_lines(pd.concat([best, random]))
+    assert line.startswith(":material/help: **HIS** Above all 2 random rankings: too few to tell")
+    many = [random[random.seed == 0].assign(seed=seed) for seed in range(19)]
+    (line,) = verdict_lines(pd.concat([best, *many]))
+    assert line.startswith(":material/check_circle: **HIS** Better than random")
     assert opened("accuracy").slider(key="n_random").value == 20
 
 

@@ -4,12 +4,12 @@ import streamlit as st
 
 from headprune_core import CRITERIA, HeadPruneError
 from headprune_core.masks.criteria import get_criterion, method_label
+from headprune_core.measure.curve_verdicts import MIN_RANDOM_RANKINGS
 from pages.parts.common import labels
 from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
 
 from .curve_run import CurveRequest
-from .curve_verdict_list import MIN_RANDOM_RANKINGS
 from .external_rankings import external_rankings, first_unused_example, links_to_missing, upload_form
 
 USUAL = ("his", "hies", "gnorm", "ae", "inverse_gnorm", "random")

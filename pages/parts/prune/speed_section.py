@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from headprune_core.figures.pruned import describe_latency_figure, latency_figure
+from headprune_core.figures.latency import describe_latency_figure, latency_figure
 from headprune_core.prune.latency_text import describe_latency
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
