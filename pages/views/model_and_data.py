@@ -47,7 +47,7 @@ if loaded.labelled:
     )
 left, right = st.columns([3, 2], gap="large")
 with left:
-    st.dataframe(table, hide_index=True, height=300)
+    st.dataframe(table, hide_index=True, height=300, column_config={name: name.capitalize() for name in table.columns})
     downloads("calibration", table)
 with right:
     lengths = loaded.lengths
@@ -84,7 +84,7 @@ column_labels = {
     "layer": "Layer",
     "attention module": "Attention module",
     "attends": "Attention type",
-    "times used": "Layers sharing these weights",
+    "times used": st.column_config.NumberColumn("Layers", help="Number of layers sharing these weights"),
     "heads": "Heads",
     "kv heads": "KV heads",
     "q, k, v": "Q, K, V",

@@ -5,7 +5,7 @@ import streamlit as st
 
 from headprune_core import agreement_matrix, criterion_rankings
 from headprune_core.figures.ablation import ablation_heatmap, ablation_kendall, describe_ablation
-from headprune_core.figures.heatmaps import METRIC_LABELS
+from headprune_core.figures.heatmaps import METRIC_LABELS, METRIC_SHORT_LABELS
 from headprune_core.figures.uncertainty import (
     agreement_heatmap,
     describe_agreement,
@@ -57,7 +57,13 @@ resampled, kendall_range = bootstrap_cache.rankings(loaded, alpha)
 
 st.header("Stability of the pruned heads")
 metric = st.segmented_control(
-    "Score", available(scores), default="his", required=True, format_func=METRIC_LABELS.get, key="interval_metric", **KEEP
+    "Score",
+    available(scores),
+    default="his",
+    required=True,
+    format_func=METRIC_SHORT_LABELS.get,
+    key="interval_metric",
+    **KEEP,
 )
 values, low, high = bootstrap_cache.intervals(loaded, metric, alpha)
 removed = removal_share(resampled[metric], sparsity)
@@ -82,7 +88,7 @@ st.header("Number of calibration examples")
 stability = bootstrap_cache.stability(loaded, alpha)
 for one in stability:
     icon = ":material/check_circle:" if one.recommended_size else ":material/add_circle:"
-    st.markdown(f"{icon} **{METRIC_LABELS[one.metric].partition(' ')[0]}**: {one.verdict}")
+    st.markdown(f"{icon} **{METRIC_SHORT_LABELS[one.metric]}**: {one.verdict}")
 if len(stability[0].table):
     text = " ".join(f"{METRIC_LABELS[one.metric]}: {one.verdict}" for one in stability)
     st.plotly_chart(stability_figure(stability), alt=f"Rank stability by number of examples. {text}", config=PLAIN)

@@ -58,8 +58,8 @@ def by_python(work, wanted: CurveRequest) -> pd.DataFrame:
 def by_command(work, wanted: CurveRequest, folder) -> pd.DataFrame:
     last = command(work.request, work.options, wanted).splitlines()[-1]
     words = shlex.split(last)
-    assert words[:3] == ["python", "-m", "headprune_core"]
-    assert main([*words[3:], "--out", str(folder / "out.json")]) == 0
+    assert words[0] == "headprune"
+    assert main([*words[1:], "--out", str(folder / "out.json")]) == 0
     return pd.DataFrame(json.loads((folder / "out.json").read_text())["curves"])
 
 
@@ -119,7 +119,7 @@ def test_rankings_that_take_a_run_are_made_again(server, folder):
             code=("rankings['leave_one_out'] = leave_one_out(model, held_out.select(range(2))).loss_change",),
             by_command=False,
         ),
-        ExternalRanking("custom", "o", own, "order.csv", ("rankings['own'] = read_ranking('order.csv', model.grid)",)),
+        ExternalRanking("custom", "o", own, "order.csv", ("rankings['custom'] = read_ranking('order.csv', model.grid)",)),
     )
     wanted = CurveRequest(("greedy_gnorm", "leave_one_out", "custom"), (0.25, 0.5), 0.5, 1, 6, start=2, given=given)
     same(by_python(work, wanted), on_screen(work, wanted))
@@ -152,7 +152,7 @@ def test_copied_scores_are_those_on_screen(server, folder, options, capsys):
     pd.testing.assert_frame_equal(names["table"], work.scores.to_frame(), atol=1e-6)
     np.testing.assert_allclose(names["hies"], work.scores.hies(0.7), atol=1e-6)
     words = shlex.split(score_command(work))
-    assert main([*words[3:], "--out", str(folder / "scores.json")]) == 0
+    assert main([*words[1:], "--out", str(folder / "scores.json")]) == 0
     document = json.loads((folder / "scores.json").read_text())
     np.testing.assert_allclose(document["scores"]["his"], work.scores.his, atol=1e-6)
 
@@ -175,5 +175,5 @@ def test_a_copied_mask_is_the_one_on_screen(server, folder, capsys):
     exec(mask_python(work, 0.8, 0.4, scaling, constraints), names)
     np.testing.assert_array_equal(names["mask"], mask)
     words = shlex.split(mask_command(work, 0.8, 0.4, scaling, constraints))
-    assert main([*words[3:], "--out", str(folder / "alpha.json")]) == 0
+    assert main([*words[1:], "--out", str(folder / "alpha.json")]) == 0
     assert json.loads((folder / "alpha.json").read_text())["mask"] == mask.tolist()

@@ -92,7 +92,7 @@ def _comparison(loaded: Workspace, pinned: dict[str, Pin]) -> None:
     st.caption(difference)
     if a.right is not None and b.right is not None and a.right.dtype == bool:
         test = mcnemar(a.right, b.right)
-        significant = "significant" if test.p_value < 0.05 else "not significant"
+        significant = "significant" if is_significant(test) else "not significant"
         st.markdown(
             f"A is correct and B wrong on {test.b} of {len(a.right)} examples; the reverse on {test.c}. Difference in "
             f"accuracy: {100 * test.difference:+.1f} pp (95% CI {100 * test.low:+.1f} to {100 * test.high:+.1f}), "

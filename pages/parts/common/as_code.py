@@ -85,7 +85,7 @@ def command_arguments(
     name: str, request: Request, options: ScoreOptions, n_evaluation: int, dtype: str = "float32"
 ) -> list[str]:
     """Return the beginning of a command: model, dataset, `n_evaluation` held-out examples (0 for none), and options."""
-    words = ["python", "-m", "headprune_core", name, "--model", request.model]
+    words = ["headprune", name, "--model", request.model]
     words += ["--revision", request.revision] if request.revision else []
     words += ["--dataset", _file_name(request) if request.table is not None else request.text]
     for column, value in zip(COLUMNS, request.columns, strict=True):

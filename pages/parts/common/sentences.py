@@ -12,5 +12,6 @@ def sentence(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` with every character escaped that Markdown would read as markup."""
+    """`text` with every character escaped that Markdown would read as markup, addresses included."""
+    text = text.replace("://", ":\u2060//")  # a word joiner, so that an address does not become a link
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)
