@@ -140,5 +140,5 @@ def test_the_code_of_a_run_prunes_the_same_heads(tmp_path, monkeypatch):
     exec(app.code[0].value, names)
     assert names["run"].order == order
     words = shlex.split(app.code[1].value)
-    assert main([*words[3:], "--out", str(tmp_path / "out.json")]) == 0
+    assert main([*words[1:], "--out", str(tmp_path / "out.json")]) == 0
     assert [tuple(head) for head in json.loads((tmp_path / "out.json").read_text())["order"]] == order
