@@ -52,7 +52,7 @@ def test_rules_are_restored_by_a_link_and_obeyed():
     scores = scores_of(app)
     protect, remove = ManualOverrides.parse("k0.0,r5.11").arrays(scores.grid.shape)
     hies = scores.hies(0.5, normalize="global")
-    assert "cannot prune 29 heads: the constraints allow only" in said(app.error)
+    assert "Cannot prune 29 heads: the constraints allow only" in said(app.error)
     app = opened("alpha", sparsity="0.3", min_heads="8", normalize="global", overrides="k0.0,r5.11")
     mask = hp.prune_mask(hies, 0.3, min_heads_per_layer=8, protect=protect, remove=remove)
     removed = ~mask
