@@ -60,7 +60,7 @@ def test_the_mask_of_the_alpha_page_is_pruned_and_verified(pruned):
     assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
     assert metrics(pruned)["Identical predictions"] == "100.0%"
     assert result.verification.max_logit_difference < 1e-5
-    assert "Alpha 0.8, 50% removed" in said(pruned.main.caption)
+    assert "Alpha 0.8, 50% sparsity" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
     assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
     before = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
@@ -266,7 +266,7 @@ def test_a_result_of_other_scores_is_hidden_and_one_of_other_settings_is_marked(
     app = press(app.switch_page("pages/views/prune.py").run(), "Prune model")
     assert "Showing results for" not in said(app.main.caption)
     app.slider(key="prune_size").set_value(12).run()
-    assert "Showing results for: alpha 0.8, 50% removed. The settings above have changed" in said(app.main.caption)
+    assert "Showing results for: alpha 0.8, 50% sparsity. The settings above have changed" in said(app.main.caption)
     app.session_state["work"] = app.session_state["work"].reduced_by("token")
     app.run()
     assert metrics(app) == {}

@@ -51,7 +51,7 @@ def path_result(result: AlphaResult, *, busy: bool) -> None:
     chosen = recommend_alpha(result.found, by=by)
     text = describe_alpha_steps(result.found, chosen)
     st.plotly_chart(alpha_steps(result.found, chosen), alt=text, key="alpha_steps", config=CONFIG)
-    st.caption(f"{text} {describe_request(result)}")
+    st.caption(f"{text} Band: {labels.CI}. {describe_request(result)}")
     if not busy and result.complete:
         _recommendation(chosen, result.request.rules.scale)
 

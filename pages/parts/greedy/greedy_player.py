@@ -11,6 +11,7 @@ from headprune_core.figures.greedy import (
     greedy_map,
     shift_map,
 )
+from pages.parts.common.labels import CI
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
 
@@ -56,7 +57,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool) -> None:
         figure = greedy_accuracy(run, step, 1 / n_classes if n_classes else None)
         figure.update_xaxes(range=_axis(result, running))
         curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
-        curve.caption(f"{text} {result.request.size} evaluation examples, none of them in the calibration set.")
+        curve.caption(f"{text} Band: {CI}. {result.request.size} held-out evaluation examples.")
     elif loaded.evaluation is not None:
         curve.caption("Accuracy is evaluated every eight steps and will appear here.")
     if step < run.steps and not runner().busy:

@@ -17,7 +17,7 @@ from headprune_core.masks.mask_files import read_mask
 from headprune_core.measure.curves import main_measure
 from pages.parts.alpha.alpha_state import current_alpha_state
 from pages.parts.alpha.pinned_masks import describe_setting, pins
-from pages.parts.common.labels import PAGES, SPARSITY
+from pages.parts.common.labels import GNORM, HIES, PAGES, SPARSITY
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import CurveResult, curves
@@ -25,6 +25,7 @@ from pages.parts.greedy.greedy_run import greedy_results
 
 MOST_MEGABYTES = 4
 ACCURACY = PAGES["accuracy"]
+SOURCE_HELP = f"The Alpha page ranks heads by the {HIES}, Greedy-Gnorm by the {GNORM}, curves by any criterion."
 COLUMN_WIDTH = 58  # pixels, of a head
 PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
 
@@ -230,7 +231,14 @@ def _file(loaded: Workspace) -> Choice | None:
 def choose(loaded: Workspace) -> Choice | None:
     """Draw the widgets that choose a mask; return the choice, or None if there is none yet."""
     name = st.segmented_control(
-        "Mask source", list(SOURCES), default=next(iter(SOURCES)), required=True, key="prune_source", wrap=True, **PERSIST
+        "Mask source",
+        list(SOURCES),
+        default=next(iter(SOURCES)),
+        required=True,
+        key="prune_source",
+        wrap=True,
+        help=SOURCE_HELP,
+        **PERSIST,
     )
     return SOURCES.get(name, _alpha)(loaded)
 
