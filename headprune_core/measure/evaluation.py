@@ -83,7 +83,7 @@ def evaluate_masks(
 
 
 def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str | None) -> Iterator[Batch]:
-    """Yield batches in random order, so that partial results are representative of all lengths."""
+    """Yield batches shuffled, so that partial results are representative of all lengths."""
     packed = encoded.packed(batch_size, token_limit(model, dtype), model.device)
     for number in np.random.default_rng(0).permutation(len(packed)):
         yield encoded.batch(packed[number], model.device)

@@ -1,4 +1,4 @@
-"""Accuracy over the alpha path: against every alpha of a fine grid, measured by itself, and what a path's parts share."""
+"""Accuracy over the alpha path: against every alpha of a fine grid, evaluated separately."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def found(model, examples, path):
     return hp.alpha_accuracy(model, examples, path, n_random=4)
 
 
-def test_every_alpha_of_a_grid_is_worth_what_its_interval_says(found, model, examples, scores):
+def test_every_alpha_of_a_grid_has_the_values_of_its_interval(found, model, examples, scores):
     grid = np.linspace(0.003, 0.997, 143)
     masks = [hp.prune_mask(scores.hies(alpha), 0.5) for alpha in grid]
     alone = hp.evaluate_masks(model, examples, masks)
@@ -49,7 +49,7 @@ def test_every_alpha_of_a_grid_is_worth_what_its_interval_says(found, model, exa
         np.testing.assert_array_equal(found.right[line.index[0]], alone.right[number])
 
 
-def test_the_ends_are_entropy_and_importance_alone(found, model, examples, scores):
+def test_the_ends_are_ae_only_and_his_only(found, model, examples, scores):
     ends = hp.evaluate_masks(model, examples, [hp.prune_mask(-scores.ae, 0.5), hp.prune_mask(scores.his, 0.5)])
     by_global = hp.alpha_path(scores.his, scores.ae, 0.5, normalize="global")
     measured = hp.alpha_accuracy(model, examples, by_global, n_random=0)
@@ -83,7 +83,7 @@ def test_random_masks_are_those_of_the_curves(found, model, examples, scores):
     assert found.unpruned == pytest.approx(curves.accuracy[curves.sparsity == 0].iloc[0])
 
 
-def test_random_masks_may_be_given_and_keep_to_constraints(model, examples, path):
+def test_random_masks_can_be_passed_and_satisfy_constraints(model, examples, path):
     few = hp.random_masks((3, 4), 0.5, n_random=3, min_heads_per_layer=2)
     assert (few.sum(2) == 2).all()
     measured = hp.alpha_accuracy(model, examples, path, random=few)
@@ -97,7 +97,7 @@ def back_and_forth(path):
     return [hp.AlphaInterval(0.0, 0.25, a), hp.AlphaInterval(0.25, 0.6, b), hp.AlphaInterval(0.6, 1.0, a)]
 
 
-def test_masks_that_come_back_are_run_once(model, examples, path, runs):
+def test_recurring_masks_are_evaluated_once(model, examples, path, runs):
     twice = back_and_forth(path)
     found = hp.alpha_accuracy(model, examples, twice, n_random=0, batch_size=len(examples))
     counted = len(runs)
@@ -109,7 +109,7 @@ def test_masks_that_come_back_are_run_once(model, examples, path, runs):
     assert found.loss[0] == found.loss[2] != found.loss[1]
 
 
-def test_distinct_masks_in_the_order_in_which_they_come(path):
+def test_distinct_masks_are_in_the_order_of_their_first_interval(path):
     masks, which = hp.distinct_masks(path)
     assert [part.mask.tolist() for part in path] == masks[which].tolist()
     assert len({mask.tobytes() for mask in masks}) == len(masks)
@@ -126,7 +126,7 @@ def test_without_labels_agreement_is_the_measure(model, examples, path, found):
     assert bare.random_mean == pytest.approx(found.random_agreement.mean())
 
 
-def test_predicted_tokens_give_shares(scores):
+def test_token_prediction_gives_shares(scores):
     model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=6)
     found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.25), n_random=2)
     assert found.right.dtype == float
@@ -135,7 +135,7 @@ def test_predicted_tokens_give_shares(scores):
     assert found.trials > 6
 
 
-def test_cancelling_keeps_the_whole_path_on_the_texts_that_were_done(model, examples, path):
+def test_cancelling_keeps_the_path_on_the_evaluated_examples(model, examples, path):
     parts = []
 
     def stop(done, total, note):
@@ -150,7 +150,7 @@ def test_cancelling_keeps_the_whole_path_on_the_texts_that_were_done(model, exam
     assert 0 < partial.right.shape[1] == partial.trials < 20
 
 
-def test_cancelled_at_once_there_is_nothing(model, examples, path):
+def test_cancelling_at_the_start_keeps_nothing(model, examples, path):
     def stop(done, total, note):
         raise hp.Cancelled("enough")
 
@@ -159,7 +159,7 @@ def test_cancelled_at_once_there_is_nothing(model, examples, path):
     assert stopped.value.partial is None
 
 
-def test_what_is_no_path_is_refused(model, examples, path):
+def test_invalid_paths_raise(model, examples, path):
     with pytest.raises(hp.HeadPruneError, match="path must have at least one interval"):
         hp.alpha_accuracy(model, examples, [])
     with pytest.raises(hp.HeadPruneError, match=r"masks must have shape .*, got \(\d+, 2, 4\)"):

@@ -1,4 +1,4 @@
-"""Accuracy over alpha and sparsity: against each path measured by itself, and against a grid."""
+"""Accuracy over alpha and sparsity: against each path evaluated separately, and against a grid."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def surface(model, examples, scores):
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_at_each_sparsity_it_is_the_path_measured_by_itself(surface, model, examples, scores, sparsity):
+def test_each_sparsity_equals_its_path_evaluated_separately(surface, model, examples, scores, sparsity):
     alone = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, sparsity), n_random=0)
     part = surface.frame[surface.frame.sparsity == sparsity].reset_index(drop=True)
     expected = alone.frame.drop(columns=["differs_from_his", "differs_from_ae"])
@@ -52,7 +52,7 @@ def test_the_best_alpha_is_that_of_a_grid_and_of_recommend(surface, model, examp
     assert (line.low, line.high, line.alpha, line.masks) == (chosen.low, chosen.high, chosen.alpha, chosen.masks)
 
 
-def test_equal_masks_are_run_once(model, examples, scores, runs):
+def test_equal_masks_share_one_evaluation(model, examples, scores, runs):
     frame = hp.alpha_surface(model, examples, scores, [0.5, 0.5 + 1e-9], batch_size=16).frame
     both = len(runs)
     hp.alpha_surface(model, examples, scores, [0.5], batch_size=16)
@@ -73,7 +73,7 @@ def test_without_labels_agreement_is_the_measure(model, examples, scores, surfac
     assert bare.best.value.item() == bare.frame.agreement.max()
 
 
-def test_cancelling_keeps_the_surface_on_the_texts_that_were_done(model, examples, scores, surface):
+def test_cancelling_keeps_the_surface_on_the_evaluated_examples(model, examples, scores, surface):
     parts = []
 
     def stop(done, total, note):
@@ -86,6 +86,6 @@ def test_cancelling_keeps_the_surface_on_the_texts_that_were_done(model, example
     assert len(parts[0].frame) == len(surface.frame)
 
 
-def test_no_sparsity_is_refused(model, examples, scores):
+def test_empty_sparsities_raise(model, examples, scores):
     with pytest.raises(hp.HeadPruneError, match="sparsities must have at least one value"):
         hp.alpha_surface(model, examples, scores, [])

@@ -1,4 +1,4 @@
-"""Cochran's Q: by hand, against its other formula and a permutation test, and how often it sees what is not there."""
+"""Cochran's Q: against its textbook formula, a permutation test, and its nominal false positive rate."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_textbooks_formula(methods, texts, spread):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_shuffling_answers_within_texts_gives_the_same_p(seed):
+def test_a_permutation_test_within_examples_gives_the_same_p(seed):
     right = simulate(4, 60, seed, 0.08)
     generator, q = np.random.default_rng(7), by_the_book(right)
     shuffled = np.array([by_the_book(generator.permuted(right, axis=0)) for _ in range(3000)])
@@ -59,7 +59,7 @@ def test_epsilon_is_that_of_the_covariances():
     assert cochran_q(right).epsilon == pytest.approx(values.sum() ** 2 / (4 * (values**2).sum()))
 
 
-def test_masks_that_answer_nearly_alike_raise_no_more_alarms_than_they_should():
+def test_correlated_masks_have_the_nominal_false_positive_rate():
     # nine near copies of one method beside one other, all equally good: Cochran's own p is wrong, the corrected one is not
     generator, own, corrected = np.random.default_rng(5), 0, 0
     for _ in range(800):
@@ -73,12 +73,12 @@ def test_masks_that_answer_nearly_alike_raise_no_more_alarms_than_they_should():
     assert 0.02 <= corrected / 800 <= 0.075
 
 
-def test_a_real_difference_is_seen():
+def test_a_real_difference_is_significant():
     assert cochran_q(simulate(10, 400, 6, 0.1)).p_corrected < 0.001
 
 
 @pytest.mark.parametrize("right", [np.ones((1, 5), bool), np.zeros((4, 5), bool), np.tile([True, False, True], (6, 1))])
-def test_equal_answers_are_no_difference(right):
+def test_equal_predictions_have_no_difference(right):
     found = cochran_q(right)
     assert (found.q, found.p_value, found.p_corrected) == (0.0, 1.0, 1.0)
 
@@ -90,6 +90,6 @@ def test_shares_have_the_same_test():
 
 
 @pytest.mark.parametrize("wrong", [[True, False], np.ones((0, 3)), [[np.nan, 1.0]]])
-def test_what_are_no_answers_is_refused(wrong):
+def test_invalid_values_raise(wrong):
     with pytest.raises(hp.HeadPruneError, match="must be finite numbers of shape \\(methods, examples\\)"):
         cochran_q(wrong)

@@ -1,4 +1,4 @@
-"""Folds and choices without them: against plain loops, and draws in which the truth is known."""
+"""Cross-validated selection: against plain loops, and simulations with a known truth."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_folds_are_even_in_size_and_in_every_class(texts, folds):
         assert counts.max() - counts.min() <= 1
 
 
-def test_folds_are_the_same_for_the_same_seed_alone():
+def test_folds_depend_on_the_seed_only():
     classes = np.arange(90) % 3
     first, again, other = (stratified_folds(classes, 5, seed=seed) for seed in (0, 0, 1))
     assert (first == again).all()
@@ -26,12 +26,12 @@ def test_folds_are_the_same_for_the_same_seed_alone():
 
 
 @pytest.mark.parametrize("folds", [1, 6])
-def test_too_few_and_too_many_folds_are_refused(folds):
+def test_too_few_and_too_many_folds_raise(folds):
     with pytest.raises(hp.HeadPruneError, match=rf"folds must be between 2 and 5 \(the number of examples\), got {folds}"):
         stratified_folds(np.zeros(5), folds)
 
 
-def test_choosing_is_a_plain_loop_over_texts():
+def test_selection_equals_a_plain_loop_over_examples():
     generator = np.random.default_rng(0)
     values = generator.random((6, 40)) < 0.7
     folds = generator.integers(0, 4, 40)
@@ -42,7 +42,7 @@ def test_choosing_is_a_plain_loop_over_texts():
         assert found[text] == shares.index(max(shares))
 
 
-def test_the_best_of_equals_is_flattered_and_its_cross_validation_is_not():
+def test_the_best_of_equal_masks_is_biased_and_its_cross_validation_is_not():
     # thirty masks of accuracy 0.7: the best of them looks better on the texts that chose it, not on the others
     generator, naive, held = np.random.default_rng(1), [], []
     for seed in range(60):

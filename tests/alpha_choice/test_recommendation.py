@@ -40,7 +40,7 @@ def answers(masks, texts, seed, better=None, gain=0.0, noise=0.1, share=0.7):
     return right
 
 
-def test_the_choice_is_that_of_brute_force_over_alpha():
+def test_the_best_alpha_is_that_of_brute_force():
     model, examples = hp.PrunableModel(tiny("bert")), random_examples(count=30, seed=1)
     scores = hp.score_heads(model, random_examples(), metrics=("his", "ae"))
     found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)
@@ -80,7 +80,7 @@ def test_best_of_equals_by_hand():
     ("low", "high", "text"),
     [(0.2, 0.45, "0.33"), (0.0, 1.0, "0.50"), (0.12341, 0.12347, "0.12344"), (0.995, 1.0, "0.998"), (0.0, 0.004, "0.002")],
 )
-def test_alpha_is_shown_with_as_many_digits_as_it_needs(low, high, text):
+def test_alpha_has_as_many_digits_as_necessary(low, high, text):
     assert format_inside((low + high) / 2, low, high) == text
 
 
@@ -211,7 +211,7 @@ def test_without_labels_the_choice_is_by_agreement():
         hp.recommend_alpha(found, by="accuracy")
 
 
-def test_label_free_the_accuracy_is_told_where_there_are_labels():
+def test_a_selection_by_agreement_reports_accuracy_if_labels_exist():
     right, agrees = answers(5, 80, 0), answers(5, 80, 1, better=2, gain=0.6)
     found = made(right, agrees=agrees)
     chosen = hp.recommend_alpha(found, by="agreement")
@@ -221,7 +221,7 @@ def test_label_free_the_accuracy_is_told_where_there_are_labels():
     assert chosen.cross_validated.accuracy == pytest.approx(right[2].mean())
 
 
-def test_predicted_tokens_are_compared_by_bootstrap():
+def test_token_predictions_are_compared_by_bootstrap():
     model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=8)
     scores = hp.score_heads(model, examples_for("gpt2", seed=1), metrics=("his", "ae"))
     found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)

@@ -1,4 +1,4 @@
-"""Successive halving: against a plain loop, counted text by text, and against the full search."""
+"""Successive halving: against a plain loop over examples, and against the full search."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_schedules_by_hand():
 
 
 def plain_loop(right, widths, last, first):
-    """Successive halving as one would write it down: whole means over the first texts, sorted by hand."""
+    """Successive halving as one would write it down: whole means over the first texts, sorted explicitly."""
     alive, texts, history = list(range(len(right))), right.shape[1], []
     counts = [len(alive)]
     while counts[-1] > last:
@@ -69,7 +69,7 @@ def test_elimination_is_a_plain_loop(seed, masks, last, first):
     assert winner in final.masks[best]
 
 
-def test_no_text_is_answered_twice_by_one_mask(model, examples, path, runs):
+def test_no_mask_is_evaluated_twice_on_one_example(model, examples, path, runs):
     search = hp.successive_halving(model, examples, path, last=2, first=3, batch_size=1)
     before, expected = 0, 0
     for one in search.rounds:
@@ -83,7 +83,7 @@ def test_no_text_is_answered_twice_by_one_mask(model, examples, path, runs):
 
 
 @pytest.mark.parametrize("by", ["accuracy", "agreement"])
-def test_measured_on_all_texts_the_last_masks_are_worth_what_the_full_search_says(model, examples, path, full, by):
+def test_the_last_masks_have_the_values_of_the_full_search(model, examples, path, full, by):
     search = hp.successive_halving(model, examples, path, by=by, first=6)
     values = getattr(full, by)[full.first]
     last = search.rounds[-1]
@@ -95,13 +95,13 @@ def test_measured_on_all_texts_the_last_masks_are_worth_what_the_full_search_say
     np.testing.assert_array_equal(part.mask, full.masks[search.mask])
 
 
-def test_with_as_many_masks_left_as_there_are_it_is_the_full_search(model, examples, path, full):
+def test_without_elimination_it_equals_the_full_search(model, examples, path, full):
     search, chosen = hp.successive_halving(model, examples, path, last=99), hp.recommend_alpha(full)
     assert (search.share, search.gap(full), len(search.rounds)) == (1.0, 0.0, 1)
     assert (search.mask, search.alpha, search.low, search.high) == (chosen.mask, chosen.alpha, chosen.low, chosen.high)
 
 
-def test_a_much_better_mask_is_found_for_a_fraction():
+def test_a_much_better_mask_is_found_at_a_fraction_of_the_cost():
     generator, found, share = np.random.default_rng(0), 0, []
     for _ in range(50):
         right = generator.random((40, 1000)) < 0.7
@@ -114,7 +114,7 @@ def test_a_much_better_mask_is_found_for_a_fraction():
     assert max(share) < 0.2
 
 
-def test_beginnings_hold_every_class_in_its_share():
+def test_prefixes_are_stratified_by_class():
     classes = np.random.default_rng(0).choice(["a", "b", "c"], 300, p=[0.6, 0.3, 0.1])
     order = nested_order(classes, 300, seed=1)
     assert sorted(order) == list(range(300))
@@ -124,7 +124,7 @@ def test_beginnings_hold_every_class_in_its_share():
     assert (order != nested_order(classes, 300, seed=2)).any()
 
 
-def test_without_labels_it_goes_by_agreement_and_tokens_by_accuracy(model, examples, path):
+def test_selection_is_by_agreement_without_labels_and_by_accuracy_for_tokens(model, examples, path):
     assert hp.successive_halving(model, examples.remove_columns("label"), path).by == "agreement"
     with pytest.raises(
         hp.HeadPruneError, match="by must be 'agreement', or 'accuracy' if the examples have labels, got 'accuracy'"
@@ -136,7 +136,7 @@ def test_without_labels_it_goes_by_agreement_and_tokens_by_accuracy(model, examp
         hp.successive_halving(tokens, texts, path, by="agreement")
 
 
-def test_progress_goes_to_the_end_and_a_store_answers_the_next_time(model, examples, path, tmp_path, runs):
+def test_progress_is_complete_and_the_cache_is_used_the_second_time(model, examples, path, tmp_path, runs):
     seen = []
     options = {"first": 6, "last": 2, "cache": hp.ResultCache(tmp_path)}
     first = hp.successive_halving(model, examples, path, **options, progress=lambda *report: seen.append(report))
@@ -150,7 +150,7 @@ def test_progress_goes_to_the_end_and_a_store_answers_the_next_time(model, examp
     assert again.alpha == first.alpha
 
 
-def test_cancelling_keeps_the_rounds_that_were_done(model, examples, path):
+def test_cancelling_keeps_the_finished_rounds(model, examples, path):
     def stop_in(number):
         def stop(done, total, note):
             if note.startswith(f"Round {number} "):
@@ -167,7 +167,7 @@ def test_cancelling_keeps_the_rounds_that_were_done(model, examples, path):
     assert partial.value == partial.rounds[0].values.max()
 
 
-def test_what_cannot_be_searched_is_refused(model, examples, path, full):
+def test_invalid_searches_raise(model, examples, path, full):
     with pytest.raises(hp.HeadPruneError, match="must be at least 1, got 0 intervals, last 4, first 32"):
         hp.successive_halving(model, examples, [])
     with pytest.raises(hp.HeadPruneError, match=r"by must be .*, got 'loss'"):

@@ -1,4 +1,4 @@
-"""Leave-one-out against copies of the model with one head's columns of the output projection set to zero."""
+"""Leave-one-out ablation: against copies of the model with one head's output projection columns set to zero."""
 
 import copy
 
@@ -23,14 +23,14 @@ def without_head(family, model, row, head):
 
 
 def loss_and_right(logits, target):
-    """Mean cross-entropy and right answers of one example, from (C,) and a class or from (T, C) and T classes."""
+    """Mean cross-entropy and correct predictions of one example, from (C,) and a class or from (T, C) and T classes."""
     logits, target = np.atleast_2d(logits).astype(float), np.atleast_1d(target)
     picked = logits[np.arange(len(target)), target]
     return np.mean(np.log(np.exp(logits).sum(-1)) - picked), logits.argmax(-1) == target
 
 
 def plain(family, model, examples, targets):
-    """Losses (1 + heads, N) and right answers (1 + heads, all of them), the whole model first, one text after another."""
+    """Losses (1 + heads, N) and correct predictions (1 + heads, all of them), the unpruned model first."""
     grid = hp.PrunableModel(model).grid
     models = [model, *(without_head(family, model, *place) for place in np.ndindex(grid.shape))]
     cut = slice(None, -1) if targets is not None and hp.PrunableModel(model).task == "language" else slice(None)
@@ -46,17 +46,17 @@ WRITERS = ["llama", "gpt2", "gemma2", "t5", "bart"]
 
 
 @pytest.mark.parametrize(
-    ("family", "labelled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS)]
+    ("family", "labeled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS)]
 )
-def test_a_head_left_out_is_a_head_with_its_columns_gone(family, labelled):
+def test_a_masked_head_equals_zeroed_output_columns(family, labeled):
     model, examples = tiny(family), examples_for(family, count=6)
-    targets = examples["label"] if labelled else None
+    targets = examples["label"] if labeled else None
     if family in WRITERS:  # a language model's labels are its own tokens
         of = (example.get("target_ids", example["input_ids"][1:]) for example in examples)
         targets = [np.array(ids) for ids in of]
     losses, right = plain(family, model, examples, targets)
     wrapped = hp.PrunableModel(model)
-    found = hp.leave_one_out(wrapped, examples if labelled else examples.remove_columns("label"), batch_size=4)
+    found = hp.leave_one_out(wrapped, examples if labeled else examples.remove_columns("label"), batch_size=4)
     shape = wrapped.grid.shape
     increase = (losses[1:] - losses[0]).reshape(*shape, 6)
     np.testing.assert_allclose(found.per_example, increase.transpose(2, 0, 1), rtol=1e-3, atol=1e-5)
@@ -65,7 +65,7 @@ def test_a_head_left_out_is_a_head_with_its_columns_gone(family, labelled):
     drop = right[0].mean() - right[1:].mean(1)
     np.testing.assert_allclose(found.accuracy_drop, drop.reshape(shape), atol=1e-12)
     assert found.loss == pytest.approx(losses[0].mean(), rel=1e-5)
-    assert found.objective == ("loss" if labelled else "prediction")
+    assert found.objective == ("loss" if labeled else "prediction")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def ablation(model):
 
 
 @pytest.mark.parametrize(("metric", "of"), [("loss_change", lambda v: v), ("abs_loss_change", np.abs)])
-def test_intervals_are_those_of_drawing_examples_anew(ablation, metric, of):
+def test_intervals_are_those_of_a_plain_bootstrap(ablation, metric, of):
     low, high = ablation.bootstrap(metric)
     values = of(ablation.per_example)
     expected = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
@@ -88,7 +88,7 @@ def test_intervals_are_those_of_drawing_examples_anew(ablation, metric, of):
     assert ((low <= getattr(ablation, metric)) & (getattr(ablation, metric) <= high)).all()
 
 
-def test_the_table_has_a_line_for_every_head(ablation):
+def test_the_table_has_one_row_per_head(ablation):
     frame = ablation.to_frame()
     assert frame[["row", "head"]].to_numpy().tolist() == [list(place) for place in np.ndindex(3, 4)]
     np.testing.assert_array_equal(frame.loss_change, ablation.loss_change.ravel())
@@ -96,7 +96,7 @@ def test_the_table_has_a_line_for_every_head(ablation):
     assert (frame.loss_change_low <= frame.abs_loss_change).all()
 
 
-def test_the_first_order_guess_is_a_guess_at_this(embedded_model, calibration, embedded_scores):
+def test_his_is_a_first_order_estimate_of_the_ablation(embedded_model, calibration, embedded_scores):
     # HIS is the first-order term of what the ablation measures: on the real model the two rank heads nearly alike
     few = calibration.select(range(8))
     found = hp.leave_one_out(embedded_model, few)
@@ -122,6 +122,6 @@ def test_progress_runs_to_the_end_and_cancelling_stops(family):
         hp.leave_one_out(model, random_examples(count=5), progress=stop)
 
 
-def test_an_unknown_measure_is_refused(ablation):
+def test_an_unknown_metric_raises(ablation):
     with pytest.raises(hp.HeadPruneError, match="metric must be one of abs_loss_change, loss_change, got 'accuracy'"):
         ablation.bootstrap("accuracy")

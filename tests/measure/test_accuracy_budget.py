@@ -1,4 +1,4 @@
-"""A budget of accuracy against measuring every mask; what it does not run; stopping and going on."""
+"""Accuracy budget: against evaluating every mask; early end; cancelling and resuming."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def examples(model):
-    """Random texts that the model, whose weights are random too, gets right three times in four."""
+    """Random texts of which the model, whose weights are random too, classifies three in four correctly."""
     plain = random_examples(count=40, seed=1)
     answers = hp.evaluate_masks(model, plain, np.ones((1, 3, 4), bool)).logits[0].argmax(-1)
     answers[::4] = (answers[::4] + 1) % 3
@@ -49,7 +49,7 @@ def every_mask(model, examples, constraints, **options):
 
 
 @pytest.mark.parametrize("constraints", CONSTRAINTS.values(), ids=CONSTRAINTS)
-def test_it_goes_as_far_as_measuring_every_mask_says(model, examples, constraints, tmp_path):
+def test_maximum_sparsity_equals_that_of_evaluating_every_mask(model, examples, constraints, tmp_path):
     cache = hp.ResultCache(tmp_path)
     masks, right = every_mask(model, examples, constraints, cache=cache)
     reached = []
@@ -76,20 +76,20 @@ def test_without_labels_it_is_agreement(model, examples):
     np.testing.assert_array_equal(found.mask, masks[last])
 
 
-def test_nothing_is_run_beyond_the_part_in_which_it_breaks(model, examples, runs):
+def test_no_mask_is_evaluated_after_the_group_that_loses_too_much(model, examples, runs):
     found = hp.max_sparsity(model, examples, RANKING, 0)
     assert found.limited_by_accuracy
     assert len(found.measured) == 8
     assert len(runs) == 8 * len(list(encode(model, examples).batches(32, model.device)))
 
 
-def test_all_may_go_where_all_may_be_lost(model, examples):
+def test_all_heads_are_pruned_if_any_loss_is_allowed(model, examples):
     found = hp.max_sparsity(model, examples, RANKING, 100)
     assert (found.heads_removed, found.sparsity, found.limited_by_accuracy) == (12, 1.0, False)
     assert found.measured.heads_removed.tolist() == list(range(13))
 
 
-def test_cancelled_it_hands_over_what_it_has_and_goes_on_from_the_store(model, examples, tmp_path, runs):
+def test_cancelling_keeps_partial_results_and_the_cache_resumes(model, examples, tmp_path, runs):
     cache, reports = hp.ResultCache(tmp_path), []
 
     def stop(done, total, note):
@@ -137,7 +137,7 @@ def test_always_pruned_heads_that_lose_too_much_raise(model, examples):
         (np.full((3, 4), np.nan), 1, "12 that are not finite"),
     ],
 )
-def test_what_cannot_be_is_refused(model, examples, ranking, points, words):
+def test_invalid_arguments_raise(model, examples, ranking, points, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.max_sparsity(model, examples, ranking, points)
 

@@ -1,4 +1,4 @@
-"""Curve metrics: against values computed by hand, SciPy, and trajectories with a known drop."""
+"""Curve metrics: against values computed manually, SciPy, and trajectories with a known drop."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ STEPS = [0.0, 0.1, 0.3, 0.5, 0.9]
 
 
 def curves(steps=STEPS, heads=None, **methods):
-    """Only the oldest columns, lines in no order; lists of lists are random orders. heads: how many there are."""
+    """Frame with the minimal columns, rows shuffled; lists of lists are random rankings. heads: number of heads."""
     lines = []
     for method, values in methods.items():
         many = values if isinstance(values[0], list) else [values]
@@ -39,7 +39,7 @@ def test_a_summary_by_hand():
     assert his.agreement == pytest.approx((0.9 + 0.885 + 0.86 + 0.3) / 8)
     assert his.stability == pytest.approx((0.9**2 + 0.885**2 + 0.86**2 + 0.3**2) / 4)
     assert (his.stability_ratio, his.knee) == (1.0, 0.5)
-    ae = found.loc["ae"]  # it comes back after a loss at 10 %, which does not count
+    ae = found.loc["ae"]  # it recovers after a loss at 10% sparsity, which does not count
     assert ae[["within_1", "within_2", "within_5"]].tolist() == [0.0, 0.0, 0.0]
     assert ae.stability_ratio == pytest.approx((0.8**2 + 0.89**2 + 0.6**2 + 0.1**2) / (4 * his.stability))
     random = found.loc["random"]
@@ -57,7 +57,7 @@ def test_areas_and_values_between_are_scipys(seed):
     np.testing.assert_allclose(found[["at_10", "at_30", "at_50"]].astype(float), expected)
 
 
-def test_points_are_not_lost_to_rounding():
+def test_allowed_losses_tolerate_rounding():
     found = summary(curves(his=[0.9, 0.89, 0.88, 0.85, 0.849])).iloc[0]
     assert found[["within_1", "within_2", "within_5"]].tolist() == [0.1, 0.3, 0.5]
 
@@ -69,13 +69,13 @@ def test_one_sparsity_has_no_area_and_no_knee():
     assert steepest_drop(curves(steps=[0.3], his=[0.8]), "his") is None
 
 
-def test_a_constant_curve_goes_all_the_way():
+def test_a_constant_curve_is_usable_over_the_whole_range():
     found = summary(curves(his=[1.0] * 5)).iloc[0]
     assert found.tolist()[1:] == pytest.approx([1.0, 1.0, 0.5, 1.0, 0.9, 0.9, 0.9, np.nan, 1.0, 1.0, 1.0], nan_ok=True)
     assert steepest_drop(curves(his=[1.0] * 5), "his") is None
 
 
-def test_without_labels_it_is_agreement_and_the_whole_model_agrees_with_itself():
+def test_without_labels_agreement_is_used_and_the_unpruned_model_has_1():
     frame = curves(steps=[0.1, 0.3], his=[0.9, 0.5]).assign(accuracy=np.nan)
     frame["agreement"] *= 2
     assert unpruned(frame) == 1.0
@@ -91,12 +91,12 @@ def test_without_his_there_is_no_ratio_and_without_measures_there_is_nothing():
     assert np.isnan(summary(curves(his=[0.9] * 5).drop(columns=["correlation", "agreement"])).stability[0])
 
 
-def test_the_whole_model_is_where_no_head_is_gone():
+def test_the_unpruned_model_has_no_pruned_head():
     frame = curves(steps=[0.001, 0.5], heads=72, his=[0.9, 0.5])
     assert unpruned(frame) == 0.9
 
 
-def test_kneedles_own_knee():
+def test_knee_of_the_kneedle_paper():
     # Satopää et al. (2011), Figure 2: ten points of -1 / (x + 0.1) + 5 have their knee at 0.22; mirrored, as curves fall
     x = np.linspace(0.0, 1.0, 10)
     frame = curves(steps=1 - x, his=(-1 / (x + 0.1) + 5).tolist())
@@ -119,7 +119,7 @@ def test_knees_by_hand(values, expected):
     assert np.isnan(found) if expected is None else found == expected
 
 
-def test_a_fall_within_the_noise_has_no_knee():
+def test_a_drop_within_noise_has_no_knee():
     frame = curves(his=[0.9, 0.9, 0.89, 0.88, 0.85])
     for trials, clear in ((50, False), (5000, True)):
         low, high = wilson(frame.accuracy * trials, trials)
@@ -127,7 +127,7 @@ def test_a_fall_within_the_noise_has_no_knee():
         assert np.isfinite(found) == clear
 
 
-def test_intervals_of_agreement_come_from_the_number_of_answers():
+def test_intervals_of_agreement_use_the_number_of_predictions():
     frame = curves(his=[0.9, 0.8, 0.7, 0.6, 0.5]).assign(accuracy=np.nan)
     assert method_curve(frame, "his").low.isna().all()
     for column in ("trials", "examples"):
@@ -136,13 +136,13 @@ def test_intervals_of_agreement_come_from_the_number_of_answers():
     assert method_curve(frame.assign(trials=0), "his").low.isna().all()
 
 
-def test_the_sharpest_drop_is_for_each_head():
+def test_the_steepest_drop_is_per_head():
     frame = curves(heads=100, his=[0.9, 0.8, 0.75, 0.55, 0.1])
     drop = steepest_drop(frame, "his")  # 0.010, 0.0025, 0.010 and 0.01125 for each head
     assert (drop.start, drop.end, drop.heads, drop.regime, drop.intervals_apart) == (0.5, 0.9, 40, "collapse", True)
     assert drop.fall == pytest.approx(0.45)
     few = steepest_drop(curves(heads=4, steps=[0, 0.1, 0.3, 0.6, 1], his=[0.9, 0.9, 0.8, 0.6, 0.5]), "his")
-    assert (few.start, few.end, few.heads) == (0.3, 0.6, 1)  # 0 and 10 % are the same heads
+    assert (few.start, few.end, few.heads) == (0.3, 0.6, 1)  # 0 and 10% are the same heads
     bare = steepest_drop(curves(his=[0.9, 0.7, 0.65, 0.6, 0.5]), "his")
     assert (bare.start, bare.end, bare.heads, bare.regime) == (0.0, 0.1, None, "redundancy")
     assert steepest_drop(frame, "magic") is None

@@ -54,7 +54,7 @@ def test_verdicts_by_hand():
     ],
     ids=["no random curve", "one sparsity"],
 )
-def test_there_is_no_verdict_without(frame):
+def test_no_verdict_without_random_curves_of_two_sparsities(frame):
     assert hp.compare_with_random(frame).empty
     assert list(hp.compare_with_random(frame).columns) == [
         *("method", "area", "random_low", "random_high", "verdict", "n_random", "enough_random")
@@ -63,8 +63,8 @@ def test_there_is_no_verdict_without(frame):
 
 def test_without_labels_the_verdict_is_by_agreement():
     frame = made_up(random=[[0.9, 0.5, 0.3]], good=[0.9, 0.9, 0.9])
-    unlabelled = frame.assign(agreement=frame.accuracy, accuracy=np.nan)
-    by_agreement, by_accuracy = (hp.compare_with_random(curves) for curves in (unlabelled, frame))
+    unlabeled = frame.assign(agreement=frame.accuracy, accuracy=np.nan)
+    by_agreement, by_accuracy = (hp.compare_with_random(curves) for curves in (unlabeled, frame))
     assert by_agreement.verdict.to_list() == ["better than random"]
     assert by_agreement.area.to_list() == by_accuracy.area.to_list()
 
@@ -250,7 +250,7 @@ def test_a_catastrophic_drop_is_a_large_loss_that_random_rankings_share():
     assert kinds(late) == []  # everything collapses there
 
 
-def test_stability_is_quoted_beside_the_published_ratio():
+def test_stability_is_stated_with_the_published_ratio():
     frame = curves(his=HIS, hies=[0.9, 0.9, 0.9, 0.9], random=RANDOM)
     ratio = 3 * 0.81 / np.square(HIS[1:]).sum()
     assert describe_stability(frame) == (

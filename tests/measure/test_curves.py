@@ -1,4 +1,4 @@
-"""Accuracy against sparsity: intervals from the literature, random envelopes, and what cancelling keeps."""
+"""Curves of accuracy against sparsity: published intervals, random rankings, and partial results."""
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,7 @@ def test_wilsons_interval_is_scipys(confidence):
         assert (low[count], high[count]) == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high))
 
 
-def test_columns_and_lines(curves):
+def test_columns_and_rows(curves):
     assert list(curves.columns) == COLUMNS
     assert len(curves) == 4 * (len(ALL) - 1 + 4)
     assert curves.heads_pruned.tolist() == (curves.sparsity * 12).astype(int).tolist()
@@ -63,7 +63,7 @@ def test_columns_and_lines(curves):
 
 @pytest.mark.parametrize("method", ["his", "hies", "gnorm", "ae"])
 @pytest.mark.parametrize("sparsity", [0.25, 0.5])
-def test_a_line_is_the_evaluation_of_its_mask(curves, model, examples, scores, method, sparsity):
+def test_a_row_is_the_evaluation_of_its_mask(curves, model, examples, scores, method, sparsity):
     ranking = {"his": scores.his, "hies": scores.hies(0.3), "gnorm": scores.gnorm, "ae": -scores.ae}[method]
     expected = hp.evaluate_masks(model, examples, [hp.prune_mask(ranking, sparsity)])
     line = curves[(curves.method == method) & (curves.sparsity == sparsity)].iloc[0]
@@ -72,7 +72,7 @@ def test_a_line_is_the_evaluation_of_its_mask(curves, model, examples, scores, m
     assert (line.accuracy_low, line.accuracy_high) == pytest.approx(np.ravel(wilson(12 * expected.accuracy, 12)))
 
 
-def test_all_methods_meet_where_nothing_and_where_everything_is_removed(curves):
+def test_all_methods_are_equal_at_0_and_100_percent_sparsity(curves):
     for sparsity in (0.0, 1.0):
         ends = curves[curves.sparsity == sparsity]
         assert ends.loss.nunique() == ends.accuracy.nunique() == 1
@@ -83,7 +83,7 @@ def test_accuracy_lies_in_its_interval(curves):
     assert curves.accuracy.between(curves.accuracy_low, curves.accuracy_high).all()
 
 
-def test_seeds_are_orders_of_their_own_and_the_same_every_time(curves, model, examples, scores):
+def test_seeds_give_distinct_reproducible_rankings(curves, model, examples, scores):
     again = hp.sparsity_curves(model, examples, scores, methods=["random"], sparsities=[0.25], n_random=4)
     before = curves[(curves.method == "random") & (curves.sparsity == 0.25)]
     np.testing.assert_array_equal(again.loss, before.loss)
@@ -95,7 +95,7 @@ def test_sparsities_may_be_an_array(model, examples, scores):
     assert frame.sparsity.tolist() == [0.0, 0.25, 0.5]
 
 
-def test_random_alone_needs_no_scores(model, examples):
+def test_random_rankings_need_no_scores(model, examples):
     nothing = hp.HeadScores(model.grid, {})
     frame = hp.sparsity_curves(model, examples, nothing, methods=["random"], sparsities=[0.5], n_random=2)
     assert len(frame) == 2
@@ -123,18 +123,18 @@ def run(model, examples, scores, **options):
         ({"methods": ["hies"], "alpha": 2}, "alpha must be .* got 2"),
     ],
 )
-def test_options_that_cannot_be_are_refused(model, examples, scores, options, words):
+def test_invalid_options_raise(model, examples, scores, options, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         run(model, examples, scores, **options)
 
 
-def test_a_method_whose_metric_is_missing_is_refused(model, examples, scores):
+def test_a_method_without_its_scores_raises(model, examples, scores):
     some = hp.HeadScores(scores.grid, {"ae": scores.per_example["ae"]})
     with pytest.raises(hp.HeadPruneError, match="'his' was not computed"):
         run(model, examples, some)
 
 
-def test_progress_goes_from_nothing_to_all_without_a_step_back(model, examples, scores):
+def test_progress_increases_from_0_to_1(model, examples, scores):
     shares, notes = [], []
 
     def watch(done, total, note):
@@ -148,7 +148,7 @@ def test_progress_goes_from_nothing_to_all_without_a_step_back(model, examples, 
     assert set(notes) == {"Measuring accuracy"}
 
 
-def test_every_point_is_there_from_the_first_texts_on_and_sharpens(model, examples, scores):
+def test_partial_curves_have_every_point(model, examples, scores):
     parts = []
     options = {"methods": ["his", "random"], "sparsities": [0.0, 0.5], "n_random": 2, "batch_size": 3}
     whole = run(model, examples, scores, **options, on_partial=parts.append)
@@ -158,7 +158,7 @@ def test_every_point_is_there_from_the_first_texts_on_and_sharpens(model, exampl
     assert 0 < measured[0] < measured[-1] < 12 == whole.examples.iloc[0]
 
 
-def test_cancelling_keeps_all_points_on_the_texts_that_were_done(model, examples, scores):
+def test_cancelling_keeps_all_points_on_the_evaluated_examples(model, examples, scores):
     parts = []
 
     def stop(done, total, note):
@@ -172,7 +172,7 @@ def test_cancelling_keeps_all_points_on_the_texts_that_were_done(model, examples
     assert 0 < parts[-1].examples.iloc[0] < 12
 
 
-def test_cancelled_before_the_first_texts_are_done_there_is_nothing(model, examples, scores):
+def test_cancelling_before_the_first_batch_keeps_nothing(model, examples, scores):
     def stop(done, total, note):
         raise hp.Cancelled("enough")
 

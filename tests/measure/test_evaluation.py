@@ -1,4 +1,4 @@
-"""A model under masks, against the same model with those heads' columns of the output projection set to zero."""
+"""Evaluation of masks: against the same model with the pruned heads' output projection columns set to zero."""
 
 import copy
 
@@ -49,7 +49,7 @@ def case(request):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_a_masked_head_is_a_head_with_its_columns_gone(case, batch_size):
+def test_a_masked_head_equals_zeroed_columns(case, batch_size):
     model, examples, masks, expected = case
     found = hp.evaluate_masks(model, examples, masks, batch_size=batch_size)
     np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-5)
@@ -80,7 +80,7 @@ def writing_model(request):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_a_model_that_writes_under_masks(writing_model, batch_size):
+def test_token_prediction_under_masks(writing_model, batch_size):
     model, examples, masks, predicting, targets, by_mask = writing_model
     found = hp.evaluate_masks(model, examples, masks, batch_size=batch_size)
     assert found.logits is None
@@ -98,7 +98,7 @@ def test_a_model_that_writes_under_masks(writing_model, batch_size):
         assert found.correlation[m] == pytest.approx(np.corrcoef(*pair)[0, 1], rel=1e-4)
 
 
-def test_the_loss_of_a_model_that_writes_is_its_own(writing_model):
+def test_the_loss_of_token_prediction_is_that_of_the_model(writing_model):
     wrapped, examples, *_ = writing_model
     found = hp.evaluate_masks(wrapped, examples, np.ones((1, *wrapped.grid.shape), bool)).loss[0]
     with torch.no_grad():
@@ -124,7 +124,7 @@ def model():
     return hp.PrunableModel(tiny("bert"))
 
 
-def test_equal_masks_are_run_once_and_answered_each(model):
+def test_equal_masks_are_evaluated_once(model):
     one, other, whole = some_masks((3, 4), count=3)
     totals = []
     found = hp.evaluate_masks(
@@ -138,7 +138,7 @@ def test_equal_masks_are_run_once_and_answered_each(model):
     np.testing.assert_array_equal(found.logits[3], alone.logits[0])
 
 
-def test_the_unpruned_model_is_the_reference_even_where_it_was_not_asked_for(model):
+def test_the_unpruned_model_is_the_reference_even_if_not_requested(model):
     masks = some_masks((3, 4))
     without, with_it = (hp.evaluate_masks(model, random_examples(), some) for some in (masks[:-1], masks))
     np.testing.assert_array_equal(without.agreement, with_it.agreement[:-1])
@@ -161,7 +161,7 @@ def test_masks_leave_no_trace(model):
     np.testing.assert_array_equal(hp.evaluate_masks(model, random_examples(), whole).logits, before)
 
 
-def test_low_precision_comes_close(model):
+def test_bfloat16_is_close_to_float32(model):
     masks = some_masks((3, 4))
     low, full = (hp.evaluate_masks(model, random_examples(), masks, dtype=dtype).logits for dtype in ("bfloat16", None))
     assert 0 < np.abs(low - full).max() < 0.05 * np.abs(full).max()
@@ -177,17 +177,17 @@ def test_low_precision_comes_close(model):
         (np.ones((0, 3, 4)), r"masks must have shape .*, got \(0, 3, 4\)"),
     ],
 )
-def test_masks_of_another_shape_are_refused(model, masks, words):
+def test_masks_of_another_shape_raise(model, masks, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.evaluate_masks(model, random_examples(), masks)
 
 
-def test_an_unknown_dtype_is_refused(model):
+def test_an_unknown_dtype_raises(model):
     with pytest.raises(hp.HeadPruneError, match="dtype must be None, 'float32' or 'bfloat16', got 'int8'"):
         hp.evaluate_masks(model, random_examples(), np.ones((1, 3, 4)), dtype="int8")
 
 
-def test_cancelling_stops_between_runs(model, monkeypatch):
+def test_cancelling_stops_between_forward_passes(model, monkeypatch):
     seen, runs, logits = [], [], model.logits
     monkeypatch.setattr(model, "logits", lambda inputs: runs.append(len(inputs["input_ids"])) or logits(inputs))
 

@@ -1,4 +1,4 @@
-"""Greedy-Gnorm against the plain way, step by step, and what holds of a trajectory whatever the model."""
+"""Greedy-Gnorm: against a slow reference, step by step, and invariants of trajectories."""
 
 from functools import cache
 
@@ -26,7 +26,7 @@ WAYS = {
 
 
 def of(family, **options):
-    """A run over four texts, to the last head if nothing else is asked for."""
+    """A run over four examples, by default until no head is left."""
     return hp.greedy_gnorm(wrapped(family), examples_for(family, count=4), **options)
 
 
@@ -70,7 +70,7 @@ def same_steps(part, whole):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", KINDS)
-def test_order_and_scores_are_those_of_the_plain_way(family, way):
+def test_order_and_scores_equal_the_reference(family, way):
     expected = reference_greedy(tiny(family), family, examples_for(family, count=4), **WAYS[way])
     assert expected.margin > 2e-4  # else the order would be a matter of rounding
     found = of(family, **WAYS[way])
@@ -95,7 +95,7 @@ def test_the_first_scores_are_the_static_ones(family):
     np.testing.assert_allclose(of(family, steps=1).scores[0], static, rtol=1e-5)
 
 
-def test_heads_without_effect_go_first_by_row_and_head_and_last_in_the_inverse():
+def test_zeroed_heads_are_pruned_first_and_last_in_the_inverse():
     bare = tiny("bert")
     for head in ((2, 1), (0, 3), (1, 0)):
         mask_head(bare, FAMILIES["bert"], *head)
@@ -104,7 +104,7 @@ def test_heads_without_effect_go_first_by_row_and_head_and_last_in_the_inverse()
     assert hp.greedy_gnorm(bare, examples, inverse=True).order[-3:] == [(0, 3), (1, 0), (2, 1)]
 
 
-def test_bfloat16_ranks_heads_much_alike():
+def test_bfloat16_gives_a_similar_ranking():
     low, full = of("bert", steps=1, dtype="bfloat16").scores[0], of("bert", steps=1).scores[0]
     assert (low != full).any()
     assert kendalltau(low.ravel(), full.ravel()).statistic > 0.8
@@ -124,14 +124,14 @@ def test_measures_by_step_are_those_of_the_masks(family, heads_per_step):
     np.testing.assert_allclose([found.accuracy_low, found.accuracy_high], intervals)
 
 
-def test_without_labels_to_compare_with_there_is_agreement(whole):
+def test_without_labels_agreement_is_used(whole):
     bare = of("bert", evaluation=EVALUATION.remove_columns("label"))
     assert np.isnan(bare.accuracy).all()
     assert len(bare.accuracy) == 13
     np.testing.assert_array_equal(bare.agreement, whole.agreement)
 
 
-def test_without_texts_to_measure_on_nothing_is_measured():
+def test_without_evaluation_examples_nothing_is_evaluated():
     found = of("bert", steps=2)
     assert [len(getattr(found, name)) for name in MEASURES] == [0] * 4
 
@@ -166,7 +166,7 @@ def test_the_ranking_removes_heads_in_the_same_order(inverse, steps):
     np.testing.assert_array_equal(order, np.ravel_multi_index(expected.T, (3, 4)))
 
 
-def test_the_frame_has_a_line_for_each_head(whole):
+def test_the_frame_has_one_row_per_head(whole):
     frame = of("bert", evaluation=EVALUATION, heads_per_step=3).to_frame()
     assert {"step", "row", "head", "score", "accuracy"} <= set(frame.columns)
     assert frame.step.tolist() == np.repeat([1, 2, 3, 4], 3).tolist()
@@ -215,7 +215,7 @@ def test_cancelling_keeps_the_steps_that_were_done(model, whole, share):
     assert share < 0.9 or len(part.accuracy) > STEPS_PER_EVALUATION
 
 
-def test_cancelled_before_the_first_step_there_is_nothing(model):
+def test_cancelling_before_the_first_step_keeps_nothing(model):
     def stop(done, total, note):
         raise hp.Cancelled("enough")
 
@@ -224,14 +224,14 @@ def test_cancelled_before_the_first_step_there_is_nothing(model):
     assert stopped.value.partial is None or stopped.value.partial.steps == 0
 
 
-def test_progress_goes_from_nothing_to_all_without_a_step_back():
+def test_progress_increases_from_0_to_1():
     shares = []
     of("bert", steps=5, evaluation=EVALUATION, progress=lambda done, total, note: shares.append(done / total))
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
 
 
-def test_every_step_is_handed_over_as_it_is_done(whole):
+def test_every_step_is_reported(whole):
     parts = []
     found = of("bert", evaluation=EVALUATION, on_partial=parts.append)
     assert [part.steps for part in parts if part.steps] == list(range(1, 13))
@@ -239,7 +239,7 @@ def test_every_step_is_handed_over_as_it_is_done(whole):
     assert same(parts[-1], found)
 
 
-def test_cancelled_and_taken_up_again_from_a_store(model, whole, tmp_path, runs):
+def test_a_cancelled_run_resumes_from_the_cache(model, whole, tmp_path, runs):
     examples, options = random_examples(count=4), {"evaluation": EVALUATION}
     of("bert", **options)
     alone = len(runs)
@@ -271,7 +271,7 @@ def test_cancelled_and_taken_up_again_from_a_store(model, whole, tmp_path, runs)
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(options):
+def test_invalid_arguments_raise(options):
     """A floor and an inflection need texts to measure accuracy on."""
     with pytest.raises(hp.HeadPruneError) as refused:
         of("bert", **options)
@@ -287,7 +287,7 @@ def test_the_loss_needs_labels(model):
 
 @pytest.mark.parametrize("family", ["bert", "albert", "llama", "gpt2", "modernbert"])
 @pytest.mark.parametrize("batch_size", [1, 32])
-def test_the_shift_of_q_gradients_when_a_head_goes(family, batch_size):
+def test_the_shift_of_query_gradients_when_a_head_is_pruned(family, batch_size):
     model, examples = wrapped(family), examples_for(family, count=4)
     mask = np.ones(model.grid.shape, bool)
     for head, gone in (((0, 1), []), ((model.grid.shape[0] - 1, 0), [(0, 2), (0, 3)])):
@@ -299,7 +299,7 @@ def test_the_shift_of_q_gradients_when_a_head_goes(family, batch_size):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
 
-def test_nothing_shifts_when_a_head_without_effect_goes():
+def test_pruning_a_zeroed_head_shifts_nothing():
     bare = tiny("bert")
     mask_head(bare, FAMILIES["bert"], 1, 2)
     found = hp.gradient_shift(hp.PrunableModel(bare), random_examples(count=4), (1, 2))
@@ -307,6 +307,6 @@ def test_nothing_shifts_when_a_head_without_effect_goes():
 
 
 @pytest.mark.parametrize("head", [(3, 0), (0, 4), (-1, 0)])
-def test_a_head_that_is_not_there_cannot_go(model, head):
+def test_a_head_that_does_not_exist_raises(model, head):
     with pytest.raises(hp.HeadPruneError):
         hp.gradient_shift(model, random_examples(count=4), head)

@@ -42,7 +42,7 @@ def test_a_drop_within_noise_has_no_inflection():
 
 
 @pytest.mark.parametrize("trials", [120, 960])
-def test_a_known_inflection_is_found_again_in_the_noise_and_none_where_there_is_none(trials):
+def test_a_known_inflection_is_found_despite_noise_and_none_in_noise_only(trials):
     generator = np.random.default_rng(0)
     truth = np.r_[np.linspace(0.9, 0.8, 41), np.linspace(0.8, 0.4, 21)[1:], np.linspace(0.4, 0.33, 40)]
     found = [inflection(generator.binomial(trials, truth) / trials, trials) for _ in range(60)]
@@ -51,7 +51,7 @@ def test_a_known_inflection_is_found_again_in_the_noise_and_none_where_there_is_
     assert [inflection(generator.binomial(trials, level) / trials, trials) for _ in range(60)] == [None] * 60
 
 
-def test_the_break_is_the_one_that_a_search_over_all_pairs_of_lines_finds():
+def test_the_inflection_equals_a_search_over_all_breakpoints():
     generator = np.random.default_rng(5)
     values = np.r_[np.full(12, 0.9), np.linspace(0.9, 0.5, 9)[1:]] + generator.normal(0, 0.01, 20)
     end = 1 + int(np.flatnonzero(values >= values[0] - np.ptp(np.r_[values[0], values.min()]) / 2)[-1]) + 1

@@ -1,4 +1,4 @@
-"""One text under every form of a model, against the library's plain forward, the output columns of removed heads zero."""
+"""Logit comparison: against the library's forward pass with the output columns of removed heads set to zero."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def name(model, number):
     return model.labels[number] if model.task == "classification" else str(number)
 
 
-def test_a_language_model_shows_the_likeliest_next_tokens_as_text():
+def test_a_causal_lm_shows_the_most_likely_next_tokens_as_text():
     model = hp.PrunableModel(tiny("llama"), tiny_tokenizer())
     pruned = hp.prune_heads(model, some_mask(model.grid.shape))
     found = hp.compare_logits(model, pruned, examples_for("llama", count=2))
@@ -63,7 +63,7 @@ def tokens(model, text):
     return model.model(ids).logits[0, -1].topk(8).indices
 
 
-def test_what_the_difference_says_is_seen():
+def test_the_logit_difference_detects_a_changed_model():
     """A reloaded model of other weights is found out."""
     model = hp.PrunableModel(tiny("bert"))
     pruned = hp.prune_heads(model, some_mask(model.grid.shape))
@@ -73,7 +73,7 @@ def test_what_the_difference_says_is_seen():
     assert found.max_logit_difference == pytest.approx(0.25, abs=1e-5)
 
 
-def test_a_model_of_other_heads_is_refused():
+def test_a_model_with_other_heads_raises():
     model, other = hp.PrunableModel(tiny("bert")), hp.PrunableModel(tiny("albert"))
     assert model.grid.shape != other.grid.shape
     with pytest.raises(hp.HeadPruneError, match="must be a pruned form of the model"):

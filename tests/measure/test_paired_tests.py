@@ -45,7 +45,7 @@ def test_published_tables(table, p_value, difference, low, high):
 
 
 @pytest.mark.parametrize(("b", "c"), [(1, 0), (0, 5), (3, 3), (9, 1), (40, 71)])
-def test_the_test_is_scipys_and_changing_sides_changes_the_sign(b, c):
+def test_p_is_scipys_and_swapping_methods_changes_the_sign(b, c):
     a, other = answers(30, b, c, 12)
     found, turned = mcnemar(a, other), mcnemar(other, a)
     assert found.p_value == binomtest(b, b + c).pvalue == turned.p_value
@@ -54,21 +54,21 @@ def test_the_test_is_scipys_and_changing_sides_changes_the_sign(b, c):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
-def test_equal_answers_are_no_difference(share):
+def test_equal_predictions_have_no_difference(share):
     right = np.arange(50) < 50 * share
     found = mcnemar(right, right)
     assert (found.b, found.c, found.p_value, found.difference) == (0, 0, 1.0, 0.0)
     assert found.low <= 0 <= found.high
 
 
-def test_opposite_answers_stay_within_the_possible():
+def test_opposite_predictions_stay_within_bounds():
     right = np.ones(20, bool)
     found = mcnemar(right, ~right)
     assert found.difference == found.high == 1.0
     assert found.p_value == pytest.approx(2 * 0.5**20)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
+def test_intervals_have_their_nominal_coverage():
     generator, held, alarms = np.random.default_rng(0), 0, 0
     shares = [0.6, 0.1, 0.1, 0.2]
     for both, first, second, neither in generator.multinomial(80, shares, size=1500):
@@ -84,7 +84,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     [([True], [True, False]), ([], []), ([1, 0], [0, 1]), ([[True]], [[True]])],
     ids=["lengths", "nothing", "numbers", "shape"],
 )
-def test_answers_that_are_none_are_refused(pair):
+def test_invalid_predictions_raise(pair):
     with pytest.raises(hp.HeadPruneError, match="must be two bool arrays of one length"):
         mcnemar(*pair)
 
@@ -98,7 +98,7 @@ def test_holm_by_hand():
 
 @pytest.fixture(scope="module")
 def measured():
-    """(curves, right): three methods and two random orders at two sparsities, lines in no order."""
+    """(curves, right): three methods and two random rankings at two sparsities, rows shuffled."""
     generator = np.random.default_rng(3)
     lines = [(m, s, seed) for s in (0.1, 0.3) for m, seed in [("hies", None), ("random", 0), ("his", None), ("ae", None)]]
     frame = pd.DataFrame([*lines, ("random", 0.3, 1)], columns=["method", "sparsity", "seed"])
@@ -107,7 +107,7 @@ def measured():
     return frame, generator.random((len(frame), 100)) < chance[:, None]
 
 
-def test_every_method_is_tested_against_one(measured):
+def test_every_method_is_tested_against_the_reference(measured):
     frame, right = measured
     table = paired(frame, right, 0.3)
     assert list(table.columns) == PAIRED
@@ -121,7 +121,7 @@ def test_every_method_is_tested_against_one(measured):
     assert table.set_index("method").p_holm["ae"] < 0.001
 
 
-def test_the_other_side_and_the_sparsity_may_be_chosen(measured):
+def test_reference_and_sparsity_can_be_selected(measured):
     frame, right = measured
     assert set(paired(frame, right, 0.1 + 1e-12, against="ae").method) == {"hies", "his"}
     alone = paired(frame[frame.method == "his"], right[(frame.method == "his").to_numpy()], 0.3)
@@ -142,7 +142,7 @@ def test_the_other_side_and_the_sparsity_may_be_chosen(measured):
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused(measured, options, words):
+def test_invalid_comparisons_raise(measured, options, words):
     frame, right = measured
     with pytest.raises(hp.HeadPruneError, match=words):
         paired(**{"curves": frame, "right": right, "sparsity": 0.3} | options)

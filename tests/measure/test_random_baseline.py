@@ -13,7 +13,7 @@ def model():
     return hp.PrunableModel(tiny("bert"))
 
 
-def test_a_masks_value_is_that_of_evaluate_masks_and_random_masks_are_as_sparse(model):
+def test_values_equal_evaluate_masks_and_random_masks_have_the_same_size(model):
     mask = np.random.default_rng(0).random(model.grid.shape) < 0.5
     examples, seen = examples_for("bert", count=12), []
 
@@ -31,7 +31,7 @@ def test_a_masks_value_is_that_of_evaluate_masks_and_random_masks_are_as_sparse(
     assert seen[-1] >= 5 * len(examples)
 
 
-def test_heads_that_are_gone_are_not_drawn_again(model):
+def test_removed_heads_are_not_pruned_again(model):
     first = np.ones(model.grid.shape, bool)
     first[0] = False
     smaller = hp.prune_heads(model, first)
@@ -74,7 +74,7 @@ def test_one_random_mask_is_described_in_the_singular():
     assert one.summary.startswith("Agreement 90.0% vs. 50.0% for 1 random mask of the same size; better than this one, but")
 
 
-def test_what_does_not_fit_is_refused(model):
+def test_invalid_baselines_raise(model):
     mask = np.ones(model.grid.shape, bool)
     with pytest.raises(hp.HeadPruneError, match="the mask must have shape"):
         hp.random_baseline(model, examples_for("bert", count=2), mask[1:])

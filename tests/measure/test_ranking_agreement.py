@@ -1,4 +1,4 @@
-"""Rankings side by side, against SciPy, sets counted by hand and random sets drawn one by one."""
+"""Agreement of rankings: against SciPy, manually counted sets, and simulated random sets."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_a_ranking_and_its_inverse():
     assert hp.agreement_matrix({"up": ranking, "down": -ranking}, 1.0).overlap[0, 1] == 1
 
 
-def test_where_nothing_goes_nothing_overlaps():
+def test_overlap_is_undefined_without_pruned_heads():
     ranking = np.arange(10.0).reshape(2, 5)
     found = hp.agreement_matrix({"a": ranking, "b": ranking}, 0.0)
     assert np.isnan(found.overlap).all()
@@ -46,14 +46,14 @@ def test_where_nothing_goes_nothing_overlaps():
 
 
 @pytest.mark.parametrize(("heads", "removed"), [(24, 6), (10, 9), (7, 1), (5, 5)])
-def test_chance_is_what_random_sets_overlap_by(heads, removed):
+def test_chance_overlap_is_that_of_random_sets(heads, removed):
     generator = np.random.default_rng(0)
     sets = np.argsort(generator.random((2, 20_000, heads)), -1)[..., :removed]
     common = np.array([len(np.intersect1d(*pair)) for pair in zip(*sets, strict=True)])
     assert chance_overlap(heads, removed) == pytest.approx((common / (2 * removed - common)).mean(), abs=0.006)
 
 
-def test_every_criterion_is_there_but_the_random_one_and_those_that_are_given():
+def test_all_criteria_except_random_and_external_ones_are_ranked():
     scores = some_scores()
     found = hp.criterion_rankings(scores, alpha=0.3)
     assert set(found) == {"his", "hies", "hies_keep_high", "gnorm", "ae", "inverse_ae", "inverse_gnorm"}
@@ -63,7 +63,7 @@ def test_every_criterion_is_there_but_the_random_one_and_those_that_are_given():
     assert set(only) == {"ae", "inverse_ae"}
 
 
-def test_intervals_are_those_of_drawing_examples_anew():
+def test_intervals_are_those_of_a_plain_bootstrap():
     scores = some_scores()
     drawn = resampled_rankings(scores, resamples=600)
     low, high = kendall_intervals(hp.criterion_rankings(scores), drawn)
@@ -75,15 +75,17 @@ def test_intervals_are_those_of_drawing_examples_anew():
         his, norms = (scores.per_example[name][some].mean(0) for name in ("his", "gnorm"))
         expected.append(stats.kendalltau(his, norms[0] * norms[1] * norms[2]).statistic)
     found = stats.kendalltau(scores.his, scores.gnorm).statistic
-    limits = np.quantile(expected, [0.025, 0.975]) + found - np.mean(expected)  # the draws' own pull towards 0 taken out
+    limits = (
+        np.quantile(expected, [0.025, 0.975]) + found - np.mean(expected)
+    )  # corrected for the bias of resamples towards 0
     assert (low[i, j], high[i, j]) == pytest.approx(tuple(limits), abs=0.04)
     assert low[i, j] < found < high[i, j]
     np.testing.assert_array_equal(low, low.T)
     assert (low.diagonal() == 1).all()
 
 
-def test_intervals_hold_what_many_such_sets_of_texts_give_on_average():
-    # two noisy measurements of the same heads: the mean lies in 93 % of the intervals, in 87 % of the plain percentiles
+def test_intervals_cover_the_mean_over_many_samples():
+    # two noisy measurements of the same heads: the mean lies in 93% of the intervals, in 87% of the plain percentiles
     generator, intervals, plain, values = np.random.default_rng(3), [], [], []
     truth = generator.normal(size=(3, 8))
     for seed in range(60):
@@ -108,7 +110,7 @@ def ablation_like(scores, noise, seed=1):
     return hp.LeaveOneOut(None, change, np.zeros(his.shape[1:]), 1.0, "loss")
 
 
-def test_his_foretells_how_much_the_loss_moves_whatever_its_direction():
+def test_his_predicts_the_absolute_change_in_loss():
     scores = some_scores()
     table = hp.compare_with_ablation(scores, ablation_like(scores, 0.0), paired=True).set_index("criterion")
     assert table.loc["his", ["kendall", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
@@ -118,7 +120,7 @@ def test_his_foretells_how_much_the_loss_moves_whatever_its_direction():
     assert table.kendall["gnorm"] == pytest.approx(expected)
 
 
-def test_draws_are_made_together_only_where_the_examples_are_the_same():
+def test_resamples_are_paired_only_for_the_same_examples():
     scores = some_scores()
     ablation = ablation_like(scores, 0.0)
     apart = hp.compare_with_ablation(scores, ablation, paired=False).set_index("criterion")
@@ -138,6 +140,6 @@ def test_draws_are_made_together_only_where_the_examples_are_the_same():
         ({"a": (2, 3), "b": (3, 2)}, "b"),
     ],
 )
-def test_rankings_that_cannot_be_compared_are_refused(shapes, words):
+def test_invalid_rankings_raise(shapes, words):
     with pytest.raises(hp.HeadPruneError, match=words):
         hp.agreement_matrix({name: np.ones(shape) for name, shape in shapes.items()}, 0.5)

@@ -1,4 +1,4 @@
-"""The plain Greedy-Gnorm against what does not share its way: static Gnorm of what is left, and differences."""
+"""The Greedy-Gnorm reference: against static Gnorm of the remaining model, and finite differences."""
 
 import copy
 
@@ -14,7 +14,7 @@ SQUARE = tuple(family for family in KINDS if family != "t5")  # whose projection
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_every_step_is_the_static_score_of_the_model_that_is_left(family):
+def test_every_step_is_the_static_score_of_the_remaining_model(family):
     model, examples = tiny(family), examples_for(family, count=3)
     found = reference_greedy(model, family, examples, steps=4)
     left = copy.deepcopy(model)
@@ -29,7 +29,7 @@ def test_every_step_is_the_static_score_of_the_model_that_is_left(family):
 
 
 @pytest.mark.parametrize("family", SQUARE)
-def test_the_shift_is_that_of_differences(family):
+def test_the_shift_equals_finite_differences(family):
     """A cell is the mean of a block's gradients: how the norm moves when all of the block's weights grow alike."""
     step, model, examples = 1e-6, prepared(tiny(family)), examples_for(family, count=2)
     mask = np.ones((len(FAMILIES[family].projections(model)), 4), bool)
@@ -60,7 +60,7 @@ def mean_norm(model, examples):
         return np.mean([model(**inputs(model, example)).logits.norm().item() for example in examples])
 
 
-def test_ties_go_by_row_and_head_and_the_inverse_takes_the_highest():
+def test_ties_are_broken_by_row_and_head_and_the_inverse_takes_the_highest():
     model, examples = tiny("bert"), examples_for("bert", count=3)
     for head in ((2, 1), (0, 3), (1, 0)):
         mask_head(model, FAMILIES["bert"], *head)

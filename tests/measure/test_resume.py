@@ -1,4 +1,4 @@
-"""Killed without warning in the middle of long work, and started again: what was done is kept, and the end is the same."""
+"""Resuming after a killed process: finished work is kept, and the result is the same."""
 
 import os
 import pickle
