@@ -163,10 +163,10 @@ def test_few_random_rankings_decide_nothing_and_the_default_is_twenty():
     random = frame[frame.method == "random"].assign(accuracy=0.5)
     best = frame[frame.method == "his"].assign(accuracy=0.9)
     (line,) = verdict_lines(pd.concat([best, random]))
-    assert line.startswith(":material/help: **HIS** Above all 2 random rankings: too few to tell")
+    assert line.startswith(":material/help: **HIS**: Above all 2 random rankings: too few to tell")
     many = [random[random.seed == 0].assign(seed=seed) for seed in range(19)]
     (line,) = verdict_lines(pd.concat([best, *many]))
-    assert line.startswith(":material/check_circle: **HIS** Better than random")
+    assert line.startswith(":material/check_circle: **HIS**: Better than random")
     assert opened("accuracy").slider(key="n_random").value == 20
 
 

@@ -64,7 +64,8 @@ def curve_figure(loaded: Workspace, frame: pd.DataFrame, note: str, *, dense: bo
         about = "Dots: random rankings. Boxes: interquartile range."
     else:
         figure = curves_figure(frame, measure, chance=1 / n_classes if n_classes else None)
-        text, about = describe_curves(frame), f"{MEASURES[measure]} Band: range over random rankings."
+        measured = MEASURES[measure].partition(" Bars:")[0] if dense else MEASURES[measure]
+        text, about = describe_curves(frame), f"{measured} Band: range over random rankings."
     if dense:
         figure.update_traces(error_y={"visible": False}, marker={"size": 5}, selector={"mode": "lines+markers"})
     st.plotly_chart(figure, alt=text, key="curves_figure", config=CONFIG)

@@ -31,5 +31,5 @@ def verdict_lines(frame: pd.DataFrame, methods: Sequence[str] | None = None) -> 
     for method, text in describe_verdict(frame).items():
         if methods is None or method in methods:
             icon = ICONS.get(decided.get(method), UNDECIDED)
-            lines.append(f"{icon} **{method_label(method)}** {text}")
+            lines.append(f"{icon} **{method_label(method)}**: {text}")
     return lines

@@ -20,7 +20,7 @@ PERSIST = {"persist_state": "session"}  # settings survive a visit to another pa
 def greedy_form(loaded: Workspace) -> GreedyRequest:
     """Draw the form, and return its request."""
     rows, heads = loaded.model.grid.shape
-    direction, together, end = st.columns([2, 1, 2])
+    direction, together, end = st.columns([5, 2, 4])
     inverse = direction.segmented_control(
         "Prune first",
         [False, True],
