@@ -1,4 +1,4 @@
-"""The link /accuracy on a server that has just started: Streamlit looks for this file once, and the router answers."""
+"""Answers the URL /accuracy on a server that has just started: Streamlit runs this file, and it runs the router."""
 
 import runpy
 from pathlib import Path

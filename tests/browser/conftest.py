@@ -1,5 +1,5 @@
-"""A real server and a real Chromium. Where Chromium is missing the tests are skipped and say how to get it, unless
-HEADPRUNE_BROWSER_TESTS=required, as in CI, where that is a failure."""
+"""A real server and a real Chromium. Without Chromium the tests are skipped with a hint on how to install it; with
+HEADPRUNE_BROWSER_TESTS=required, as in CI, they fail."""
 
 import http.client
 import os
@@ -42,7 +42,7 @@ def running_server(script="app.py"):
     """`streamlit run app.py` (or another script) on a free port, as a user starts it; yields its address."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
-    cache = tempfile.TemporaryDirectory(prefix="headprune-")  # what is measured once is looked up, so each has its own
+    cache = tempfile.TemporaryDirectory(prefix="headprune-")  # results are cached, so each server has its own cache
     environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
     silence_transformers = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, **silence_transformers)
@@ -54,13 +54,13 @@ def running_server(script="app.py"):
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}/"
     finally:
-        server.kill()  # asked to end, it would first finish what it computes
+        server.kill()  # terminate() would wait for the running computation
         server.wait()
         cache.cleanup()
 
 
 def _free_port() -> int:
-    """Below those that systems lend to connections going out, so that none of the browser's takes it meanwhile."""
+    """Return a port below the range of outgoing connections, so that none of the browser's takes it."""
     for port in random.sample(range(10_000, 30_000), 100):
         with closing(socket.socket()) as probe:
             if probe.connect_ex(("127.0.0.1", port)):
@@ -72,7 +72,7 @@ def _healthy(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
             return answer.status == 200
-    except (OSError, http.client.HTTPException):  # not there yet, or there for just half of the answer
+    except (OSError, http.client.HTTPException):  # not started, or started during the request
         return False
 
 
@@ -84,7 +84,7 @@ def server(browser):
 
 @pytest.fixture
 def tab(browser):
-    """A new browser session; at the end nothing may have gone wrong in it."""
+    """Open a new browser session, which must end without errors."""
     with opened_tab(browser) as page:
         yield page
 

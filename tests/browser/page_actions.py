@@ -1,8 +1,8 @@
-"""What a hand does on a page, in a way that a redraw at the wrong moment cannot spoil.
+"""User actions on a page that tolerate reruns.
 
-Streamlit draws a page anew after every change, and a machine under load draws it late: a list closes again, a chart is not
-there yet, a box moves, a download's address is exchanged. So a hand waits until the page is at rest, looks at what is there
-before it does anything, and looks again afterwards. Nothing is done twice that has had its effect.
+Streamlit renders a page again after every change, late on a machine under load: a list closes, a chart is still missing, an
+element moves, or a download gets a new address. So each action waits until the page is at rest, checks the state before it
+does anything, and checks it again afterwards. No action that took effect is repeated.
 """
 
 from contextlib import suppress
@@ -15,8 +15,8 @@ from pages.parts.common import labels
 from tests.browser.conftest import PATIENCE
 
 PAGES = {"" if page.path == "model" else page.path: page.title for page in labels.PAGES.values()}
-LONG = 5 * PATIENCE  # ms; until the model has done what it was asked
-SOON = 10_000  # ms; until what was clicked shows, unless a redraw has swallowed the click
+LONG = 5 * PATIENCE  # ms; until the model has finished
+SOON = 10_000  # ms; until the effect of a click shows, unless a rerun dropped the click
 expect.set_options(timeout=PATIENCE)
 
 # True once it has been so for three frames. A script that has ended is not enough: Streamlit fetches the code of charts,
@@ -47,13 +47,13 @@ def open_page(tab, server, path) -> None:
 
 
 def box_of(place) -> dict[str, float]:
-    """Where something is, once it is in view, has stopped moving and nothing lies over it."""
+    """Return the box of an element that is in view, at rest and not covered."""
     place.hover(trial=True)
     return place.bounding_box()
 
 
 def until(done, do) -> None:
-    """`do()` until the locator `done` is there; not where it is there already. For what may well be done twice."""
+    """Repeat `do()`, which may run twice, until the locator `done` is visible."""
     for _ in range(6):
         if done.is_visible():
             return
@@ -67,7 +67,7 @@ def until(done, do) -> None:
 
 
 def expand(tab, title: str, inside) -> None:
-    """Open the expander of this title; `inside` is something that is then there."""
+    """Open the expander with this title; `inside` is an element that it then shows."""
     expander = tab.get_by_test_id("stExpander").filter(has_text=title).locator("details").first
 
     def open_it():
@@ -79,7 +79,7 @@ def expand(tab, title: str, inside) -> None:
 
 
 def pick(tab, box: str, option: str) -> None:
-    """Choose an option of the select box of this name."""
+    """Choose an option of the select box with this label."""
     listed = tab.get_by_role("option", name=option, exact=True)
     for _ in range(6):
         until(listed, lambda: tab.get_by_role("combobox", name=box).press("ArrowDown"))
@@ -92,7 +92,7 @@ def pick(tab, box: str, option: str) -> None:
 
 
 def slide(tab, slider, to: int) -> None:
-    """Move a slider of Streamlit to a whole number by its keys, seeing every step arrive."""
+    """Move a Streamlit slider to an integer by keyboard, and wait for every step."""
     at_rest(tab)
     low, high, value = int(slider.get_attribute("min")), int(slider.get_attribute("max")), int(slider.input_value())
     for key, end in (("Home", low), ("End", high)):
@@ -105,7 +105,7 @@ def slide(tab, slider, to: int) -> None:
 
 
 def cancel(tab) -> None:
-    """End what runs, unless it ends by itself before."""
+    """Cancel the running job, unless it ends before."""
     main, idle = tab.get_by_test_id("stMain"), tab.get_by_test_id("stSidebar").get_by_text("Idle", exact=True)
     button = main.get_by_role("button", name="Cancel")
     expect(button.or_(idle).first).to_be_visible()
@@ -117,7 +117,7 @@ def cancel(tab) -> None:
 
 
 def downloaded(tab, button) -> Path:
-    """The file that a click on a download button gives. Every redraw gives a button a new address, so at rest."""
+    """Return the file of a download button. Every rerun gives the button a new address, so the page must be at rest."""
     at_rest(tab)
     with tab.expect_download(timeout=LONG) as download:
         button.click()

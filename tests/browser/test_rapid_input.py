@@ -1,12 +1,12 @@
-"""What a hasty hand may not break: the connection of any page."""
+"""Rapid input does not break the connection of a page."""
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running_server
 
-# choices that come back while their answers are under way
-HASTE = """group => {
+# choices that return to an earlier value while the answers to it are under way
+RAPID_CHOICES = """group => {
     const inputs = [...group.querySelectorAll("input")];
     const wait = (ms) => new Promise((done) => setTimeout(done, ms));
     return (async () => {
@@ -27,10 +27,10 @@ def server(browser):
         yield address
 
 
-def test_choices_in_haste_are_answered(tab, server):
-    """Streamlit's cache of messages, which the settings turn off, lost some; `tab` sees what the console says of it."""
+def test_rapid_choices_are_answered(tab, server):
+    """Streamlit's message cache, which config.toml turns off, lost messages; `tab` fails on the console error of that."""
     tab.goto(server)
     expect(tab.locator(".chosen")).to_have_text("0")
-    tab.get_by_role("radiogroup").evaluate(HASTE)
+    tab.get_by_role("radiogroup").evaluate(RAPID_CHOICES)
     tab.get_by_text("3", exact=True).click()
     expect(tab.locator(".chosen")).to_have_text("3", timeout=30_000)

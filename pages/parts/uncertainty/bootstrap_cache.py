@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import RankStability, compare_with_ablation, criterion_rankings, rank_stability, split_half
-from headprune_core.measure.ranking_agreement import resampled_rankings, kendall_intervals
+from headprune_core.measure.ranking_agreement import kendall_intervals, resampled_rankings
 from headprune_core.scores.bootstrap import available, percentiles, resample_indices, resample_weights, resampled_scores
 from pages.parts.common.workspace import Workspace, digest
 
