@@ -412,6 +412,6 @@ def test_a_layer_that_makes_more_than_heads_is_refused():
     mask = np.ones((3, 4), bool)
     mask[0, 0] = False
     with pytest.raises(
-        hp.HeadPruneError, match=r"layer\.0\.attention\.self has a layer of 40 features, of which 32 belong to"
+        hp.HeadPruneError, match=r"layer\.0\.attention\.self has a layer with 40 features, but only 32 belong to"
     ):
         hp.prune_heads(model, mask)
