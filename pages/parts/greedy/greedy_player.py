@@ -55,7 +55,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool) -> None:
         n_classes = len(loaded.model.labels)
         text = describe_greedy_accuracy(run, step)
         figure = greedy_accuracy(run, step, 1 / n_classes if n_classes else None)
-        figure.update_xaxes(range=_axis(result, running))
+        figure.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
         curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
         curve.caption(f"{text} Band: {CI}. {result.request.size} held-out evaluation examples.")
     elif loaded.evaluation is not None:

@@ -111,7 +111,7 @@ class ExportBundle:
             code=self.code,
             command=self.command,
             notes=self.loaded.notes,
-            shared=self.shared,
+            n_overlap=self.shared,
         )
 
     def bundle(self, progress=lambda done, total, note: None) -> Path:

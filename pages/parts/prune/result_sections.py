@@ -94,7 +94,7 @@ def try_input_section(loaded: Workspace, result: PruneResult) -> None:
         return  # it would need a target too
     st.header("Try your own input")
     with st.form("own_text", border=False):
-        left, right = st.columns([5, 1], vertical_alignment="bottom")
+        left, right = st.columns([7, 2], vertical_alignment="bottom")
         example = loaded.calibration[0]["text"][:200]
         text = left.text_input("Input text", example, key="prune_text", persist_state="session")
         compare = right.form_submit_button("Compare logits", icon=":material/compare_arrows:", disabled=runner().busy)
