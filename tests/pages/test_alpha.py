@@ -34,7 +34,7 @@ def choice():
     return press(app, "Evaluate all masks")
 
 
-def test_both_ends_are_told_apart_from_the_mix():
+def test_the_mask_is_compared_with_both_ends_of_alpha():
     app = opened("alpha", alpha="0.5", sparsity="0.3")
     scores = scores_of(app)
     mask, his, ae = (hp.prune_mask(scores.hies(alpha), 0.3) for alpha in (0.5, 1.0, 0.0))
@@ -47,7 +47,7 @@ def test_both_ends_are_told_apart_from_the_mix():
     assert f"{int((hp.keep_fraction(path) == 1).sum())} of 72 heads are kept at every alpha" in said(app.main.caption)
 
 
-def test_rules_are_restored_by_a_link_and_obeyed():
+def test_constraints_are_restored_by_a_link_and_applied():
     app = opened("alpha", sparsity="0.4", min_heads="8", normalize="global", overrides="k0.0,r5.11")
     scores = scores_of(app)
     protect, remove = ManualOverrides.parse("k0.0,r5.11").arrays(scores.grid.shape)
@@ -74,7 +74,7 @@ def test_rules_are_set_by_widgets_and_kept_in_the_link():
 @pytest.mark.parametrize(
     ("name", "bad"), [("min_heads", "-1"), ("uniform", "maybe"), ("overrides", "k0.x"), ("overrides", "k0.1,r0.1")]
 )
-def test_a_links_bad_rule_is_told_and_replaced(name, bad):
+def test_a_bad_constraint_in_the_url_is_named_and_replaced(name, bad):
     app = opened("alpha", **{name: bad})
     assert not app.exception
     assert app.link_toasts[0].startswith(f"Ignored in the URL: {name} (")
@@ -124,10 +124,10 @@ def test_every_mask_is_measured_and_a_verdict_given(choice):
     assert f"**{verdict}**" in [text.value for text in choice.main.markdown]
 
 
-def test_the_quick_search_says_what_it_cost(choice):
+def test_the_quick_search_states_its_cost(choice):
     app = press(choice, "Run quick search")
     found = app.session_state["alpha_search"][1]
-    assert f"for {found.share:.0%} of the work" in said(app.main.markdown)
+    assert f"at {found.share:.0%} of the cost of the full search" in said(app.main.markdown)
 
 
 def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
@@ -140,7 +140,7 @@ def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
     assert "No results for this sparsity" in said(app.info)
 
 
-def test_without_texts_to_test_on_nothing_is_measured():
+def test_without_an_evaluation_set_nothing_is_evaluated():
     app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
     app.switch_page("pages/views/alpha_choice.py").run()
@@ -149,14 +149,14 @@ def test_without_texts_to_test_on_nothing_is_measured():
 
 
 @pytest.mark.parametrize("sparsity", ["0", "1"])
-def test_all_or_nothing_leaves_alpha_no_say(sparsity):
+def test_alpha_has_no_effect_at_sparsity_0_and_1(sparsity):
     app = opened("alpha", sparsity=sparsity)
     assert "At this sparsity, the mask is the same for every alpha." in said(app.main.caption)
     for name, value in {"choice_size": 6, "choice_seeds": 0}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/alpha_choice.py").run()
     app = press(app, "Evaluate all masks")
-    assert "Alpha does not matter here: every alpha gives the same mask." in [heading.value for heading in app.subheader]
+    assert "**Alpha has no effect: every alpha gives the same mask.**" in [text.value for text in app.main.markdown]
 
 
 def test_more_heads_to_keep_than_there_are_is_all_of_them():
@@ -165,7 +165,7 @@ def test_more_heads_to_keep_than_there_are_is_all_of_them():
     assert "at least 12 kept in every row" in said(app.error)
 
 
-def test_rules_that_cannot_be_met_are_told():
+def test_conflicting_constraints_are_an_error():
     app = opened("alpha_choice", sparsity="0.9", min_heads="10")
     assert not app.exception
     assert "the constraints allow only 12 of 72" in said(app.error)
