@@ -9,9 +9,9 @@ from .options import COMMAND_OPTIONS, common_options
 
 EXAMPLES = """\
 examples:
-  headprune app                                       open the browser app
-  headprune score --evaluate                          score the built-in model
-  headprune prune --sparsity 0.3 --out-folder smaller prune 30% of its heads and save the result
+  headprune app                                         open the browser app
+  headprune score --evaluate                            score the built-in model
+  headprune prune --sparsity 0.3 --out-folder smaller   prune 30% of its heads and save the result
 
 Every command has its own help: headprune score --help"""
 
@@ -32,7 +32,7 @@ def parser(commands: dict[str, Callable]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = top.add_subparsers(required=True, metavar="command")
+    subparsers = top.add_subparsers(title="commands", required=True, metavar="command")
     for name, run in commands.items():
         summary, description = _documentation(run)
         command = subparsers.add_parser(name, help=summary, description=description)
