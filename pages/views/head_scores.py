@@ -6,12 +6,12 @@ import streamlit as st
 from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, has_custom_labels, row_name, score_heatmap
 from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.common import labels
+from pages.parts.common.option_labels import describe_options
 from pages.parts.common.score_code import score_command, score_python
 from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
 from pages.parts.scores.head_inspector import inspector
-from pages.parts.scores.option_labels import describe_options
 from pages.parts.scores.score_options import options_panel
 
 loaded = current_workspace()

@@ -11,10 +11,10 @@ import pytest
 from headprune_core import greedy_gnorm, leave_one_out, measure_curves, prune_mask
 from headprune_core.cli.main import main
 from headprune_core.data.table_io import lines_table, read_table
-from pages.parts.common.as_code import command, python
 from pages.parts.common.score_code import mask_command, mask_python, score_command, score_python
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load
+from pages.parts.curves.curve_code import command, python
 from pages.parts.curves.curve_exports import parquet
 from pages.parts.curves.curve_run import CurveRequest, ExternalRanking
 

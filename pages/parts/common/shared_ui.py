@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core.jobs import Snapshot
-from pages.parts.scores.option_labels import describe_options
+from pages.parts.common.option_labels import describe_options
 
 from .failures import show_failure
 from .labels import PAGES

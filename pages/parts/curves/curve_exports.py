@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from headprune_core.report.bundle import can_draw
-from pages.parts.common.as_code import command, python
 from pages.parts.common.workspace import Workspace
 
+from .curve_code import command, python
 from .curve_run import CurveResult
 
 

@@ -12,12 +12,11 @@ from headprune_core.masks.reduction_agreement import (
 from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from pages.parts.common.failures import drop_failure, show_failure
+from pages.parts.common.option_labels import FIELDS, NAMES, describe_options
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import reduce_by, runner, setting, start_scoring
 from pages.parts.common.shared_ui import duration, progress_panel
 from pages.parts.common.workspace import BATCH_SIZE, ScoreOptions, Workspace
-
-from .option_labels import FIELDS, NAMES, describe_options
 
 METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
 
