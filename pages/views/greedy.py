@@ -66,14 +66,14 @@ if loaded.evaluation is not None:
     if result.compared is None:
         st.caption(
             f"Evaluates static Gnorm, inverse Gnorm and {N_RANDOM} random rankings on the same "
-            f"{result.request.size} examples."
+            f"examples (n = {result.request.size})."
         )
     else:
         frame = result.compared.frame
         text = describe_curves(frame)
         measure = "accuracy" if frame.accuracy.notna().any() else "agreement"
         st.plotly_chart(curves_figure(frame, measure), alt=text, config=CONFIG)
-        st.caption(f"{text} {result.request.size} evaluation examples.")
+        st.caption(f"{text} Held-out examples: {result.request.size}.")
         st.markdown("\n".join(f"- {line}" for line in verdict_lines(frame, (result.request.method, "gnorm"))))
 
 st.header("Export")

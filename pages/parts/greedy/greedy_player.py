@@ -57,7 +57,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool) -> None:
         figure = greedy_accuracy(run, step, 1 / n_classes if n_classes else None)
         figure.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
         curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
-        curve.caption(f"{text} Band: {CI}. {result.request.size} held-out evaluation examples.")
+        curve.caption(f"{text} Band: {CI}. Held-out examples: {result.request.size}.")
     elif loaded.evaluation is not None:
         curve.caption("Accuracy is evaluated every eight steps and will appear here.")
     if step < run.steps and not runner().busy:

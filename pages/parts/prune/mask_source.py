@@ -70,9 +70,7 @@ def _alpha(loaded: Workspace) -> Choice | None:
     unconstrained = not state.rules.describe_options(loaded.model.grid)
     alpha, sparsity = state.setting.alpha, state.setting.sparsity
     code = (f"mask = prune_mask(scores.hies({alpha!r}), {sparsity!r})",) if unconstrained else ()
-    st.page_link(
-        "pages/views/alpha.py", label="Set alpha, sparsity and constraints on the Alpha page", icon=":material/tune:"
-    )
+    st.page_link("pages/views/alpha.py", label="Edit this mask on the Alpha page", icon=":material/tune:")
     return Choice(describe_setting(loaded, state), state.mask, "HIES", alpha, sparsity, code, state.rules.scaling)
 
 
