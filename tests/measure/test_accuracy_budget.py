@@ -134,7 +134,7 @@ def test_always_pruned_heads_that_lose_too_much_raise(model, examples):
         (RANKING, -1, "points must be between 0 and 100, got -1"),
         (RANKING, float("nan"), "points must be between 0 and 100, got nan"),
         (np.zeros((4, 3)), 1, r"ranking must have shape \(3, 4\), one number for each head, got \(4, 3\)"),
-        (np.full((3, 4), np.nan), 1, "12 that are not finite"),
+        (np.full((3, 4), np.nan), 1, "12 non-finite values"),
     ],
 )
 def test_invalid_arguments_raise(model, examples, ranking, points, words):
