@@ -28,7 +28,7 @@ def describe_latency(frame: pd.DataFrame) -> list[str]:
     sentences += [_theory(row) for row in rows if row.batch_size == rows[0].batch_size]
     pruned = [row for row in rows if row.flops_ratio > 1]
     if pruned and not any(_faster(row) or _inconclusive(row) for row in pruned):
-        sentences.append("No speedup on this device; pruning only reduces model size.")
+        sentences.append("No measurable speedup on this device; pruning only reduces model size.")
     below = [row.batch_size for row in pruned if row.batch_size <= SMALL_BATCH and _falls_short(row)]
     if below:
         sentences.append(

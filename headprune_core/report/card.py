@@ -4,6 +4,8 @@ Values that are not known are omitted, user text is escaped, and no license is s
 evaluation section, `card_code` the code, `card_text` escaping and front matter.
 """
 
+import re
+
 import pandas as pd
 
 from headprune_core.errors import HeadPruneError
@@ -24,6 +26,12 @@ PICTURE = "head_map.png"
 MAX_CLASSES_LISTED = 12
 BUILTIN_NOTE = "The base model ships with HeadPrune: MiniLM-L6 fine-tuned for English tweet sentiment."
 TASKS = {"classification": "classification", "language": "text generation", "translation": "sequence-to-sequence generation"}
+ACRONYMS = {  # expanded after the label of a criterion
+    "HIS": "head importance score",
+    "AE": "attention entropy",
+    "HIES": "head importance–entropy score",
+    "Gnorm": "gradient-norm score",
+}
 TOKENS = 128  # sequence length of the FLOPs per token
 
 
@@ -136,7 +144,7 @@ def _kept_heads(model: PrunableModel) -> str:
 def _pruning_details(record: PruningRecord) -> str:
     values = {
         "Mask": escaped(record.mask_description),
-        "Criterion": record.criterion and escaped(record.criterion),
+        "Criterion": record.criterion and escaped(f"{record.criterion}{_expansion(record.criterion)}"),
         "Alpha (α)": None if record.alpha is None else f"{record.alpha:g}",
         "Target sparsity": None if record.sparsity is None else f"{record.sparsity:.1%} of heads",
         "Calibration set": record.calibration_data and escaped(record.calibration_data),
@@ -144,6 +152,11 @@ def _pruning_details(record: PruningRecord) -> str:
     }
     lines = [f"- {name}: {value}" for name, value in values.items() if value]
     return "\n\n".join(["## Pruning details", "\n".join(lines)])
+
+
+def _expansion(criterion: str) -> str:
+    """Return the expansion of the acronym in the label of a criterion, in parentheses."""
+    return next((f" ({text})" for acronym, text in ACRONYMS.items() if re.search(rf"\b{acronym}\b", criterion)), "")
 
 
 def _sizes(model: PrunableModel, sizes: pd.DataFrame) -> str:

@@ -92,8 +92,8 @@ def html_report(
 def _abstract(facts: Facts) -> str:
     """Return four sentences: method, data, result, statistical confidence."""
     record, verification = facts.record, facts.record.verification
-    mask = with_full_stop(record.mask_description)[:-1]
-    sentences = [f"We removed {facts.removed_text} from {facts.model.name} (mask: {mask})."]
+    mask = with_full_stop(record.mask_description)
+    sentences = [f"We removed {facts.removed_text} from {facts.model.name}. Mask: {mask}"]
     sentences += [f"Calibration set: {with_full_stop(record.calibration_data)}"] if record.calibration_data else []
     sentences += [f"Evaluation set: {with_full_stop(record.evaluation_data)}"] if record.evaluation_data else []
     before, after = count_parameters(facts.model), count_parameters(facts.pruned)

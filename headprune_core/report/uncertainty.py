@@ -105,8 +105,8 @@ def _regime_text(facts: Facts) -> str:
     rounding = 0.5 / facts.kept.size  # A target sparsity is rounded to a whole number of heads.
     low, high, name = next((regime for regime in REGIMES if facts.sparsity <= regime[1] + rounding), REGIMES[-1])
     return (
-        f"At {facts.sparsity:.0%} sparsity, the model is in the {name} regime ({low:.0%} to {high:.0%}) of the HIES paper "
-        f"{cite('hies')}. The bounds differ between models."
+        f"At {facts.sparsity:.0%} sparsity, the model is in the {name} regime ({low:.0%} to {high:.0%}) as defined "
+        f"by Choi et al. {cite('hies')}. The bounds differ between models."
     )
 
 

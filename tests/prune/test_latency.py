@@ -190,7 +190,7 @@ def test_the_text_says_what_is_faster_and_what_is_not():
     assert "no measurable difference, 1.02×" in tiny_gain[0]
     slower = hp.describe_latency(frame_of(speedup=0.9, speedup_low=0.85, speedup_high=0.95))
     assert "slower than unpruned, 0.90×" in slower[0]
-    assert "No speedup on this device; pruning only reduces model size." in slower[2]
+    assert "No measurable speedup on this device; pruning only reduces model size." in slower[2]
 
 
 def test_the_text_says_why_there_is_no_speedup():
@@ -199,7 +199,7 @@ def test_the_text_says_why_there_is_no_speedup():
     told = " ".join(hp.describe_latency(pd.concat([one, many])))
     assert "Batch size 1, 128 tokens: no measurable difference, 1.01× (IQR 0.98" in told
     assert "At batch size 1, the speedup is below the theoretical value" in told
-    assert "No speedup on this device" not in told
+    assert "No measurable speedup on this device" not in told
     assert told.count("fewer FLOPs") == 1
     little = hp.describe_latency(frame_of(flops_ratio=1.05, speedup=1.0, speedup_low=0.99, speedup_high=1.01))
     assert "The saving is too small to measure." in little[1]
@@ -211,7 +211,7 @@ def test_an_inconclusive_measurement_is_said_to_be_one():
     told = hp.describe_latency(frame_of(speedup=1.3, speedup_low=0.7, speedup_high=1.8))
     assert "inconclusive, 1.30× (IQR 0.70 to 1.80" in told[0]
     assert "Rerun on an idle machine." in told[0]
-    assert not any("No speedup on this device" in sentence for sentence in told)
+    assert not any("No measurable speedup on this device" in sentence for sentence in told)
 
 
 def test_the_text_for_one_model_alone():
