@@ -235,7 +235,7 @@ def test_a_manual_mask_and_one_from_a_file(tmp_path):
     app.file_uploader(key="mask_file").set_value(("[a](b)*.csv", b"row,head\n", "text/csv")).run()
     assert r"\[a\]\(b\)\*.csv has the columns row, head" in said(app.error)
     app.file_uploader(key="mask_file").set_value(("mine.json", mask_json(mask[:5]).encode(), "application/json")).run()
-    assert "mine.json has 5 rows of 12 heads; expected 6 rows of 12 heads" in said(app.error)
+    assert "mine.json must have 6 rows of 12 heads, got 5 rows of 12 heads" in said(app.error)
 
 
 @pytest.mark.parametrize(
