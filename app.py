@@ -51,7 +51,7 @@ sidebar()
 if current_workspace() is not None:
     announce_failure(view)
     page.run()
-elif runner().busy:
+elif runner().job is not None:
     st.title("HeadPrune")
     st.markdown(FIRST_LOAD)
     progress_panel("first")

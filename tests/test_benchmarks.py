@@ -43,6 +43,7 @@ def test_both_plain_greedy_ways_equal_the_reference():
         np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_plain_alpha_path_equals_the_engine():
     labels = ("no constraint", "groups of four", "parameters, third kept, overrides")
     result = alpha.run(torch.device("cpu"), shape=(4, 8), sample=10**6, repeats=1, labels=labels)
@@ -71,6 +72,7 @@ def test_entropy_ways_agree():
     np.testing.assert_allclose(results[1]["entropy"], results[2]["entropy"], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_plain_batched_scores_equal_the_engine(family, batch_size):
@@ -115,6 +117,7 @@ def run_fake_worker(monkeypatch, names, limit):
     return gpu.run(torch.device("cpu"), small=True, limit=limit, command=[sys.executable, "-c", FAKE_WORKER])
 
 
+@pytest.mark.slow
 def test_gpu_parts_that_fail_do_not_stop_the_rest(monkeypatch):
     result = run_fake_worker(monkeypatch, ["first", "dies", "second", "hangs", "fails", "last"], limit=60.0)
     assert [name for name, part in result["parts"].items() if "rows" in part] == ["first", "second", "last"]

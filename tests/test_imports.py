@@ -11,6 +11,7 @@ import headprune_core as hp
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 def test_the_engine_imports_without_streamlit():
     code = "import sys; sys.modules['streamlit'] = None; import headprune_core; print(headprune_core.__version__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

@@ -97,6 +97,7 @@ def test_a_failed_job_has_an_error_message(error, words):
     assert job.cause is error
 
 
+@pytest.mark.slow
 def test_the_remaining_time_is_estimated_after_a_second():
     steps = Steps()
     job = Job("test", steps)

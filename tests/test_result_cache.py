@@ -74,6 +74,7 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_stored_results_are_not_recomputed(model, job, tmp_path, runs):
     alone = job(model, None)
     once = len(runs)
@@ -88,6 +89,7 @@ def test_stored_results_are_not_recomputed(model, job, tmp_path, runs):
     assert same(first, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["albert", "llama", "t5", "vit"])
 def test_models_of_other_families(family, tmp_path, runs):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=4)
@@ -151,6 +153,7 @@ def bert(**options):
     return randomized(lambda: BertForSequenceClassification(BertConfig(**SMALL, num_labels=3, **options)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
 def test_results_of_different_inputs_are_never_found(model, job, copied, other):
     another, options = OTHERS[other]()
@@ -179,6 +182,7 @@ def test_other_masks_are_never_found(model, copied, runs):
     assert len(runs) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -230,6 +234,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_is_replaced(model, copied, runs, damage):
     for path in files(copied):
@@ -258,6 +263,7 @@ def test_a_database_with_another_schema(model, tmp_path, runs, filled):
     rebuilt(model, tmp_path, runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", np.linspace(0.02, 0.98, 12).round(2))
 def test_one_changed_byte_changes_no_result(model, copied, place):
     """SQLite does not verify its pages, so values read from it must be verified."""
@@ -334,6 +340,7 @@ def one_sentence(text):
     return "\n" not in text and "Traceback" not in text and len(text) < 300
 
 
+@pytest.mark.slow
 def test_a_full_disk_causes_one_warning_and_changes_no_result(model, job, tmp_path, full_disk):
     result, notes = said(job, model, tmp_path)
     assert same(result, job(model, None))
@@ -373,6 +380,7 @@ def test_stored_results_are_found_on_a_full_disk(model, copied, runs, full_disk)
     assert len(runs) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False], ids=["one cache", "two caches"])
 def test_two_threads_at_once(model, tmp_path, shared, eager_switching):
     cache, results, errors = hp.ResultCache(tmp_path), {}, []

@@ -88,6 +88,7 @@ def test_no_room_holds_more_than_sixteen_files(room):
     assert rooms()[room] <= MOST_FILES
 
 
+@pytest.mark.slow
 def test_no_module_imports_in_a_circle(graph):
     found = cycles({name: targets for name, (targets, _) in graph.items()})
     print(f"{len(graph)} modules, {len(found)} import cycles")

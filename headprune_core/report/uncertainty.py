@@ -106,7 +106,7 @@ def _regime_text(facts: Facts) -> str:
     low, high, name = next((regime for regime in REGIMES if facts.sparsity <= regime[1] + rounding), REGIMES[-1])
     return (
         f"At {facts.sparsity:.0%} sparsity, the model is in the {name} regime ({low:.0%} to {high:.0%}) as defined "
-        f"by Choi et al. {cite('hies')}. The bounds differ between models."
+        f"by Choi et al. {cite('hies')}. The bounds may differ for other models."
     )
 
 

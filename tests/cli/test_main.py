@@ -15,6 +15,7 @@ def document(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_score_prints_three_matrices_and_the_models_accuracy(capsys):
     printed = document(capsys, "score", "--evaluate")
     assert set(printed["scores"]) == {"his", "ae", "gnorm"}
@@ -39,6 +40,7 @@ def test_ctrl_c_ends_it_in_a_sentence(capsys, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_alpha_prints_the_mask_and_the_path(capsys):
     printed = document(capsys, "alpha", "--alpha", "0.7", "--sparsity", "0.5")
     assert np.sum(printed["mask"]) == 36
@@ -49,6 +51,7 @@ def test_alpha_prints_the_mask_and_the_path(capsys):
     assert interval["mask"] == printed["mask"]
 
 
+@pytest.mark.slow
 def test_alpha_under_constraints(capsys):
     named = ("--protect", "0.3", "5", "--remove", "1.2", "--min-heads-per-layer", "4", "--sparsity", "0.5")
     printed = document(capsys, "alpha", *named)
@@ -65,6 +68,7 @@ def test_alpha_under_constraints(capsys):
         assert np.array(part["mask"])[5].all()
 
 
+@pytest.mark.slow
 def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
     uniform = document(capsys, "alpha", "--uniform", "--whole-groups", "--sparsity", "0.5")
     assert np.sum(uniform["mask"], axis=1).tolist() == [6] * 6
@@ -72,6 +76,7 @@ def test_alpha_with_even_rows_and_with_a_budget_of_parameters(capsys):
     assert np.sum(half["mask"]) == 36  # the heads of this model are all of one size
 
 
+@pytest.mark.slow
 def test_alpha_measures_every_mask_and_chooses(capsys):
     printed = document(
         capsys, "alpha", "--sparsity", "0.5", "--measure", "--evaluation-size", "12", "--entropy-direction", "high"
@@ -83,6 +88,7 @@ def test_alpha_measures_every_mask_and_chooses(capsys):
     assert chosen["verdict"]
 
 
+@pytest.mark.slow
 def test_curves_prints_points_and_verdicts(capsys, tmp_path):
     out = tmp_path / "curves.json"
     short = ("--methods", "his", "random", "--sparsities", "0", "0.5", "--n-random", "2", "--evaluation-size", "9")
@@ -97,6 +103,7 @@ def a_cache_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_greedy_prints_the_order_and_every_step(capsys):
     printed = document(
         capsys, "greedy", "--steps", "3", "--heads-per-step", "2", "--calibration-size", "4", "--evaluation-size", "9"
@@ -107,6 +114,7 @@ def test_greedy_prints_the_order_and_every_step(capsys):
     assert printed["agreement"][0] == 1
 
 
+@pytest.mark.slow
 def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, tmp_path):
     order = np.random.default_rng(0).permutation(72)
     rows = "\n".join(f"{place // 12},{place % 12},{score}" for place, score in enumerate(order))
@@ -119,6 +127,7 @@ def test_curves_of_criteria_that_need_a_run_and_of_a_users_own_ranking(capsys, t
     assert printed["calibration_evaluation_overlap"] == 0
 
 
+@pytest.mark.slow
 def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
     few = ("greedy", "--steps", "1", "--calibration-size", "2", "--evaluation-size", "3")
     document(capsys, *few, "--no-cache")
@@ -142,6 +151,7 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
     assert printed["settings"]["examples"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -23,6 +23,7 @@ def document(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_prune_saves_a_smaller_model_that_answers_as_the_masked_one(capsys, tmp_path):
     where = ("--protect", "2", "--out-folder", str(tmp_path / "small"))
     printed = document(capsys, "prune", "--sparsity", "0.5", "--alpha", "1", *where, *FEW)
@@ -42,6 +43,7 @@ def test_prune_saves_a_smaller_model_that_answers_as_the_masked_one(capsys, tmp_
     np.testing.assert_array_equal(back.grid.kept, mask)
 
 
+@pytest.mark.slow
 def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (
@@ -55,6 +57,7 @@ def test_prune_shows_what_is_left_and_may_only_try(capsys, tmp_path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["cache"]
 
 
+@pytest.mark.slow
 def test_prune_takes_a_mask_from_a_file_and_scores_nothing(capsys, tmp_path):
     mask = np.random.default_rng(0).random((6, 12)) < 0.6
     (tmp_path / "mine.csv").write_text(mask_csv(mask))
@@ -67,6 +70,7 @@ def test_prune_takes_a_mask_from_a_file_and_scores_nothing(capsys, tmp_path):
     assert printed["random"]["values"] == random_baseline.random_values.tolist()
 
 
+@pytest.mark.slow
 def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
     files = {name: str(tmp_path / file) for name, file in (("bundle", "all.zip"), ("report", "r.html"), ("onnx", "m.onnx"))}
     asked = [part for name, file in files.items() for part in (f"--{name}", file)]
@@ -115,6 +119,7 @@ def test_what_is_wrong_with_the_arguments_is_said_before_a_model_is_loaded(capsy
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

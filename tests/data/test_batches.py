@@ -88,6 +88,7 @@ def test_an_invalid_batch_size_is_refused(batch_size):
         next(encode(hp.PrunableModel(tiny("bert")), random_examples()).batches(batch_size, torch.device("cpu")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batches_contain_every_example_once_longest_first(family):
     encoded = encode(hp.PrunableModel(tiny(family)), examples_for(family, count=11))
@@ -106,6 +107,7 @@ def pieces(batch):
     return {name: values for name, values in named.items() if values is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("count", [2, 5, 6])
 def test_halves_keep_content_and_order(family, count):
@@ -136,6 +138,7 @@ def short_of_memory(model, monkeypatch, error, most):
     return tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", MEMORY.values(), ids=MEMORY)
 @pytest.mark.parametrize("most", [1, 3])
 def test_a_batch_is_halved_until_it_fits(error, most, monkeypatch):
@@ -152,6 +155,7 @@ def test_a_batch_is_halved_until_it_fits(error, most, monkeypatch):
     assert (reports[0], reports[-1]) == ((0, 9), (9, 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_halving_does_not_change_scores(family, monkeypatch):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)

@@ -131,6 +131,7 @@ def test_token_types_are_kept_and_padded_with_zeros():
     assert batch.inputs["token_type_ids"].tolist() == [[0, 1, 1], [1, 1, 0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config_pad", [None, 0, 7, -1])
 @pytest.mark.parametrize("tokenizer_pad", ["[PAD]", "w7", None])
 def test_a_decoder_classifier_finds_its_last_token_in_any_batch(config_pad, tokenizer_pad):
@@ -177,6 +178,7 @@ def ready(family, **columns):
     return encode(hp.PrunableModel(tiny(family)), dataset(**columns)).inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right", "both"])
 @pytest.mark.parametrize("family", ["bert", "llama", "bart-classifier"])
 def test_padding_in_given_inputs_is_removed(family, side):
@@ -355,6 +357,7 @@ def test_texts_for_a_vision_model_are_refused(sighted, columns):
 # Every family
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_given_inputs_of_every_family_are_unchanged(family):
     examples = examples_for(family)

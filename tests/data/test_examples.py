@@ -29,6 +29,7 @@ def read(table, **options):
     return read_examples(table, **{"size": 10_000} | options)
 
 
+@pytest.mark.slow
 @given(rows=st.integers(2, 900), classes=st.integers(0, 5), seed=st.integers(0, 9), other_seed=st.integers(0, 9))
 def test_calibration_and_evaluation_never_share_a_row(rows, classes, seed, other_seed):
     table = frame(rows, classes)
@@ -39,6 +40,7 @@ def test_calibration_and_evaluation_never_share_a_row(rows, classes, seed, other
     assert len(calibration) == min(CALIBRATION_POOL, max(1, rows // 3))
 
 
+@pytest.mark.slow
 @given(counts=st.lists(st.integers(1, 40), min_size=2, max_size=5), size=st.integers(1, 60), seed=st.integers(0, 9))
 def test_prefixes_are_balanced_and_nested(counts, size, seed):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
@@ -218,6 +220,7 @@ def test_an_invalid_size_or_split_is_refused(options, words):
         hp.load_examples(frame(), **options)
 
 
+@pytest.mark.slow
 def test_eight_threads_can_load_at_once_and_leave_the_output_alone(eager_switching, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     before = sys.stdout

@@ -84,12 +84,14 @@ def whole_numbers(draw):
     return tuple(draw(arrays(float, shape, elements=st.integers(0, 4).map(float))) for _ in range(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @given(case=whole_numbers(), sparsity=st.sampled_from([0.0, 0.25, 0.5, 0.7]))
 def test_ties_and_crossings_at_the_same_alpha(options, case, sparsity):
     check(*case, sparsity, options, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("names", ALONE, ids=str)
 def test_random_scores(options, names):
@@ -99,6 +101,7 @@ def test_random_scores(options, names):
     assert len(path) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @given(
     shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -185,6 +188,7 @@ def test_invalid_scores_and_sparsities_are_refused(his, sparsity, words):
         hp.alpha_path(his, np.zeros(np.shape(his)), sparsity)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [(), ("uniform", "protect"), ("parameters",)], ids=str)
 def test_the_keep_fraction_equals_that_of_a_fine_grid(names):
     generator = np.random.default_rng(4)

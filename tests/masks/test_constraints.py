@@ -47,6 +47,7 @@ def test_a_mask_equals_that_of_a_plain_loop(case):
         np.testing.assert_array_equal(hp.prune_mask(scores, float(share), **constraints), expected)
 
 
+@pytest.mark.slow
 @given(cases())
 def test_nested_masks_are_all_possible_masks(case):
     scores, _, constraints = case

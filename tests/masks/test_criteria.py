@@ -110,6 +110,7 @@ def test_there_is_one_file_per_criterion_and_no_more():
     assert files - {"__init__", "criterion", "table"} == {criterion.name for criterion in ALL}
 
 
+@pytest.mark.slow
 @every_criterion
 def test_each_needs_what_it_declares_and_no_more(criterion, scores):
     assert bool(criterion.needs) == (criterion.produced_by is None and not criterion.random)
@@ -125,6 +126,7 @@ def test_each_needs_what_it_declares_and_no_more(criterion, scores):
             criterion.rank(others, 0.5, generator)
 
 
+@pytest.mark.slow
 @every_criterion
 def test_labels_are_needed_exactly_where_declared(criterion):
     bare = random_examples().remove_columns("label")
@@ -154,6 +156,7 @@ def test_the_cost_class_is_that_of_its_scores(criterion, monkeypatch):
     assert criterion.cost == ("one backward pass" if passes else "forward passes only" if criterion.needs else "none")
 
 
+@pytest.mark.slow
 @every_criterion
 def test_the_direction_is_what_a_mask_prunes_first(criterion, scores):
     ranking = ranked(criterion, scores)

@@ -34,6 +34,7 @@ def test_constant_scores_have_no_rank_agreement():
     assert np.isnan(reductions.rank_agreement(np.ones((2, 3)), np.arange(6.0).reshape(2, 3)))
 
 
+@pytest.mark.slow
 def test_every_pair_of_reductions_is_compared_by_mean_scores(scores):
     found = reductions.reduction_agreement(scores)
     assert set(found) == {("example", "token"), ("example", "batch"), ("token", "batch")}

@@ -45,6 +45,7 @@ CLASSIFIERS = ["bert", "albert", "gpt2-classifier", "bart-classifier", "t5-class
 WRITERS = ["llama", "gpt2", "gemma2", "t5", "bart"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "labeled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS)]
 )
@@ -96,6 +97,7 @@ def test_the_table_has_one_row_per_head(ablation):
     assert (frame.loss_change_low <= frame.abs_loss_change).all()
 
 
+@pytest.mark.slow
 def test_his_is_a_first_order_estimate_of_the_ablation(embedded_model, calibration, embedded_scores):
     # HIS is the first-order term of what the ablation measures: on the real model the two rank heads nearly alike
     few = calibration.select(range(8))

@@ -48,6 +48,7 @@ def every_mask(model, examples, constraints, **options):
     return masks, found.right.sum(1).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constraints", CONSTRAINTS.values(), ids=CONSTRAINTS)
 def test_maximum_sparsity_equals_that_of_evaluating_every_mask(model, examples, constraints, tmp_path):
     cache = hp.ResultCache(tmp_path)
@@ -142,6 +143,7 @@ def test_invalid_arguments_raise(model, examples, ranking, points, words):
         hp.max_sparsity(model, examples, ranking, points)
 
 
+@pytest.mark.slow
 def test_the_embedded_model_can_lose_heads_for_a_point(embedded_model, embedded_scores):
     """By importance it goes further than by its reverse, on texts that the scores have not seen."""
     held_out = hp.load_examples("embedded", split="evaluation", size=48)

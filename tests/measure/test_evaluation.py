@@ -48,6 +48,7 @@ def case(request):
     return wrapped, examples, masks, np.array(logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_a_masked_head_equals_zeroed_columns(case, batch_size):
     model, examples, masks, expected = case
@@ -79,6 +80,7 @@ def writing_model(request):
     return wrapped, examples, masks, slice(-1), [np.array(ids[1:]) for ids in examples["input_ids"]], logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_token_prediction_under_masks(writing_model, batch_size):
     model, examples, masks, predicting, targets, by_mask = writing_model
@@ -108,6 +110,7 @@ def test_the_loss_of_token_prediction_is_that_of_the_model(writing_model):
     assert found == pytest.approx(np.mean(own), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_logits_under_a_mask_at_every_real_position(writing_model):
     """Of every mask, the one without a single head in its last row among them."""
     wrapped, examples, masks, *_, by_mask = writing_model

@@ -68,6 +68,7 @@ def same_steps(part, whole):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", KINDS)
 def test_order_and_scores_equal_the_reference(family, way):
@@ -82,6 +83,7 @@ def test_order_and_scores_equal_the_reference(family, way):
         np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-12 * np.nanmax(reference))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_the_batch_size_changes_no_order(batch_size):
     found, whole = of("bert", batch_size=batch_size), of("bert")
@@ -111,6 +113,7 @@ def test_bfloat16_gives_a_similar_ranking():
     assert same(of("bert", steps=1, dtype="float32").scores[0], full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "albert", "llama", "t5"])
 @pytest.mark.parametrize("heads_per_step", [1, 3])
 def test_measures_by_step_are_those_of_the_masks(family, heads_per_step):
@@ -177,6 +180,7 @@ def test_the_frame_has_one_row_per_head(whole):
     np.testing.assert_array_equal(frame.score, scores)
 
 
+@pytest.mark.slow
 def test_a_floor_stops_at_the_first_step_below_it(whole):
     """Of every floor that lies between two accuracies; that step is the last."""
     values = np.unique(whole.accuracy)
@@ -195,6 +199,7 @@ def test_the_inflection_is_a_step_of_the_trajectory(whole):
     assert same_steps(stopped, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_cancelling_keeps_the_steps_that_were_done(model, whole, share):
     examples, seen = random_examples(count=4), []
@@ -285,6 +290,7 @@ def test_the_loss_needs_labels(model):
     assert hp.greedy_gnorm(model, random_examples(count=4).remove_columns("label"), steps=1).steps == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "albert", "llama", "gpt2", "modernbert"])
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_the_shift_of_query_gradients_when_a_head_is_pruned(family, batch_size):

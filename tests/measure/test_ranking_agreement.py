@@ -45,6 +45,7 @@ def test_overlap_is_undefined_without_pruned_heads():
     assert np.isnan(found.chance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heads", "removed"), [(24, 6), (10, 9), (7, 1), (5, 5)])
 def test_chance_overlap_is_that_of_random_sets(heads, removed):
     generator = np.random.default_rng(0)
@@ -63,6 +64,7 @@ def test_all_criteria_except_random_and_external_ones_are_ranked():
     assert set(only) == {"ae", "inverse_ae"}
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_a_plain_bootstrap():
     scores = some_scores()
     drawn = resampled_rankings(scores, resamples=600)
@@ -84,6 +86,7 @@ def test_intervals_are_those_of_a_plain_bootstrap():
     assert (low.diagonal() == 1).all()
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_mean_over_many_samples():
     # two noisy measurements of the same heads: the mean lies in 93% of the intervals, in 87% of the plain percentiles
     generator, intervals, plain, values = np.random.default_rng(3), [], [], []
@@ -110,6 +113,7 @@ def ablation_like(scores, noise, seed=1):
     return hp.LeaveOneOut(None, change, np.zeros(his.shape[1:]), 1.0, "loss")
 
 
+@pytest.mark.slow
 def test_his_predicts_the_absolute_change_in_loss():
     scores = some_scores()
     table = hp.compare_with_ablation(scores, ablation_like(scores, 0.0), paired=True).set_index("criterion")
@@ -120,6 +124,7 @@ def test_his_predicts_the_absolute_change_in_loss():
     assert table.kendall["gnorm"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_resamples_are_paired_only_for_the_same_examples():
     scores = some_scores()
     ablation = ablation_like(scores, 0.0)

@@ -13,6 +13,7 @@ KINDS = ("bert", "albert", "llama", "gpt2", "t5", "modernbert")
 SQUARE = tuple(family for family in KINDS if family != "t5")  # whose projections are as wide as the model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", KINDS)
 def test_every_step_is_the_static_score_of_the_remaining_model(family):
     model, examples = tiny(family), examples_for(family, count=3)

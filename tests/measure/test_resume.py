@@ -51,6 +51,7 @@ def kill_in_the_middle(process, folder):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal here")
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["curves", "greedy"])
 def test_killed_and_started_again(kind, tmp_path, runs):
     folder, out = tmp_path / "cache", tmp_path / "result.pickle"

@@ -27,6 +27,7 @@ def answer(model, family="bert"):
         return model.logits(batch.inputs)
 
 
+@pytest.mark.slow
 def test_eight_threads_on_one_model_get_independent_results(shared, eager_switching):
     texts = [random_examples(count=6 + number, seed=number) for number in range(8)]
 
@@ -46,6 +47,7 @@ def test_eight_threads_on_one_model_get_independent_results(shared, eager_switch
             np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_hooks_logits_equal_those_of_the_library(family):
     model, examples = tiny(family), examples_for(family)
@@ -60,6 +62,7 @@ def test_without_hooks_logits_equal_those_of_the_library(family):
             np.testing.assert_allclose(found, expected[i], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_gate_scales_the_input_of_the_output_projection(family):
     model = tiny(family)
@@ -76,6 +79,7 @@ def test_a_gate_scales_the_input_of_the_output_projection(family):
     assert not torch.allclose(gated, before, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_call_has_the_inputs_and_output_of_its_module(family):
     """The output equals the softmax attention of the call's inputs, and is the input of the output projection."""
@@ -168,6 +172,7 @@ def test_the_return_value_of_on_projection_replaces_the_output(shared):
     torch.testing.assert_close(without_values, without_heads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_call_has_the_visible_keys_of_each_query(family):
     """All keys, or in causal attention those up to the query, and within a window if there is one."""

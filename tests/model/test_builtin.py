@@ -36,6 +36,7 @@ def test_splits_share_no_text(splits):
     assert sum(map(len, texts)) == len(set.union(*texts))
 
 
+@pytest.mark.slow
 def test_splits_share_no_near_duplicates(splits):
     texts = [text for table in splits.values() for text in table.text]
     split = np.repeat(np.arange(3), [len(table) for table in splits.values()])
@@ -67,6 +68,7 @@ def test_label_names_match_the_model(embedded_model, calibration):
     assert len(calibration) == 32
 
 
+@pytest.mark.slow
 def test_builtin_is_an_alias_of_embedded(embedded_model):
     model = hp.PrunableModel.from_pretrained("builtin", device="cpu")
     assert model.name == embedded_model.name
@@ -85,6 +87,7 @@ def test_the_model_is_a_small_frozen_classifier(embedded_model):
     assert not any(p.requires_grad for p in embedded_model.model.parameters())
 
 
+@pytest.mark.slow
 def test_evaluation_accuracy_matches_the_card():
     model, tokenizer = builtin.load_model()
     model.eval().set_attn_implementation("sdpa")

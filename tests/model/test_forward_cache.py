@@ -54,6 +54,7 @@ def case(request):
     return request.param, model, examples, masks, hp.evaluate_masks(model, examples, masks, batch_size=3)
 
 
+@pytest.mark.slow
 def test_each_mask_gives_bitwise_the_same_result_alone(case):
     _, model, examples, masks, together = case
     for number, mask in enumerate(masks):
@@ -66,6 +67,7 @@ def test_each_mask_gives_bitwise_the_same_result_alone(case):
                 np.testing.assert_array_equal(of_all[number], of_one[0], err_msg=f"{measure} of mask {number}")
 
 
+@pytest.mark.slow
 def test_the_order_of_masks_does_not_matter(case):
     _, model, examples, masks, together = case
     order = np.random.default_rng(1).permutation(len(masks))
@@ -75,6 +77,7 @@ def test_the_order_of_masks_does_not_matter(case):
         np.testing.assert_array_equal(getattr(again, measure), of_all if of_all is None else of_all[order])
 
 
+@pytest.mark.slow
 def test_each_mask_equals_the_model_with_zeroed_columns(case):
     family, model, examples, masks, together = case
     labels = examples["label"] if model.task == "classification" else None
@@ -98,6 +101,7 @@ def without_columns(family, mask):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "albert", "t5"])
 def test_bfloat16_results_are_bitwise_identical_too(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5)
@@ -107,6 +111,7 @@ def test_bfloat16_results_are_bitwise_identical_too(family):
         np.testing.assert_array_equal(together.losses[number], alone(model, examples, mask, dtype="bfloat16").losses[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "albert", "llama"])
 def test_two_threads_with_different_masks_are_independent(family, eager_switching):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5)
@@ -147,6 +152,7 @@ def test_cached_outputs_are_not_used_for_other_examples():
     np.testing.assert_array_equal(hp.evaluate_masks(model, second, masks).losses, fresh)
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_leaves_no_active_pass():
     model, examples = hp.PrunableModel(tiny("bert")), examples_for("bert", count=5)
     masks = many_masks(model.grid.shape)

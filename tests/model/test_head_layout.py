@@ -36,6 +36,7 @@ def weights_of_heads(model, family):
     return sum(p.numel() for part in inward for p in part.parameters()) + sum(out.weight.numel() for *_, out in projections)
 
 
+@pytest.mark.slow
 def test_grid_of_every_family(family, wrapped):
     grid = wrapped.grid
     rows = 1 if family == "albert" else 6 if family in TWO_STREAMS else 3
@@ -129,6 +130,7 @@ def test_heads_are_found_behind_a_norm_over_all_heads(groups):
             np.testing.assert_array_equal(part.features, np.arange(8 * heads).reshape(heads, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "kind", "shape", "parameters"),
     [  # calculated manually: 64 rows of q, k and v with their biases, and 64 output columns, of width 768 or 1024
@@ -150,6 +152,7 @@ def test_full_size_models_without_weights(config, kind, shape, parameters):
     assert (grid.parameters_per_head == parameters).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in FUSED + NEEDS_NUMBERS])
 def test_families_with_separate_projections_on_the_meta_device(family):
     with torch.device("meta"):
@@ -259,6 +262,7 @@ def test_unsupported_models_are_refused_by_name(build, words):
     assert type(model).__name__ in str(refusal.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "bart-classifier", "vit"])
 @pytest.mark.parametrize("strange", ["sharper", "weaker", "centered"])
 def test_attention_other_than_softmax_is_refused(family, strange, monkeypatch):

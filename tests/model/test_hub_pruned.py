@@ -100,6 +100,7 @@ def check(found, source, folder):
     assert found["parameters"] == sum(p.numel() for p in here.model.parameters())
 
 
+@pytest.mark.slow
 def test_cached_models_load_offline_by_their_ids(folder, whole_folder, tmp_path):
     cached(tmp_path, "user/pruned", folder)
     cached(tmp_path, "user/whole", whole_folder)
@@ -184,6 +185,7 @@ def serving(handler, **known):
         hub.server_close()
 
 
+@pytest.mark.slow
 def test_a_pruned_model_is_downloaded_without_code(folder, whole_folder, tmp_path):
     with serving(Hub, models={"user/pruned": folder, "user/whole": whole_folder}) as (hub, endpoint):
         pruned, whole, nobody = load(tmp_path, "user/pruned", "user/whole", "user/nobody", endpoint=endpoint)
@@ -207,6 +209,7 @@ class Dead(Hub):
         self.close_connection = True
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_tried_once(whole_folder, tmp_path):
     """Ordinary loading would send the request and wait again, with the same result."""
     with serving(Dead) as (hub, endpoint):

@@ -62,6 +62,7 @@ def test_a_saved_model_loads_unchanged(saved):
     assert back.name == str(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_loads_unchanged(family, tmp_path):
     """Task, heads and predictions are the same; there is no tokenizer because none was saved."""

@@ -46,6 +46,7 @@ def smollm2():
     return hp.PrunableModel.from_pretrained("smollm2", device="cpu")
 
 
+@pytest.mark.slow
 @installed
 def test_smollm2_is_a_language_model_with_grouped_query_attention(smollm2):
     model = smollm2
@@ -62,6 +63,7 @@ def test_smollm2_is_a_language_model_with_grouped_query_attention(smollm2):
         assert getattr(scores, metric).min() > 0
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their KV groups")
 @pytest.mark.parametrize(("keep", "inside"), [(0.3, "zero"), (0.3, "keep"), (0.6, "zero"), (0.9, "remove")])

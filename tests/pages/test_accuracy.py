@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 from helpers.apptest import PATIENCE, finished, opened
 
 from headprune_core import leave_one_out
@@ -47,6 +48,7 @@ def uploaded(texts, labels=None):
     return lambda _: load(Request(text="mine", table=table, size=4), ServerState(), lambda *_: None)
 
 
+@pytest.mark.slow
 def test_from_the_form_to_the_verdicts():
     app = drawn(page())
     assert "Comparison with random pruning" in [heading.value for heading in app.header]
@@ -57,7 +59,7 @@ def test_from_the_form_to_the_verdicts():
     assert sorted(set(frame.sparsity)) == [0.0, 0.2, 0.4]
     assert len(frame) == 3 * (1 + 2)
     assert "measure_curves(" in app.code[0].value
-    assert "headprune_core curves" in app.code[1].value
+    assert "headprune curves" in app.code[1].value
 
 
 def test_a_missing_criterion_is_reported():
@@ -66,6 +68,7 @@ def test_a_missing_criterion_is_reported():
     assert next(button for button in app.button if button.label == "Evaluate curves").disabled
 
 
+@pytest.mark.slow
 def test_other_alphas_work_without_hies_and_a_wrong_one_is_reported():
     app = page(methods=["his"])
     assert not app.exception
@@ -76,6 +79,7 @@ def test_other_alphas_work_without_hies_and_a_wrong_one_is_reported():
     assert "Alpha in 'hies@much' must be between 0 and 1, as in hies@0.25, got 'much'" in said(app.error)
 
 
+@pytest.mark.slow
 def test_a_custom_ranking_is_used_and_one_of_other_heads_is_refused():
     app = finished(page())
     order = np.arange(72.0)[::-1].reshape(6, 12)
@@ -92,17 +96,20 @@ def test_a_custom_ranking_is_used_and_one_of_other_heads_is_refused():
     assert "read_ranking('order.csv', model.grid)" in app.code[0].value
 
 
+@pytest.mark.slow
 def test_calibration_examples_in_the_evaluation_set_are_reported():
     app = drawn(page(lambda work: replace(work, evaluation=work.calibration)))
     assert "9 of 9 evaluation examples are also in the calibration set" in said(app.warning)
     assert "none of them in the calibration set" not in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_a_single_label_is_reported():
     app = drawn(page(uploaded(LONG, ["positive"] * 12)))
     assert "All evaluation examples have the same label (positive)" in said(app.warning)
 
 
+@pytest.mark.slow
 def test_without_labels_the_curves_show_agreement():
     app = drawn(page(uploaded(LONG)))
     assert "The dataset has no labels, so the plot shows agreement" in said(app.info)
@@ -119,11 +126,13 @@ def test_a_missing_evaluation_set_is_reported():
     assert "No evaluation set" in said(app.warning)
 
 
+@pytest.mark.slow
 def test_another_precision_reports_its_agreement_with_float32():
     app = drawn(page(curve_precision="bfloat16"))
     assert "Precision bfloat16; predictions match float32 on" in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_examples_of_the_leave_one_out_ranking_are_excluded():
     app = opened("model_and_data")
     work = app.session_state["work"]
@@ -137,6 +146,7 @@ def test_examples_of_the_leave_one_out_ranking_are_excluded():
     assert "Excludes the 2 examples used for the leave-one-out ranking" in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_no_run_starts_by_itself_and_the_published_curves_are_shown():
     app = opened("accuracy")
     assert not app.get("progress")
@@ -155,6 +165,7 @@ def test_published_curves_belong_to_the_built_in_model_and_default_scoring_only(
     assert "No results yet. Choose criteria and click **Evaluate curves**." in said(app.info)
 
 
+@pytest.mark.slow
 def test_few_random_rankings_decide_nothing_and_the_default_is_twenty():
     app = drawn(page())
     assert app.slider(key="n_random").value == 2
@@ -170,6 +181,7 @@ def test_few_random_rankings_decide_nothing_and_the_default_is_twenty():
     assert opened("accuracy").slider(key="n_random").value == 20
 
 
+@pytest.mark.slow
 def test_the_form_keeps_its_settings_and_the_result_states_its_request():
     app = drawn(page())
     app.slider(key="n_random").set_value(3).run()
@@ -179,6 +191,7 @@ def test_the_form_keeps_its_settings_and_the_result_states_its_request():
     assert (app.slider(key="n_random").value, app.slider(key="most").value) == (3, 40)
 
 
+@pytest.mark.slow
 def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     app = page(evaluation_size_960=960)
     button = next(button for button in app.button if button.label == "Evaluate curves")

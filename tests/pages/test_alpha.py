@@ -71,6 +71,7 @@ def test_rules_are_set_by_widgets_and_kept_in_the_link():
     assert "uniform sparsity per layer" in said(app.main.caption)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bad"), [("min_heads", "-1"), ("uniform", "maybe"), ("overrides", "k0.x"), ("overrides", "k0.1,r0.1")]
 )
@@ -87,6 +88,7 @@ def test_heads_that_are_not_there_are_left_out_of_the_edits():
     assert "Always keep" not in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_two_pins_side_by_side():
     app = opened("alpha", alpha="0.9", sparsity="0.5")
     app.button(key="pin_A").click().run()
@@ -110,6 +112,7 @@ def test_two_pins_side_by_side():
     assert f"A is correct and B wrong on {only_a} of 240 examples; the reverse on {only_b}." in said(app.main.markdown)
 
 
+@pytest.mark.slow
 def test_every_mask_is_measured_and_a_verdict_given(choice):
     found = choice.session_state["alpha_result"].found
     scores = scores_of(choice)
@@ -124,12 +127,14 @@ def test_every_mask_is_measured_and_a_verdict_given(choice):
     assert f"**{verdict}**" in [text.value for text in choice.main.markdown]
 
 
+@pytest.mark.slow
 def test_the_quick_search_states_its_cost(choice):
     app = press(choice, "Run quick search")
     found = app.session_state["alpha_search"][1]
     assert f"at {found.share:.0%} of the cost of the full search" in said(app.main.markdown)
 
 
+@pytest.mark.slow
 def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
     choice.slider(key="budget_points").set_value(10.0).run()
     app = press(choice, "Find maximum sparsity")
@@ -148,6 +153,7 @@ def test_without_an_evaluation_set_nothing_is_evaluated():
     assert "No evaluation set" in said(app.warning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", ["0", "1"])
 def test_alpha_has_no_effect_at_sparsity_0_and_1(sparsity):
     app = opened("alpha", sparsity=sparsity)

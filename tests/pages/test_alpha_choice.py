@@ -35,6 +35,7 @@ def evaluated():
     return press(app, "Evaluate all masks")
 
 
+@pytest.mark.slow
 def test_star_button_and_caption_follow_the_verdict(evaluated):
     chosen = recommend_alpha(evaluated.session_state["alpha_result"].found)
     assert chosen.advised_alpha == 1.0  # eight examples show no significant effect
@@ -58,6 +59,7 @@ def test_using_the_advice_updates_every_statement_of_alpha(evaluated):
     assert "Alpha set to 1 on all pages" in shown(evaluated.toast)
 
 
+@pytest.mark.slow
 def test_the_code_evaluates_the_same_masks(evaluated, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path))
     result = evaluated.session_state["alpha_result"].found
@@ -78,6 +80,7 @@ def test_the_form_keeps_its_settings_and_the_result_its_request(evaluated):
     assert statement in shown(evaluated.main.caption)
 
 
+@pytest.mark.slow
 def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     app = page(choice_size=960)
     next(button for button in app.button if button.label == "Evaluate all masks").click().run()

@@ -72,6 +72,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 SIMPLE = CurveRequest(("his", "hies@0.25", "hies", "random"), (0.0, 0.3, 0.5), 0.7, 2, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "wanted"),
     [
@@ -96,6 +97,7 @@ def test_both_give_what_is_on_screen(server, folder, request_, wanted, capsys):
     same(by_command(work, wanted, folder), expected)
 
 
+@pytest.mark.slow
 def test_sparsities_head_by_head_are_a_formula_to_the_last_bit(server):
     work = loaded(server, size=6)
     wanted = CurveRequest(("his",), tuple(k / 72 for k in range(8)), 0.5, 1, 5)
@@ -103,6 +105,7 @@ def test_sparsities_head_by_head_are_a_formula_to_the_last_bit(server):
     assert by_python(work, wanted).sparsity.tolist() == list(wanted.sparsities)
 
 
+@pytest.mark.slow
 def test_rankings_that_take_a_run_are_made_again(server, folder):
     work = loaded(server, size=6)
     greedy = greedy_gnorm(work.model, work.calibration, heads_per_step=24).ranking
@@ -144,6 +147,7 @@ def test_settings_are_a_document_and_the_table_survives_parquet(server):
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet(frame))), frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [ScoreOptions(), OTHERWISE], ids=["default options", "other options"])
 def test_copied_scores_are_those_on_screen(server, folder, options, capsys):
     work = loaded(server, size=6, options=options)
@@ -157,6 +161,7 @@ def test_copied_scores_are_those_on_screen(server, folder, options, capsys):
     np.testing.assert_allclose(document["scores"]["his"], work.scores.his, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_copied_mask_is_the_one_on_screen(server, folder, capsys):
     work = loaded(server, size=6)
     protect, remove = np.zeros((2, 6, 12), bool)

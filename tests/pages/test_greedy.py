@@ -5,6 +5,7 @@ import shlex
 import time
 from dataclasses import replace
 
+import pytest
 from helpers.apptest import PATIENCE, finished, opened
 
 from headprune_core.cli.main import main
@@ -29,6 +30,7 @@ def said(elements) -> str:
     return " ".join(element.value for element in elements)
 
 
+@pytest.mark.slow
 def test_a_run_prunes_all_heads():
     app = ran()
     run = run_of(app)
@@ -39,6 +41,7 @@ def test_a_run_prunes_all_heads():
     assert not app.exception
 
 
+@pytest.mark.slow
 def test_a_run_of_a_fixed_number_of_steps_and_one_to_an_accuracy_threshold():
     assert run_of(ran(greedy_end="steps", greedy_steps=2)).steps == 2
     run = run_of(ran(greedy_end="floor", greedy_floor=60))
@@ -52,6 +55,7 @@ def test_the_inverse_control_prunes_the_highest_gnorm_first():
     assert min(scores[place] for place in run.order) >= sorted(scores.ravel())[-8]
 
 
+@pytest.mark.slow
 def test_the_comparison_with_static_rankings_and_the_ranking_in_the_curves():
     app = ran()
     next(button for button in app.button if button.label == "Compare with static rankings").click().run()
@@ -108,6 +112,7 @@ def test_the_form_states_the_expected_time_keeps_its_settings_and_the_result_sta
     )
 
 
+@pytest.mark.slow
 def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     app = opened("model_and_data")
     app.session_state["greedy_size"] = 240
@@ -132,6 +137,7 @@ def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     finished(app)
 
 
+@pytest.mark.slow
 def test_the_code_of_a_run_prunes_the_same_heads(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADPRUNE_CACHE", str(tmp_path))
     app = ran(greedy_end="steps", greedy_steps=2, greedy_inverse=True)

@@ -17,6 +17,7 @@ from pages.parts.common.labels import PAGES
 from pages.parts.common.sentences import sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", PAGES)
 def test_every_page_has_its_heading_and_question(view):
     app = opened(view)
@@ -26,6 +27,7 @@ def test_every_page_has_its_heading_and_question(view):
     assert not app.subheader  # h2 follows h1: no level is skipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["model_and_data", "head_scores", "uncertainty"])
 def test_acronyms_are_expanded_at_first_use(view):
     text = " ".join(element.value for element in opened(view).main.markdown)
@@ -41,6 +43,7 @@ def test_the_first_page_counts_what_is_there():
     assert metrics["Parameters"] == "22.7 M"
 
 
+@pytest.mark.slow
 def test_low_correlation_is_not_called_a_success():
     app = opened("orthogonality")
     assert not app.success
@@ -50,6 +53,7 @@ def test_low_correlation_is_not_called_a_success():
     assert f"measured under **{PAGES['alpha_choice'].title}**" in text
 
 
+@pytest.mark.slow
 def test_every_correlation_has_an_interval():
     metrics = {metric.label: metric for metric in opened("orthogonality").metric}
     for name in ("Pearson r", "Spearman's ρ", "Kendall's τ"):
@@ -57,6 +61,7 @@ def test_every_correlation_has_an_interval():
         assert low <= float(metrics[name].value) <= high
 
 
+@pytest.mark.slow
 def test_stable_heads_and_the_number_of_examples_are_stated():
     app = opened("uncertainty")
     text = " ".join(element.value for element in app.main.markdown)
@@ -70,6 +75,7 @@ def test_stable_heads_and_the_number_of_examples_are_stated():
     assert any("At this sparsity 36 of 72 heads are pruned" in element.value for element in app.main.markdown)
 
 
+@pytest.mark.slow
 def test_the_ablation_is_compared_with_the_criteria_and_states_its_request():
     app = opened("uncertainty")
     assert "No ablation results yet. Click **Run leave-one-out**." in app.info[-1].value
@@ -87,6 +93,7 @@ def test_the_ablation_is_compared_with_the_criteria_and_states_its_request():
     ]
 
 
+@pytest.mark.slow
 def test_forms_keep_their_settings_when_a_page_is_left():
     app = opened("uncertainty")
     app.slider(key="ablation_size").set_value(7).run()
@@ -140,6 +147,7 @@ def test_the_inspector_states_the_place_in_the_pruning_order():
         assert f"{position + 1} of 72" in app.table[0].value["Pruned as"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
@@ -206,6 +214,7 @@ def translator(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_options_in_the_link_are_what_is_scored_by():
     app = opened("head_scores", his_reduction="token", entropy="normalized", special_tokens="out")
     settings = app.session_state["work"].scores.settings
@@ -229,6 +238,7 @@ def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     assert app.query_params["his_reduction"] == "token"
 
 
+@pytest.mark.slow
 def test_rescoring_with_other_options_is_used_on_every_page():
     app = opened("head_scores")
     assert next(button for button in app.button if button.label == "Rescore heads").disabled
@@ -248,6 +258,7 @@ def test_a_vision_model_with_text_is_told_what_it_needs(tmp_path):
     assert "72 heads" in app.sidebar.markdown[0].value
 
 
+@pytest.mark.slow
 def test_an_error_belongs_to_the_form_that_failed_and_can_be_closed():
     app = loading(Path("/nowhere/at/all"))
     assert "/nowhere/at/all" in app.error[0].value
@@ -288,11 +299,13 @@ def test_errors_are_sentences_and_file_names_keep_their_case(text, expected):
     assert sentence(text) == expected
 
 
+@pytest.mark.slow
 def test_a_model_that_writes_targets_asks_for_them(translator):
     app = loading(translator, "w5 w6 w7\nw8 w9\nw10 w11 w12 w13")
     assert "the dataset has no targets; add a target column" in app.error[0].value
 
 
+@pytest.mark.slow
 def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     lines = "\n".join(f"w{i} w{i + 1} w{i + 2}\tw{i + 3} w{i}" for i in range(5, 20))
     app = loading(translator, lines)
@@ -332,6 +345,7 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     assert "Rescoring was cancelled. The previous model and data are still loaded." in app.error[0].value
 
 
+@pytest.mark.slow
 def test_a_single_text_is_not_called_sure():
     app = opened("uncertainty")
     whole = app.session_state["work"]

@@ -50,6 +50,7 @@ def pruned():
     return press(app, "Prune model")
 
 
+@pytest.mark.slow
 def test_the_mask_of_the_alpha_page_is_pruned_and_verified(pruned):
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     mask = hp.prune_mask(work.scores.hies(0.8), 0.5)
@@ -96,6 +97,7 @@ def test_your_own_input_is_compared_between_all_models(pruned):
     assert "The masked, pruned and reloaded models give identical predictions" in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_the_benchmark_times_both_models(pruned):
     pruned.session_state["time_batches"], pruned.session_state["time_lengths"] = [1, 8], [16]
     app = press(pruned.run(), "Run benchmark")
@@ -104,6 +106,7 @@ def test_the_benchmark_times_both_models(pruned):
     assert "Batch size 8, 16 tokens" in said(app.main.markdown)
 
 
+@pytest.mark.slow
 def test_a_short_fine_tuning_run_is_evaluated_on_the_same_examples(pruned):
     expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
     text = next(caption.value for caption in pruned.caption if "200 steps take about" in caption.value)
@@ -117,6 +120,7 @@ def test_a_short_fine_tuning_run_is_evaluated_on_the_same_examples(pruned):
     np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recovered", [False, True])
 def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_path, recovered):
     from pages.parts.prune.export_bundle import ExportBundle
@@ -146,6 +150,7 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     assert (f"Training set: {learned}." in (tmp_path / "report.html").read_text()) is recovered
 
 
+@pytest.mark.slow
 def test_the_zip_is_built_with_progress_and_again_when_there_are_more_results(pruned):
     result = pruned.session_state["pruned"]
     app = choose_taken(pruned, False)
@@ -177,6 +182,7 @@ def choose_taken(app, recovered):
     return app.run()
 
 
+@pytest.mark.slow
 def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
     from pages.parts.prune.export_bundle import ExportBundle
 
@@ -192,6 +198,7 @@ def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
     assert "recover(" not in replace(home, recovered=False).code
 
 
+@pytest.mark.slow
 def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypatch, capsys):
     from pages.parts.prune.prune_code import prune_command, prune_python
 
@@ -238,6 +245,7 @@ def test_a_manual_mask_and_one_from_a_file(tmp_path):
     assert "mine.json must have 6 rows of 12 heads, got 5 rows of 12 heads" in said(app.error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words", "page"),
     [
@@ -260,6 +268,7 @@ def test_a_mask_that_keeps_all_heads_is_reported():
     assert button(app, "Prune model").disabled
 
 
+@pytest.mark.slow
 def test_a_result_of_other_scores_is_hidden_and_one_of_other_settings_is_marked():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.session_state["prune_size"] = 6
@@ -273,6 +282,7 @@ def test_a_result_of_other_scores_is_hidden_and_one_of_other_settings_is_marked(
     assert "The earlier result was for a different model, dataset or scoring setup. Click **Prune model**" in said(app.info)
 
 
+@pytest.mark.slow
 def test_a_curve_point_is_pruned():
     app = opened("model_and_data")
     for name, value in {
@@ -294,6 +304,7 @@ def test_a_curve_point_is_pruned():
     assert app.session_state["pruned"].request.choice.criterion == "HIS"
 
 
+@pytest.mark.slow
 def test_a_greedy_step_is_pruned():
     app = opened("model_and_data")
     for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
@@ -309,6 +320,7 @@ def test_a_greedy_step_is_pruned():
     assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:16])
 
 
+@pytest.mark.slow
 def test_a_pinned_mask_does_not_depend_on_the_current_alpha():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.switch_page("pages/views/alpha.py").run()
@@ -334,6 +346,7 @@ def test_constraints_that_cannot_be_met_are_reported():
     assert button(app, "Prune model").disabled
 
 
+@pytest.mark.slow
 def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume():
     app = opened("model_and_data", sparsity="0.5")
     app.session_state["prune_size"] = 240
@@ -354,6 +367,7 @@ def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume
     assert app.button(key="resume_prune").label == "Resume (1 of 2 evaluations)"
 
 
+@pytest.mark.slow
 def test_a_job_shows_its_progress_beside_the_button_that_started_it(pruned):
     def places(app):
         """Headings, and where a progress bar stands among them, in the order of the page."""
@@ -389,6 +403,7 @@ def noted(app) -> str:
     return " ".join(bar.proto.text for bar in app.get("progress"))
 
 
+@pytest.mark.slow
 def test_without_evaluation_examples_the_model_is_still_pruned():
     app = opened("model_and_data", sparsity="0.5")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)

@@ -25,6 +25,7 @@ def loaded(server, *columns, **options):
     return load(Request(text="mine", table=table, **options), server, silent)
 
 
+@pytest.mark.slow
 def test_the_default_is_loaded_in_visible_steps(server):
     steps = []
     work = load(Request(), server, lambda done, total, note: steps.append((done / total, note)))
@@ -47,6 +48,7 @@ def test_one_text_can_be_scored_but_not_tested_on(server):
     assert any("Accuracy is unavailable" in note for note in work.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::headprune_core.HeadPruneWarning")  # for notebooks; the page shows the note
 def test_a_text_that_is_cut_is_noted(server):
     work = loaded(server, [f"{text} {'word ' * 700}" for text in TEXTS])
@@ -69,6 +71,7 @@ def test_labels_are_shown_by_their_names(server):
     assert set(work.label_names(list(work.calibration["label"]))) <= {"negative", "neutral", "positive"}
 
 
+@pytest.mark.slow
 def test_options_are_part_of_what_is_asked_and_of_the_key(server):
     usual, other = loaded(server, TEXTS), loaded(server, TEXTS, options=ScoreOptions(entropy="normalized"))
     assert other.scores.settings["entropy"] == "normalized"

@@ -26,6 +26,7 @@ def explicit(monkeypatch):
     monkeypatch.setattr("headprune_core.model.attention_hooks._softmax_attention", lambda call: call.attend())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [7, 40])
 @pytest.mark.parametrize("family", COUNTED)
 @pytest.mark.usefixtures("explicit")
@@ -50,6 +51,7 @@ def test_a_pruned_model_is_counted_as_it_is(family):
     assert others[0] == pytest.approx(others[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pruned_model_says_what_the_whole_one_took(family):
     model = hp.PrunableModel(tiny(family))

@@ -37,6 +37,7 @@ def clock(monkeypatch):
     return seconds, runs
 
 
+@pytest.mark.slow
 def test_a_model_against_itself_is_about_as_fast(embedded_model):
     frame = hp.measure_latency(embedded_model, batch_sizes=(1,), sequence_length=16, compare=embedded_model, repeats=15)
     (line,) = frame.itertuples()

@@ -62,6 +62,7 @@ def plain(family, mask, batch):
     return model(**batch.inputs).logits
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the exporter's own, which users never see: it has a process of its own there
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
@@ -85,6 +86,7 @@ def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
         torch.testing.assert_close(real(found, batch), real(expected, batch), rtol=0, atol=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_weights_too_large_for_one_file_lie_beside_it(monkeypatch, tmp_path):
     monkeypatch.setattr(onnx_graph, "MAX_BYTES", 1000)
@@ -122,6 +124,7 @@ def exported(half, tmp_path_factory):
     return found, notes, answers
 
 
+@pytest.mark.slow
 def test_the_embedded_model_on_real_tweets(half, exported):
     texts = hp.load_examples("embedded", split="evaluation", size=64)
     encoded, session = encode(half, texts), opened(exported[0].file)
@@ -170,6 +173,7 @@ def test_a_shared_model_answers_the_same_while_it_is_exported(exported):
     assert all(torch.equal(one, answers[0]) for one in answers)
 
 
+@pytest.mark.slow
 def test_a_pruned_model_that_came_from_a_folder(tmp_path):
     """In a process of its own, which does the same for every family; their graphs are above."""
     model = hp.PrunableModel(tiny("vit"))
@@ -189,6 +193,7 @@ def test_what_a_tokenizer_does_not_give_is_not_asked_for():
         assert graph_inputs(hp.PrunableModel(tiny("bert"), tokenizer)) == names
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_graph_with_a_size_that_is_not_free_is_refused(monkeypatch, tmp_path):
     model = hp.PrunableModel(tiny("bert"))
@@ -210,6 +215,7 @@ class Louder(t.BertForSequenceClassification):
 Louder.__name__ = "BertForSequenceClassification"
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_refused_and_the_earlier_one_stays(tmp_path):
     (tmp_path / "model.onnx").write_text("earlier")
     model = hp.PrunableModel(randomized(lambda: Louder(t.BertConfig(**SMALL, num_labels=3))))
@@ -218,6 +224,7 @@ def test_a_file_that_answers_otherwise_is_refused_and_the_earlier_one_stays(tmp_
     assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_that_makes_much_of_rounding_is_not_refused_for_it(tmp_path):
     """Features that differ in their last digits alone, of which the first norm makes all."""
@@ -230,6 +237,7 @@ def test_a_model_that_makes_much_of_rounding_is_not_refused_for_it(tmp_path):
     assert onnx_export._verify(model, tmp_path / "model.onnx", lambda: None) > 2e-4
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_traced_is_refused_by_name(tmp_path):
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}  # goes by the longest position that it meets
     model = hp.PrunableModel(randomized(lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, rope_parameters=rope))))
@@ -255,6 +263,7 @@ def test_cancel_ends_the_tracing_process_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spare", [-10_000, 10_000])  # the weights do not fit; they do, and the graph does not
 def test_no_room_on_the_disk_leaves_nothing(spare, tmp_path, tmp_path_factory):
     """While this process, and those that it starts, may write no longer file, as a full disk would let them."""
@@ -264,7 +273,7 @@ def test_no_room_on_the_disk_leaves_nothing(spare, tmp_path, tmp_path_factory):
     weights = (saved / "model.safetensors").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (weights + spare, limits[1]))
     try:
-        with pytest.raises(hp.HeadPruneError, match=r"to .*/model.onnx \(.*[Tt]oo large.*\); make room there") as refusal:
+        with pytest.raises(hp.HeadPruneError, match=r"to .*/model.onnx \(.*[Tt]oo large.*\); free disk space") as refusal:
             export_onnx(model, tmp_path / "model.onnx")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -126,6 +126,7 @@ def test_the_papers_tables_come_out_to_the_printed_digit(which):
     assert as_printed(table) == [line.strip() for line in printed.lines.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", PRINTED)
 def test_pruned_models_are_those_of_the_papers(which):
     printed = PRINTED[which]
@@ -134,6 +135,7 @@ def test_pruned_models_are_those_of_the_papers(which):
     assert as_printed(hp.parameter_table(model, pruned)) == [line.strip() for line in printed.lines.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lines_add_up_to_the_model_in_every_family(family):
     model = tiny(family)

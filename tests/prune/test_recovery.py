@@ -97,6 +97,7 @@ def plain_training(family, mask, examples, inputs, rates):
     return model, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_three_updates_are_those_of_a_plain_loop_in_every_family(family):
     # the library's own attention makes NaN of gemma2's padding in double precision, so its examples have none
@@ -132,6 +133,7 @@ def test_a_teachers_loss_is_the_divergence_of_its_answers(family, temperature):
     np.testing.assert_allclose(found, apart, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
 def test_a_teacher_is_learned_from_without_labels(family):
     teacher = hp.PrunableModel(tiny(family))
@@ -172,6 +174,7 @@ def test_without_labels_to_judge_by_what_counts_is_agreement(bert):
         recover(pruned, examples_for("bert"), steps=1, evaluation=held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "albert", "vit"])
 def test_what_is_given_is_not_touched_and_nothing_is_shared(family):
     whole = hp.PrunableModel(tiny(family))
@@ -213,6 +216,7 @@ def test_tied_weights_stay_tied():
     assert tuned.model.lm_head.weight is tuned.model.transformer.wte.weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "albert", "vit"])
 def test_a_recovered_model_comes_back_from_its_folder_and_can_be_pruned_on(family, tmp_path):
     examples = examples_for(family)
@@ -422,6 +426,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(what, words, bert):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_the_embedded_model_wins_back_accuracy_on_tweets_it_never_saw(embedded_model, embedded_scores):
     pruned = hp.prune_heads(embedded_model, hp.prune_mask(embedded_scores.his, 0.7))
     rows, held = (hp.load_examples("embedded", split=split, size=n) for split, n in (("training", 600), ("evaluation", 240)))

@@ -61,6 +61,7 @@ def edit(folder, change):
     (folder / HEAD_MAP).write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_comes_back_the_same_to_the_last_bit(family, tmp_path):
     pruned = pruned_tiny(family)
@@ -85,6 +86,7 @@ def test_every_family_comes_back_the_same_to_the_last_bit(family, tmp_path):
     assert not any(b.is_meta for b in back.model.buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_a_reloaded_model_is_pruned_saved_and_reloaded_again(family, tmp_path):
     pruned = pruned_tiny(family)
@@ -168,6 +170,7 @@ def test_dtype(saved, dtype):
     assert load(saved, dtype=dtype).model.dtype == getattr(torch, dtype)
 
 
+@pytest.mark.slow
 def test_a_new_process_gives_the_same_accuracy(embedded_model, tmp_path):
     mask = np.random.default_rng(0).random((6, 12)) < 0.5
     mask[2] = False
@@ -290,6 +293,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("breaking", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_folder_is_refused_in_one_sentence(folder, breaking, words):
     breaking(folder)
@@ -378,6 +382,7 @@ def test_the_folder_that_this_runs_in_is_not_taken_away(place, tmp_path, monkeyp
     assert [file.name for file in tmp_path.rglob("*")] == ["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["with spaces", "ä ç 漢字 'quoted\"", "n" * 255, "~nobody-of-that-name/x", "[a-z]*.json"])
 def test_folders_of_any_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -67,6 +67,7 @@ def wrapped():
     return lambda family: known.setdefault(family, hp.PrunableModel(tiny(family)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "one row", "whole rows"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pruned_is_masked_in_every_family(family, kind, wrapped):
@@ -79,6 +80,7 @@ def test_pruned_is_masked_in_every_family(family, kind, wrapped):
     np.testing.assert_array_equal(pruned.grid.kept, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in BIASED])
 def test_a_pruned_model_runs_in_the_librarys_own_attention_too(family, wrapped):
     model = wrapped(family)
@@ -88,6 +90,7 @@ def test_a_pruned_model_runs_in_the_librarys_own_attention_too(family, wrapped):
     assert largest_difference(answers(body, batch), reference(family, mask, batch)) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_model_that_is_given_is_not_touched_and_shares_what_is_not_cut(family):
     model = hp.PrunableModel(tiny(family))
@@ -111,6 +114,7 @@ def test_the_model_that_is_given_is_not_touched_and_shares_what_is_not_cut(famil
     assert not any(row.q.module.weight.data_ptr() in before for row in pruned.grid.rows[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_as_many_parameters_go_as_the_grid_says(family, wrapped):
     model = wrapped(family)
@@ -127,6 +131,7 @@ def test_as_many_parameters_go_as_the_grid_says(family, wrapped):
         assert [len(part.features) for part in (row.q, row.out)] == [kept.sum()] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_pruning_a_pruned_model_composes(family, wrapped):
     model = wrapped(family)
@@ -144,6 +149,7 @@ def test_pruning_a_pruned_model_composes(family, wrapped):
         np.testing.assert_array_equal(row.present, other.present)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_masks_of_a_pruned_model_are_in_the_original_numbers(family, wrapped):
     model, examples = wrapped(family), examples_for(family, count=4)
@@ -306,6 +312,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_the_papers_parameters_on_the_meta_device(name):
     build, (removed, before, after) = TABLES[name]
@@ -329,6 +336,7 @@ def test_without_weights_nothing_is_run_or_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_embedded_model_on_real_tweets(embedded_model):
     texts = hp.load_examples("embedded", split="evaluation", size=24)
     mask = np.random.default_rng(0).random((6, 12)) < 0.5
@@ -343,6 +351,7 @@ def test_the_embedded_model_on_real_tweets(embedded_model):
     np.testing.assert_allclose(answers(pruned.model, batch), found.masked.logits[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_labels_a_pruned_model_is_held_against_the_unpruned_one(embedded_model):
     texts = hp.load_examples("embedded", split="evaluation", size=24).remove_columns("label")
     mask = np.random.default_rng(0).random((6, 12)) < 0.3

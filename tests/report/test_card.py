@@ -87,6 +87,7 @@ def run(code, place):
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_code_in_the_card_gives_the_cards_accuracy_again(folder):
     """In new processes: with this package, and with the libraries alone."""
     card = card_of(folder)
@@ -185,6 +186,7 @@ def test_the_first_lines_tell_a_stranger_what_it_is(pruned, record):
     assert f"Random baseline (before fine-tuning): {record.random_baseline.summary}" in tuned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_card_that_reads_well_without_a_record(family):
     model = hp.PrunableModel(tiny(family), name="mine")
@@ -202,6 +204,7 @@ def test_every_family_has_a_card_that_reads_well_without_a_record(family):
     assert ("▨" in card) == bool((hp.prune_heads(model, mask).grid.present & ~mask).any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_models_that_write_are_measured_and_used_by_their_own_kind(family, tmp_path):
     model = hp.PrunableModel(tiny(family), tokenizer=tiny_tokenizer())

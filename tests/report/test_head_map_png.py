@@ -39,6 +39,7 @@ def squares(pixels, shape):
     return np.array([[here[a:b, c:d].mean() for c, d in pairwise(across)] for a, b in pairwise(down)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(6, 12), (12, 12), (2, 3), (48, 8), (1, 5)])
 def test_kept_heads_are_filled_and_removed_ones_are_open_each_in_its_place(shape):
     kept = np.random.default_rng(0).random(shape) < 0.5
@@ -69,6 +70,7 @@ def test_removed_heads_differ_in_more_than_color():
     assert gray[middle, center + size // 5 : center + size // 3].min() > 245
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (48, 64), (6, 12), (1, 128), (100, 2)])
 def test_any_size_fits_on_white_and_nothing_touches_the_edge(shape):
     pixels = opened(head_map_png(np.random.default_rng(0).random(shape) < 0.5))

@@ -111,6 +111,7 @@ def half(embedded_model, embedded_scores):
     return embedded_model, pruned, record, {"scores": embedded_scores, "curves": curves}, texts, mask
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_plain_counts(half):
     model, pruned, record, more, texts, mask = half
     text = Reader(html_report(model, pruned, record, **more, date=DATE)).text
@@ -152,6 +153,7 @@ def test_classes_are_told_from_the_losses(half):
     np.testing.assert_allclose([one.after for one in found], record.verification.pruned.recall[0])
 
 
+@pytest.mark.slow
 def test_the_figures_hold_the_records_numbers(half):
     model, pruned, record, more, *_ = half
     reader = Reader(html_report(model, pruned, record, **more))
@@ -213,6 +215,7 @@ def test_nothing_is_fetched_and_the_page_says_so(half):
     assert dict(reader.tags)["html"] == {"lang": "en"}
 
 
+@pytest.mark.slow
 def test_nobodys_text_is_markup():
     names = [f"{HOSTILE} {c}" for c in range(3)]
     mine = hp.PrunableModel(tiny("bert"), name=HOSTILE)
@@ -270,6 +273,7 @@ def most(shape):
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "bart", "vit", "albert", "t5-classifier", "gpt2-classifier"])
 def test_every_kind_of_model_has_a_report(family):
     model, pruned = wrapped(family, lambda shape: most(shape) if shape[0] > 1 else np.arange(4)[None] < 3)
@@ -401,6 +405,7 @@ def test_frames_of_one_model_alone_are_told_as_times():
     assert "Latency of a forward pass" not in Reader(empty).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("normalize", "words"), [("layer", "within each layer"), ("global", "across all layers")])
 def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
     model, pruned, record, more, *_ = half

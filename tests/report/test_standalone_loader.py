@@ -106,6 +106,7 @@ def loaded(tmp_path_factory):
     return {name: (*what, found[name]) for name, what in known.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_loads_without_our_code_and_answers_the_same(family, kind, loaded):
@@ -128,6 +129,7 @@ def test_some_of_these_masks_have_gated_heads_and_some_no_heads(loaded):
     assert all(found["zeros"] > 0 for name, (*_, found) in loaded.items() if name in empty)
 
 
+@pytest.mark.slow
 def test_the_precision_of_the_file_is_kept(tmp_path):
     model = tiny("bert").to(torch.bfloat16)
     pruned = hp.prune_heads(hp.PrunableModel(model), mask_of("empty rows", (3, 4)))
@@ -137,6 +139,7 @@ def test_the_precision_of_the_file_is_kept(tmp_path):
     torch.testing.assert_close(found["logits"], logits, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_shards_and_norms_by_head_and_tied_embeddings(tmp_path):
     config = t.CohereConfig(**GROUPED, use_qk_norm=True, logit_scale=1.0)
     whole = hp.PrunableModel(randomized(lambda: t.CohereForCausalLM(config)))
@@ -149,6 +152,7 @@ def test_shards_and_norms_by_head_and_tied_embeddings(tmp_path):
     torch.testing.assert_close(found["logits"][real], logits[real], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "llama", "phi3", "t5", "bart"])
 def test_it_writes_the_same_with_and_without_a_cache(family, tmp_path):
     model = hp.PrunableModel(tiny(family))

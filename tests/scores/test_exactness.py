@@ -14,6 +14,7 @@ def case(request):
     return hp.PrunableModel(model), examples, reference_scores(model, request.param, examples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
 def test_scores_equal_the_plain_reference(case, batch_size):
     model, examples, (his, ae, gnorm) = case

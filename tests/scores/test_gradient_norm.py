@@ -57,6 +57,7 @@ def test_zero_padding_does_not_change_norms():
     torch.testing.assert_close(block_gradient_norms(x, delta), short, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("longest", [4, 60])
 def test_models_with_short_and_long_inputs(family, longest):
@@ -66,6 +67,7 @@ def test_models_with_short_and_long_inputs(family, longest):
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-6 * expected.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_the_loss_as_objective(family):
     model, examples = tiny(family), examples_for(family, count=4)
@@ -86,6 +88,7 @@ def test_query_heads_of_a_group_share_the_norms_of_key_and_value(family):
     assert (q[..., 0] != q[..., 1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "albert"])
 def test_a_head_that_the_output_projection_ignores_scores_zero(family):
     model = tiny(family)
@@ -99,6 +102,7 @@ def test_a_head_that_the_output_projection_ignores_scores_zero(family):
     assert (np.delete(gnorm.ravel(), heads) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["loss", "logit_norm"])
 def test_one_objective_for_both_scores_equals_two_runs(family, objective):

@@ -46,6 +46,7 @@ def test_shared_rows_have_scores_of_their_own():
     assert scores.gnorm.shape == scores.his.shape == scores.ae.shape == (1, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_examples_keep_their_order(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
@@ -68,6 +69,7 @@ def test_settings_hold_the_options(scores):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("objective", ["prediction", "logit_norm"])
 def test_objectives_that_need_no_labels(family, objective):

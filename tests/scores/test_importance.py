@@ -35,6 +35,7 @@ def batch_means(signed, lengths, batch_size):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_his_is_the_derivative_of_the_loss_by_the_scale_of_a_head(family):
     model, examples = hp.PrunableModel(tiny(family).double()), examples_for(family, count=3).select([0, 2])
@@ -59,6 +60,7 @@ def products(request):
     return hp.PrunableModel(model), examples, signed, absolute, lengths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_reductions_equal_plain_sums(products, batch_size):
     model, examples, signed, absolute, lengths = products
@@ -80,6 +82,7 @@ def test_reductions_equal_plain_sums(products, batch_size):
         np.testing.assert_array_equal(scores.per_example["his"], scores.his_by_reduction[reduction])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "t5", "vit"])
 @pytest.mark.parametrize("reduction", ["example", "token", "batch"])
 def test_another_reduction_needs_no_rescoring(family, reduction):
@@ -137,6 +140,7 @@ def test_only_the_batch_reduction_depends_on_the_batch_size():
     assert (his("example", 9) >= his("batch", 9) * (1 - 1e-5)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_a_head_that_the_output_projection_ignores_has_no_importance(family):
     model = tiny(family)

@@ -55,6 +55,7 @@ def test_his_is_the_derivative_of_the_loss(kind):
             assert found[n, row, head] == pytest.approx(abs(slope), rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BUILDS)
 def test_entropy_equals_that_of_the_softmax_of_the_library(kind):
     """Both examples are in one batch, so that the shorter is padded."""
@@ -90,6 +91,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("groups", [2, 1])
 def test_entropy_of_a_call_equals_that_of_its_softmax(shape, groups):

@@ -72,6 +72,7 @@ def noisy_examples(count, seed=0, mix=0.4, noise=1.0):
     return tuple(values + noise * generator.normal(size=(count, *values.shape)) for values in (his, ae))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["layer", "global"])
 def test_the_interval_holds_r_and_narrows_with_more_examples(normalize):
     widths = []
@@ -83,6 +84,7 @@ def test_the_interval_holds_r_and_narrows_with_more_examples(normalize):
     assert widths[1] < widths[0] / 3
 
 
+@pytest.mark.slow
 def test_the_interval_equals_resampling_the_examples():
     his, ae = noisy_examples(25, noise=2.0)
     chosen = np.random.default_rng(7).integers(0, 25, (4000, 25))
@@ -91,6 +93,7 @@ def test_the_interval_equals_resampling_the_examples():
     assert hp.orthogonality(his, ae).ci == pytest.approx((low, high), abs=0.05 * (high - low))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("statistic", "name"), [(stats.spearmanr, "spearman_ci"), (stats.kendalltau, "kendall_ci")])
 @pytest.mark.parametrize("normalize", ["layer", "global"])
 def test_rank_correlations_have_intervals_of_the_same_kind(statistic, name, normalize):

@@ -27,6 +27,7 @@ def state(model):
 # bfloat16 beside a model in single precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_bfloat16_scores_are_close_and_leave_the_model_unchanged(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
@@ -44,6 +45,7 @@ def test_bfloat16_scores_are_close_and_leave_the_model_unchanged(family):
     assert all(torch.equal(value, weights[name]) for name, value in state(model).items())
 
 
+@pytest.mark.slow
 def test_the_ranking_of_the_real_model_is_stable_in_bfloat16(embedded_model, calibration):
     full, low = (hp.score_heads(embedded_model, calibration, dtype=dtype) for dtype in (None, "bfloat16"))
     assert agreement(low.his, full.his) > 0.9
@@ -52,6 +54,7 @@ def test_the_ranking_of_the_real_model_is_stable_in_bfloat16(embedded_model, cal
     assert (low.his != full.his).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_weights_used_by_linear_layers_only_are_cast_and_copied(family):
     model = hp.PrunableModel(tiny(family))
@@ -78,6 +81,7 @@ def test_only_weights_used_by_linear_layers_only_are_cast_and_copied(family):
     assert sorted(ties[0].values()) == sorted(ties[1].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_head_modules_belong_to_the_copy(family):
     model = hp.PrunableModel(tiny(family))
@@ -107,6 +111,7 @@ def test_activations_between_layers_stay_in_float32(family):
     assert seen == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_masked_evaluation_in_bfloat16_is_close(family):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
@@ -147,6 +152,7 @@ def test_gradients_are_scaled_up_before_they_underflow_in_float16(monkeypatch):
         assert np.abs(getattr(bare, metric) / getattr(full, metric) - 1).max() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_float16_is_close(family):
     examples = examples_for(family)
@@ -192,6 +198,7 @@ def spoil(family, model, row, part, head, number):
             FAMILIES[family].blocks(modules[which].weight, which, 4, groups)[head, 3, 5] = number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*REPRESENTATIVE, "phi3"])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("number", [np.nan, np.inf])
@@ -207,6 +214,7 @@ def test_non_finite_weights_are_reported_by_row_part_and_head(family, part, numb
         hp.score_heads(model, examples_for(family), metrics=("his",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_other_non_finite_weights_are_reported(family):
     model = hp.PrunableModel(tiny(family))

@@ -131,6 +131,7 @@ def blocks(model, family, weight, part):
     return FAMILIES[family].blocks(weight, part, heads, getattr(model.config, "num_key_value_heads", heads))
 
 
+@pytest.mark.slow
 def test_scores_are_float64_positive_and_of_the_right_shape(model, family, examples, scores, watch):
     shape = (2, len(projections(model, family)), model.config.num_attention_heads)
     assert [values.shape for values in scores] == [shape, shape, (2, 3, *shape[1:])]
@@ -157,6 +158,7 @@ def test_rows_are_in_the_order_of_the_calls(model, family, examples, watch):
         torch.testing.assert_close(call.out.flatten(2), z, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_his_is_the_derivative_of_the_loss_of_the_model(model, family, examples, scores):
     """All heads are scaled by different amounts at once: the derivative is the weighted sum of their signed products."""
     products = np.array([tokens.sum(1) for tokens in token_products(model, family, examples)])
@@ -192,6 +194,7 @@ def test_attention_is_a_distribution_far_from_uniform(model, family, examples, s
     assert most.max() > 0.3
 
 
+@pytest.mark.slow
 def test_a_block_of_a_weight_affects_the_heads_that_it_belongs_to(model, family, examples, watch):
     rows = projections(model, family)
     heads = model.config.num_attention_heads
@@ -212,6 +215,7 @@ def test_a_block_of_a_weight_affects_the_heads_that_it_belongs_to(model, family,
             assert changed.tolist() == [head * len(block) // heads == 1 for head in range(heads)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "objective"), [("logit_norm", logit_norm), ("loss", own_loss)])
 def test_gradient_norms_are_the_derivatives_along_the_gradients_of_the_blocks(
     model, family, examples, scores, name, objective
@@ -239,6 +243,7 @@ def test_gradient_norms_are_the_derivatives_along_the_gradients_of_the_blocks(
         assert found == pytest.approx(total, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "t5-classifier", "vit"])
 def test_the_prediction_objective_uses_the_predicted_class(name):
     model, examples = tiny(name), examples_for(name)
@@ -285,6 +290,7 @@ SWITCHES += [(name, no_norms) for name in ("qwen3", "gemma3")]
 SWITCHES += [("gemma2", no_attention_cap), ("gemma2", no_logit_cap), ("gpt-oss", no_sinks)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mask_head"), SWITCHES)
 def test_special_parts_of_a_family_affect_the_scores(name, mask_head):
     examples = examples_for(name).select([8])

@@ -24,6 +24,7 @@ def kept_bytes(work):
     return sum(sizes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted({*REPRESENTATIVE} - {"gpt-oss"}))  # its experts are not linear layers
 def test_multiply_adds_equal_the_counted_ones(family, monkeypatch):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=5, longest=13)
@@ -48,6 +49,7 @@ def test_the_memory_estimate_has_the_right_order():
     assert estimate.peak_bytes == pytest.approx(kept, rel=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["labels", "teacher"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "vit"])
 def test_fine_tuning_flops_equal_the_counted_ones(family, objective):

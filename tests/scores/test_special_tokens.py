@@ -61,6 +61,7 @@ def reference(family, example, marks):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TEXTUAL)
 def test_entropy_without_special_tokens_equals_the_reference(family):
     model, examples = hp.PrunableModel(tiny(family), tiny_tokenizer()), with_special_tokens(family)

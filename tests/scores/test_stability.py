@@ -22,6 +22,7 @@ def values(scores, metric):
     return scores.hies(0.3) if metric == "hies" else getattr(scores, metric)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["his", "ae", "hies", "gnorm"])
 def test_prefixes_are_compared_with_all(metric):
     scores = noisy_scores()

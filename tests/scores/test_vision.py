@@ -28,6 +28,7 @@ def accuracy(model, examples, masks):
     return hp.evaluate_masks(model, examples, np.array(masks)).accuracy
 
 
+@pytest.mark.slow
 def test_the_model_recognizes_held_out_digits(model, texts):
     assert accuracy(model, texts[1], [np.ones(model.grid.shape, bool)])[0] > 0.85
 

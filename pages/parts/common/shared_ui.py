@@ -40,7 +40,7 @@ def sidebar() -> None:
         if options := describe_options(loaded.options):
             st.caption(f"Non-default scoring: {options}")
         st.caption("Background job")
-        if runner().busy:
+        if runner().job is not None:  # also a job that has ended since the page collected results: its panel reruns the page
             progress_panel("sidebar")
         else:
             st.markdown("Idle")
