@@ -131,6 +131,7 @@ def test_curves_show_progress_and_can_be_cancelled_and_resumed(tab, server):
     main = tab.get_by_test_id("stMain")
     expect(main.get_by_test_id("stProgress")).to_have_count(0)  # nothing starts by itself
     slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 960)  # too many to finish before Cancel is clicked
+    main.get_by_role("slider", name="Random rankings").press("Home")
     at_rest(tab)
     tab.get_by_role("button", name="Evaluate curves").click()
     expect(main.get_by_test_id("stProgress")).to_contain_text("Measuring accuracy")

@@ -78,12 +78,14 @@ def signed_low(before, after):
     return f"{100 * low:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
+@pytest.mark.slow
 def test_the_random_baseline_is_shown(pruned):
     random_baseline = pruned.session_state["pruned"].random_baseline
     assert len(random_baseline.random_values) == 20
     assert random_baseline.summary in said(pruned.main.caption)
 
 
+@pytest.mark.slow
 def test_your_own_input_is_compared_between_all_models(pruned):
     pruned.text_input(key="prune_text").set_value("I love flying with you")
     app = press(pruned, "Compare logits")
@@ -162,6 +164,7 @@ def test_the_zip_is_built_with_progress_and_again_when_there_are_more_results(pr
     assert not button(app, "Build zip").disabled
 
 
+@pytest.mark.slow
 def test_a_zip_that_cannot_be_written_is_reported_in_a_sentence(pruned, tmp_path):
     result = pruned.session_state["pruned"]
     app = choose_taken(pruned, False)

@@ -141,6 +141,7 @@ def test_the_embedded_model_on_real_tweets(half, exported):
     assert len(set(found.argmax(-1).tolist())) == 3
 
 
+@pytest.mark.slow
 def test_what_is_told_of_the_file(half, exported):
     found = exported[0]
     assert isinstance(found, OnnxExport)
@@ -155,12 +156,14 @@ def test_what_is_told_of_the_file(half, exported):
     onnx.checker.check_model(graph, full_check=True)
 
 
+@pytest.mark.slow
 def test_nothing_of_this_machine_is_in_the_file(exported):
     content = exported[0].file.read_bytes()
     for word in (str(ROOT), str(Path(t.__file__).parent), str(exported[0].file.parent), "stack_trace"):
         assert word.encode() not in content
 
 
+@pytest.mark.slow
 def test_a_shared_model_answers_the_same_while_it_is_exported(exported):
     _, notes, answers = exported
     assert list(dict.fromkeys(notes)) == [

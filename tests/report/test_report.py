@@ -144,6 +144,7 @@ def test_the_numbers_are_those_of_plain_counts(half):
     assert json.loads(re.search(r"Settings\n(\{.*?\n\})", text, re.DOTALL)[1])["scores"]["examples"] == 32
 
 
+@pytest.mark.slow
 def test_classes_are_told_from_the_losses(half):
     *_, record, _, texts, _ = half
     labels = np.array(texts["label"])
@@ -189,6 +190,7 @@ def test_what_is_not_known_is_left_out_and_numbers_go_on(embedded_model):
     assert len(figures_of(reader)) == 1
 
 
+@pytest.mark.slow
 def test_only_what_is_cited_is_listed_in_the_order_of_first_mention(half):
     model, pruned, record, more, *_ = half
     reader = Reader(html_report(model, pruned, record, **more))
@@ -201,6 +203,7 @@ def test_only_what_is_cited_is_listed_in_the_order_of_first_mention(half):
     assert "arXiv:2510.13832" in Reader(hies).text
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_and_the_page_says_so(half):
     model, pruned, record, more, *_ = half
     text = html_report(model, pruned, record, **more)
@@ -339,6 +342,7 @@ def test_the_result_of_the_random_baseline_is_stated(random, abstract, verdict):
     assert verdict in text
 
 
+@pytest.mark.slow
 def test_a_fine_tune_is_told_and_compared_on_the_same_texts(half):
     model, pruned, record, *_ = half
     after = record.verification.unpruned  # as if it had brought everything back
@@ -421,6 +425,7 @@ def test_the_mix_is_drawn_as_it_was_scaled(normalize, words, half):
     assert texts == [f"layer {r}, head {h}: {cell:.4g}{gone[r, h]}" for (r, h), cell in np.ndenumerate(cells)]
 
 
+@pytest.mark.slow
 def test_a_change_is_shown_only_where_interval_and_exact_test_agree(half):
     model, pruned, record, *_ = half
     before, after = np.ones(90), np.ones(90)

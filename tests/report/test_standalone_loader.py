@@ -119,6 +119,7 @@ def test_every_family_loads_without_our_code_and_answers_the_same(family, kind, 
     assert found["parameters"] < before
 
 
+@pytest.mark.slow
 def test_some_of_these_masks_have_gated_heads_and_some_no_heads(loaded):
     """Or the test above would not say what it means to."""
     grids = {name: pruned.grid for name, (_, pruned, *_) in loaded.items()}
