@@ -54,7 +54,7 @@ if run is not None and not running:
     icon = ":material/pause:" if playing else ":material/play_circle:"
     st.button("Pause" if playing else "Play", icon=icon, on_click=play, args=(result,))
 with st.container():
-    st.fragment(player, run_every=PACE if playing or running else None)(loaded, result, running=running)
+    st.fragment(player, run_every=PACE if playing or running else None)(loaded, result, running=running, busy=busy)
 if run is None or busy:
     st.stop()
 

@@ -28,10 +28,13 @@ def play(result: GreedyResult) -> None:
     st.session_state["greedy_at"] = 0 if step >= result.trajectory.steps else step
 
 
-def player(loaded: Workspace, result: GreedyResult, *, running: bool) -> None:
-    """Draw the step of the slider, which follows the run while it is running and moves on while playing."""
+def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool) -> None:
+    """Draw the step of the slider, which follows the run while it is running and moves on while playing.
+
+    `busy` says whether any job was running when the page was drawn.
+    """
     run = result.trajectory
-    if not running and runner().job is not None:  # a button in this fragment has started a job
+    if not busy and runner().job is not None:  # a button in this fragment has started a job
         st.rerun()
     if run is None or not run.steps:
         st.caption("Computing the first step…")
