@@ -21,6 +21,16 @@ RESULTS = {  # a page, the button that makes its results, and a heading or text 
 
 
 def violations(tab) -> list[str]:
+    """Serious and critical violations that last: what fades in is still pale when the page is at rest."""
+    found = audit(tab)
+    for _ in range(3):
+        if found:
+            tab.wait_for_timeout(1000)
+            found = audit(tab)
+    return found
+
+
+def audit(tab) -> list[str]:
     """Serious and critical violations, each with the elements that have it."""
     found = Axe().run(tab).response["violations"]
     return [
