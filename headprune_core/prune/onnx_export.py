@@ -30,7 +30,7 @@ from .onnx_graph import OPSET, graph_inputs, random_batch, within
 INSTALL = 'pip install "headprune[onnx]"'
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 COUNTS, LENGTHS = (1, 3), (5, 17, 40)  # Examples and tokens of the batches that are compared.
-TOLERANCE = 1e-4  # Relative to the largest logit or 1, whichever is larger.
+TOLERANCE = 1e-4  # Relative to the largest logit or 1, the larger of the two.
 ROUNDING = 4  # Multiple of the effect of rounding the weights that is allowed if it exceeds TOLERANCE.
 TRACING = "from headprune_core.prune.onnx_graph import main; main()"
 ROOT = Path(__file__).resolve().parents[2]

@@ -137,5 +137,5 @@ def records(frame: pd.DataFrame) -> list[dict]:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in seconds or minutes, whichever is easier to read."""
+    """Return a duration in seconds, or in minutes from 90 seconds on."""
     return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
