@@ -2,13 +2,16 @@
 
 import json
 import shlex
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 from helpers.apptest import PATIENCE, finished, opened
 
+from headprune_core import Cancelled
 from headprune_core.cli.main import main
+from pages.parts.greedy import greedy_run
 
 
 def ran(**settings):
@@ -70,6 +73,23 @@ def test_the_comparison_with_static_rankings_and_the_ranking_in_the_curves():
     app = finished(app)
     assert set(app.session_state["curves"].curves.frame.method) == {"greedy_gnorm"}
     assert "greedy_gnorm(model, calibration" in app.code[0].value
+
+
+def test_the_page_does_not_rerun_by_itself_while_a_comparison_runs(monkeypatch):
+    app, release = ran(greedy_end="steps", greedy_steps=1), threading.Event()
+
+    def hold(*args, **options):
+        release.wait(PATIENCE)
+        raise Cancelled("released")
+
+    monkeypatch.setattr(greedy_run, "measure_curves", hold)
+    try:
+        app.button(key="greedy_compare").click().run(timeout=30)  # raises an error if the page is drawn without end
+        assert not app.exception
+        assert app.button(key="cancel_greedy").label == "Cancel"
+    finally:
+        release.set()
+    assert finished(app).session_state["greedy"]["greedy_gnorm"].compared is None
 
 
 def test_a_dataset_without_evaluation_examples_can_be_run():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import PATIENCE, finished, opened
 from helpers.tiny_models import tiny, tiny_tokenizer
 from streamlit.testing.v1 import AppTest
 
@@ -15,6 +15,7 @@ from headprune_core.masks.reduction_agreement import reduction_agreement
 from pages.parts.common import labels
 from pages.parts.common.labels import PAGES
 from pages.parts.common.sentences import sentence
+from pages.parts.common.session import Runner
 
 
 @pytest.mark.slow
@@ -343,6 +344,23 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     assert app.session_state["work"] is before
     assert "objective" not in app.query_params
     assert "Rescoring was cancelled. The previous model and data are still loaded." in app.error[0].value
+
+
+def test_a_job_that_ends_while_the_page_is_drawn_is_collected(monkeypatch):
+    collect, missed = Runner.collect, []
+
+    def just_before_the_end(self):
+        if self.job is None or missed:
+            return collect(self)
+        missed.append(self.job.wait(PATIENCE))
+        return None
+
+    app = opened("head_scores")
+    app.selectbox[0].select("prediction").run()
+    monkeypatch.setattr(Runner, "collect", just_before_the_end)
+    next(button for button in app.button if button.label == "Rescore heads").click().run()
+    assert missed == [True]
+    assert app.session_state["work"].scores.settings["objective"] == "prediction"
 
 
 @pytest.mark.slow
