@@ -46,6 +46,13 @@ def open_page(tab, server, path) -> None:
     at_rest(tab)  # what is clicked while a page is still being drawn can be lost
 
 
+def go_to(tab, path) -> None:
+    """Show another page in the same session, as the browser's Back and Forward buttons do; quicker than `open_page`."""
+    tab.evaluate("path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')); }", f"/{path}")
+    expect(tab.get_by_role("heading", level=1, name=PAGES[path])).to_be_visible(timeout=LONG)
+    at_rest(tab)
+
+
 def box_of(place) -> dict[str, float]:
     """Return the box of an element that is in view, at rest and not covered."""
     place.hover(trial=True)

@@ -1,22 +1,28 @@
 """The app in a browser: every page by its own URL, the alpha grid during a drag, curves, the inspector, uploads."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import opened_tab, running_server
 from tests.browser.page_actions import LONG, PAGES, at_rest, box_of, expand, open_page, pick, slide
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_every_page_opens_by_its_own_link_on_a_fresh_server(browser, path):
-    with running_server() as address, opened_tab(browser) as tab:
-        open_page(tab, address, path)
-        expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
-        expect(tab.get_by_role("dialog")).to_have_count(0)
-        assert tab.url == address + path
+def test_every_page_opens_by_its_own_link_on_a_fresh_server(browser):
+    """All pages are requested before the server has loaded the model; then one after the other is drawn."""
+    with running_server() as address, ExitStack() as stack:
+        tabs = {path: stack.enter_context(opened_tab(browser)) for path in PAGES}
+        for path, tab in tabs.items():
+            tab.goto(address + path, wait_until="commit")
+        for path, tab in tabs.items():
+            tab.bring_to_front()
+            expect(tab.get_by_role("heading", level=1, name=PAGES[path])).to_be_visible(timeout=LONG)
+            at_rest(tab)
+            expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
+            expect(tab.get_by_role("dialog")).to_have_count(0)
+            assert tab.url == address + path
 
 
 def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
@@ -27,17 +33,6 @@ def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
         tab.get_by_role("button", name="Reload built-in model").click()
         expect(tab.get_by_role("heading", level=1, name=PAGES[""])).to_be_visible(timeout=LONG)
         expect(tab.get_by_test_id("stAlert")).to_have_count(0)
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_pages_fit_a_phone_by_day_and_by_night(browser, server, path):
-    with opened_tab(browser, width=390) as tab:
-        open_page(tab, server, path)
-        for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 22, 28)")):
-            tab.emulate_media(color_scheme=scheme)
-            expect(tab.get_by_test_id("stApp")).to_have_css("background-color", background)
-            at_rest(tab)
-            assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, server):
