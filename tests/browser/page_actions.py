@@ -99,16 +99,21 @@ def pick(tab, box: str, option: str) -> None:
 
 
 def slide(tab, slider, to: int) -> None:
-    """Move a Streamlit slider to an integer by keyboard, and wait for every step."""
+    """Move a Streamlit slider of step 1 to an integer by keyboard, and wait for every step."""
     at_rest(tab)
     low, high, value = int(slider.get_attribute("min")), int(slider.get_attribute("max")), int(slider.input_value())
     for key, end in (("Home", low), ("End", high)):
         if abs(to - end) < abs(to - value):
             slider.press(key)
             expect(slider).to_have_value(str(end))
-    while (value := int(slider.input_value())) != to:
-        slider.press("ArrowRight" if value < to else "ArrowLeft")
-        expect(slider).not_to_have_value(str(value))
+            value = end
+    page = round((high - low) / 10)  # what PageUp and PageDown move by
+    while value != to:
+        size = page if 1 < page <= abs(to - value) else 1
+        up = to > value
+        slider.press(("PageUp" if up else "PageDown") if size > 1 else ("ArrowRight" if up else "ArrowLeft"))
+        value += size if up else -size
+        expect(slider).to_have_value(str(value))
 
 
 def cancel(tab) -> None:

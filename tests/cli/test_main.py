@@ -2,11 +2,11 @@
 
 import json
 import signal
-import threading
 
 import numpy as np
 import pytest
 
+import headprune_core as hp
 from headprune_core.cli.main import main
 
 
@@ -32,10 +32,18 @@ def test_a_file_that_cannot_be_written_is_reported_before_any_work(capsys):
     assert error == "headprune: --out must be a file in an existing folder, got nowhere/scores.json\n"
 
 
-def test_ctrl_c_ends_it_in_a_sentence(capsys, tmp_path):
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    assert main(["greedy", "--no-cache", "--out", str(tmp_path / "found.json")]) == 130  # half a minute's work
+def test_ctrl_c_ends_it_in_a_sentence(capsys, monkeypatch, tmp_path):
+    logits, calls = hp.PrunableModel.logits, []
+
+    def interrupted(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return logits(self, *args, **options)
+
+    monkeypatch.setattr(hp.PrunableModel, "logits", interrupted)
+    assert main(["greedy", "--no-cache", "--out", str(tmp_path / "found.json")]) == 130
+    assert len(calls) == 3
     assert capsys.readouterr().err.endswith("interrupted. Completed files were kept; no partial files were written.\n")
     assert not list(tmp_path.iterdir())
 
