@@ -280,6 +280,19 @@ def randomized(build: Callable[[], t.PreTrainedModel], seed: int = 0) -> t.PreTr
     return model.eval()
 
 
+def short(family: str) -> t.PreTrainedModel:
+    """The same with as few layers as keep the kinds of the family apart: two, or one in the encoder and in the decoder."""
+    model = FAMILIES[family].build()
+    config, layers = model.config, 1 if model.config.is_encoder_decoder else 2
+    config.num_hidden_layers = layers
+    for name in ("num_decoder_layers", "decoder_layers"):
+        if hasattr(config, name):
+            setattr(config, name, layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+    return randomized(lambda: type(model)(config))
+
+
 def tiny_tokenizer(**options) -> t.PreTrainedTokenizerFast:
     """A tokenizer in which the words w4 to w89 have the IDs 4 to 89; texts are enclosed in [CLS] and [SEP]."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(4, 90))]
