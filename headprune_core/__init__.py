@@ -5,6 +5,7 @@ from headprune_core.alpha_choice.alpha_surface import AlphaSurface, alpha_surfac
 from headprune_core.alpha_choice.recommendation import AlphaRecommendation, recommend_alpha
 from headprune_core.alpha_choice.successive_halving import HalvingResult, successive_halving
 from headprune_core.data.examples import load_examples
+from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
@@ -77,6 +78,7 @@ __all__ = [
     "PrunableModel",
     "PruningPlan",
     "PruningRecord",
+    "ReadingPlan",
     "PruningVerification",
     "RandomBaseline",
     "RankStability",
@@ -112,6 +114,7 @@ __all__ = [
     "nested_masks",
     "orthogonality",
     "parameter_table",
+    "plan_examples",
     "plan_pruning",
     "prune_heads",
     "prune_mask",

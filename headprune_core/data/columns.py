@@ -1,16 +1,47 @@
-"""Text and label columns of tables: finding them by their usual names, and removing unusable rows."""
+"""Text and label columns of tables: those with usual names are certain, others are guesses, and several are an error."""
 
+import re
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
-LONGEST_CELL = 100_000  # characters; a longer text is probably a complete file in one cell
-_TEXT = ("text", "sentence", "sentence1", "premise", "question", "content", "review", "tweet", "comment", "document")
-_PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence"}
-_LABEL = ("label", "labels", "sentiment", "class", "category", "target", "airline_sentiment")
+MAX_CLASSES = 20  # distinct values from which a column of any other name is no label column
+_FREE_TEXT = 12  # mean characters of a value from which a column is free text
+_PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "document"),
+    ("query", "document"),
+    ("query", "passage"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("sentence_1", "sentence_2"),
+    ("claim", "evidence"),
+)
+_TEXT = ("text", "sentence", "content", "review", "tweet", "comment", "document", "body", "message", "utterance", "title")
+_TEXT += tuple(name for pair in _PAIRS for name in pair if name not in ("text", "sentence", "document"))
+_LABEL = ("label", "labels", "gold_label", "target", "class", "category", "sentiment", "airline_sentiment")
+_LIKELY_LABEL = (
+    "stars",
+    "rating",
+    "emotion",
+    "intent",
+    "polarity",
+    "topic",
+    "stance",
+    "toxicity",
+    "is_duplicate",
+    "annotation",
+)
+_LIKELY_LABEL += ("coarse_label", "fine_label", "label_text", "label_name", "score")
+HEADER_NAMES = frozenset(_TEXT + _LABEL + _LIKELY_LABEL + ("id", "idx", "index", "guid"))
 
 
 @dataclass(frozen=True)
@@ -28,93 +59,114 @@ class Columns:
     label: str | None = None
 
 
-def guess_columns(table: pd.DataFrame, text=None, pair=None, label=None) -> Columns:
-    """Find the text, text pair and label columns of a table by their usual names.
+def guess_columns(
+    table: pd.DataFrame, text: str | None = None, pair: str | None = None, label: str | bool | None = None
+) -> tuple[Columns, list[tuple[str, str]]]:
+    """Find the text, text pair and label columns of a table.
 
     Args:
         table: the table.
         text: name of the text column; None to find it.
-        pair: name of the column with the second text of a pair; None to find it.
-        label: name of the label column; None to find it.
+        pair: name of the column with the second text of a pair; None to find it if the text column has to be found.
+        label: name of the label column; None to find it, False for examples without labels.
 
     Returns:
-        The names of the columns.
+        The names of the columns, and (setting, sentence) for each that is a guess or is left unused.
 
     Raises:
-        HeadPruneError: if a named column does not exist, or if the text column is ambiguous or contains no text.
+        HeadPruneError: if a named column does not exist, or if a column is ambiguous or contains no text.
     """
     available = list(table.columns)
-    for name in (text, pair, label):
+    for name in (text, pair, label or None):
         if name is not None and name not in available:
             raise HeadPruneError(f"column {name!r} not found; the table has the columns {', '.join(available)}")
+    repeated = [name for name in available if re.fullmatch(r".+ \(\d+\)", name) and name.rsplit(" (", 1)[0] in available]
+    guesses: list[tuple[str, str]] = []
+    strings = [name for name in available if _is_text(table[name])]
     if text is None:
-        strings = [c for c in available if _is_text(table[c])]
-        labels = [c for c in strings if c.lower() in _LABEL]
-        usual = [c for name in _TEXT for c in strings if c.lower() == name]
-        rest = [c for c in strings if c not in labels]
-        if not usual and len(rest) != 1:
-            raise HeadPruneError(f"no text column found in {', '.join(available)}; name one with text_column")
-        text = (usual or rest)[0]
-        pair = pair or (_PAIRS[text] if _PAIRS.get(text) in available else None)
-    if not _is_text(table[text]):
+        text, found_pair = _find_texts(table, strings, label or None, guesses)
+        pair = pair or found_pair
+    if text not in strings:
         raise HeadPruneError(f"column {text!r} must contain text, got {table[text].dtype} values")
-    label = label or next((c for name in _LABEL for c in available if c.lower() == name and c != text), None)
-    return Columns(text, pair, label)
+    if label is None:
+        label = _find_label(table, {text, pair}, guesses)
+    used = {text, pair, label or None}
+    for name in repeated:
+        if (first := name.rsplit(" (", 1)[0]) in used and name not in used:
+            raise HeadPruneError(f"two columns are named {first!r}; rename one, or name the columns to use")
+    if pair is None:
+        unused = [name for name in strings if name not in used and _mean_length(table[name]) >= _FREE_TEXT]
+        if unused:
+            guesses.append(("text_pair_column", f"Not used: the text of {_and(unused)}. Name it to read pairs of texts."))
+    return Columns(text, pair, label or None), guesses
 
 
-def clean(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, list[str]]:
-    """Remove empty, unlabeled and duplicate rows.
-
-    Args:
-        table: the table.
-        columns: names of its columns.
-
-    Returns:
-        A table with the columns text, text_pair (if any) and label (if any), and a sentence about each kind of skipped rows.
-
-    Raises:
-        HeadPruneError: if no usable rows remain or if a text is too long.
-    """
-    parts = {"text": table[columns.text]} | ({"text_pair": table[columns.pair]} if columns.pair else {})
-    texts = pd.DataFrame({name: part.fillna("").astype(str).str.strip() for name, part in parts.items()})
-    texts = texts.reset_index(drop=True)
-    longest = texts.apply(lambda column: column.str.len()).max(axis=1)
-    if longest.max() > LONGEST_CELL:
+def _find_texts(table, strings, label, guesses) -> tuple[str, str | None]:
+    """The text column and, if it belongs to a usual pair, the column of the second text."""
+    by_name = {_plain(name): name for name in reversed(strings) if name != label}
+    pairs = [(by_name[one], by_name[other]) for one, other in _PAIRS if one in by_name and other in by_name]
+    if len(pairs) > 1:
+        choices = ", ".join(f"{one!r} and {other!r}" for one, other in pairs)
         raise HeadPruneError(
-            f"row {longest.idxmax() + 1} has {longest.max():,} characters; the limit is {LONGEST_CELL:,}. Split it into "
-            "shorter examples"
+            f"several pairs of text columns are possible: {choices}; name two with text_column and text_pair_column"
         )
-    notes, keep = [], (texts != "").all(axis=1)
-    _note(notes, ~keep, "without text")
-    if columns.label:
-        texts["label"] = table[columns.label].reset_index(drop=True)
-        unlabeled = keep & texts.label.isna()
-        _note(notes, unlabeled, "without a label")
-        keep &= ~unlabeled
-    texts = texts[keep]
-    repeated = texts.duplicated(list(parts))
-    _note(notes, repeated, "that duplicate another")
-    texts = texts[~repeated].reset_index(drop=True)
-    if texts.empty:
-        raise HeadPruneError(f"none of the {len(table)} rows is usable; column {columns.text!r} must contain text")
-    if columns.label:
-        labels = [_plain_label(value) for value in texts.label]
-        mixed = len({type(value) for value in labels}) > 1  # numbers and names together; a column has one type
-        texts["label"] = [str(value) for value in labels] if mixed else labels
-    return texts, notes
+    if pairs:
+        return pairs[0]
+    usual = [by_name[name] for name in _TEXT if name in by_name]
+    rest = [name for name in strings if name != label and _plain(name) not in _LABEL + _LIKELY_LABEL]
+    rest = [name for name in rest if not _has_few_values(table[name]) and not _is_number(table[name])] or rest
+    if not usual and len(rest) != 1:
+        raise HeadPruneError(f"no text column found in {', '.join(table.columns)}; name one with text_column")
+    if len(usual) > 1 and _plain(usual[0]) != "text":
+        guesses.append(("text_column", f"The text is taken from column {usual[0]!r}, not from {_and(usual[1:])}."))
+    elif not usual:
+        guesses.append(("text_column", f"The text is taken from column {rest[0]!r}, the only one that contains text."))
+    return (usual or rest)[0], None
+
+
+def _find_label(table, texts, guesses) -> str | None:
+    """The label column by its usual name, else the only column with few distinct values; None if there is none."""
+    by_name = {_plain(name): name for name in reversed(table.columns) if name not in texts}
+    usual = [by_name[name] for name in _LABEL if name in by_name]
+    likely = [by_name[name] for name in _LIKELY_LABEL if name in by_name]
+    if usual and _plain(usual[0]) in _LABEL[:2]:
+        if len(usual) > 1:
+            guesses.append(("label_column", f"The labels are taken from column {usual[0]!r}, not from {_and(usual[1:])}."))
+        return usual[0]
+    found = usual or likely or [name for name in table if name not in texts and _has_few_values(table[name])]
+    if len(found) > 1:
+        raise HeadPruneError(
+            f"several columns may contain the labels: {', '.join(found)}; name one with label_column, or none with "
+            "label_column=False"
+        )
+    if found and not usual:
+        reason = "by its name" if likely else "the only column with few distinct values"
+        guesses.append(("label_column", f"The labels are taken from column {found[0]!r}, {reason}."))
+    return found[0] if found else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip()).casefold()
 
 
 def _is_text(column: pd.Series) -> bool:
     return pd.api.types.is_string_dtype(column.dropna().infer_objects())
 
 
-def _plain_label(value):
-    """The label as int if it is an integer, else as text."""
-    if isinstance(value, bool | np.bool_ | int | np.integer) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    return str(value).strip()
+def _is_number(column: pd.Series) -> bool:
+    return pd.to_numeric(column.dropna(), errors="coerce").notna().all()
 
 
-def _note(notes: list[str], rows: pd.Series, what: str) -> None:
-    if rows.any():
-        notes.append(f"{int(rows.sum())} of {len(rows)} rows {what} were skipped.")
+def _mean_length(column: pd.Series) -> float:
+    return column.fillna("").astype(str).str.len().mean()
+
+
+def _has_few_values(column: pd.Series) -> bool:
+    values = column.dropna().astype(str)
+    values = values[values.str.strip() != ""]
+    distinct = values.nunique()
+    return 2 <= distinct <= min(MAX_CLASSES, len(values) / 2) and values.str.len().mean() < 2 * _FREE_TEXT
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(map(repr, names))

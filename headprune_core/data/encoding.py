@@ -1,6 +1,5 @@
 """Conversion of examples to model inputs: tokens of texts and targets, pixels of images, and class numbers."""
 
-import re
 import warnings
 
 import datasets
@@ -12,6 +11,7 @@ from headprune_core.model.head_discovery import image_shape
 from headprune_core.model.prunable_model import PrunableModel
 
 from .encoded import Encoded
+from .labels import all_labels, map_labels, plain_label
 
 _INPUT_COLUMNS = ("input_ids", "token_type_ids", "target_ids")
 
@@ -31,6 +31,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     Raises:
         HeadPruneError: if columns are missing, labels are unknown to the model, or an example has too few tokens.
     """
+    examples = _checked(examples)
     if len(examples) == 0:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
     labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
@@ -57,6 +58,21 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
     )
+
+
+def _checked(examples) -> datasets.Dataset:
+    """The Dataset with plain Python values and, if its labels are in a column labels, with the column label instead."""
+    if not isinstance(examples, datasets.Dataset):
+        splits = f" ({', '.join(examples)}); choose one" if isinstance(examples, datasets.DatasetDict) else ""
+        raise HeadPruneError(
+            f"examples must be a Dataset, got {type(examples).__name__}{splits}; load_examples makes one from lists, "
+            "DataFrames and files"
+        )
+    if examples.format["type"] is not None:
+        examples = examples.with_format(None)
+    if "labels" in examples.column_names and "label" not in examples.column_names:
+        examples = examples.rename_column("labels", "label")
+    return examples
 
 
 def pad_id(model: PrunableModel) -> int:
@@ -204,26 +220,20 @@ def _images(model, examples) -> list[dict[str, np.ndarray]]:
     return [{"pixel_values": image} for image in pixels]
 
 
-def _labels(model, examples) -> list[int]:
-    """Class numbers of the model: by name if the names are known, else the given numbers."""
-    numbers = {str(name).casefold(): i for i, name in enumerate(model.labels)}
+def _labels(model, examples) -> list[int] | None:
+    """Class numbers of the model; None if no example has a label."""
     feature, values = examples.features["label"], list(examples["label"])
-    if isinstance(feature, datasets.ClassLabel) and all(name.casefold() in numbers for name in feature.names):
-        # -1 and None mean "no label" and stay unchanged.
-        values = [feature.names[v] if v is not None and v >= 0 else v for v in values]
-    if all(_is_number(v) for v in values) and not all(str(v) in numbers for v in values):
-        numbers = {}  # unless all are class names (such as "1" to "5"), numbers count from 0
-    classes = [numbers.get(str(v).casefold(), int(v) if _is_number(v) else None) for v in values]
-    unknown = [v for v, i in zip(values, classes, strict=True) if i is None or not 0 <= i < len(model.labels)]
-    if unknown:
-        shown = ", ".join(dict.fromkeys(repr(v) for v in unknown[:200]))
-        expected = ", ".join(f"{i} = {name}" for i, name in enumerate(model.labels))
+    plain = [plain_label(value) for value in values]
+    if all(label is None for label in plain):
+        return None
+    missing = sum(label is None for label in plain)
+    if missing:
         raise HeadPruneError(
-            f"{len(unknown)} of {len(values)} examples have labels that the model does not have ({shown[:120]}); "
-            f"expected {expected[:300]}"
+            f"{missing} of {len(values)} examples have no label (-1, None or empty); remove them, as load_examples does, or "
+            "remove the label column"
         )
-    return classes
-
-
-def _is_number(label) -> bool:
-    return re.fullmatch(r"-?\d+", str(label)) is not None
+    if isinstance(feature, datasets.ClassLabel):
+        plain = [feature.int2str(label) for label in plain]
+    labels, names, whole_column = all_labels(examples)
+    mapping = map_labels(labels, model.labels, ordered=names, whole_column=whole_column)
+    return [mapping.classes[str(label)] for label in plain]

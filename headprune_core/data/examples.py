@@ -16,8 +16,7 @@ import pandas as pd
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model import builtin
 
-from .columns import clean, guess_columns
-from .source_tables import read_source
+from .reading_plan import ReadingPlan, plan_examples
 
 CALIBRATION_POOL = 256  # maximum number of calibration rows in a table without splits, and at most a third of the table
 _MAKING = threading.Lock()  # creating a Dataset hashes it with dill, which replaces sys.stdout for a moment
@@ -31,30 +30,31 @@ def load_examples(
     seed: int = 0,
     text_column: str | None = None,
     text_pair_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | bool | None = None,
     subset: str | None = None,
 ) -> datasets.Dataset:
     """Load labeled or unlabeled examples.
 
-    Rows that are skipped, and splits with fewer examples than requested, cause a HeadPruneWarning.
+    Rows that are left out, guesses about the source, and splits with fewer examples than requested cause a HeadPruneWarning.
 
     Args:
-        source: "embedded" (or its alias "builtin") for the built-in dataset, a file (CSV, TSV, JSON, JSON lines, Parquet or
-            plain text), a Hugging Face dataset ID, a pandas DataFrame, or a list of texts or (text, label) pairs.
+        source: "embedded" (or its alias "builtin") for the built-in dataset, a plan from `plan_examples`, or anything that
+            `plan_examples` reads: a file, a Hugging Face dataset ID, a Dataset, a DataFrame or a list.
         split: "calibration" or "evaluation"; also "training" for the built-in dataset, and the names of its own splits for a
             Hub dataset.
         size: maximum number of examples.
         seed: seed of the shuffle.
         text_column: name of the text column; None to find it by its usual names.
         text_pair_column: name of the column with the second text of a pair; None to find it.
-        label_column: name of the label column; None to find it.
+        label_column: name of the label column; None to find it, False for no labels.
         subset: subset (configuration) of a Hub dataset.
 
     Returns:
-        Dataset with the columns text, text_pair (if any) and label (if any), and up to `size` rows.
+        Dataset with the columns text, text_pair (if any) and label (if any), and up to `size` rows. With a plan for a
+        model, labels are class numbers of the model.
 
     Raises:
-        HeadPruneError: if the source cannot be read or has no usable rows.
+        HeadPruneError: if the source cannot be read, is ambiguous or has no usable rows.
 
     Example:
         >>> calibration = load_examples("reviews.csv", size=64)
@@ -79,24 +79,30 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
         subset: as in `load_examples`.
 
     Returns:
-        The Dataset, and a list of sentences about skipped rows.
+        The Dataset, and a list of sentences about rows that are left out and about guesses.
 
     Raises:
-        HeadPruneError: if the source cannot be read or has no usable rows.
+        HeadPruneError: if the source cannot be read, is ambiguous or has no usable rows.
     """
-    if size < 1:
-        raise HeadPruneError(f"size must be at least 1, got {size}")
+    for name, value, least in (("size", size, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise HeadPruneError(f"{name} must be an integer of at least {least}, got {value!r}")
     if builtin.is_builtin(source):
-        table, names, notes = builtin.rows(split), builtin.LABELS, []
+        table, notes, feature = builtin.rows(split), [], datasets.ClassLabel(names=list(builtin.LABELS))
     else:
-        table, names, needs_split = read_source(source, subset, split)
-        table, notes = clean(table, guess_columns(table, *columns))
-        if needs_split:
+        if isinstance(source, ReadingPlan):
+            plan = source.for_split(split)
+        else:
+            names = dict(zip(("text_column", "text_pair_column", "label_column"), columns, strict=True))
+            plan = plan_examples(source, **names, subset=subset, split=split)
+        table, feature = plan.table, plan.label_feature
+        notes = plan.notes
+        if plan.needs_split:
             table = _part_of_table(table, split)
     table = table.iloc[balanced_order(table, seed)[:size]]
     if len(table) < size:
         notes.append(f"Requested {size} examples, but the {split} split has only {len(table)}; using all of them.")
-    return _dataset(table, names), notes
+    return _dataset(table, feature), notes
 
 
 def as_examples(texts: Sequence[str]) -> datasets.Dataset:
@@ -170,11 +176,10 @@ def _part_of_table(table: pd.DataFrame, split: str) -> pd.DataFrame:
     return table.iloc[part].reset_index(drop=True)
 
 
-def _dataset(table: pd.DataFrame, names: tuple[str, ...] | None) -> datasets.Dataset:
+def _dataset(table: pd.DataFrame, label_feature: datasets.Value | datasets.ClassLabel | None) -> datasets.Dataset:
     columns = {name: table[name].to_list() for name in table}
-    features = None
-    if names and "label" in columns and all(isinstance(value, int) for value in columns["label"]):
-        features = datasets.Features({name: datasets.Value("string") for name in columns})
-        features["label"] = datasets.ClassLabel(names=list(names))
+    features = datasets.Features({name: datasets.Value("string") for name in columns})
+    if "label" in columns:
+        features["label"] = label_feature
     with _MAKING:
         return datasets.Dataset.from_dict(columns, features=features)

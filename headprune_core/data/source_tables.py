@@ -1,6 +1,8 @@
-"""Tables of examples from lists, DataFrames, files and the Hugging Face Hub; choosing columns and rows is left to others."""
+"""Tables of examples from lists, DataFrames, Datasets, files and the Hugging Face Hub; `columns` chooses from them."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
@@ -8,42 +10,106 @@ import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
-from .table_io import SUFFIXES, read_table
+from .delimited import Dialect, unique_names
+from .table_io import SUFFIXES, LeftOut, read_table
 
 
-def read_source(source, subset: str | None, split: str) -> tuple[pd.DataFrame, tuple[str, ...] | None, bool]:
+@dataclass(frozen=True)
+class Source:
+    """All rows of a source, before columns are chosen.
+
+    Attributes:
+        name: the file name, dataset ID or kind of the source.
+        file_type: the extension without its dot, "hub" or "memory".
+        table: the rows.
+        rows: number of each row in the source, from 1.
+        class_names: names of the classes by column, for columns that contain class numbers.
+        needs_split: whether the rows still have to be divided into calibration and evaluation sets.
+        encoding: encoding of a text file, else None.
+        dialect: how the values of a CSV or TSV file are separated, else None.
+        left_out: damaged rows.
+        guesses: (setting, sentence) of what is likely but not certain.
+    """
+
+    name: str
+    file_type: str
+    table: pd.DataFrame
+    rows: list[int]
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs_split: bool = True
+    encoding: str | None = None
+    dialect: Dialect | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    guesses: tuple[tuple[str, str], ...] = ()
+
+
+def read_source(source, subset: str | None, split: str, reading: Mapping) -> Source:
     """Read all rows of a source.
 
     Args:
-        source: a pandas DataFrame, a list of texts or (text, label) pairs, a file, or a Hugging Face dataset ID.
+        source: a pandas DataFrame, a Dataset or DatasetDict, a list of texts or (text, label) pairs, a file, or a Hugging
+            Face dataset ID.
         subset: subset (configuration) of a Hub dataset, or None.
-        split: "calibration", "evaluation", or the name of a Hub dataset's own split.
+        split: "calibration", "evaluation", or the name of a dataset's own split.
+        reading: encoding, delimiter, quoted and header of `read_table`, None for those to be detected.
 
     Returns:
-        The table, the class names or None, and whether the rows still have to be divided into calibration and evaluation
-        sets.
+        The rows and how they were read.
 
     Raises:
         HeadPruneError: if the source cannot be read.
     """
     if isinstance(source, pd.DataFrame):
-        return source.rename(columns=str), None, True
+        return _in_memory("DataFrame", source.set_axis(unique_names(list(map(str, source.columns))), axis=1))
+    if isinstance(source, datasets.DatasetDict):
+        own = _own_split(list(source), split)
+        return _from_dataset("DatasetDict", source[own], "memory", needs_split=own != split and len(source) == 1)
+    if isinstance(source, datasets.Dataset):
+        return _from_dataset("Dataset", source, "memory", needs_split=True)
+    if isinstance(source, pd.Series):
+        source = source.to_list()
+    if isinstance(source, Mapping):
+        raise HeadPruneError("a dictionary cannot be read; pass pandas.DataFrame(dictionary) or a Dataset")
     if isinstance(source, list | tuple):
-        pairs = [(row, None) if isinstance(row, str) else row for row in source]
-        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-            raise HeadPruneError("list items must be strings or (text, label) pairs")
-        table = pd.DataFrame(pairs, columns=["text", "label"])
-        return (table.drop(columns="label") if table.label.isna().all() else table), None, True
-    path = Path(str(source)).expanduser()
+        return _in_memory("list", _list_table(source))
+    if not isinstance(source, str | Path):
+        raise HeadPruneError(
+            f"the source must be a file, a Hub dataset ID, a Dataset, a DataFrame or a list, got {type(source).__name__}"
+        )
+    path = Path(source).expanduser()
     if path.is_file():
-        return read_table(path.name, path.read_bytes()), None, True
+        found = read_table(path.name, path.read_bytes(), **reading)
+        known = {name: getattr(found, name) for name in ("encoding", "dialect", "left_out", "guesses")}
+        return Source(path.name, found.file_type, found.frame, found.rows, **known)
     if path.suffix.lower() in SUFFIXES or path.is_absolute() or str(source).startswith((".", "~")):
         kinds = ", ".join(SUFFIXES)
         raise HeadPruneError(f"file not found: {source}; use 'embedded', a file ({kinds}) or a Hub dataset ID")
     return _hub_table(str(source), subset, split)
 
 
-def _hub_table(name: str, subset: str | None, split: str):
+def _in_memory(kind: str, table: pd.DataFrame) -> Source:
+    return Source(kind, "memory", table, list(range(1, len(table) + 1)))
+
+
+def _list_table(items) -> pd.DataFrame:
+    if items and all(isinstance(item, Mapping) for item in items):
+        raise HeadPruneError(
+            "a list of dictionaries cannot be read; pass pandas.DataFrame(items) or Dataset.from_list(items)"
+        )
+    pairs = [(item, None) if isinstance(item, str) else item for item in items]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise HeadPruneError("list items must be strings or (text, label) pairs")
+    table = pd.DataFrame(pairs, columns=["text", "label"])
+    return table.drop(columns="label") if table.label.isna().all() else table
+
+
+def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, *, needs_split: bool) -> Source:
+    classes = {c: tuple(f.names) for c, f in rows.features.items() if isinstance(f, datasets.ClassLabel)}
+    table = rows.with_format(None).to_pandas()
+    return Source(name, file_type, table, list(range(1, len(table) + 1)), classes, needs_split)
+
+
+def _hub_table(name: str, subset: str | None, split: str) -> Source:
     try:
         available = datasets.get_dataset_split_names(name, subset)
         own = _own_split(available, split)
@@ -59,12 +125,7 @@ def _hub_table(name: str, subset: str | None, split: str):
         else:
             reason = f"could not download dataset {name} ({text[:120]}); check the network, or upload a file"
         raise HeadPruneError(reason) from error
-    names = {c: f.names for c, f in rows.features.items() if isinstance(f, datasets.ClassLabel)}
-    return (
-        rows.to_pandas(),
-        tuple(next(iter(names.values()))) if len(names) == 1 else None,
-        own != split and len(available) == 1,
-    )
+    return _from_dataset(name, rows, "hub", needs_split=own != split and len(available) == 1)
 
 
 def _own_split(available: list[str], split: str) -> str:

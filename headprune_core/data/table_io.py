@@ -1,17 +1,26 @@
-"""Reading of uploaded files as tables: CSV, TSV, JSON lines, JSON, Parquet and plain text, without unpickling.
+"""Files as tables of text cells: CSV, TSV, JSON lines, JSON, Parquet and plain text, without unpickling.
 
 The content of a file must match its extension; otherwise the error names the detected format. Choosing columns and rows is
-left to `examples`.
+left to `reading_plan`.
 """
 
 import io
+import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
+from .columns import HEADER_NAMES
+from .delimited import Dialect, read_delimited
+from .text_decoding import DecodedText, decode, has_bad_bytes
+
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+MAX_BAD = 0.1  # share of damaged rows from which a file was misread
+_USUAL = {".csv": ",", ".tsv": "\t"}
 _MAGIC = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a zip archive or an Office document",
@@ -21,21 +30,80 @@ _MAGIC = {
     b"\x1f\x8b": "a gzip archive",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself (run: git lfs pull)",
 }
 
 
-def read_table(name: str, data: bytes) -> pd.DataFrame:
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that are not read.
+
+    Attributes:
+        reason: what is wrong with them, as in "without text".
+        count: number of rows.
+        row: number of the first one in the file or table, from 1 (of its line, for text files).
+        example: the first one, shortened.
+    """
+
+    reason: str
+    count: int
+    row: int
+    example: str
+
+    def describe(self) -> str:
+        """Describe the rows in a sentence."""
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        place = f"{'' if self.count == 1 else 'first: '}row {self.row:,}{f', {self.example}' if self.example else ''}"
+        return f"{rows} {self.reason} {'was' if self.count == 1 else 'were'} left out ({place})."
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """The rows of a file, before columns are chosen.
+
+    Attributes:
+        frame: one row for each row of the file; cells of CSV, TSV and plain text are text, and empty if missing.
+        rows: number of each row in the file, from 1 (of its line, for text files).
+        file_type: the extension without its dot.
+        encoding: the encoding of a text file, else None.
+        dialect: how the values of a CSV or TSV file are separated, else None.
+        left_out: damaged rows.
+        guesses: (setting, sentence) of what is likely but not certain.
+    """
+
+    frame: pd.DataFrame
+    rows: list[int]
+    file_type: str
+    encoding: str | None = None
+    dialect: Dialect | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    guesses: tuple[tuple[str, str], ...] = ()
+
+
+def read_table(
+    name: str,
+    data: bytes,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quoted: bool | None = None,
+    header: bool | None = None,
+) -> FileTable:
     """Read a file as a table.
 
     Args:
         name: file name, whose extension determines the format.
         data: content of the file.
+        encoding: encoding of a text file; None to detect it.
+        delimiter: delimiter of a CSV or TSV file; None to detect it.
+        quoted: whether double quotes enclose values in a CSV or TSV file; None to detect it.
+        header: whether a CSV or TSV file has the names of its columns in the first row; None to detect it.
 
     Returns:
-        The table, with at least one row.
+        The table, with at least one row, and how it was read.
 
     Raises:
-        HeadPruneError: if the extension is not supported, or the content is empty, invalid or of another format.
+        HeadPruneError: if the extension is not supported, or the content is empty, invalid, ambiguous or of another format.
     """
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
@@ -43,7 +111,7 @@ def read_table(name: str, data: bytes) -> pd.DataFrame:
     if not data.strip():
         raise HeadPruneError(f"{name} is empty; it must contain a table with a text column")
     looks_like = next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)
-    if looks_like is None and b"\0" in data[:65536] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if looks_like is None and suffix == ".parquet" and b"\0" in data:
         looks_like = "binary data"
     expected = "a Parquet file" if suffix == ".parquet" else None
     if looks_like != expected:
@@ -52,22 +120,26 @@ def read_table(name: str, data: bytes) -> pd.DataFrame:
             "export it again"
         )
     try:
-        table = _READERS[suffix](data)
+        if suffix == ".parquet":
+            frame = pd.read_parquet(io.BytesIO(data))
+            table = FileTable(frame, list(range(1, len(frame) + 1)), "parquet")
+        else:
+            table = _text_table(suffix, decode(data, encoding), {"delimiter": delimiter, "quoted": quoted, "header": header})
     except HeadPruneError as error:
         raise HeadPruneError(f"{name}: {error}") from error
     except Exception as error:  # pandas and pyarrow raise a dozen types for a malformed file
         raise HeadPruneError(f"{name} cannot be read as {suffix[1:]}: {' '.join(str(error).split())[:160]}") from error
-    if not isinstance(table, pd.DataFrame) or table.empty:
+    if table.frame.empty:
         raise HeadPruneError(f"{name} has no rows; at least 1 is needed")
-    table.columns = [str(column) for column in table.columns]
+    table.frame.columns = [str(column).strip() for column in table.frame.columns]
     return table
 
 
 def lines_table(text: str) -> pd.DataFrame:
-    """Parse lines of text, optionally with labels.
+    r"""Parse lines of text, optionally with labels.
 
     Args:
-        text: one example per line, optionally followed by a tab and its label.
+        text: one example per line, optionally followed by a tab and its label; lines end in \n, \r\n or \r.
 
     Returns:
         Table with a column text and, if the lines have labels, label.
@@ -75,37 +147,60 @@ def lines_table(text: str) -> pd.DataFrame:
     Raises:
         HeadPruneError: if there are no lines, or only some of them have labels.
     """
-    lines = [line.rsplit("\t", 1) for line in text.splitlines() if line.strip()]
+    return _lines(text)[0]
+
+
+def _lines(text: str) -> tuple[pd.DataFrame, list[int]]:
+    numbered = [(i, line) for i, line in enumerate(re.split(r"\r\n|\n|\r", text), 1) if line.strip()]
+    lines = [line.rsplit("\t", 1) for _, line in numbered]
     if not lines:
         raise HeadPruneError("no text found; enter one example per line, optionally followed by a tab and its label")
     labeled = sum(len(line) == 2 for line in lines)
     if 0 < labeled < len(lines):
         raise HeadPruneError(f"{labeled} of {len(lines)} lines have a label after a tab; label all lines or none")
-    return pd.DataFrame(lines, columns=["text", "label"][: 2 if labeled else 1])
+    return pd.DataFrame(lines, columns=["text", "label"][: 2 if labeled else 1]), [number for number, _ in numbered]
 
 
-def _text(data: bytes) -> io.StringIO:
-    for encoding in ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252"):
-        try:
-            return io.StringIO(data.decode(encoding))
-        except UnicodeDecodeError:
+def _text_table(suffix: str, decoded: DecodedText, options: dict) -> FileTable:
+    guesses = [] if decoded.certain else [("encoding", f"The encoding is likely {decoded.encoding}; check the letters.")]
+    dialect, bad = None, []
+    if suffix in _USUAL:
+        found = read_delimited(decoded.text, usual=_USUAL[suffix], known_names=HEADER_NAMES, **options)
+        frame, rows = pd.DataFrame(found.values, columns=found.names, dtype=object), found.lines
+        dialect, bad, guesses = found.dialect, found.bad, guesses + found.guesses
+    elif suffix == ".txt":
+        frame, rows = _lines(decoded.text)
+    elif suffix == ".json":
+        frame = pd.read_json(io.StringIO(decoded.text), dtype=False)
+        rows = list(range(1, len(frame) + 1))
+    else:
+        frame, rows, bad = _json_lines(decoded.text)
+    spoiled = frame.map(lambda cell: isinstance(cell, str) and has_bad_bytes(cell)).any(axis=1).to_numpy(bool)
+    bad = bad + [(row, f"a byte that is not {decoded.encoding}") for row, flag in zip(rows, spoiled, strict=True) if flag]
+    if len(bad) > max(1, MAX_BAD * (len(rows) + len(bad))):
+        raise HeadPruneError(
+            f"{len(bad)} rows are damaged (the first is row {bad[0][0]}: {bad[0][1]}); export the file again"
+        )
+    left_out = [LeftOut(f"with {reason}", 1, row, "") for row, reason in bad]
+    kept = [row for row, flag in zip(rows, spoiled, strict=True) if not flag]
+    frame = frame[~spoiled].reset_index(drop=True)
+    return FileTable(frame, kept, suffix[1:], decoded.encoding, dialect, tuple(left_out), tuple(guesses))
+
+
+def _json_lines(text: str) -> tuple[pd.DataFrame, list[int], list[tuple[int, str]]]:
+    """The objects of the lines, their line numbers, and the lines that are none."""
+    records, rows, bad = [], [], []
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        if not line.strip():
             continue
-    raise ValueError("its encoding is not UTF-8, UTF-16 or Windows-1252")
-
-
-def _delimited(data: bytes, separator: str) -> pd.DataFrame:
-    # An empty cell is a missing value; the words None, null and NA are ordinary text.
-    table = pd.read_csv(_text(data), sep=separator, keep_default_na=False, na_values=[""])
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would use the first values as row names
-        raise ValueError("its rows have more values than its header has names; quote text that contains the separator")
-    return table
-
-
-_READERS = {
-    ".csv": lambda data: _delimited(data, ","),
-    ".tsv": lambda data: _delimited(data, "\t"),
-    ".jsonl": lambda data: pd.read_json(_text(data), lines=True),
-    ".json": lambda data: pd.read_json(_text(data)),
-    ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
-    ".txt": lambda data: lines_table(_text(data).read()),
-}
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            bad.append((number, f"invalid JSON at character {error.pos + 1}"))
+            continue
+        if not isinstance(record, dict):
+            bad.append((number, "no JSON object"))
+            continue
+        records.append(record)
+        rows.append(number)
+    return pd.DataFrame(records), rows, bad

@@ -4,6 +4,7 @@ import warnings
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers as t
@@ -42,38 +43,30 @@ def short():
     )
 
 
+@pytest.mark.parametrize("form", ["torch", "numpy", "pandas", "arrow"])
+def test_the_format_of_a_dataset_does_not_matter(form):
+    examples = dataset(input_ids=[[5, 6], [7, 8, 9]], label=[0, 2]).with_format(form)
+    encoded = encode(model_with_classes(NAMES), examples)
+    assert encoded.labels == [0, 2]
+    assert [row["input_ids"] for row in encoded.inputs] == [[5, 6], [7, 8, 9]]
+
+
+def test_labels_may_be_in_a_column_labels():
+    examples = dataset(input_ids=[[5, 6], [7, 8]], labels=["positive", "negative"])
+    assert encode(model_with_classes(NAMES), examples).labels == [2, 0]
+
+
 @pytest.mark.parametrize(
-    "values", [["positive", "negative"], ["POSITIVE", "Negative"], ["2", "0"], [2, 0], ["2", "negative"]]
+    ("examples", "words"),
+    [
+        (["a", "b"], "must be a Dataset, got list; load_examples makes one"),
+        (pd.DataFrame({"text": ["a"]}), "got DataFrame; load_examples"),
+        (datasets.DatasetDict({"train": dataset(text=["a"])}), r"got DatasetDict \(train\); choose one; load_examples"),
+    ],
 )
-def test_labels_by_name_and_by_number(values):
-    assert labels(values) == [2, 0]
-
-
-def test_a_class_label_is_matched_by_name_if_the_names_are_known():
-    assert labels([0, 1, 2], features=("positive", "neutral", "negative")) == [2, 1, 0]
-    assert labels([0, 1, 2], features=("good", "so so", "bad")) == [0, 1, 2]
-
-
-def test_classes_whose_names_are_numbers():
-    stars = ("1", "2", "3")
-    assert labels([1, 2, 3], names=stars) == [0, 1, 2]
-    assert labels([0, 1, 2], names=stars) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("values", [["glad"], [3], [-1], ["-1"], ["--1"], ["²"], ["1.5"], [None], [""]])
-@pytest.mark.parametrize("first", ["0", "positive"])
-def test_labels_that_the_model_lacks_are_refused(values, first):
-    mixed = values if isinstance(values[0], int) else [first, *values]
-    with pytest.raises(hp.HeadPruneError, match=r"1 of \d examples have labels that the model does not have") as refusal:
-        labels(mixed)
-    assert "expected 0 = negative, 1 = Neutral, 2 = positive" in str(refusal.value)
-    assert repr(values[0]) in str(refusal.value)
-
-
-@pytest.mark.parametrize("missing", [-1, None])
-def test_a_class_label_that_is_missing_is_refused(missing):
-    with pytest.raises(hp.HeadPruneError, match="1 of 2 examples have labels that the model does not have"):
-        labels([0, missing], features=NAMES)
+def test_what_is_no_dataset_is_refused(examples, words):
+    with pytest.raises(hp.HeadPruneError, match=words):
+        encode(model_with_classes(NAMES), examples)
 
 
 def test_a_language_model_needs_no_labels():

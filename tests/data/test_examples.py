@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.data.columns import LONGEST_CELL
 from headprune_core.data.examples import CALIBRATION_POOL, as_examples, describe_overlap, overlap, read_examples
+from headprune_core.data.reading_plan import LONGEST_CELL
 from headprune_core.data.table_io import lines_table
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]
@@ -80,7 +80,7 @@ def test_lists_of_texts_and_of_pairs():
     assert all(len(text) % 2 == label for text, label in zip(pairs["text"], pairs["label"], strict=True))
 
 
-@pytest.mark.parametrize("rows", [[1, 2], [("a", "b", 1)], [("a",)], [{"text": "a"}], ["a", 3]])
+@pytest.mark.parametrize("rows", [[1, 2], [("a", "b", 1)], [("a",)], ["a", 3]])
 def test_lists_of_other_items_are_refused(rows):
     with pytest.raises(hp.HeadPruneError, match="list items must be strings or \\(text, label\\) pairs"):
         hp.load_examples(rows)
@@ -139,14 +139,14 @@ def test_empty_unlabeled_and_duplicate_rows_are_skipped_with_notes():
     evaluation, _ = read(table, split="evaluation", size=3)
     assert sorted([*calibration["text"], *evaluation["text"]]) == ["a", "c", "d", "e"]
     assert notes == [
-        "3 of 9 rows without text were skipped.",
-        "1 of 9 rows without a label were skipped.",
-        "1 of 5 rows that duplicate another were skipped.",
+        "3 rows without text were left out (first: row 3).",
+        "1 row without a label was left out (row 6, 'b').",
+        "1 row with the text of an earlier row was left out (row 2, 'a').",
     ]
 
 
 def test_skipped_rows_cause_a_warning():
-    with pytest.warns(hp.HeadPruneWarning, match="1 of 4 rows that duplicate another were skipped"):
+    with pytest.warns(hp.HeadPruneWarning, match="1 row with the text of an earlier row was left out \\(row 4, 'c'\\)"):
         hp.load_examples(["a", "b", "c", "c"], size=1)
 
 
@@ -210,7 +210,7 @@ def test_invalid_pasted_lines(text, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": 0}, "size must be at least 1, got 0"),
+        ({"size": 0}, "size must be an integer of at least 1, got 0"),
         ({"split": "train"}, "split of a table must be 'calibration' or 'evaluation', got 'train'"),
         ({"split": "training"}, "split of a table must be 'calibration' or 'evaluation', got 'training'"),
     ],

@@ -48,17 +48,19 @@ MISMATCHES = {
     "half a document": ("a.json", b'[{"text": ', "cannot be read as json"),
     "a number": ("a.json", b"3", "cannot be read as json"),
     "lines as one document": ("a.json", b'{"text": "a"}\n{"text": "b"}\n', "cannot be read as json"),
-    "a row too long": ("a.csv", b"text,label\na,1\nb,c,1\n", "cannot be read as csv"),
-    "all rows too long": ("a.csv", b"text,label\nb, c,1\nd, e,0\n", "more values than its header has names"),
+    "a row too long": ("a.csv", b"text,label\na,1\nb,c,1\n", "no delimiter gives all rows equally many values"),
+    "all rows too long": ("a.csv", b"text,label\nb, c,1\nd, e,0\n", "no delimiter gives all rows equally many values"),
     "some lines with labels": ("a.txt", b"a\t1\nb\n", "a.txt: 1 of 2 lines have a label after a tab"),
-    "letters of no encoding": ("a.csv", b"text\n\xc3\x28\x81\n", "not UTF-8, UTF-16 or Windows-1252"),
+    "a pointer": ("a.csv", b"version https://git-lfs.github.com/spec/v1\nsize 123\n", "Git LFS pointer, .*git lfs pull"),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_format_is_read(name):
-    expected = TABLE.astype(str) if name.endswith(".txt") else TABLE  # plain lines have no number type
-    pd.testing.assert_frame_equal(read_table(name, FILES[name]), expected, check_dtype=False)
+    typed = name.endswith((".json", ".jsonl", ".parquet"))  # cells of the other formats are text
+    pd.testing.assert_frame_equal(
+        read_table(name, FILES[name]).frame, TABLE if typed else TABLE.astype(str), check_dtype=False
+    )
 
 
 def test_every_supported_extension_is_tested_above():
@@ -88,10 +90,9 @@ def test_a_pickle_is_refused_and_never_opened(name, protocol):
 
 
 def test_words_that_look_like_missing_values_are_text():
-    table = read_table("a.csv", b"text,label\nNone,NA\nnull,\n")
-    assert table.text.to_list() == ["None", "null"]
-    assert table.label.isna().to_list() == [False, True]
+    table = read_table("a.csv", b"text,label\nNone,NA\nnull,\n").frame
+    assert table.to_dict("list") == {"text": ["None", "null"], "label": ["NA", ""]}
 
 
 def test_column_names_are_text():
-    assert list(read_table("a.json", b'["one text", "another"]').columns) == ["0"]
+    assert list(read_table("a.json", b'["one text", "another"]').frame.columns) == ["0"]

@@ -1,0 +1,176 @@
+"""Labels of the data as classes of the model: by name where names match, by number where there are none, else an error.
+
+The decision uses all labels of the column. A sample of it carries them in the `id` of its feature (`label_feature`).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+
+from headprune_core.errors import HeadPruneError
+
+UNLABELED = frozenset(("-1", "", "-", "none", "nan"))  # by which datasets mark examples without a label
+SHOWN = 5  # labels that an error names
+_GENERIC = re.compile(r"label_?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """Which class of the model each label of the data is.
+
+    Attributes:
+        classes: class number of each label, by the text of the label; None for labels whose examples are left out.
+        by: "name", "number" or "user", for what decided.
+    """
+
+    classes: Mapping[str, int | None]
+    by: str
+
+
+def plain_label(value) -> int | float | str | None:
+    """Return a label as an integer if it is one, else as text; None if it marks an example without a label.
+
+    Args:
+        value: a label as it stands in the data.
+    """
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    text = str(value).strip()
+    if text.casefold() in UNLABELED:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if re.fullmatch(r"[-+]?\d+(\.0*)?", text):
+        return int(float(text)) if abs(float(text)) < 2**53 else text
+    return text
+
+
+def label_feature(labels: Iterable) -> datasets.Value:
+    """Return the feature of a label column that also carries all labels, so that a sample of the column keeps them.
+
+    Args:
+        labels: all labels of the column, integers or text.
+    """
+    labels = set(labels)
+    dtype = "int64" if all(isinstance(label, int) for label in labels) else "string"
+    return datasets.Value(dtype, id=json.dumps(sorted(map(str, labels))))
+
+
+def all_labels(examples: datasets.Dataset) -> tuple[list[str], list[str] | None, bool]:
+    """Return all labels of the column that examples were drawn from, as text.
+
+    Args:
+        examples: Dataset with a column label.
+
+    Returns:
+        The labels, the class names in the order of their numbers (None if the data has none), and whether the labels are
+        known to be all of the column rather than those of the examples.
+    """
+    feature = examples.features["label"]
+    if isinstance(feature, datasets.ClassLabel):
+        return list(feature.names), list(feature.names), False
+    if getattr(feature, "id", None):
+        return json.loads(feature.id), None, True
+    found = (plain_label(value) for value in examples["label"])
+    return list(dict.fromkeys(str(label) for label in found if label is not None)), None, False
+
+
+def map_labels(
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    ordered: Sequence[str] | None = None,
+    chosen: Mapping | None = None,
+    whole_column: bool = True,
+) -> LabelMapping:
+    """Decide which class of the model each label of the data is.
+
+    Args:
+        labels: the labels of the data, as text.
+        classes: class names of the model.
+        ordered: class names of the data in the order of their numbers, if the data has them.
+        chosen: the user's decision for some or all labels: a class name, a class number, or None to leave out its examples.
+        whole_column: whether `labels` are all of the column; then numbers must include 0, because others may count from 1.
+
+    Returns:
+        The class of each label.
+
+    Raises:
+        HeadPruneError: if the labels do not fit the classes; the unknown labels and the classes are named.
+    """
+    chosen = {str(label): value for label, value in (chosen or {}).items()}
+    if foreign := [label for label in chosen if label not in labels]:
+        raise HeadPruneError(f"label {foreign[0]!r} is not in the data, which has the labels {_listed(labels)}")
+    names = _ClassNames(classes)
+    decided = {label: names.chosen(value) for label, value in chosen.items()}
+    rest = [label for label in labels if label not in decided]
+    known = {label: names.number(label) for label in rest if names.number(label) is not None}
+    if len(known) == len(rest):
+        return LabelMapping(known | decided, "user" if chosen else "name")
+    if not known and not chosen:
+        numbers = [int(label) if re.fullmatch(r"\d+", label) else len(classes) for label in rest]
+        if max(numbers) < len(classes) and (0 in numbers or not whole_column):
+            return LabelMapping(dict(zip(rest, numbers, strict=True)), "number")
+        if ordered and len(ordered) == len(classes) and all(_GENERIC.fullmatch(name) for name in names.names):
+            return LabelMapping({label: ordered.index(label) for label in rest}, "number")
+    unknown = [label for label in rest if label not in known]
+    plural = "label" if len(unknown) == 1 else "labels"
+    raise HeadPruneError(
+        f"the data has {plural} that the model does not have: {_listed(unknown)}; the model's classes are "
+        f"{names.described()}. Say which class each is (label_mapping), leave its examples out, or use no labels "
+        "(label_column=False)"
+    )
+
+
+class _ClassNames:
+    """Class numbers of a model by name, spelled loosely unless two names would be the same."""
+
+    def __init__(self, classes: Sequence[str]):
+        self.names = [str(name) for name in classes]
+        self._exact = {name: number for number, name in enumerate(self.names)}
+        loose = [_plain(name) for name in self.names]
+        self._loose = {name: number for number, name in enumerate(loose) if loose.count(name) == 1}
+
+    def number(self, name) -> int | None:
+        return self._exact.get(str(name), self._loose.get(_plain(name)))
+
+    def chosen(self, value) -> int | None:
+        """The number of a class that the user has named, by its name or number; None stays None."""
+        if value is None:
+            return None
+        number = self.number(value)
+        if number is None and isinstance(value, int | np.integer) and not isinstance(value, bool):
+            number = int(value)
+        if number is None or not 0 <= number < len(self.names):
+            raise HeadPruneError(f"{value!r} is not a class of the model; its classes are {self.described()}")
+        return number
+
+    def described(self) -> str:
+        return _listed([f"{number} = {name}" for number, name in enumerate(self.names)], quote=False)
+
+
+def suggested_class(label: str, classes: Sequence[str]) -> int | None:
+    """Return the only class whose name begins like a label ("pos" and "positive"), or None.
+
+    Args:
+        label: a label of the data.
+        classes: class names of the model.
+    """
+    text = _plain(label)
+    alike = (name.startswith(text) or text.startswith(name) for name in map(_plain, classes))
+    found = [number for number, flag in enumerate(alike) if flag and len(text) > 2]
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(name) -> str:
+    """The name without case, and with a space for each run of spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", " ", str(name).strip()).casefold()
+
+
+def _listed(names: Sequence[str], *, quote: bool = True) -> str:
+    shown = [repr(name) if quote else name for name in names[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
