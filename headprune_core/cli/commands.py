@@ -58,7 +58,10 @@ def score(options) -> tuple[Document, str]:
         lines += [metric.upper(), _grid(getattr(scores, metric)), ""]
     if options.evaluate:
         result = evaluate_masks(
-            model, evaluation_examples(options), np.ones((1, *model.grid.shape), bool), progress=progress_line(options)
+            model,
+            evaluation_examples(options, model),
+            np.ones((1, *model.grid.shape), bool),
+            progress=progress_line(options),
         )
         document["evaluation"] = {
             "accuracy": float(result.accuracy[0]),
@@ -103,7 +106,10 @@ def alpha(options) -> tuple[Document, str]:
     recommendation = []
     if options.measure:
         random = random_masks(model.grid.shape, options.sparsity, **constraints)
-        examples, run = evaluation_examples(options), {"cache": open_cache(options), "progress": progress_line(options)}
+        examples, run = (
+            evaluation_examples(options, model),
+            {"cache": open_cache(options), "progress": progress_line(options)},
+        )
         found = alpha_accuracy(model, examples, path, random=random, dtype=options.dtype, **run)
         chosen = recommend_alpha(found)
         lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
@@ -134,7 +140,7 @@ def curves(options) -> tuple[Document, str]:
         The JSON document and a table for the terminal.
     """
     model, scores = compute_scores(options)
-    evaluation, cache = evaluation_examples(options), open_cache(options)
+    evaluation, cache = evaluation_examples(options, model), open_cache(options)
     frame = sparsity_curves(
         model,
         evaluation,
@@ -154,7 +160,7 @@ def curves(options) -> tuple[Document, str]:
     document = {
         "model": options.model,
         "alpha": options.alpha,
-        "calibration_evaluation_overlap": overlap(calibration_examples(options), evaluation),
+        "calibration_evaluation_overlap": overlap(calibration_examples(options, model), evaluation),
         "curves": json.loads(frame.to_json(orient="records")),
         "summary": json.loads(summary(frame).to_json(orient="records")),
         "verdicts": json.loads(verdict.to_json(orient="records")),
@@ -180,8 +186,8 @@ def greedy(options) -> tuple[Document, str]:
     model = load_model_option(options)
     run = greedy_gnorm(
         model,
-        calibration_examples(options),
-        evaluation=evaluation_examples(options),
+        calibration_examples(options, model),
+        evaluation=evaluation_examples(options, model),
         steps=options.steps,
         heads_per_step=options.heads_per_step,
         inverse=options.inverse,

@@ -2,16 +2,19 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 
-from headprune_core.data.examples import load_examples
-from headprune_core.errors import HeadPruneError
+from headprune_core.data.examples import load_examples, read_examples
+from headprune_core.data.reading_plan import ReadingPlan, plan_examples
+from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.masks.constraints import parse_heads
 from headprune_core.masks.rankings import read_ranking
 from headprune_core.measure.ablation import leave_one_out
 from headprune_core.measure.greedy import greedy_gnorm
+from headprune_core.model.builtin import is_builtin
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import score_heads
@@ -53,9 +56,72 @@ def build_constraints(options, grid) -> dict[str, object]:
     }
 
 
-def calibration_examples(options):
+def reading_plan(options, model: PrunableModel) -> ReadingPlan | str:
+    """Plan how the dataset is read, once per command, and print the plan; the built-in dataset needs none.
+
+    Args:
+        options: parsed arguments.
+        model: model to whose classes the labels are mapped.
+
+    Returns:
+        What `load_examples` reads: the plan, or the name of the built-in dataset.
+    """
+    if is_builtin(options.dataset):
+        return options.dataset
+    if not hasattr(options, "plan"):
+        options.plan = plan_examples(options.dataset, model=model, split=options.calibration_split, **plan_settings(options))
+        print(*options.plan.describe(), sep="\n", file=sys.stderr)
+    return options.plan
+
+
+def plan_settings(options) -> dict[str, object]:
+    """Return the options of reading as arguments of `plan_examples`, without those that are not given."""
+    names = ("text_column", "text_pair_column", "label_column", "subset", "encoding", "delimiter")
+    given: dict[str, object] = {name: getattr(options, name) for name in names}
+    given["delimiter"] = {"tab": "\t", "\\t": "\t"}.get(options.delimiter, options.delimiter)
+    given["quoted"] = {"enclose": True, "text": False}.get(options.quotes)
+    given["header"] = {"yes": True, "no": False}.get(options.header)
+    if options.no_labels:
+        if options.label_column or options.label_mapping:
+            raise HeadPruneError("--no-labels excludes --label-column and --label; give one of them")
+        given["label_column"] = False
+    if options.label_mapping:
+        given["label_mapping"] = dict(map(_label_class, options.label_mapping))
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _label_class(text: str) -> tuple[str, str | int | None]:
+    label, equals, name = text.rpartition("=")
+    if not equals:
+        raise HeadPruneError(f"--label must be LABEL=CLASS, got {text!r}")
+    return label, int(name) if name.isdigit() else name or None
+
+
+def load_part(options, model: PrunableModel, split: str, size: int):
+    """Load up to `size` examples of a split of the dataset; what is left out and guessed is in the printed plan.
+
+    Args:
+        options: parsed arguments.
+        model: model to whose classes the labels are mapped.
+        split: name of the split.
+        size: maximum number of examples.
+
+    Returns:
+        The Dataset.
+    """
+    source = reading_plan(options, model)
+    if isinstance(source, str):
+        return load_examples(source, split=split, size=size)
+    examples, notes = read_examples(source, split=split, size=size)
+    for note in notes:
+        if note not in source.notes:
+            warnings.warn(note, HeadPruneWarning, stacklevel=2)
+    return examples
+
+
+def calibration_examples(options, model: PrunableModel):
     """Load the calibration set."""
-    return load_examples(options.dataset, split=options.calibration_split, size=options.calibration_size, **columns(options))
+    return load_part(options, model, options.calibration_split, options.calibration_size)
 
 
 def build_rankings(options, model: PrunableModel, cache: ResultCache | None) -> dict[str, np.ndarray]:
@@ -75,11 +141,11 @@ def build_rankings(options, model: PrunableModel, cache: ResultCache | None) -> 
         if name in ("greedy_gnorm", "inverse_greedy_gnorm"):
             inverse, objective = name.startswith("inverse"), options.gnorm_objective
             trajectory = greedy_gnorm(
-                model, calibration_examples(options), inverse=inverse, objective=objective, cache=cache, **run
+                model, calibration_examples(options, model), inverse=inverse, objective=objective, cache=cache, **run
             )
             rankings[name] = trajectory.ranking
         elif name == "leave_one_out":
-            rankings[name] = leave_one_out(model, calibration_examples(options), **run).loss_change
+            rankings[name] = leave_one_out(model, calibration_examples(options, model), **run).loss_change
         elif name == "custom" and options.ranking:
             rankings[name] = read_ranking(options.ranking, model.grid)
     return rankings
@@ -100,7 +166,8 @@ def compute_scores(options, **more):
     Returns:
         (model, scores)
     """
-    model, examples = load_model_option(options), calibration_examples(options)
+    model = load_model_option(options)
+    examples = calibration_examples(options, model)
     labeled = "label" in examples.column_names or model.task != "classification"
     scores = score_heads(
         model,
@@ -117,14 +184,9 @@ def compute_scores(options, **more):
     return model, scores
 
 
-def evaluation_examples(options):
+def evaluation_examples(options, model: PrunableModel):
     """Load the evaluation set."""
-    return load_examples(options.dataset, split=options.evaluation_split, size=options.evaluation_size, **columns(options))
-
-
-def columns(options) -> dict[str, str | None]:
-    """Return the column and subset options as arguments of `load_examples`."""
-    return {name: getattr(options, name) for name in ("text_column", "text_pair_column", "label_column", "subset")}
+    return load_part(options, model, options.evaluation_split, options.evaluation_size)
 
 
 def progress_line(options) -> Callable[[int, int, str], None] | None:

@@ -177,6 +177,18 @@ def common_options(add) -> None:
     add("--text-column", metavar="NAME", help="text column (default: auto-detected)")
     add("--text-pair-column", metavar="NAME", help="column of the second text of a pair (default: auto-detected)")
     add("--label-column", metavar="NAME", help="label column (default: auto-detected)")
+    add("--no-labels", action="store_true", help="read the dataset without labels")
+    add(
+        "--label",
+        action="append",
+        metavar="LABEL=CLASS",
+        dest="label_mapping",
+        help="the model's class (name or number) of a label of the data; LABEL= leaves out its examples; repeatable",
+    )
+    add("--encoding", metavar="NAME", help="encoding of a text file, such as utf-8 or cp1252 (default: auto-detected)")
+    add("--delimiter", metavar="CHARACTER", help="delimiter of a csv or tsv file; 'tab' is one (default: auto-detected)")
+    add("--quotes", choices=["enclose", "text"], help="what double quotes do in a csv or tsv file (default: auto-detected)")
+    add("--header", choices=["yes", "no"], help="whether a csv or tsv file has a header (default: auto-detected)")
     add(
         "--objective",
         choices=OBJECTIVES,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headprune_core.data.examples import describe_overlap, load_examples, overlap
+from headprune_core.data.examples import describe_overlap, overlap
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import get_criterion
 from headprune_core.masks.mask_files import LARGEST, read_mask
@@ -32,12 +32,14 @@ from .inputs import (
     build_constraints,
     calibration_examples,
     check_file,
-    columns,
     compute_scores,
     evaluation_examples,
     load_model_option,
+    load_part,
     open_cache,
+    plan_settings,
     progress_line,
+    reading_plan,
 )
 
 BATCH_SIZE = 32
@@ -61,16 +63,18 @@ def prune(options) -> tuple[dict[str, object], str]:
     """
     _check_files(options)
     _check_numbers(options)
-    examples, progress = evaluation_examples(options), progress_line(options)
+    model, scores, mask, known = _choose_mask(options)
+    examples, progress = evaluation_examples(options, model), progress_line(options)
     training = (
-        training_examples(options, min(options.finetune_steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
+        training_examples(options, model, min(options.finetune_steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
         if options.finetune_steps
         else None
     )
-    model, scores, mask, known = _choose_mask(options)
+    plan = reading_plan(options, model)
+    known["reading"] = () if isinstance(plan, str) else tuple(plan.describe(examples=False))
     pruned = prune_heads(model, mask, partial_groups=options.partial_groups)
     known["evaluation_data"] = f"{len(examples)} examples of {options.dataset} ({options.evaluation_split})"
-    n_overlap = None if scores is None else overlap(calibration_examples(options), examples)
+    n_overlap = None if scores is None else overlap(calibration_examples(options, model), examples)
     with tempfile.TemporaryDirectory() as temp_dir:
         pruned.save_pretrained(Path(temp_dir) / "model")
         load_options = {"device": options.device, "dtype": str(pruned.model.dtype)[6:]}
@@ -106,9 +110,9 @@ def prune(options) -> tuple[dict[str, object], str]:
     return document, "\n".join(lines)
 
 
-def training_examples(options, size: int):
+def training_examples(options, model: PrunableModel, size: int):
     """Load up to `size` examples of the training set."""
-    return load_examples(options.dataset, split=training_split(options), size=size, **columns(options))
+    return load_part(options, model, training_split(options), size)
 
 
 def training_split(options) -> str:
@@ -148,7 +152,7 @@ def _choose_mask(options):
     """Model, scores or None, mask, and the fields of the record that describe how the mask was chosen."""
     known = {"source": options.model, "revision": options.revision, "criterion": None, "alpha": None, "sparsity": None}
     source = {"source": options.dataset, "split": options.evaluation_split, "size": options.evaluation_size}
-    known["evaluation_source"] = source | {name: value for name, value in columns(options).items() if value}
+    known["evaluation_source"] = source | plan_settings(options)
     if options.mask:
         model, file = load_model_option(options), Path(os.path.expanduser(options.mask))
         try:

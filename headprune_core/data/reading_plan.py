@@ -87,8 +87,12 @@ class ReadingPlan:
             table["label"] = [self.class_names[number] for number in table.label]
         return table
 
-    def describe(self) -> list[str]:
-        """Return the plan as sentences: format, columns, labels, rows that are left out, and guesses."""
+    def describe(self, *, examples: bool = True) -> list[str]:
+        """Return the plan as sentences: format, columns, labels, rows that are left out, and guesses.
+
+        Args:
+            examples: whether to quote an example of the rows that are left out.
+        """
         form = [self.file_type if self.file_type in ("hub", "memory") else self.file_type.upper()]
         form += [self.encoding] if self.encoding else []
         form += [self.dialect.describe()] if self.dialect else []
@@ -104,7 +108,8 @@ class ReadingPlan:
             ]
             shown = ", ".join(_label_line(planned, mapped=self.mapped_by is not None) for planned in self.labels[:20])
             lines.append(f"Labels{by}: {shown}{' …' if len(self.labels) > 20 else ''}.")
-        return lines + [part.describe() for part in self.left_out] + [f"Guess: {sentence}" for _, sentence in self.guesses]
+        lines += [part.describe(example=examples) for part in self.left_out]
+        return lines + [f"Guess: {sentence}" for _, sentence in self.guesses]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -120,6 +125,32 @@ class ReadingPlan:
             return datasets.ClassLabel(names=list(self.class_names))
         return label_feature(self.rows.label)
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """Arguments of `plan_examples` that give this plan again, without the source and the model."""
+        fixed = {"text_column": self.columns.text, "text_pair_column": self.columns.pair}
+        fixed["label_column"] = self.columns.label or False
+        stated = {setting for setting, _ in self.guesses}
+        detected = {"encoding": self.encoding} | (vars(self.dialect) if self.dialect else {})
+        fixed |= {name: value for name, value in detected.items() if name in stated}
+        named = {name: value for name, value in self.arguments.items() if name not in ("source", "model", *fixed)}
+        return {name: value for name, value in (fixed | named).items() if value is not None}
+
+    def for_model(self, model) -> "ReadingPlan":
+        """Return the plan with labels mapped to the classes of a model, if it was made without one.
+
+        Args:
+            model: a PrunableModel.
+
+        Raises:
+            HeadPruneError: if the labels do not fit the classes.
+        """
+        classes = _class_names(model)
+        if "label" not in self.rows or classes is None or self.mapped_by is not None:
+            return self
+        arguments = {**self.arguments, "model": model}
+        return replace(_with_labels(self, classes, None), arguments=arguments)
+
     def for_split(self, split: str) -> "ReadingPlan":
         """Return the plan for another split: a dataset that has splits of its own is read again in the same way.
 
@@ -131,7 +162,9 @@ class ReadingPlan:
         """
         if self.split is None or split == self.split:
             return self
-        return plan_examples(**self.arguments, split=split)
+        source = self.arguments["source"]
+        source = source.name if isinstance(source, Source) else source
+        return plan_examples(source, model=self.arguments["model"], split=split, **self.settings)
 
     @property
     def notes(self) -> list[str]:
@@ -157,8 +190,8 @@ def plan_examples(
     r"""Plan how a dataset is read.
 
     Args:
-        source: a file (CSV, TSV, JSON, JSON lines, Parquet or plain text), a Hugging Face dataset ID, a Dataset, a pandas
-            DataFrame, or a list of texts or (text, label) pairs.
+        source: a file (CSV, TSV, JSON, JSON lines, Parquet or plain text; its path, or an open binary file with a name), a
+            Hugging Face dataset ID, a Dataset, a pandas DataFrame, or a list of texts or (text, label) pairs.
         model: a PrunableModel or the class names of a model, to which labels are mapped; None to keep labels as they are.
         text_column: name of the text column; None to find it.
         text_pair_column: name of the column with the second text of a pair; None to find it.
@@ -187,14 +220,8 @@ def plan_examples(
     columns, guesses = guess_columns(found.table, text_column, text_pair_column, label_column)
     rows, left_out = _usable(found, columns, guesses)
     class_names = found.class_names.get(columns.label)
-    arguments = {
-        "model": model,
-        "text_column": columns.text,
-        "text_pair_column": columns.pair,
-        "label_column": columns.label or False,
-        "label_mapping": label_mapping,
-        "subset": subset,
-    }
+    named = {"text_column": text_column, "text_pair_column": text_pair_column, "label_column": label_column}
+    named |= {"label_mapping": label_mapping, "subset": subset}
     plan = ReadingPlan(
         source=found.name,
         file_type=found.file_type,
@@ -209,7 +236,7 @@ def plan_examples(
         rows=rows,
         class_names=class_names,
         needs_split=found.needs_split,
-        arguments=arguments | {"source": source},
+        arguments={"source": source, "model": model} | named | reading,
     )
     if "label" not in rows:
         return plan

@@ -47,8 +47,8 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
     """Read all rows of a source.
 
     Args:
-        source: a pandas DataFrame, a Dataset or DatasetDict, a list of texts or (text, label) pairs, a file, or a Hugging
-            Face dataset ID.
+        source: a pandas DataFrame, a Dataset or DatasetDict, a list of texts or (text, label) pairs, a file (its path, or an
+            open binary file with a name), a Hugging Face dataset ID, or a Source, which is returned.
         subset: subset (configuration) of a Hub dataset, or None.
         split: "calibration", "evaluation", or the name of a dataset's own split.
         reading: encoding, delimiter, quoted and header of `read_table`, None for those to be detected.
@@ -59,6 +59,8 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
     Raises:
         HeadPruneError: if the source cannot be read.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, pd.DataFrame):
         return _in_memory("DataFrame", source.set_axis(unique_names(list(map(str, source.columns))), axis=1))
     if isinstance(source, datasets.DatasetDict):
@@ -70,6 +72,9 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
         source = source.to_list()
     if isinstance(source, Mapping):
         raise HeadPruneError("a dictionary cannot be read; pass pandas.DataFrame(dictionary) or a Dataset")
+    if hasattr(source, "read") and isinstance(getattr(source, "name", None), str):
+        data = source.getvalue() if hasattr(source, "getvalue") else source.read()
+        return _from_file(Path(source.name).name, data, reading)
     if isinstance(source, list | tuple):
         return _in_memory("list", _list_table(source))
     if not isinstance(source, str | Path):
@@ -78,13 +83,17 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
         )
     path = Path(source).expanduser()
     if path.is_file():
-        found = read_table(path.name, path.read_bytes(), **reading)
-        known = {name: getattr(found, name) for name in ("encoding", "dialect", "left_out", "guesses")}
-        return Source(path.name, found.file_type, found.frame, found.rows, **known)
+        return _from_file(path.name, path.read_bytes(), reading)
     if path.suffix.lower() in SUFFIXES or path.is_absolute() or str(source).startswith((".", "~")):
         kinds = ", ".join(SUFFIXES)
         raise HeadPruneError(f"file not found: {source}; use 'embedded', a file ({kinds}) or a Hub dataset ID")
     return _hub_table(str(source), subset, split)
+
+
+def _from_file(name: str, data: bytes, reading: Mapping) -> Source:
+    found = read_table(name, data, **reading)
+    known = {name: getattr(found, name) for name in ("encoding", "dialect", "left_out", "guesses")}
+    return Source(name, found.file_type, found.frame, found.rows, **known)
 
 
 def _in_memory(kind: str, table: pd.DataFrame) -> Source:

@@ -50,10 +50,15 @@ class LeftOut:
     row: int
     example: str
 
-    def describe(self) -> str:
-        """Describe the rows in a sentence."""
+    def describe(self, *, example: bool = True) -> str:
+        """Describe the rows in a sentence.
+
+        Args:
+            example: whether to quote the first one.
+        """
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
-        place = f"{'' if self.count == 1 else 'first: '}row {self.row:,}{f', {self.example}' if self.example else ''}"
+        place = f"{'' if self.count == 1 else 'first: '}row {self.row:,}"
+        place += f", {self.example}" if example and self.example else ""
         return f"{rows} {self.reason} {'was' if self.count == 1 else 'were'} left out ({place})."
 
 

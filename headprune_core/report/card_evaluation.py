@@ -53,7 +53,8 @@ def _verification(record: PruningRecord) -> list[str]:
     verification = record.verification
     forms = {"Unpruned": verification.unpruned, "Masked": verification.masked, "Pruned": verification.pruned}
     forms |= {} if verification.reloaded is None else {"Reloaded": verification.reloaded}
-    parts = [f"Evaluation set: {examples_text(record, verification.unpruned)}.", _table(forms)]
+    reading = ["\n".join(f"- {escaped(sentence)}" for sentence in record.reading)] if record.reading else []
+    parts = [f"Evaluation set: {examples_text(record, verification.unpruned)}.", *reading, _table(forms)]
     if share(verification.pruned).name == "accuracy":
         parts.append(_difference(verification.unpruned, verification.pruned, "unpruned to pruned"))
     compared = "masked vs. pruned" if verification.reloaded is None else "masked vs. pruned vs. reloaded"

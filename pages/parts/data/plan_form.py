@@ -1,0 +1,130 @@
+"""The plan of reading in the form: columns, labels and first rows as they will be read; every guess can be changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from headprune_core import HeadPruneError, ReadingPlan, plan_examples
+from headprune_core.data.labels import map_labels, suggested_class
+from pages.parts.common.sentences import plain, sentence
+
+from .dataset_form import FORM, Dataset
+
+MOST_LABELS = 30  # more distinct labels than can be assigned by hand
+LEAVE_OUT = "Leave out"
+_CAPTIONS = {
+    "text_column": "Text column",
+    "text_pair_column": "Second text column",
+    "label_column": "Label column",
+}
+
+
+def plan_form(dataset: Dataset, classes: Sequence[str] | None) -> ReadingPlan | None:
+    """Show how the dataset will be read, and return the plan; None if a question is still open.
+
+    Args:
+        dataset: The chosen dataset.
+        classes: Class names of the chosen model; None if they are not known yet, or if the model has none.
+    """
+    st.markdown("**Reading plan**")
+    columns = _columns_form(dataset)
+    if columns is None:
+        return None
+    arguments = columns | dict(dataset.reading) | {"subset": dataset.subset, "split": dataset.splits[0]}
+    try:
+        plan = plan_examples(dataset.found, **arguments)
+        if plan.labels and classes:
+            mapping, chosen = _labels_form(plan, tuple(classes), dataset.key)
+            if mapping is None:
+                return None
+            plan = plan_examples(dataset.found, model=classes, label_mapping=mapping if chosen else None, **arguments)
+    except HeadPruneError as reason:
+        st.error(sentence(str(reason)), icon=":material/error:")
+        return None
+    lines = plan.describe()
+    st.caption("  \n".join(plain(line) for line in lines if not line.startswith("Guess: ")))
+    guesses = [line for line in lines if line.startswith("Guess: ")]
+    if guesses:
+        st.warning("  \n".join(map(plain, guesses)), icon=":material/help:")
+    st.dataframe(plan.preview(), hide_index=True)
+    return plan
+
+
+def _columns_form(dataset: Dataset) -> dict[str, object] | None:
+    """Columns of the plan: those found are preselected; None if the text column is not chosen."""
+    try:
+        found = plan_examples(dataset.found).columns
+        start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
+    except HeadPruneError as reason:
+        start = dict.fromkeys(_CAPTIONS)
+        st.warning(sentence(str(reason)), icon=":material/table_question:")
+    names = list(dataset.found.table.columns)
+    chosen = {
+        setting: column.selectbox(
+            caption,
+            [None, *names],
+            ([None, *names]).index(start[setting]),
+            format_func=lambda name: "none" if name is None else name,
+            key=f"{setting} {dataset.key[:12]}",
+            **FORM,
+        )
+        for column, (setting, caption) in zip(st.columns(3), _CAPTIONS.items(), strict=True)
+    }
+    if chosen["text_column"] is None:
+        return None
+    return chosen | {"label_column": chosen["label_column"] or False}
+
+
+def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | None, bool]:
+    """The class of each label, prefilled by name, and whether the user has decided; None while a label is open."""
+    labels = [planned.label for planned in plan.labels]
+    try:
+        found = map_labels(labels, classes, ordered=plan.class_names).classes
+        unknown: list[str] = []
+    except HeadPruneError:
+        found = {label: _known(label, classes) for label in labels}
+        unknown = [label for label in labels if found[label] is None]
+    if unknown and len(labels) > MOST_LABELS:
+        st.error(
+            f"Column {plain(plan.columns.label)} has {len(labels):,} distinct labels, which the model does not have. Choose "
+            "another label column, or none to score without labels.",
+            icon=":material/error:",
+        )
+        return None, False
+    if len(labels) > MOST_LABELS:
+        return found, False
+    if unknown:
+        st.warning(
+            f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or leave its "
+            "examples out. To score without labels, set the label column to none.",
+            icon=":material/question_mark:",
+        )
+    options: list[int | None] = [*range(len(classes)), -1]
+    counts = Counter({planned.label: planned.count for planned in plan.labels})
+    mapping: dict[str, int | None] = {}
+    open_labels = 0
+    for start in range(0, len(labels), 3):
+        for column, label in zip(st.columns(3), labels[start : start + 3], strict=False):
+            number = found[label] if found[label] is not None else suggested_class(label, classes)
+            picked = column.selectbox(
+                f"{plain(label)} ({counts[label]:,})",
+                options,
+                None if number is None else options.index(number),
+                format_func=lambda one: LEAVE_OUT if one == -1 else classes[one],
+                placeholder="Choose a class",
+                key=f"label {label} {plan.columns.label} {'|'.join(classes)} {key[:12]}",
+                **FORM,
+            )
+            open_labels += picked is None
+            mapping[label] = None if picked in (None, -1) else picked
+    if open_labels:
+        return None, False
+    return mapping, bool(unknown) or mapping != found
+
+
+def _known(label: str, classes: tuple[str, ...]) -> int | None:
+    try:
+        return map_labels([label], classes).classes[label]
+    except HeadPruneError:
+        return None
