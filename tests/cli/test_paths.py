@@ -187,6 +187,7 @@ def test_prune_replaces_the_users_own_model_only_if_told_to(place, capsys):
     before = {file.name: file.read_bytes() for file in (place / "mine").iterdir()}
     (place / "t.csv").write_text("text\n" + "\n".join(f"w{i} w{i + 1}" for i in range(9)))
     words = ["prune", "--dataset", "t.csv", "--criterion", "random", "--n-random", "0", "--out-folder", "mine"]
+    words += ["--calibration-size", "3", "--evaluation-size", "6"]
     assert "is the folder that the model is read from" in refusal(capsys, [*words, "--model", "mine"])
     assert "contains a model that HeadPrune did not write" in refusal(capsys, words)
     assert {file.name: file.read_bytes() for file in (place / "mine").iterdir()} == before
