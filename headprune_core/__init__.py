@@ -42,6 +42,7 @@ from headprune_core.report.card import card_files, model_card
 from headprune_core.report.pruning_record import PruningRecord
 from headprune_core.report.report import html_report
 from headprune_core.result_cache import ResultCache
+from headprune_core.scores.evaluation_cost import estimate_evaluation
 from headprune_core.scores.head_scores import HeadScores, score_heads
 from headprune_core.scores.hies import hies
 from headprune_core.scores.orthogonality import Orthogonality, orthogonality
@@ -94,6 +95,7 @@ __all__ = [
     "criterion_rankings",
     "describe_latency",
     "distinct_masks",
+    "estimate_evaluation",
     "estimate_recovery",
     "estimate_scoring",
     "evaluate_masks",

@@ -1,6 +1,5 @@
 """Builds inputs from parsed options: model, examples, scores, rankings and constraints; and reports progress."""
 
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,25 +17,6 @@ from headprune_core.model.builtin import is_builtin
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import score_heads
-
-
-def check_file(name: str, file: str) -> str:
-    """Check that an output file can be written.
-
-    Args:
-        name: option that names the file, without the dashes.
-        file: path as given.
-
-    Returns:
-        The absolute path.
-
-    Raises:
-        HeadPruneError: if the path is a folder or its folder does not exist.
-    """
-    path = os.path.realpath(os.path.expanduser(file))
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
-        raise HeadPruneError(f"--{name} must be a file in an existing folder, got {file}")
-    return path
 
 
 def load_model_option(options) -> PrunableModel:

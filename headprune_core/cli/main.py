@@ -8,13 +8,13 @@ import sys
 import warnings
 
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.model_io import atomic_file
+from headprune_core.output_files import atomic_file
 
 from .app import app
 from .commands import alpha, bench, curves, greedy, score
-from .inputs import check_file
 from .missing import install_hint
 from .parser import parser
+from .paths import check_paths
 from .prune import prune
 
 COMMANDS = {run.__name__: run for run in (score, alpha, curves, greedy, prune, bench, app)}
@@ -39,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.argv = arguments
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
-        if options.out:
-            check_file("out", options.out)
+        check_paths(options)
         document, table = options.run(options)
         text = json.dumps(document, indent=None if options.json else 1)
         if options.out:

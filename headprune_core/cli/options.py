@@ -132,6 +132,11 @@ def _prune(add) -> None:
         help="split to fine-tune on (default: training for the built-in dataset, otherwise the calibration split)",
     )
     add("--out-folder", metavar="FOLDER", help="output folder for the pruned model, new or empty (default: do not save)")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="let --out-folder replace a model that HeadPrune did not write, or that of --model",
+    )
     add("--bundle", metavar="FILE", help="write a zip of model, card, mask, scores, figures and report to FILE")
     add("--report", metavar="FILE", help="write an HTML report to FILE")
     add("--onnx", metavar="FILE", help='export the pruned model to ONNX; needs: pip install "headprune[onnx]"')

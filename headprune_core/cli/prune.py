@@ -14,8 +14,8 @@ from headprune_core.masks.criteria import get_criterion
 from headprune_core.masks.mask_files import LARGEST, read_mask
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.random_baseline import random_baseline
-from headprune_core.model.model_io import atomic_file, check_replaceable
 from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.output_files import atomic_file
 from headprune_core.prune.latency import measure_latency
 from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.onnx_export import check_exportable, export_onnx
@@ -31,7 +31,6 @@ from headprune_core.report.report import html_report
 from .inputs import (
     build_constraints,
     calibration_examples,
-    check_file,
     compute_scores,
     evaluation_examples,
     load_model_option,
@@ -44,7 +43,6 @@ from .inputs import (
 
 BATCH_SIZE = 32
 MAX_TRAINING_EXAMPLES = 4096  # a longer fine-tuning repeats them
-OUTPUTS = ("onnx", "report", "bundle", "out")  # options that name an output file
 
 
 def prune(options) -> tuple[dict[str, object], str]:
@@ -61,8 +59,9 @@ def prune(options) -> tuple[dict[str, object], str]:
     Raises:
         HeadPruneError: if an option is wrong; those of files and numbers are checked before the model is loaded.
     """
-    _check_files(options)
     _check_numbers(options)
+    if options.onnx:
+        check_exportable(Path(options.onnx))
     model, scores, mask, known = _choose_mask(options)
     examples, progress = evaluation_examples(options, model), progress_line(options)
     training = (
@@ -120,22 +119,6 @@ def training_split(options) -> str:
     return options.training_split or ("training" if options.dataset == "embedded" else options.calibration_split)
 
 
-def _check_files(options) -> None:
-    """Check all input and output paths before anything long is started."""
-    for name in ("mask", "out_folder", *OUTPUTS):
-        if getattr(options, name) == "":
-            raise HeadPruneError(f"--{name.replace('_', '-')} needs a file or folder name; omit the option otherwise")
-    if options.out_folder:
-        check_replaceable(Path(options.out_folder))
-    taken: dict[str, str] = {}
-    for name, file in ((name, getattr(options, name)) for name in OUTPUTS if getattr(options, name)):
-        other = taken.setdefault(check_file(name, file), name)
-        if other != name:
-            raise HeadPruneError(f"--{name} and --{other} must name different files, got {file} for both")
-    if options.onnx:
-        check_exportable(Path(options.onnx))
-
-
 def _check_numbers(options) -> None:
     minimum = {"n_random": 0, "finetune_steps": 0, "latency_lengths": 1}
     given = {
@@ -186,7 +169,7 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
     """Write all requested outputs; returns the entry of the ONNX export for the JSON document."""
     entry = {}
     if options.out_folder:
-        final.save_pretrained(options.out_folder, record=record)
+        final.save_pretrained(options.out_folder, record=record, overwrite=options.overwrite)
     if options.onnx:
         export = export_onnx(final, options.onnx, progress=progress_line(options))
         entry = {

@@ -17,10 +17,10 @@ from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
-from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache, fingerprint
+from headprune_core.scores.evaluation_cost import evaluation_token_limit
 
 from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
 
@@ -84,7 +84,8 @@ def evaluate_masks(
 
 def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str | None) -> Iterator[Batch]:
     """Yield batches shuffled, so that partial results are representative of all lengths."""
-    packed = encoded.packed(batch_size, token_limit(model, dtype), model.device)
+    limit = evaluation_token_limit(model, int(encoded.lengths.max()), dtype)
+    packed = encoded.packed(batch_size, limit, model.device)
     for number in np.random.default_rng(0).permutation(len(packed)):
         yield encoded.batch(packed[number], model.device)
 
@@ -121,10 +122,13 @@ class _Evaluator:
             reference = self._logits(batch, self._order[0], caches)
         for number in numbers:
             if self._tokens and number == self._order[0]:
-                yield number, token_results(batch, reference, reference)
+                yield number, self._reduced(batch, reference, reference)
                 continue
-            logits = self._logits(batch, number, caches)
-            yield number, token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+            # No name holds the logits of a mask, so they are released before those of the next one are computed.
+            yield number, self._reduced(batch, self._logits(batch, number, caches), reference)
+
+    def _reduced(self, batch: Batch, logits: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
+        return token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
 
     def _logits(self, batch: Batch, number: int, caches: dict[bytes, ForwardCache]) -> torch.Tensor:
         def run(part: Batch) -> torch.Tensor:
@@ -132,7 +136,8 @@ class _Evaluator:
             forward_cache = caches.setdefault(part.index.tobytes(), ForwardCache())
             return masked_logits(self._model, part, self._masks[number], forward_cache)
 
-        return torch.cat([logits for _, logits in in_parts(batch, run)])
+        parts = [logits for _, logits in in_parts(batch, run)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @torch.no_grad()

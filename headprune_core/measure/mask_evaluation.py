@@ -4,7 +4,7 @@ They are computed from stored logits (classification) or from sums over the toke
 that logits over a vocabulary need not be stored. The forward passes are in `evaluation`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from scipy.special import log_softmax
 from headprune_core.data.batches import Batch
 from headprune_core.data.encoded import Encoded
 from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.scores.evaluation_cost import LOGITS_AT_ONCE
 from headprune_core.scores.objectives import predictions, token_losses
 
 # For token prediction, ten numbers are stored per example: numbers of correct predictions, of predictions equal to the
@@ -60,16 +61,26 @@ def token_results(batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -
     Returns:
         (n, 10) numbers.
     """
-    real = batch.real if batch.decoder_real is None else batch.decoder_real
-    predicted, unpruned = (predictions(some, batch).argmax(-1) for some in (logits, reference))
-    counted = batch.predicted
-    trials = counted.sum(-1)
-    losses = token_losses(predictions(logits, batch), batch).sum(-1) / trials
-    counts = [((predicted == other) & counted).sum(-1) for other in (batch.targets, unpruned)]
-    x, y = (torch.where(real[..., None], some.double(), 0.0).flatten(1) for some in (logits, reference))
+    step = max(1, LOGITS_AT_ONCE // (len(batch) * logits.shape[-1]))
+    sums = sum(_token_sums(batch, logits, reference, slice(k, k + step)) for k in range(0, logits.shape[1], step))
+    sums[:, LOSS] /= sums[:, TRIALS]
+    return sums.cpu().numpy()
+
+
+def _token_sums(batch: Batch, logits: torch.Tensor, reference: torch.Tensor, positions: slice) -> torch.Tensor:
+    """Return the numbers (n, 10) of `token_results` for some positions, with the sum of the losses."""
+    real = (batch.real if batch.decoder_real is None else batch.decoder_real)[:, positions]
+    part = replace(batch, targets=batch.targets[:, positions], predicted=batch.predicted[:, positions])
+    logits, reference = logits[:, positions], reference[:, positions]
+    predicted, unpruned = (predictions(some, part).argmax(-1) for some in (logits, reference))
+    counts = [((predicted == other) & part.predicted).sum(-1) for other in (part.targets, unpruned)]
+    losses = token_losses(predictions(logits, part), part).double().sum(-1)
+    x, y = (some.to(torch.float64, copy=True) for some in (logits, reference))
+    x[~real] = y[~real] = 0.0
+    x, y = x.flatten(1), y.flatten(1)
     n = real.sum(-1) * logits.shape[-1]
     sums = [n, x.sum(-1), y.sum(-1), (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)]
-    return torch.stack([part.double() for part in (*counts, trials, losses, *sums)], dim=-1).cpu().numpy()
+    return torch.stack([some.double() for some in (*counts, part.predicted.sum(-1), losses, *sums)], dim=-1)
 
 
 def evaluation_measures(

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import psutil
 import torch
 
+from headprune_core.memory import available_memory
+
+from .loading import find_device
 from .packed_linear import PackedWeights
 
 # values in memory per output of a linear layer: the output, its part of norms, activations, captured tensors and gradients
@@ -85,11 +87,13 @@ class CostEstimate:
         flops: floating-point operations.
         seconds: running time in seconds.
         peak_bytes: memory of the largest batch in bytes, without the model itself.
+        model_bytes: memory of the model's parameters and buffers in bytes.
     """
 
     flops: float
     seconds: float
     peak_bytes: float
+    model_bytes: float = 0.0
 
 
 def count_cost(linear_calls: Sequence, attention_calls: Sequence, tokens: int | None, targets: int | None) -> Cost:
@@ -131,7 +135,7 @@ def estimate(model, batches: Sequence[tuple[int, int, int]], passes: int, dtype:
         peak_bytes = max(peak_bytes, batch_bytes(model, part, dtype))
     seconds = flops / (EFFICIENCY * product_rate(model, dtype)) + len(batches) * cost.calls * (1 + passes) * SECONDS_PER_CALL
     seconds += SECONDS_PER_LOGIT * cost.logits * sum(examples * (target or longest) for examples, longest, target in batches)
-    return CostEstimate(flops, seconds, peak_bytes)
+    return CostEstimate(flops, seconds, peak_bytes, model_bytes(model))
 
 
 def token_limit(model, dtype: str | None = None) -> int | None:
@@ -144,9 +148,40 @@ def token_limit(model, dtype: str | None = None) -> int | None:
     Returns:
         Number of tokens, at least 1; None if the free memory is unknown or the model processes no tokens.
     """
-    free = free_memory(model.device)
+    free = memory_for_batches(model)
     per_token = max(batch_bytes(model, part, dtype) for part in (model.cost.token, model.cost.target))
     return None if free is None or per_token == 0 else max(1, int(MEMORY_SHARE * free / per_token))
+
+
+def memory_for_batches(model) -> int | None:
+    """Return the free memory in bytes; if the weights are on the meta device, what they leave free on the device to use.
+
+    Args:
+        model: the `PrunableModel`.
+
+    Returns:
+        Number of bytes, at least 0; None if it is unknown.
+    """
+    free = free_memory(computing_device(model))
+    return free if free is None or model.device.type != "meta" else max(0, free - model_bytes(model))
+
+
+def model_bytes(model) -> int:
+    """Return the memory of all parameters and buffers in bytes, also of those on the meta device.
+
+    Args:
+        model: the `PrunableModel`.
+    """
+    return sum(part.numel() * part.element_size() for part in (*model.model.parameters(), *model.model.buffers()))
+
+
+def computing_device(model) -> torch.device:
+    """Return the device of a model, or the default device if the model has no weights yet.
+
+    Args:
+        model: the `PrunableModel`.
+    """
+    return find_device("auto") if model.device.type == "meta" else model.device
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -157,7 +192,7 @@ def free_memory(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available if device.type in ("cpu", "mps") else None
+    return available_memory() if device.type in ("cpu", "mps") else None
 
 
 def batch_bytes(model, part: Part, dtype: str | None) -> float:
@@ -182,7 +217,9 @@ def product_rate(model, dtype: str | None) -> float:
         model: the `PrunableModel`.
         dtype: "bfloat16" for matrix products in that precision; None for the model's dtype.
     """
-    return matrix_product_rate(str(model.device), "bfloat16" if dtype == "bfloat16" else str(model.model.dtype)[6:])
+    return matrix_product_rate(
+        str(computing_device(model)), "bfloat16" if dtype == "bfloat16" else str(model.model.dtype)[6:]
+    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Atomic writing of model folders and files, and loading of pruned models from folders.
+"""Atomic writing of model folders, and loading of pruned models from folders.
 
 A folder is written under a temporary name and then renamed, so the final name never refers to an incomplete folder. A pruned
 model is loaded by the library into a class whose constructor removes the pruned heads on the meta device, so the unpruned
@@ -6,11 +6,10 @@ weights never exist in memory.
 """
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EEXIST, ENOTEMPTY
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -18,18 +17,22 @@ import transformers
 from transformers import AutoConfig, PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.output_files import absolute_path, temporary_folder
 
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
 
-MODEL_FILES = {".json", ".safetensors", ".model", ".spm", ".jinja", ".bpe"}  # suffixes; the names of further files follow
-MODEL_FILES |= {"vocab.txt", "merges.txt", "dict.txt", "README.md", "head_map.png"}
+# Names of the files of a saved model; a folder with any other file is not replaced.
+MODEL_FILES = ("config.json", "*_config.json", HEAD_MAP, "model*.safetensors", "model*.safetensors.index.json")
+MODEL_FILES += ("tokenizer*.json", "*vocab*.json", "added_tokens.json", "special_tokens_map.json", "normalizer.json")
+MODEL_FILES += ("chat_template.json", "*.jinja", "*.model", "*.spm", "*.bpe", "vocab.txt", "merges.txt", "dict.txt")
+MODEL_FILES += ("README.md", "head_map.png")
 MAX_RENAMES = 20  # attempts to rename a folder while other processes do the same
 
 
 @contextmanager
-def atomic_folder(folder: str | Path) -> Iterator[Path]:
+def atomic_folder(folder: str | Path, *, overwrite: bool = False, source: str = "") -> Iterator[Path]:
     """Write a model folder atomically.
 
     The block writes to a temporary folder, which is renamed to `folder` if the block succeeds and deleted otherwise. An
@@ -37,67 +40,22 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
 
     Args:
         folder: final name of the folder.
+        overwrite: as in `check_replaceable`.
+        source: as in `check_replaceable`.
 
     Yields:
         The temporary folder.
 
     Raises:
-        HeadPruneError: if `folder` contains anything but a model, or if it cannot be written.
+        HeadPruneError: if `check_replaceable` refuses `folder`, or if it cannot be written.
     """
-    folder = _absolute(folder)
-    check_replaceable(folder)
-    with _temporary_folder(folder) as temporary:
+    folder = absolute_path(folder)
+    check_replaceable(folder, overwrite=overwrite, source=source)
+    with temporary_folder(folder) as temporary:
         new = temporary / "new"
         new.mkdir()
         yield new
         _swap_folder(new, folder, temporary)
-
-
-@contextmanager
-def atomic_file(file: str | Path) -> Iterator[Path]:
-    """Write a file atomically.
-
-    The block writes to a temporary path, which is renamed to `file` if the block succeeds. Files beside it whose names begin
-    with its name (its external data) are moved too; everything else in the temporary folder is deleted.
-
-    Args:
-        file: final name of the file; an earlier file is replaced.
-
-    Yields:
-        The temporary path.
-
-    Raises:
-        HeadPruneError: if `file` is a folder or cannot be written.
-    """
-    file = _absolute(file)
-    if os.path.isdir(file):
-        raise HeadPruneError(f"{file} is a folder; choose a file name")
-    with _temporary_folder(file) as temporary:
-        yield temporary / file.name
-        names = sorted(p.name for p in temporary.iterdir() if p.is_file() and p.name.startswith(file.name))
-        for name in reversed(names):  # the file itself comes last
-            os.replace(temporary / name, file.parent / name)
-
-
-@contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, deleted after the block; errors while writing become one HeadPruneError."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.name[:40]}-{secrets.token_hex(8)}"
-        temporary.mkdir()
-        yield temporary
-    except HeadPruneError:
-        raise
-    except Exception as error:  # OSError and safetensors errors both occur
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise HeadPruneError(f"cannot write to {path} ({reason}); free disk space or choose another location") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _swap_folder(new: Path, folder: Path, temporary: Path) -> None:
@@ -178,17 +136,21 @@ def _zeroed_blocks(row: AttentionRow) -> list[torch.Tensor]:
     return [block for head, block in zip(row.present, row.out.blocks(outputs=False), strict=True) if not row.kept[head]]
 
 
-def check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: str | Path, *, overwrite: bool = False, source: str = "") -> None:
     """Check that a folder can be replaced by a model without losing anything else.
 
     Args:
         folder: the folder; it need not exist.
+        overwrite: whether a model that HeadPrune did not write (a folder without a head map), and the model in `source`,
+            may be replaced.
+        source: folder that the model was loaded from, or any other text.
 
     Raises:
-        HeadPruneError: if it contains anything but a model, or is no ordinary folder.
+        HeadPruneError: if the folder contains anything but a model, contains a model that must not be replaced, or is no
+            ordinary folder.
     """
     expected = "expected a new or empty folder, or one that contains only a model to replace"
-    folder = _absolute(folder)
+    folder = absolute_path(folder)
     if os.path.islink(folder):
         raise HeadPruneError(
             f"{folder} is a link to {os.path.realpath(folder)}; {expected}: use the name of the folder itself"
@@ -203,14 +165,38 @@ def check_replaceable(folder: Path) -> None:
         raise HeadPruneError(f"cannot read {folder} ({error}); {expected}") from error
     if Path.cwd().is_relative_to(folder.resolve()):
         raise HeadPruneError(f"{folder} is the working directory or one of its parents; {expected}: choose a subfolder")
-    others = [file.name for file in inside if file.is_dir() or not {file.suffix, file.name} & MODEL_FILES]
+    others = [file.name for file in inside if not file.is_file() or not is_model_file(file.name)]
     is_model = folder / "config.json" in inside and any(file.suffix == ".safetensors" for file in inside)
     if inside and not is_model:
         others = others or [file.name for file in inside]
     if others:
         raise HeadPruneError(f"{folder} contains other files ({', '.join(others[:3])}); {expected}")
+    if not inside or overwrite:
+        return
+    choose = "choose a new folder, or pass overwrite=True (--overwrite) to replace the model"
+    if is_same(source, folder):
+        raise HeadPruneError(f"{folder} is the folder that the model is read from; {choose}")
+    if folder / HEAD_MAP not in inside:
+        raise HeadPruneError(f"{folder} contains a model that HeadPrune did not write (no {HEAD_MAP}); {choose}")
 
 
-def _absolute(path: str | Path) -> Path:
-    """The absolute path without "..", so that its parent folder and name are known."""
-    return Path(os.path.abspath(os.path.expanduser(path)))
+def is_model_file(name: str) -> bool:
+    """Return True if a saved model may have a file of this name.
+
+    Args:
+        name: file name without its folder.
+    """
+    return any(fnmatchcase(name, pattern) for pattern in MODEL_FILES)
+
+
+def is_same(path: str | Path, other: str | Path) -> bool:
+    """Return True if two paths exist and lead to the same file or folder.
+
+    Args:
+        path: a path, or any other text.
+        other: another one.
+    """
+    try:
+        return os.path.samefile(os.path.expanduser(path), os.path.expanduser(other))
+    except (OSError, ValueError):  # not there, or no possible path
+        return False

@@ -7,11 +7,12 @@ with zero gradient (padding, and all but the pooled token in a classifier's last
 
 from collections.abc import Iterable
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
+
+from headprune_core.memory import available_memory
 
 MAX_NONZERO_ROWS = 0.75  # zero rows are skipped if at most this fraction of all rows is nonzero
 FIRST_COLUMNS = 8  # columns that are tested first
@@ -35,20 +36,21 @@ class PackedWeights:
         has_operators = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
         self._usable = on_cpu and has_operators and torch.backends.mkldnn.is_available() and not _short_of_memory(size)
 
-    def bytes_to_come(self, weights: Iterable[Tensor], size: int) -> int:
+    def bytes_to_come(self, weights: Iterable[Tensor], size: int, *, backward: bool = True) -> int:
         """Return the memory that packing will still need.
 
         Args:
-            weights: weights that will be packed, both plain and transposed.
+            weights: weights that will be packed.
             size: bytes per number.
+            backward: whether weights are packed transposed too, for the backward pass.
 
         Returns:
             Memory in bytes, without weights that are packed already.
         """
         if not self._usable:
             return 0
-        packed = {key for key, _, transposed in self._packed if transposed}
-        return sum(2 * size * weight.numel() for weight in weights if id(weight) not in packed)
+        packed = {key for key, _, transposed in self._packed if transposed == backward}
+        return sum((1 + backward) * size * weight.numel() for weight in weights if id(weight) not in packed)
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool = False) -> Tensor:
         """Compute a product in the precision of x.
@@ -80,7 +82,7 @@ class PackedWeights:
 
 
 def _short_of_memory(size: int) -> bool:
-    return psutil.virtual_memory().available < MIN_FREE_MEMORY * size
+    return available_memory() < MIN_FREE_MEMORY * size
 
 
 class FrozenLinear(TorchFunctionMode):

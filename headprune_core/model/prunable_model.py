@@ -132,7 +132,7 @@ class PrunableModel:
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
-    def save_pretrained(self, folder: str | Path, *, record: object | None = None) -> None:
+    def save_pretrained(self, folder: str | Path, *, record: object | None = None, overwrite: bool = False) -> None:
         """Save the model to a folder that `from_pretrained` can load.
 
         The folder contains safetensors weights, configuration and tokenizer. A pruned model also gets its head map and a
@@ -140,15 +140,17 @@ class PrunableModel:
         incomplete.
 
         Args:
-            folder: new or empty folder, or one with an earlier model, which is replaced.
+            folder: new or empty folder, or one with a pruned model that HeadPrune wrote, which is replaced.
             record: `PruningRecord` with the facts for the model card of a pruned model, or None.
+            overwrite: whether any other model in the folder may be replaced, that from which this model was loaded included.
 
         Raises:
-            HeadPruneError: if the folder cannot be written or contains anything but an earlier model.
+            HeadPruneError: if the folder cannot be written, contains anything but a model, or contains a model that may not
+                be replaced.
         """
         if self.device.type == "meta":
             raise HeadPruneError("a model on the meta device has no weights to save; load it with weights")
-        with atomic_folder(folder) as part:
+        with atomic_folder(folder, overwrite=overwrite, source=self.model.config._name_or_path or "") as part:
             self.write_into(part)
             if not self.grid.kept.all():
                 for name, content in type(self).card_files(self, record).items():

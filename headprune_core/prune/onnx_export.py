@@ -22,8 +22,8 @@ import torch
 
 from headprune_core.data.batches import Batch
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.model_io import atomic_file
 from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.output_files import atomic_file
 
 from .onnx_graph import OPSET, graph_inputs, random_batch, within
 

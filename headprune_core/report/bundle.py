@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.mask_files import mask_csv, mask_json
-from headprune_core.model.model_io import atomic_file
+from headprune_core.output_files import atomic_file
 from headprune_core.scores.head_scores import HeadScores
 from headprune_core.strict_json import as_json
 

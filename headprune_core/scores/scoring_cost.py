@@ -7,8 +7,16 @@ import numpy as np
 import torch
 
 from headprune_core.data.encoding import encode
-from headprune_core.model.forward_cost import CostEstimate, estimate, token_limit
+from headprune_core.model.forward_cost import (
+    CostEstimate,
+    computing_device,
+    estimate,
+    free_memory,
+    model_bytes,
+    token_limit,
+)
 from headprune_core.model.head_layout import linear_layers
+from headprune_core.model.packed_linear import MIN_FREE_MEMORY
 
 
 def estimate_scoring(
@@ -24,7 +32,7 @@ def estimate_scoring(
     """Estimate the time and memory of `score_heads` with these arguments, within a factor of two.
 
     Args:
-        model: The PrunableModel to score.
+        model: The PrunableModel to score, also without weights on the meta device: what it would take here.
         examples: The calibration examples.
         metrics: As in `score_heads`.
         batch_size: As in `score_heads`.
@@ -33,7 +41,7 @@ def estimate_scoring(
         dtype: As in `score_heads`.
 
     Returns:
-        The estimate, with FLOPs, seconds and peak memory in bytes.
+        The estimate, with FLOPs, seconds, peak memory and memory of the model in bytes.
     """
     encoded = encode(model, examples)
     lengths = np.array([len(row.get("input_ids", ())) for row in encoded.inputs])
@@ -44,14 +52,26 @@ def estimate_scoring(
     ]
     objectives = {"his": objective, "gnorm": gnorm_objective}
     cost = estimate(model, batches, len({objectives[metric] for metric in metrics if metric in objectives}), dtype)
-    return replace(cost, peak_bytes=cost.peak_bytes + _one_time_bytes(model, dtype))
+    return replace(cost, peak_bytes=cost.peak_bytes + one_time_bytes(model, dtype))
 
 
-def _one_time_bytes(model, dtype: str | None) -> int:
-    """Return the bytes that a first run allocates and keeps: packed weights, and linear weights in bfloat16."""
+def one_time_bytes(model, dtype: str | None, *, backward: bool = True) -> int:
+    """Return the bytes that a first run allocates and keeps: packed weights, and linear weights in bfloat16.
+
+    Args:
+        model: The PrunableModel.
+        dtype: Precision of matrix products.
+        backward: Whether the run computes gradients.
+    """
     weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
-    if dtype != "bfloat16" or model.model.dtype != torch.float32:
-        return model.packed.bytes_to_come(weights, model.model.dtype.itemsize)
-    if "_bfloat16" in vars(model):
+    twin = dtype == "bfloat16" and model.model.dtype == torch.float32
+    size = 2 if twin else model.model.dtype.itemsize
+    if twin and "_bfloat16" in vars(model):
         return 0
-    return sum(2 * weight.numel() for weight in weights) + model.packed.bytes_to_come(weights, 2)
+    if model.device.type == "meta":  # what packing would need if the weights were there
+        room = free_memory(computing_device(model)) or 0
+        packs = computing_device(model).type == "cpu" and room >= MIN_FREE_MEMORY * model_bytes(model)
+        packed = packs * (1 + backward) * size * sum(weight.numel() for weight in weights)
+    else:
+        packed = model.packed.bytes_to_come(weights, size, backward=backward)
+    return packed + (sum(2 * weight.numel() for weight in weights) if twin else 0)

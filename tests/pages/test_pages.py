@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.apptest import PATIENCE, finished, opened
 from helpers.tiny_models import tiny, tiny_tokenizer
 from streamlit.testing.v1 import AppTest
 
+import headprune_core as hp
 from headprune_core.masks.reduction_agreement import reduction_agreement
 from pages.parts.common import labels
 from pages.parts.common.labels import PAGES
@@ -213,6 +215,26 @@ def translator(tmp_path_factory):
     tiny("t5").save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.mark.slow
+def test_a_model_trained_anew_into_the_same_folder_is_shown_anew(tmp_path):
+    tiny("bert").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    app = loading(tmp_path, "\n".join(f"w{i} w{i + 1}" for i in range(6)))
+    before = app.session_state["work"]
+    trained = tiny("bert")
+    with torch.no_grad():
+        trained.bert.encoder.layer[1].attention.self.value.weight.mul_(3.0)
+    trained.save_pretrained(tmp_path)
+    press(app, "Load and score")
+    after = app.session_state["work"]
+    assert not app.exception
+    loaded = after.model.model.bert.encoder.layer[1].attention.self.value.weight
+    torch.testing.assert_close(loaded, trained.bert.encoder.layer[1].attention.self.value.weight)
+    alone = hp.score_heads(hp.PrunableModel(trained, tiny_tokenizer()), after.calibration, objective="prediction")
+    np.testing.assert_allclose(after.scores.his, alone.his, rtol=1e-5)
+    assert not np.allclose(before.scores.his, alone.his, rtol=0.1)
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from helpers.tiny_models import tiny, tiny_tokenizer
 
-from headprune_core import Cancelled, HeadPruneError
+from headprune_core import Cancelled, HeadPruneError, PrunableModel, score_heads
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load, rescore
 
@@ -129,3 +131,35 @@ def test_the_task_loss_is_not_offered_without_labels(server):
         "The dataset has no labels, so Gnorm uses the model's own predictions as targets."
     ]
     assert "loss" in loaded(server, TEXTS, [i % 3 for i in range(len(TEXTS))]).objectives
+
+
+@torch.no_grad()
+def train_into(folder, seed):
+    """A tiny model with other weights in each version, saved into the same folder."""
+    model, generator = tiny("bert"), torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    model.save_pretrained(folder)
+    tiny_tokenizer(model_max_length=20).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(others, tmp_path):
+    """With two other models between, the old model has left the memory but its scores have not."""
+    server, words, works = ServerState(), pd.DataFrame({"text": [f"w{i} w{i + 1}" for i in range(6)]}), []
+    for seed in (0, 1):
+        train_into(tmp_path / "mine", seed)
+        works.append(load(Request(str(tmp_path / "mine"), text="t", table=words), server, silent))
+        for other in range(others):
+            train_into(tmp_path / f"other{other}", 2 + other)
+            load(Request(str(tmp_path / f"other{other}"), text="t", table=words), server, silent)
+    before, after = works
+    assert after.model is not before.model
+    assert (after.key != before.key, after.run_key != before.run_key) == (True, True)
+    for work, different in ((after, before), (before, after)):
+        alone = score_heads(PrunableModel(work.model.model, work.model.tokenizer), work.calibration, objective="prediction")
+        np.testing.assert_allclose(work.scores.his, alone.his, rtol=1e-6)
+        assert not np.allclose(different.scores.his, alone.his, rtol=1e-2)
+    again = load(Request(str(tmp_path / "mine"), text="t", table=words), server, silent)
+    assert again.key == after.key
+    assert again.scores.per_example["his"] is after.scores.per_example["his"]

@@ -17,7 +17,7 @@ from helpers.tiny_models import FAMILIES, GROUPED, SMALL, columns, examples_for,
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
-from headprune_core.model.model_io import atomic_file
+from headprune_core.output_files import atomic_file
 from headprune_core.prune import onnx_export, onnx_graph
 from headprune_core.prune.onnx_export import INSTALL, OnnxExport, export_onnx, has_onnx
 from headprune_core.prune.onnx_graph import graph_inputs, write_graph

@@ -77,10 +77,14 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """One model with one dataset, scored; evaluation is None if no examples are left for it, which a data note explains."""
+    """One model with one dataset, scored; evaluation is None if no examples are left for it, which a data note explains.
+
+    `version` tells the content of the model from an earlier or later content of the same folder or Hub revision.
+    """
 
     request: Request
     model: PrunableModel
+    version: str
     calibration: datasets.Dataset
     evaluation: datasets.Dataset | None
     lengths: tuple[int, ...]
@@ -109,10 +113,15 @@ class Workspace:
     def notes(self) -> tuple[str, ...]:
         return (*self.data_notes, *_fitting(self.request.options, self.model, self.calibration)[1])
 
+    @property
+    def model_key(self) -> tuple:
+        """What determines the model: its source, and the version of its content."""
+        return self.request.model, self.request.revision, self.version
+
     @cached_property
     def run_key(self) -> str:
         """A digest of everything that determines the scores except the reduction."""
-        return _run_key(self.request, self.calibration, self.options)
+        return digest(*self.model_key, self.calibration, self.options.run)
 
     @cached_property
     def key(self) -> str:
@@ -126,7 +135,8 @@ class Workspace:
 
     def in_precision(self, dtype: str, shared: ServerState) -> HeadScores | None:
         """Return the scores by the same options in another precision; None if they were not computed recently."""
-        return shared.scores.peek(_run_key(self.request, self.calibration, replace(self.options, dtype=dtype)))
+        options = replace(self.options, dtype=dtype)
+        return shared.scores.peek(digest(*self.model_key, self.calibration, options.run))
 
     def label_names(self, values) -> list[str]:
         """Return label names: those of the dataset, else those of the model."""
@@ -161,11 +171,7 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     except HeadPruneError as reason:
         notes.append(f"Accuracy is unavailable: {reason}.")
     progress(1, 4, "Loading the built-in model" if request.model == "embedded" else f"Loading {request.model}")
-    model = shared.models.get(
-        (request.model, request.revision),
-        lambda: PrunableModel.from_pretrained(request.model, revision=request.revision),
-        progress,
-    )
+    model, version = shared.model(request.model, request.revision, progress)
     progress(2, 4, "Tokenizing")
     if model.reads_images:
         raise HeadPruneError(
@@ -175,26 +181,28 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
-    scores = _score(request, model, calibration, shared, lambda d, total, note: progress(2 * total + d, 4 * total, note))
-    return Workspace(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
+    lengths = tuple(encoded.lengths.tolist())
+    key = (request.model, request.revision, version)
+    scores = _score(request.options, model, key, calibration, shared, lambda d, n, note: progress(2 * n + d, 4 * n, note))
+    return Workspace(request, model, version, calibration, evaluation, lengths, scores, tuple(notes))
 
 
 def rescore(workspace: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:
     """Return the same model and dataset, scored with other options."""
     request = replace(workspace.request, options=options)
-    scores = _score(request, workspace.model, workspace.calibration, shared, progress)
+    scores = _score(options, workspace.model, workspace.model_key, workspace.calibration, shared, progress)
     return replace(workspace, request=request, scores=scores)
 
 
-def _score(request: Request, model, calibration, shared: ServerState, progress) -> HeadScores:
+def _score(wanted: ScoreOptions, model, model_key: tuple, calibration, shared: ServerState, progress) -> HeadScores:
     """Scores from the cache, or computed while this session holds the lock."""
-    options, _ = _fitting(request.options, model, calibration)
+    options, _ = _fitting(wanted, model, calibration)
 
     def score() -> HeadScores:
         with hold_lock(shared.heavy, progress):
             return score_heads(model, calibration, batch_size=BATCH_SIZE, progress=progress, **options.run)
 
-    scores = shared.scores.get(_run_key(request, calibration, options), score, progress)
+    scores = shared.scores.get(digest(*model_key, calibration, options.run), score, progress)
     return scores.reduced_by(options.his_reduction)
 
 
@@ -205,10 +213,6 @@ def _has_targets(model: PrunableModel, calibration: datasets.Dataset) -> bool:
 
 def _fitting(options: ScoreOptions, model, calibration) -> tuple[ScoreOptions, list[str]]:
     return options.fitting(answers=_has_targets(model, calibration))
-
-
-def _run_key(request: Request, calibration, options: ScoreOptions) -> str:
-    return digest(request.model, request.revision, calibration, options.run)
 
 
 def digest(*parts) -> str:

@@ -151,4 +151,4 @@ def _greedy(loaded: Workspace, name: str) -> ExternalRanking | None:
 
 
 def _heads(loaded: Workspace) -> tuple:
-    return loaded.request.model, loaded.request.revision, loaded.model.grid.shape
+    return *loaded.model_key, loaded.model.grid.shape
