@@ -60,14 +60,15 @@ class Columns:
 
 
 def guess_columns(
-    table: pd.DataFrame, text: str | None = None, pair: str | None = None, label: str | bool | None = None
+    table: pd.DataFrame, text: str | None = None, pair: str | bool | None = None, label: str | bool | None = None
 ) -> tuple[Columns, list[tuple[str, str]]]:
     """Find the text, text pair and label columns of a table.
 
     Args:
         table: the table.
         text: name of the text column; None to find it.
-        pair: name of the column with the second text of a pair; None to find it if the text column has to be found.
+        pair: name of the column with the second text of a pair; None to find it if the text column has to be found, False
+            for single texts.
         label: name of the label column; None to find it, False for examples without labels.
 
     Returns:
@@ -77,7 +78,7 @@ def guess_columns(
         HeadPruneError: if a named column does not exist, or if a column is ambiguous or contains no text.
     """
     available = list(table.columns)
-    for name in (text, pair, label or None):
+    for name in (text, pair or None, label or None):
         if name is not None and name not in available:
             raise HeadPruneError(f"column {name!r} not found; the table has the columns {', '.join(available)}")
     repeated = [name for name in available if re.fullmatch(r".+ \(\d+\)", name) and name.rsplit(" (", 1)[0] in available]
@@ -85,12 +86,12 @@ def guess_columns(
     strings = [name for name in available if _is_text(table[name])]
     if text is None:
         text, found_pair = _find_texts(table, strings, label or None, guesses)
-        pair = pair or found_pair
+        pair = found_pair if pair is None else pair
     if text not in strings:
         raise HeadPruneError(f"column {text!r} must contain text, got {table[text].dtype} values")
     if label is None:
         label = _find_label(table, {text, pair}, guesses)
-    used = {text, pair, label or None}
+    used = {text, pair or None, label or None}
     for name in repeated:
         if (first := name.rsplit(" (", 1)[0]) in used and name not in used:
             raise HeadPruneError(f"two columns are named {first!r}; rename one, or name the columns to use")
@@ -98,7 +99,7 @@ def guess_columns(
         unused = [name for name in strings if name not in used and _mean_length(table[name]) >= _FREE_TEXT]
         if unused:
             guesses.append(("text_pair_column", f"Not used: the text of {_and(unused)}. Name it to read pairs of texts."))
-    return Columns(text, pair, label or None), guesses
+    return Columns(text, pair or None, label or None), guesses
 
 
 def _find_texts(table, strings, label, guesses) -> tuple[str, str | None]:
@@ -154,7 +155,8 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _is_number(column: pd.Series) -> bool:
-    return pd.to_numeric(column.dropna(), errors="coerce").notna().all()
+    values = column.dropna().astype(str).str.replace(",", ".")  # also decimal commas
+    return pd.to_numeric(values, errors="coerce").notna().all()
 
 
 def _mean_length(column: pd.Series) -> float:

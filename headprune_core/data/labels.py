@@ -118,7 +118,7 @@ def map_labels(
         if ordered and len(ordered) == len(classes) and all(_GENERIC.fullmatch(name) for name in names.names):
             return LabelMapping({label: ordered.index(label) for label in rest}, "number")
     unknown = [label for label in rest if label not in known]
-    plural = "label" if len(unknown) == 1 else "labels"
+    plural = "a label" if len(unknown) == 1 else "labels"
     raise HeadPruneError(
         f"the data has {plural} that the model does not have: {_listed(unknown)}; the model's classes are "
         f"{names.described()}. Say which class each is (label_mapping), leave its examples out, or use no labels "

@@ -177,7 +177,7 @@ def plan_examples(
     *,
     model=None,
     text_column: str | None = None,
-    text_pair_column: str | None = None,
+    text_pair_column: str | bool | None = None,
     label_column: str | bool | None = None,
     label_mapping: Mapping | None = None,
     encoding: str | None = None,
@@ -194,7 +194,7 @@ def plan_examples(
             Hugging Face dataset ID, a Dataset, a pandas DataFrame, or a list of texts or (text, label) pairs.
         model: a PrunableModel or the class names of a model, to which labels are mapped; None to keep labels as they are.
         text_column: name of the text column; None to find it.
-        text_pair_column: name of the column with the second text of a pair; None to find it.
+        text_pair_column: name of the column with the second text of a pair; None to find it, False for single texts.
         label_column: name of the label column; None to find it, False for no labels.
         label_mapping: class (name or number) of some or all labels of the data, None for those whose examples are left out.
         encoding: encoding of a text file; None to detect it.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers.apptest import PATIENCE, finished, opened
 
-from headprune_core import leave_one_out
+from headprune_core import leave_one_out, plan_examples
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, load
 from pages.parts.curves.curve_verdict_list import verdict_lines
@@ -45,7 +45,7 @@ def said(elements) -> str:
 
 def uploaded(texts, labels=None):
     table = pd.DataFrame({"text": texts} | ({} if labels is None else {"label": labels}))
-    return lambda _: load(Request(text="mine", table=table, size=4), ServerState(), lambda *_: None)
+    return lambda _: load(Request(text="mine", plan=plan_examples(table), size=4), ServerState(), lambda *_: None)
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headprune_core import greedy_gnorm, leave_one_out, measure_curves, prune_mask
+from headprune_core import greedy_gnorm, leave_one_out, measure_curves, plan_examples, prune_mask
 from headprune_core.cli.main import main
-from headprune_core.data.table_io import lines_table, read_table
+from headprune_core.data.table_io import lines_table
+from headprune_core.model.builtin import LABELS
 from pages.parts.common.score_code import mask_command, mask_python, score_command, score_python
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load
@@ -79,7 +80,7 @@ SIMPLE = CurveRequest(("his", "hies@0.25", "hies", "random"), (0.0, 0.3, 0.5), 0
         ({"size": 6}, SIMPLE),
         ({"size": 6, "options": OTHERWISE}, SIMPLE),
         (
-            {"text": "mine.csv", "size": 4, "columns": ("remark", None, "class")},
+            {"text": "mine.csv", "size": 4},
             CurveRequest(("his", "ae"), (0.5,), 0.5, 1, 5),
         ),
         ({"text": "pasted.txt", "size": 4}, CurveRequest(("gnorm",), (0.0, 0.5), 0.5, 1, 5)),
@@ -88,9 +89,9 @@ SIMPLE = CurveRequest(("his", "hies@0.25", "hies", "random"), (0.0, 0.3, 0.5), 0
 )
 def test_both_give_what_is_on_screen(server, folder, request_, wanted, capsys):
     if request_.get("text") == "mine.csv":
-        request_ = request_ | {"table": read_table("mine.csv", TABLE.encode())}
+        request_ = request_ | {"plan": plan_examples("mine.csv", model=LABELS)}
     if request_.get("text") == "pasted.txt":
-        request_ = request_ | {"text": "pasted lines", "table": lines_table(PASTED)}
+        request_ = request_ | {"text": "pasted lines", "plan": plan_examples(lines_table(PASTED))}
     work = loaded(server, **request_)
     expected = on_screen(work, wanted)
     same(by_python(work, wanted), expected)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.tiny_models import tiny, tiny_tokenizer
 
-from headprune_core import Cancelled, HeadPruneError, PrunableModel, score_heads
+from headprune_core import Cancelled, HeadPruneError, PrunableModel, plan_examples, score_heads
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, load, rescore
 
@@ -24,7 +24,7 @@ def silent(done, total, note):
 
 def loaded(server, *columns, **options):
     table = pd.DataFrame(dict(zip(("text", "label"), columns, strict=False)))
-    return load(Request(text="mine", table=table, **options), server, silent)
+    return load(Request(text="mine", plan=plan_examples(table), **options), server, silent)
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_text_that_is_cut_is_noted(server):
 
 
 def test_labels_that_the_model_does_not_have_are_refused(server):
-    with pytest.raises(HeadPruneError, match="labels that the model does not have"):
+    with pytest.raises(HeadPruneError, match="a label that the model does not have: 'sarcastic'"):
         loaded(server, TEXTS, ["sarcastic"] * len(TEXTS))
 
 
@@ -149,10 +149,10 @@ def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(oth
     server, words, works = ServerState(), pd.DataFrame({"text": [f"w{i} w{i + 1}" for i in range(6)]}), []
     for seed in (0, 1):
         train_into(tmp_path / "mine", seed)
-        works.append(load(Request(str(tmp_path / "mine"), text="t", table=words), server, silent))
+        works.append(load(Request(str(tmp_path / "mine"), text="t", plan=plan_examples(words)), server, silent))
         for other in range(others):
             train_into(tmp_path / f"other{other}", 2 + other)
-            load(Request(str(tmp_path / f"other{other}"), text="t", table=words), server, silent)
+            load(Request(str(tmp_path / f"other{other}"), text="t", plan=plan_examples(words)), server, silent)
     before, after = works
     assert after.model is not before.model
     assert (after.key != before.key, after.run_key != before.run_key) == (True, True)
@@ -160,6 +160,6 @@ def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(oth
         alone = score_heads(PrunableModel(work.model.model, work.model.tokenizer), work.calibration, objective="prediction")
         np.testing.assert_allclose(work.scores.his, alone.his, rtol=1e-6)
         assert not np.allclose(different.scores.his, alone.his, rtol=1e-2)
-    again = load(Request(str(tmp_path / "mine"), text="t", table=words), server, silent)
+    again = load(Request(str(tmp_path / "mine"), text="t", plan=plan_examples(words)), server, silent)
     assert again.key == after.key
     assert again.scores.per_example["his"] is after.scores.per_example["his"]

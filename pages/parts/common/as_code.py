@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from headprune_core import ReadingPlan
+
 from .workspace import Request, ScoreOptions
 
 OPTION_FLAGS = {  # command-line flag of each scoring option; special_tokens has a flag without a value
@@ -11,18 +13,17 @@ OPTION_FLAGS = {  # command-line flag of each scoring option; special_tokens has
     "entropy": "--entropy",
     "dtype": "--dtype",
 }
-COLUMNS = ("text_column", "text_pair_column", "label_column")
 
 
 def loading_lines(request: Request, options: ScoreOptions, n_evaluation: int) -> list[str]:
     """Return lines that load the model, both sets (with `n_evaluation` held-out examples; 0 for none) and score."""
-    _, reading = _dataset_code(request)
     model = [repr(request.model)] + ([f"revision={request.revision!r}"] if request.revision else [])
     first, second = request.splits
     return [
-        *reading,
+        *([] if request.plan is None else ["from headprune_core import plan_examples"]),
         "",
         f"model = PrunableModel.from_pretrained({', '.join(model)})",
+        *([] if request.plan is None else [_plan_call(request)]),
         f"calibration = {examples_call(request, first, request.size)}",
         *([f"held_out = {examples_call(request, second, n_evaluation)}"] if n_evaluation else []),
         f"scores = score_heads(model, calibration{_option_arguments(options)})",
@@ -30,11 +31,9 @@ def loading_lines(request: Request, options: ScoreOptions, n_evaluation: int) ->
 
 
 def examples_call(request: Request, split: str, size: int) -> str:
-    """Return the call that reads `size` examples of a split; `loading_lines` reads an uploaded table before it."""
-    source, _ = _dataset_code(request)
-    columns = "".join(f", {name}={value!r}" for name, value in zip(COLUMNS, request.columns, strict=True) if value)
-    columns += f", subset={request.subset!r}" if request.subset else ""
-    return f"load_examples({source}, split={split!r}, size={size}{columns})"
+    """Return the call that reads `size` examples of a split; `loading_lines` makes the plan of reading before it."""
+    source = repr(request.text) if request.plan is None else "plan"
+    return f"load_examples({source}, split={split!r}, size={size})"
 
 
 def command_arguments(
@@ -43,10 +42,8 @@ def command_arguments(
     """Return the beginning of a command: model, dataset, `n_evaluation` held-out examples (0 for none), and options."""
     words = ["headprune", name, "--model", request.model]
     words += ["--revision", request.revision] if request.revision else []
-    words += ["--dataset", _file_name(request) if request.table is not None else request.text]
-    for column, value in zip(COLUMNS, request.columns, strict=True):
-        words += [f"--{column.replace('_', '-')}", value] if value else []
-    words += ["--subset", request.subset] if request.subset else []
+    words += ["--dataset", request.text if request.plan is None else _file_name(request)]
+    words += [] if request.plan is None else _plan_options(request.plan)
     if request.splits != ("calibration", "evaluation"):
         words += ["--calibration-split", request.splits[0], "--evaluation-split", request.splits[1]]
     words += ["--calibration-size", str(request.size)]
@@ -66,15 +63,31 @@ def _option_arguments(options: ScoreOptions) -> str:
     return "".join(f", {name}={value!r}" for name, value in values.items() if value != getattr(default, name))
 
 
-def _dataset_code(request: Request) -> tuple[str, list[str]]:
-    """How a call names the dataset, and the lines before it that read an uploaded table."""
-    if request.table is None:
-        return repr(request.text), []
-    file, columns = _file_name(request), [str(name) for name in request.table.columns]
-    lines = ["from pathlib import Path", "from headprune_core.data.table_io import read_table"]
-    return "table", [*lines, f"table = read_table({file!r}, Path({file!r}).read_bytes())[{columns!r}]"]
+def _plan_call(request: Request) -> str:
+    """The line that makes the plan of reading, with what was detected or chosen."""
+    settings = "".join(f", {name}={value!r}" for name, value in request.plan.settings.items())
+    split = f", split={request.splits[0]!r}" if request.plan.split else ""
+    return f"plan = plan_examples({_file_name(request)!r}, model=model{settings}{split})"
+
+
+def _plan_options(plan: ReadingPlan) -> list[str]:
+    """The settings of a plan as options of the command line."""
+    words = []
+    for name, value in plan.settings.items():
+        if name == "label_mapping":
+            for label, number in value.items():
+                words += ["--label", f"{label}={'' if number is None else number}"]
+        elif name == "label_column" and value is False:
+            words.append("--no-labels")
+        elif name == "quoted":
+            words += ["--quotes", "enclose" if value else "text"]
+        elif name == "header":
+            words += ["--header", "yes" if value else "no"]
+        else:
+            words += [f"--{name.replace('_', '-')}", "tab" if value == "\t" else str(value)]
+    return words
 
 
 def _file_name(request: Request) -> str:
     """The file of an upload; pasted lines, which have none, are expected in pasted.txt."""
-    return request.text if Path(request.text).suffix else "pasted.txt"
+    return request.text if Path(request.text).suffix or request.plan.file_type == "hub" else "pasted.txt"

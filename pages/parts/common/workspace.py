@@ -8,16 +8,26 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 import datasets
-import pandas as pd
+import numpy as np
 
-from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
+from headprune_core import (
+    HeadPruneError,
+    HeadScores,
+    PrunableModel,
+    ReadingPlan,
+    evaluate_masks,
+    plan_examples,
+    score_heads,
+)
 from headprune_core.data.encoding import encode, truncation_note
 from headprune_core.data.examples import read_examples
+from headprune_core.model.builtin import is_builtin
 from headprune_core.scores.objectives import OBJECTIVES
 
 from .server_cache import ServerState, hold_lock
 
 EVALUATION_ROWS = 960  # maximum size of the evaluation set; pages may use fewer examples
+CHECKED = 96  # examples that the unpruned model is evaluated on when a dataset is loaded
 BATCH_SIZE = 32  # examples per batch when scoring; the per-batch HIS depends on it
 NO_LABELS = "The dataset has no labels, so {what} uses the model's own predictions as targets."
 
@@ -55,9 +65,8 @@ class Request:
     Attributes:
         model: A Hub ID, a folder, or "embedded" for the built-in model.
         revision: The Hub revision of the model.
-        text: A Hub dataset ID, "embedded" for the built-in dataset, or the name of `table`.
-        table: An upload or pasted lines.
-        columns: Names of the text, second text and label columns; None is guessed, or left out for a table.
+        text: A Hub dataset ID, "embedded" for the built-in dataset, or the name of an upload.
+        plan: How the dataset is read; None for the built-in dataset. That of a Hub dataset can be left to `load`.
         subset: The subset of a Hub dataset.
         splits: Names of the calibration and evaluation splits.
         size: Number of calibration examples.
@@ -67,17 +76,28 @@ class Request:
     model: str = "embedded"
     revision: str | None = None
     text: str = "embedded"
-    table: pd.DataFrame | None = field(default=None, compare=False, repr=False)
-    columns: tuple[str | None, str | None, str | None] = (None, None, None)
+    plan: ReadingPlan | None = field(default=None, compare=False, repr=False)
     subset: str | None = None
     splits: tuple[str, str] = ("calibration", "evaluation")
     size: int = 32
     options: ScoreOptions = ScoreOptions()
 
 
+@dataclass(frozen=True)
+class Check:
+    """Accuracy of the unpruned model, share of the most frequent class (chance level), and number of examples."""
+
+    accuracy: float
+    chance: float
+    n: int
+
+
 @dataclass(frozen=True, eq=False)
 class Workspace:
     """One model with one dataset, scored; evaluation is None if no examples are left for it, which a data note explains.
+
+    `plan` says how the dataset was read, with its labels as classes of the model; None for the built-in dataset.
+    `check` compares the unpruned model with chance on some of its labeled examples.
 
     `version` tells the content of the model from an earlier or later content of the same folder or Hub revision.
     """
@@ -90,6 +110,8 @@ class Workspace:
     lengths: tuple[int, ...]
     scores: HeadScores
     data_notes: tuple[str, ...]
+    plan: ReadingPlan | None = None
+    check: Check | None = None
 
     @property
     def text_name(self) -> str:
@@ -160,16 +182,9 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
         HeadPruneError: If the model or dataset cannot be used.
     """
     progress(0, 4, "Reading the dataset")
-    source = request.table if request.table is not None else request.text
-    options = {"columns": request.columns, "subset": request.subset}
-    calibration, notes = read_examples(source, split=request.splits[0], size=request.size, **options)
-    evaluation = None
-    try:
-        evaluation, more = read_examples(source, split=request.splits[1], size=EVALUATION_ROWS, **options)
-        # A smaller evaluation set than the maximum is normal and needs no note.
-        notes += [note for note in more if note not in notes and f"{EVALUATION_ROWS}" not in note]
-    except HeadPruneError as reason:
-        notes.append(f"Accuracy is unavailable: {reason}.")
+    plan = request.plan
+    if plan is None and not is_builtin(request.text):
+        plan = plan_examples(request.text, subset=request.subset, split=request.splits[0])
     progress(1, 4, "Loading the built-in model" if request.model == "embedded" else f"Loading {request.model}")
     model, version = shared.model(request.model, request.revision, progress)
     progress(2, 4, "Tokenizing")
@@ -178,13 +193,41 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
             f"{model.name} is a vision model, but the app supports text models only. To score it, use score_heads in a "
             "notebook with a Dataset that has an image or pixel_values column"
         )
+    plan = None if plan is None else plan.for_model(model)
+    calibration, evaluation, notes = _examples(request, plan)
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
     lengths = tuple(encoded.lengths.tolist())
     key = (request.model, request.revision, version)
     scores = _score(request.options, model, key, calibration, shared, lambda d, n, note: progress(2 * n + d, 4 * n, note))
-    return Workspace(request, model, version, calibration, evaluation, lengths, scores, tuple(notes))
+    known = {"plan": plan, "check": None if plan is None else _check(model, evaluation or calibration, shared, progress)}
+    return Workspace(request, model, version, calibration, evaluation, lengths, scores, tuple(notes), **known)
+
+
+def _examples(request: Request, plan: ReadingPlan | None):
+    """The calibration set, the evaluation set or None, and notes on both."""
+    source = request.text if plan is None else plan
+    calibration, notes = read_examples(source, split=request.splits[0], size=request.size)
+    evaluation = None
+    try:
+        evaluation, more = read_examples(source, split=request.splits[1], size=EVALUATION_ROWS)
+        # A smaller evaluation set than the maximum is normal and needs no note.
+        notes += [note for note in more if note not in notes and f"{EVALUATION_ROWS}" not in note]
+    except HeadPruneError as reason:
+        notes.append(f"Accuracy is unavailable: {reason}.")
+    return calibration, evaluation, notes
+
+
+def _check(model: PrunableModel, examples: datasets.Dataset, shared: ServerState, progress) -> Check | None:
+    """The unpruned model on a few labeled examples: if it is no better than chance, columns or labels were misread."""
+    if model.task != "classification" or "label" not in examples.column_names:
+        return None
+    few = examples.select(range(min(CHECKED, len(examples))))
+    with hold_lock(shared.heavy, progress):
+        found = evaluate_masks(model, few, np.ones((1, *model.grid.shape), bool))
+    chance = np.bincount(encode(model, few).labels).max() / len(few)
+    return Check(float(found.accuracy[0]), float(chance), len(few))
 
 
 def rescore(workspace: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:

@@ -1,5 +1,6 @@
 """The dataset half of the form: where the dataset comes from, and its rows before they are read."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def _upload_form() -> Dataset | None:
         return None
     if upload is None:
         st.caption(f"Uploaded before: {plain(name)}")
-    content = digest(data)
+    content = hashlib.sha256(data).hexdigest()
     reading = _format_form(name, content)
     key = digest(content, reading)
     if st.session_state.get("read_upload", (None,))[0] != key:
@@ -109,7 +110,7 @@ def _format_form(name: str, content: str) -> tuple[tuple[str, object], ...]:
         choices["delimiter"] = ("Delimiter", delimiters)
         choices["quoted"] = ("Double quotes", {None: "Detect", True: "Enclose values", False: "Ordinary text"})
         choices["header"] = ("Header", {None: "Detect", True: "First row", False: "None"})
-    with st.expander("File format", icon=":material/data_object:"):
+    with st.popover("File format", icon=":material/data_object:"):
         columns = st.columns(len(choices))
         return tuple(
             (

@@ -57,8 +57,8 @@ def _columns_form(dataset: Dataset) -> dict[str, object] | None:
         found = plan_examples(dataset.found).columns
         start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
     except HeadPruneError as reason:
-        start = dict.fromkeys(_CAPTIONS)
-        st.warning(sentence(str(reason)), icon=":material/table_question:")
+        found, start = None, dict.fromkeys(_CAPTIONS)
+        st.warning(sentence(str(reason)), icon=":material/help:")
     names = list(dataset.found.table.columns)
     chosen = {
         setting: column.selectbox(
@@ -73,7 +73,11 @@ def _columns_form(dataset: Dataset) -> dict[str, object] | None:
     }
     if chosen["text_column"] is None:
         return None
-    return chosen | {"label_column": chosen["label_column"] or False}
+    # What is still as it was found stays a guess that the plan states; none is False, because None would be found again.
+    return {
+        setting: None if found is not None and column == start[setting] else column or False
+        for setting, column in chosen.items()
+    }
 
 
 def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | None, bool]:
@@ -98,7 +102,7 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
         st.warning(
             f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or leave its "
             "examples out. To score without labels, set the label column to none.",
-            icon=":material/question_mark:",
+            icon=":material/help:",
         )
     options: list[int | None] = [*range(len(classes)), -1]
     counts = Counter({planned.label: planned.count for planned in plan.labels})

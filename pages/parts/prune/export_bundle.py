@@ -13,7 +13,6 @@ import pandas as pd
 from headprune_core import HeadPruneError, PrunableModel, PruningRecord, html_report, write_bundle
 from headprune_core.data.examples import describe_overlap, overlap
 from headprune_core.report.export_figures import export_figures
-from pages.parts.common.as_code import COLUMNS
 from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.session import ALPHA, setting
 from pages.parts.common.workspace import Workspace
@@ -61,6 +60,7 @@ class ExportBundle:
             if result.verification is None
             else f"{result.request.size} examples of {loaded.text_name} ({loaded.request.splits[1]})",
             training_data=self._training_data(),
+            reading=() if loaded.plan is None else tuple(loaded.plan.describe(examples=False)),
             evaluation_source=self._evaluation_source(),
             settings=loaded.scores.settings | choice.settings,
             verification=result.verification,
@@ -79,11 +79,11 @@ class ExportBundle:
     def _evaluation_source(self) -> dict[str, object]:
         """The evaluation examples as arguments of `load_examples`; empty for an upload, which other people lack."""
         request = self.loaded.request
-        if self.result.verification is None or request.table is not None:
+        plan = self.loaded.plan
+        if self.result.verification is None or (plan is not None and plan.file_type != "hub"):
             return {}
-        columns = dict(zip(COLUMNS, request.columns, strict=True)) | {"subset": request.subset}
         source = {"source": request.text, "split": request.splits[1], "size": self.result.request.size}
-        return source | {name: value for name, value in columns.items() if value}
+        return source | ({} if plan is None else plan.settings)
 
     @property
     def tuned(self) -> FineTuningInfo | None:

@@ -225,9 +225,8 @@ def evaluation_examples(loaded: Workspace, size: int):
 def training_examples(loaded: Workspace, size: int):
     """Up to `size` training examples and their split: the training split if there is one, else the calibration split."""
     request = loaded.request
-    source = request.table if request.table is not None else request.text
-    options = {"size": size, "columns": request.columns, "subset": request.subset}
-    if request.table is None:
+    source, options = request.text if loaded.plan is None else loaded.plan, {"size": size}
+    if loaded.plan is None or loaded.plan.split is not None:
         for split in ("training", "train"):
             try:
                 return read_examples(source, split=split, **options)[0], split
