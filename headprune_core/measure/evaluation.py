@@ -19,12 +19,13 @@ from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.result_cache import ResultCache, fingerprint
 
 from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
 
 
+@runs_models
 def evaluate_masks(
     model: PrunableModel,
     examples: datasets.Dataset,

@@ -16,13 +16,14 @@ from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.objectives import objective_value
 
 from .evaluation import gates
 
 
+@runs_models
 def gradient_shift(
     model: PrunableModel,
     examples: datasets.Dataset,

@@ -21,7 +21,7 @@ from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, use_forward_cache
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.result_cache import ResultCache, fingerprint
 from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.gradient_norm import gradient_norms
@@ -34,6 +34,7 @@ STEPS_PER_EVALUATION = 8  # steps whose accuracy is evaluated together, because 
 Progress = Callable[[int, int, str], None]
 
 
+@runs_models
 def greedy_gnorm(
     model: PrunableModel,
     examples: datasets.Dataset,

@@ -17,7 +17,7 @@ from headprune_core.measure.evaluation import gates
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.head_discovery import sample_inputs
 from headprune_core.model.head_layout import HeadGrid
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.model.weight_slicing import slice_row
 
 PARTIAL_GROUPS = ("zero", "keep", "remove")
@@ -84,6 +84,7 @@ def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> Pruni
     return PruningPlan(kept, present, kept != requested)
 
 
+@runs_models
 def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> PrunableModel:
     """Return a new model without the heads that the mask prunes; `model` is not changed.
 

@@ -18,7 +18,7 @@ from headprune_core.model.attention_hooks import AttentionCall, AttentionHooks, 
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .activation_capture import ActivationCapture
 from .entropy import attention_entropy
@@ -122,6 +122,7 @@ class HeadScores:
         return self.per_example[metric]
 
 
+@runs_models
 def score_heads(
     model: PrunableModel,
     examples: datasets.Dataset,

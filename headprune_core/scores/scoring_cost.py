@@ -9,8 +9,10 @@ import torch
 from headprune_core.data.encoding import encode
 from headprune_core.model.forward_cost import CostEstimate, estimate, token_limit
 from headprune_core.model.head_layout import linear_layers
+from headprune_core.model.prunable_model import runs_models
 
 
+@runs_models
 def estimate_scoring(
     model,
     examples,
@@ -52,6 +54,6 @@ def _one_time_bytes(model, dtype: str | None) -> int:
     weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
     if dtype != "bfloat16" or model.model.dtype != torch.float32:
         return model.packed.bytes_to_come(weights, model.model.dtype.itemsize)
-    if "_bfloat16" in vars(model):
+    if model.has_bfloat16:
         return 0
     return sum(2 * weight.numel() for weight in weights) + model.packed.bytes_to_come(weights, 2)
