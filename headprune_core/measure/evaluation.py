@@ -21,6 +21,7 @@ from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.result_cache import ResultCache, fingerprint
+from headprune_core.scores.score_checks import cause_of_non_finite
 
 from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
 
@@ -53,7 +54,7 @@ def evaluate_masks(
         The results on all examples.
 
     Raises:
-        HeadPruneError: if the masks have another shape.
+        HeadPruneError: if the masks have another shape, or if a logit is not finite.
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
@@ -122,10 +123,20 @@ class _Evaluator:
             reference = self._logits(batch, self._order[0], caches)
         for number in numbers:
             if self._tokens and number == self._order[0]:
-                yield number, token_results(batch, reference, reference)
+                yield number, self._checked(token_results(batch, reference, reference), batch, number)
                 continue
             logits = self._logits(batch, number, caches)
-            yield number, token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+            values = token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+            yield number, self._checked(values, batch, number)
+
+    def _checked(self, values: np.ndarray, batch: Batch, number: int) -> np.ndarray:
+        """Return the results (n, width) of a mask; raise HeadPruneError if they are not finite."""
+        bad = np.flatnonzero(~np.isfinite(values).all(-1))
+        if len(bad):
+            part = batch.part(slice(int(bad[0]), int(bad[0]) + 1))
+            cause = cause_of_non_finite(self._model, lambda: masked_logits(self._model, part, self._masks[number]))
+            raise HeadPruneError(f"the logits of example {int(part.index[0])} are not finite; {cause}")
+        return values
 
     def _logits(self, batch: Batch, number: int, caches: dict[bytes, ForwardCache]) -> torch.Tensor:
         def run(part: Batch) -> torch.Tensor:

@@ -19,8 +19,9 @@ from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.objectives import objective_value
+from headprune_core.scores.score_checks import cause_of_non_finite
 
-from .evaluation import gates
+from .evaluation import gates, masked_logits
 
 
 @runs_models
@@ -77,7 +78,11 @@ def _pooled_gradients(model: PrunableModel, batch: Batch, mask: np.ndarray) -> n
     with use_hooks(hooks), torch.enable_grad(), FrozenLinear(model.packed):
         value = objective_value("logit_norm", model.logits(batch.inputs), batch)
     (gradients,) = capture.gradients(value, capture.results)
-    return np.stack([_pooled(row.q, capture.inputs, gradients) for row in model.grid.rows])
+    pooled = np.stack([_pooled(row.q, capture.inputs, gradients) for row in model.grid.rows])
+    if not np.isfinite(pooled).all():
+        cause = cause_of_non_finite(model, lambda: masked_logits(model, batch, mask), "logit_norm")
+        raise HeadPruneError(f"the gradients of the query weights are not finite; {cause}")
+    return pooled
 
 
 @torch.no_grad()

@@ -268,6 +268,11 @@ class PrunableModel:
         return self._derive("bfloat16", self._in_bfloat16)
 
     @property
+    def uses_bfloat16(self) -> bool:
+        """Whether this is the bfloat16 version of a model with float32 weights."""
+        return self._autocast
+
+    @property
     def has_bfloat16(self) -> bool:
         """Whether the bfloat16 version exists already."""
         return self._derived is not None and "bfloat16" in self._derived.values

@@ -26,7 +26,7 @@ from .gradient_norm import gradient_norms
 from .hies import hies
 from .importance import REDUCTIONS, importance, reduced
 from .objectives import objective_value
-from .score_checks import check_finite, warn_of_underflow
+from .score_checks import cause_of_non_finite, check_finite, warn_of_underflow
 
 METRICS = ("his", "ae", "gnorm")
 FP16_LOSS_SCALE = 1024.0  # objectives are multiplied by this in float16, so that small gradients do not become zero
@@ -185,8 +185,14 @@ def score_heads(
         by_reduction = {r: reduced(*parts, r, batch_size, encoded.lengths) for r in REDUCTIONS}
         values["his"] = reduced(*parts, his_reduction, batch_size, encoded.lengths)
     per_example = {metric: values[metric] for metric in METRICS if metric in metrics}
+    objectives = {"his": objective, "gnorm": gnorm_objective}
     for metric, array in per_example.items():
-        check_finite(metric, array, model)
+
+        def cause(example: int, metric: str = metric) -> str:
+            batch = encoded.batch(np.array([example]), model.device)
+            return cause_of_non_finite(scored_model, lambda: scored_model.logits(batch.inputs), objectives.get(metric))
+
+        check_finite(metric, array, model, cause)
     warn_of_underflow(per_example, model)
     settings = {"examples": len(encoded), "objective": objective, "gnorm_objective": gnorm_objective}
     settings |= {"his_reduction": his_reduction, "entropy": entropy, "special_tokens": special_tokens}
