@@ -15,6 +15,7 @@ from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
 from headprune_core.model.forward_cost import token_limit
@@ -54,11 +55,11 @@ def evaluate_masks(
         The results on all examples.
 
     Raises:
-        HeadPruneError: if the masks have another shape, or if a logit is not finite.
+        HeadPruneError: if `masks` are not masks of the model's heads, or if a logit is not finite.
     """
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
-        raise HeadPruneError(f"masks must have shape (M, {model.grid.shape[0]}, {model.grid.shape[1]}), got {masks.shape}")
+    masks = checked_mask(masks, ("M", *model.grid.shape), name="masks")
+    if not len(masks):
+        raise HeadPruneError("masks must contain at least one mask, got none")
     unpruned = np.ones((1, *model.grid.shape), bool)
     masks = np.concatenate([unpruned, masks]) & model.grid.kept
     distinct, which = np.unique(masks, axis=0, return_inverse=True)
