@@ -1,8 +1,9 @@
 """The PyTorch state in which this package computes, whatever state its caller has set.
 
 Grad mode, inference mode, autocast and the default device belong to one thread, so `fixed_torch_state` sets them for a
-block. Settings that all threads share (train mode of a model, precision of float32 products) could be in use elsewhere:
-`check_runnable` refuses them. The default dtype has no effect, because this package names every dtype.
+block. Settings that all threads share (train mode of a model, precision of float32 products) could be in use elsewhere, so
+`check_runnable` refuses them. The default dtype has no effect, because this package names every dtype. The number of
+threads, deterministic algorithms and the choice of kernels change rounding at most.
 """
 
 import os
@@ -34,6 +35,31 @@ def fixed_torch_state() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+def make_runnable(model: nn.Module) -> nn.Module:
+    """Freeze a model, put it in eval mode, and let it return named outputs and run feed-forward layers in one piece.
+
+    Args:
+        model: the Transformers model, which is changed.
+
+    Returns:
+        The same model.
+
+    Raises:
+        HeadPruneError: if its weights cannot be used in gradients.
+    """
+    if any(weight.is_inference() for weight in model.parameters()):
+        raise HeadPruneError(
+            f"the weights of {type(model).__name__} were created inside torch.inference_mode(), so no gradients can be "
+            "computed with them; load the model outside of it"
+        )
+    for module in model.modules():
+        if not getattr(vars(module).get("config"), "return_dict", True):
+            module.config.return_dict = True
+        if getattr(module, "chunk_size_feed_forward", 0):
+            module.chunk_size_feed_forward = 0  # chunks must divide the number of tokens, and the result is the same
+    return model.eval().requires_grad_(False)
 
 
 def check_runnable(model: nn.Module, modules: set[nn.Module], attention: str) -> None:

@@ -96,6 +96,8 @@ def set_and_reset(setter, getter, value):
 
 default_dtype = partial(set_and_reset, torch.set_default_dtype, torch.get_default_dtype)
 default_device = partial(set_and_reset, torch.set_default_device, lambda: None)
+algorithms = torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled
+deterministic = partial(set_and_reset, *algorithms)
 products = partial(set_and_reset, torch.set_float32_matmul_precision, torch.get_float32_matmul_precision)
 
 STATES = {
@@ -107,6 +109,7 @@ STATES = {
     "default dtype bfloat16": lambda: default_dtype(torch.bfloat16),
     "default device meta": lambda: default_device("meta"),
     "a block of the meta device": lambda: torch.device("meta"),
+    "deterministic algorithms": lambda: deterministic(True),
     "anomaly detection": lambda: torch.autograd.detect_anomaly(check_nan=False),
 }
 

@@ -55,7 +55,9 @@ class WeightState:
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
+    """The parameters and buffers of all submodules; a shared one is listed once for each of them."""
+    held = (part for m in module.modules() for part in (m._parameters, m._buffers))
+    return [tensor for part in held for tensor in part.values() if tensor is not None]
 
 
 def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:
@@ -64,13 +66,13 @@ def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:
 
 
 def _sample(tensors: list[Tensor]) -> list[bytes]:
-    """The bytes of some values of all tensors, for each device."""
-    parts: dict[torch.device, list[Tensor]] = {}
+    """The bytes of some values of all tensors, for each device and dtype."""
+    parts: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in tensors:
         if tensor.numel() and tensor.device.type != "meta":
             values = torch.take(tensor.detach(), _positions(tensor.shape, tensor.device))
-            parts.setdefault(tensor.device, []).append(values.view(torch.uint8))
-    return [torch.cat(values).cpu().numpy().tobytes() for values in parts.values()]
+            parts.setdefault((tensor.device, tensor.dtype), []).append(values)
+    return [torch.cat(values).view(torch.uint8).cpu().numpy().tobytes() for values in parts.values()]
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.result_cache import fingerprint
-from headprune_core.torch_state import check_runnable, fixed_torch_state
+from headprune_core.torch_state import check_runnable, fixed_torch_state, make_runnable
 
 from .attention_hooks import ATTENTION
 from .builtin import is_builtin
@@ -69,6 +69,10 @@ class PrunableModel:
     The model is frozen, put in eval mode and switched to HeadPrune's attention function; its heads are located with one
     forward pass. Models on the meta device work too.
 
+    After a change of the weights (training, `load_state_dict`, a merged adapter), the next call computes with the new ones.
+    An edit through `.data` or NumPy is found if it changes one of 64 sampled values of a tensor; after a smaller edit, wrap
+    the model again. A model in train mode is refused. Copies and pickles give equal results.
+
     Args:
         model: a loaded Transformers model.
         tokenizer: its tokenizer, the image processor of a vision model, or None.
@@ -93,7 +97,7 @@ class PrunableModel:
 
     @fixed_torch_state()
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
-        self._adopt(model, tokenizer, name, *find_heads(_frozen(model)))
+        self._adopt(model, tokenizer, name, *find_heads(make_runnable(model)))
 
     @classmethod
     @fixed_torch_state()
@@ -111,7 +115,7 @@ class PrunableModel:
             HeadPruneError: if a forward pass shows another task or head layout.
         """
         wrapped = cls.__new__(cls)
-        wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(_frozen(model), grid, task))
+        wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(make_runnable(model), grid, task))
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
@@ -358,25 +362,6 @@ class PrunableModel:
         elif getattr(self.model.config, "max_position_embeddings", None):
             limits.append(self.model.config.max_position_embeddings)
         return min((limit for limit in limits if limit < 10**9), default=None)
-
-
-def _frozen(model: PreTrainedModel) -> PreTrainedModel:
-    """Freeze a model, put it in eval mode, and let it return all outputs by name, feed-forward layers in one piece.
-
-    Raises:
-        HeadPruneError: if its weights cannot be used in gradients.
-    """
-    if any(weight.is_inference() for weight in model.parameters()):
-        raise HeadPruneError(
-            f"the weights of {type(model).__name__} were created inside torch.inference_mode(), so no gradients can be "
-            "computed with them; load the model outside of it"
-        )
-    for module in model.modules():
-        if not getattr(vars(module).get("config"), "return_dict", True):
-            module.config.return_dict = True
-        if getattr(module, "chunk_size_feed_forward", 0):
-            module.chunk_size_feed_forward = 0  # chunks must divide the number of tokens, and the result is the same
-    return model.eval().requires_grad_(False)
 
 
 def _first_id(token) -> int | None:
