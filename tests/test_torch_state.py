@@ -1,5 +1,6 @@
 """Results do not depend on the PyTorch state of the caller: each entry point under each state, bit for bit."""
 
+import inspect
 import multiprocessing
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +54,7 @@ ENTRY_POINTS = {
     "evaluate_masks in bfloat16": lambda m: hp.evaluate_masks(m, MORE, [MASK], dtype="bfloat16"),
     "leave_one_out": lambda m: hp.leave_one_out(m, MORE).per_example,
     "measure_curves": lambda m: hp.measure_curves(m, MORE, SCORES, methods=["his"], sparsities=[0.5]),
+    "sparsity_curves": lambda m: hp.sparsity_curves(m, MORE, SCORES, methods=["ae"], sparsities=[0.5]),
     "alpha_accuracy": lambda m: hp.alpha_accuracy(m, MORE, PATH, n_random=1),
     "alpha_surface": lambda m: hp.alpha_surface(m, MORE, SCORES, [0.5]),
     "successive_halving": lambda m: hp.successive_halving(m, MORE, PATH),
@@ -222,6 +225,16 @@ def test_loading_and_saving_are_independent_of_the_state(state, tmp_path, undist
     assert same(hp.score_heads(loaded, EXAMPLES).his, undisturbed["score_heads"].his)
     expected = undisturbed["prune_heads, verify_pruning, compare_logits"][0].pruned.logits
     assert same(hp.evaluate_masks(smaller, MORE, [MASK]).logits, expected)
+
+
+def test_every_public_function_that_runs_a_model_is_tested_here():
+    described = {"flops_per_token", "parameter_table", "html_report", "model_card"}  # from sizes and results
+    source = Path(__file__).read_text(encoding="utf-8")
+    functions = {
+        name: part for name, part in vars(hp).items() if inspect.isfunction(part) and not name.startswith("estimate")
+    }
+    takes_a_model = {name for name, function in functions.items() if "model" in inspect.signature(function).parameters}
+    assert {name for name in takes_a_model - described if f"hp.{name}(" not in source} == set()
 
 
 @pytest.mark.slow

@@ -94,14 +94,9 @@ class Batch:
     def halves(self) -> tuple["Batch", "Batch"]:
         """Split the batch into two batches."""
         middle = len(self) // 2
-        return tuple(self.part(part) for part in (slice(None, middle), slice(middle, None)))
+        return tuple(self._part(part) for part in (slice(None, middle), slice(middle, None)))
 
-    def part(self, part: slice) -> "Batch":
-        """Return some of the examples.
-
-        Args:
-            part: their places in this batch.
-        """
+    def _part(self, part: slice) -> "Batch":
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
         sliced = {name: None if value is None else value[part] for name, value in values.items()}
         return Batch(inputs={name: value[part] for name, value in self.inputs.items()}, **sliced)

@@ -131,12 +131,11 @@ class _Evaluator:
             yield number, self._checked(values, batch, number)
 
     def _checked(self, values: np.ndarray, batch: Batch, number: int) -> np.ndarray:
-        """Return the results (n, width) of a mask; raise HeadPruneError if they are not finite."""
-        bad = np.flatnonzero(~np.isfinite(values).all(-1))
+        """Return the results (n, width) of a mask; raise HeadPruneError if a logit is not finite."""
+        bad = np.flatnonzero(~np.isfinite(values[:, SUMS] if self._tokens else values).all(-1))
         if len(bad):
-            part = batch.part(slice(int(bad[0]), int(bad[0]) + 1))
-            cause = cause_of_non_finite(self._model, lambda: masked_logits(self._model, part, self._masks[number]))
-            raise HeadPruneError(f"the logits of example {int(part.index[0])} are not finite; {cause}")
+            cause = cause_of_non_finite(self._model, lambda: masked_logits(self._model, batch, self._masks[number]))
+            raise HeadPruneError(f"the logits of example {int(batch.index[bad[0]])} are not finite; {cause}")
         return values
 
     def _logits(self, batch: Batch, number: int, caches: dict[bytes, ForwardCache]) -> torch.Tensor:
