@@ -1,5 +1,6 @@
 """Every function that takes a mask accepts the same masks, and refuses what is not a mask in one sentence."""
 
+import inspect
 import io
 import json
 import zipfile
@@ -129,6 +130,13 @@ def test_what_is_no_mask_is_refused(take, value, words, model, folder):
     with pytest.raises(hp.HeadPruneError, match=words) as refusal:
         TAKE_A_MASK[take](value, model, folder)
     assert "\n" not in str(refusal.value)
+
+
+def test_every_public_function_that_takes_a_mask_is_tested_here():
+    masks = {"mask", "masks", "kept", "present", "protect", "remove"}
+    functions = inspect.getmembers(hp, inspect.isfunction)
+    take_a_mask = {name for name, function in functions if masks & set(inspect.signature(function).parameters)}
+    assert take_a_mask - {name.partition(",")[0] for name in TAKE_A_MASK} == set()
 
 
 def test_an_empty_mask_is_refused():
