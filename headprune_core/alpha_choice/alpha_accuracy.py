@@ -14,6 +14,7 @@ import pandas as pd
 
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
@@ -137,7 +138,7 @@ def alpha_accuracy(
         The accuracy of every mask on all examples.
 
     Raises:
-        HeadPruneError: if the path is empty or the random masks have another shape.
+        HeadPruneError: if the path is empty or `random` are not masks of the same heads.
     """
     path = tuple(path)
     if not path:
@@ -145,9 +146,7 @@ def alpha_accuracy(
     masks, which = distinct_masks(path)
     if random is None:
         random = random_masks(masks.shape[1:], float((~path[-1].mask).mean()), n_random=n_random)
-    random = np.asarray(random, bool)
-    if random.ndim != 3 or random.shape[1:] != masks.shape[1:]:
-        raise HeadPruneError(f"random must have shape (S, {masks.shape[1]}, {masks.shape[2]}), got {random.shape}")
+    random = checked_mask(random, ("S", *masks.shape[1:]), name="random")
     unpruned = np.ones((1, *masks.shape[1:]), bool)
     last: list[AlphaAccuracy] = []
 

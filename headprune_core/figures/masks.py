@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 
 from .heatmaps import has_custom_labels, row_name, score_heatmap
 from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, tick
@@ -152,7 +153,7 @@ def describe_difference(
 
 
 def _pair(a, b) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, bool), np.asarray(b, bool)
-    if a.shape != b.shape or a.ndim != 2:
+    a, b = (checked_mask(mask, name="each mask") for mask in (a, b))
+    if a.shape != b.shape:
         raise HeadPruneError(f"masks must have the same shape (R, H), got {a.shape} and {b.shape}")
     return a, b

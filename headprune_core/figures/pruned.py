@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import ADVICE_ON_HEADS, checked_mask
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 
@@ -80,8 +80,9 @@ def mark_removed(figure: go.Figure, kept) -> go.Figure:
     Returns:
         The same figure.
     """
-    row, head = np.nonzero(~np.asarray(kept, bool))
-    size = max(4, min(9, 200 // np.shape(kept)[1]))
+    kept = checked_mask(kept, name="kept")
+    row, head = np.nonzero(~kept)
+    size = max(4, min(9, 200 // kept.shape[1]))
     for width, color in ((4, "#1a1a1a"), (1.5, "#ffffff")):  # A light cross on a dark one is visible on every color.
         line = {"width": width, "color": color}
         marker = {"symbol": "x-thin", "size": size, "line": line}
@@ -215,10 +216,8 @@ def describe_recovery(recovery: Recovery) -> str:
 
 
 def _states(kept, present) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    kept = np.asarray(kept, bool)
-    present = kept if present is None else np.asarray(present, bool)
-    if kept.ndim != 2 or kept.shape != present.shape:
-        raise HeadPruneError(f"kept and present must have the same shape (R, H), got {kept.shape} and {present.shape}")
+    kept = checked_mask(kept, name="kept")
+    present = kept if present is None else checked_mask(present, kept.shape, name="present", advice=ADVICE_ON_HEADS)
     return kept, dict(zip(_STATES, (kept, present & ~kept, ~present & ~kept), strict=True))
 
 

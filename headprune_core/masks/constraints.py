@@ -12,6 +12,8 @@ import numpy as np
 
 from headprune_core.errors import HeadPruneError
 
+from .checked_mask import ADVICE_ON_HEADS, checked_mask
+
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
@@ -191,7 +193,7 @@ def _any_head(name: str, value, shape: tuple[int, int], unit: np.ndarray) -> np.
     """Return, for each unit (U,), whether `value` is true for any of its heads."""
     if value is None:
         return np.zeros(unit.max() + 1, bool)
-    return np.bincount(unit, weights=_per_head(name, value, shape).astype(bool).ravel()) > 0
+    return np.bincount(unit, weights=checked_mask(value, shape, name=name, advice=ADVICE_ON_HEADS).ravel()) > 0
 
 
 def _parameters(parameters, shape: tuple[int, int]) -> np.ndarray:

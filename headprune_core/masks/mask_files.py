@@ -16,6 +16,8 @@ import numpy as np
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
 
+from .checked_mask import checked_mask
+
 VERSION = 1
 LARGEST = 4 * 2**20  # bytes; a mask of ten thousand heads has about a fiftieth of this size
 TRUTHS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}  # as spreadsheets write them
@@ -35,7 +37,7 @@ def mask_json(mask, *, row_names: Sequence[str] = (), model: str = "", chosen: s
     Returns:
         The JSON text.
     """
-    mask = _checked(mask)
+    mask = checked_mask(mask)
     document = {"version": VERSION, "model": model, "chosen": chosen, "shape": list(mask.shape)}
     head = json.dumps(document | {"row_names": list(row_names)}, indent=1).removesuffix("\n}")
     rows = ",\n  ".join(json.dumps(row) for row in mask.tolist())
@@ -44,7 +46,7 @@ def mask_json(mask, *, row_names: Sequence[str] = (), model: str = "", chosen: s
 
 def mask_csv(mask) -> str:
     """Return a mask (R, H), True = kept, as CSV text."""
-    lines = [f"{row},{head},{str(bool(kept)).lower()}" for (row, head), kept in np.ndenumerate(_checked(mask))]
+    lines = [f"{row},{head},{str(bool(kept)).lower()}" for (row, head), kept in np.ndenumerate(checked_mask(mask))]
     return "\n".join(["row,head,kept", *lines]) + "\n"
 
 
@@ -76,13 +78,6 @@ def read_mask(data: bytes, name: str, grid: HeadGrid) -> np.ndarray:
         remaining = "" if grid.kept.all() else f" of the {grid.kept.sum()} of {mask.size} that the model still has"
         raise HeadPruneError(f"{name} prunes every head{remaining}; choose a mask that keeps at least one head")
     return mask
-
-
-def _checked(mask) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or not mask.size or not np.isin(mask, (0, 1)).all():
-        raise HeadPruneError(f"mask must be a boolean array (R, H), got shape {mask.shape} and type {mask.dtype}")
-    return mask.astype(bool)
 
 
 def _from_json(text: str, name: str, grid: HeadGrid) -> np.ndarray:

@@ -15,16 +15,19 @@ from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.result_cache import ResultCache, fingerprint
 from headprune_core.scores.evaluation_cost import evaluation_token_limit
+from headprune_core.scores.score_checks import cause_of_non_finite
 
 from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
 
 
+@runs_models
 def evaluate_masks(
     model: PrunableModel,
     examples: datasets.Dataset,
@@ -52,11 +55,11 @@ def evaluate_masks(
         The results on all examples.
 
     Raises:
-        HeadPruneError: if the masks have another shape.
+        HeadPruneError: if `masks` are not masks of the model's heads, or if a logit is not finite.
     """
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
-        raise HeadPruneError(f"masks must have shape (M, {model.grid.shape[0]}, {model.grid.shape[1]}), got {masks.shape}")
+    masks = checked_mask(masks, ("M", *model.grid.shape), name="masks")
+    if not len(masks):
+        raise HeadPruneError("masks must contain at least one mask, got none")
     unpruned = np.ones((1, *model.grid.shape), bool)
     masks = np.concatenate([unpruned, masks]) & model.grid.kept
     distinct, which = np.unique(masks, axis=0, return_inverse=True)
@@ -122,13 +125,21 @@ class _Evaluator:
             reference = self._logits(batch, self._order[0], caches)
         for number in numbers:
             if self._tokens and number == self._order[0]:
-                yield number, self._reduced(batch, reference, reference)
+                yield number, self._checked(self._reduced(batch, reference, reference), batch, number)
                 continue
             # No name holds the logits of a mask, so they are released before those of the next one are computed.
-            yield number, self._reduced(batch, self._logits(batch, number, caches), reference)
+            yield number, self._checked(self._reduced(batch, self._logits(batch, number, caches), reference), batch, number)
 
     def _reduced(self, batch: Batch, logits: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
         return token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+
+    def _checked(self, values: np.ndarray, batch: Batch, number: int) -> np.ndarray:
+        """Return the results (n, width) of a mask; raise HeadPruneError if a logit is not finite."""
+        bad = np.flatnonzero(~np.isfinite(values[:, SUMS] if self._tokens else values).all(-1))
+        if len(bad):
+            cause = cause_of_non_finite(self._model, lambda: masked_logits(self._model, batch, self._masks[number]))
+            raise HeadPruneError(f"the logits of example {int(batch.index[bad[0]])} are not finite; {cause}")
+        return values
 
     def _logits(self, batch: Batch, number: int, caches: dict[bytes, ForwardCache]) -> torch.Tensor:
         def run(part: Batch) -> torch.Tensor:

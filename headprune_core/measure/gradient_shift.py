@@ -14,15 +14,18 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.objectives import objective_value
+from headprune_core.scores.score_checks import cause_of_non_finite
 
-from .evaluation import gates
+from .evaluation import gates, masked_logits
 
 
+@runs_models
 def gradient_shift(
     model: PrunableModel,
     examples: datasets.Dataset,
@@ -47,12 +50,12 @@ def gradient_shift(
         input that they read.
 
     Raises:
-        HeadPruneError: if the mask has another shape or the head does not exist.
+        HeadPruneError: if `mask` is not a mask of the model's heads or the head does not exist.
     """
     model.grid.check_unpruned("the gradient shift")
-    mask = np.ones(model.grid.shape, bool) if mask is None else np.asarray(mask, bool)
-    if mask.shape != model.grid.shape or not all(0 <= i < n for i, n in zip(head, mask.shape, strict=True)):
-        raise HeadPruneError(f"head must be one of the {model.grid.shape} heads, got {tuple(head)} with a mask {mask.shape}")
+    mask = np.ones(model.grid.shape, bool) if mask is None else checked_mask(mask, model.grid.shape)
+    if not all(0 <= i < n for i, n in zip(head, mask.shape, strict=True)):
+        raise HeadPruneError(f"head must be one of the {model.grid.shape} heads, got {tuple(head)}")
     without = mask.copy()
     without[tuple(head)] = False
     encoded = encode(model, examples)
@@ -76,7 +79,11 @@ def _pooled_gradients(model: PrunableModel, batch: Batch, mask: np.ndarray) -> n
     with use_hooks(hooks), torch.enable_grad(), FrozenLinear(model.packed):
         value = objective_value("logit_norm", model.logits(batch.inputs), batch)
     (gradients,) = capture.gradients(value, capture.results)
-    return np.stack([_pooled(row.q, capture.inputs, gradients) for row in model.grid.rows])
+    pooled = np.stack([_pooled(row.q, capture.inputs, gradients) for row in model.grid.rows])
+    if not np.isfinite(pooled).all():
+        cause = cause_of_non_finite(model, lambda: masked_logits(model, batch, mask), "logit_norm")
+        raise HeadPruneError(f"the gradients of the query weights are not finite; {cause}")
+    return pooled
 
 
 @torch.no_grad()

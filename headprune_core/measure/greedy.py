@@ -21,19 +21,21 @@ from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, use_forward_cache
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.result_cache import ResultCache, fingerprint
 from headprune_core.scores.activation_capture import ActivationCapture
 from headprune_core.scores.gradient_norm import gradient_norms
 from headprune_core.scores.objectives import objective_value
+from headprune_core.scores.score_checks import cause_of_non_finite
 
-from .evaluation import evaluate_masks, gates
+from .evaluation import evaluate_masks, gates, masked_logits
 from .greedy_trajectory import GreedyTrajectory, pruning_order
 
 STEPS_PER_EVALUATION = 8  # steps whose accuracy is evaluated together, because their masks share computation
 Progress = Callable[[int, int, str], None]
 
 
+@runs_models
 def greedy_gnorm(
     model: PrunableModel,
     examples: datasets.Dataset,
@@ -145,18 +147,21 @@ class _Scorer:
         done = 0
         for batch in self._batches:
             report(done)
-            for _, norms in in_parts(batch, lambda part: self._norms(part, mask)):
+            for part, norms in in_parts(batch, lambda part: self._norms(part, mask)):
+                self._check_finite(norms, part, mask)
                 total += norms.sum(0).double().cpu().numpy()
             done += len(batch)
         scores = np.where(mask, (total / self.size).prod(0), np.nan)
-        if not np.isfinite(scores[mask]).all():
-            row, head = (int(i) for i in np.argwhere(mask & ~np.isfinite(scores))[0])
-            reason = self._model.describe_non_finite() or "numeric overflow; load the model with dtype='float32'"
-            raise HeadPruneError(f"Gnorm is not finite at row {row}, head {head}; {reason}")
         if key is not None:
             with self._cache.committing():
                 self._cache.put(key, scores)
         return scores
+
+    def _check_finite(self, norms: torch.Tensor, batch: Batch, mask: np.ndarray) -> None:
+        bad = np.argwhere(mask & ~torch.isfinite(norms).all(0).all(0).cpu().numpy())
+        if len(bad):
+            cause = cause_of_non_finite(self._model, lambda: masked_logits(self._model, batch, mask), self._objective)
+            raise HeadPruneError(f"Gnorm is not finite at row {bad[0][0]}, head {bad[0][1]}; {cause}")
 
     def _norms(self, batch: Batch, mask: np.ndarray) -> torch.Tensor:
         """Return (N, 3, R, H) gradient norms of the Q, K and V blocks."""

@@ -17,7 +17,7 @@ from headprune_core.data.batches import Batch
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .evaluation import gates
 
@@ -55,6 +55,7 @@ class LogitComparison:
         return pd.DataFrame({"class": self.classes[text]} | {f: self.logits[i, text] for i, f in enumerate(self.forms)})
 
 
+@runs_models
 def compare_logits(
     model: PrunableModel, pruned: PrunableModel, examples: datasets.Dataset, *, reloaded: PrunableModel | None = None
 ) -> LogitComparison:

@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
@@ -99,11 +100,9 @@ def random_baseline(
         The value of the mask and those of the random masks.
 
     Raises:
-        HeadPruneError: if the mask has another shape than the model's heads or n_random is below 1.
+        HeadPruneError: if `kept` is not a mask of the model's heads or n_random is below 1.
     """
-    kept = np.asarray(kept, bool)
-    if kept.shape != model.grid.shape:
-        raise HeadPruneError(f"the mask must have shape {model.grid.shape}, that of the model's heads, got {kept.shape}")
+    kept = checked_mask(kept, model.grid.shape)
     if n_random < 1:
         raise HeadPruneError(f"n_random must be at least 1, got {n_random}")
     available = np.flatnonzero(model.grid.kept)

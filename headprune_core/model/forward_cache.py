@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import MethodType
+from functools import partial
 
 import numpy as np
 from torch import Tensor, nn
@@ -180,7 +180,7 @@ def enable_caching(model: nn.Module, grid: HeadGrid) -> None:
     outer = {child for parent in holders - attentions for child in parent.children() if child not in holders}
     embeddings = {m for m in outer if any(isinstance(part, (nn.Embedding, nn.Conv2d)) for part in m.modules())}
     for module in (layers | projections | embeddings) - {model}:
-        module.forward = MethodType(_forward, module)  # a bound method, which deepcopy binds to the copied module
+        module.forward = partial(_forward, module)  # copied and pickled together with its module
 
 
 def _forward(module: nn.Module, *args, **kwargs):

@@ -1,12 +1,14 @@
 """PrunableModel: a frozen Transformers model in eval mode with its head grid.
 
 A wrapped model is never modified, so threads can share it; gates and callbacks of a call are passed as `AttentionHooks`.
+Functions that run a model have the decorator `runs_models`: it fixes PyTorch's state and finds weights that have changed.
 """
 
 import copy
 import json
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,19 +18,49 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.result_cache import fingerprint
+from headprune_core.torch_state import check_runnable, fixed_torch_state, make_runnable
 
+from .attention_hooks import ATTENTION
 from .builtin import is_builtin
 from .forward_cache import enable_caching
 from .forward_cost import Cost
 from .head_discovery import find_heads, verify_layout
-from .head_layout import HeadGrid, linear_layers
+from .head_layout import PARTS, HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
 from .hub import pruned_on_hub
 from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
-from .packed_linear import PackedWeights
+from .packed_linear import PackedWeights, WeightState
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+
+def runs_models(function):
+    """Decorate a function that runs models: it computes in a fixed PyTorch state and with the models' current weights.
+
+    The models are the arguments that are a `PrunableModel`.
+
+    Args:
+        function: the function to decorate.
+    """
+
+    @wraps(function)
+    def run(*args, **kwargs):
+        with fixed_torch_state():
+            for value in (*args, *kwargs.values()):
+                if isinstance(value, PrunableModel):
+                    value.prepare()
+            return function(*args, **kwargs)
+
+    return run
+
+
+@dataclass
+class _Derived:
+    """What was computed from one state of the weights, by name."""
+
+    weights: WeightState
+    values: dict[str, object] = field(default_factory=dict)
 
 
 class PrunableModel:
@@ -36,6 +68,10 @@ class PrunableModel:
 
     The model is frozen, put in eval mode and switched to HeadPrune's attention function; its heads are located with one
     forward pass. Models on the meta device work too.
+
+    After a change of the weights (training, `load_state_dict`, a merged adapter), the next call computes with the new ones.
+    An edit through `.data` or NumPy is found if it changes one of 64 sampled values of a tensor; after a smaller edit, wrap
+    the model again. A model in train mode is refused. Copies and pickles give equal results.
 
     Args:
         model: a loaded Transformers model.
@@ -57,11 +93,14 @@ class PrunableModel:
     # Function that creates the files of a pruned model's card by name. headprune_core/__init__.py sets it, because the
     # report room lies above this one.
     card_files: ClassVar[Callable[["PrunableModel", object | None], Mapping[str, bytes]]]
+    _derived: _Derived | None = None
 
+    @fixed_torch_state()
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
-        self._adopt(model, tokenizer, name, *find_heads(model.eval().requires_grad_(False)))
+        self._adopt(model, tokenizer, name, *find_heads(make_runnable(model)))
 
     @classmethod
+    @fixed_torch_state()
     def of_heads(cls, model: PreTrainedModel, grid: HeadGrid, task: str, tokenizer=None, *, name=None) -> "PrunableModel":
         """Wrap a model whose heads and task are known, for example after pruning.
 
@@ -76,7 +115,7 @@ class PrunableModel:
             HeadPruneError: if a forward pass shows another task or head layout.
         """
         wrapped = cls.__new__(cls)
-        wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(model.eval().requires_grad_(False), grid, task))
+        wrapped._adopt(model, tokenizer, name, grid, task, verify_layout(make_runnable(model), grid, task))
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
@@ -92,6 +131,7 @@ class PrunableModel:
             model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
 
     @classmethod
+    @fixed_torch_state()
     def from_pretrained(
         cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
     ) -> "PrunableModel":
@@ -132,6 +172,7 @@ class PrunableModel:
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
+    @fixed_torch_state()
     def save_pretrained(self, folder: str | Path, *, record: object | None = None, overwrite: bool = False) -> None:
         """Save the model to a folder that `from_pretrained` can load.
 
@@ -169,6 +210,31 @@ class PrunableModel:
             if not self.grid.kept.all():
                 (folder / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
+    def __getstate__(self) -> dict:
+        """Return what is copied and pickled: all but what can be computed from the weights again."""
+        return {name: value for name, value in vars(self).items() if name != "_derived"}
+
+    def prepare(self) -> None:
+        """Check that the model can be run, and discard what was derived from weights that have changed since.
+
+        Raises:
+            HeadPruneError: if the model is in train mode, or another setting would change its results.
+        """
+        heads = {part for row in self.grid.rows for part in (row.module, *(getattr(row, name).module for name in PARTS))}
+        check_runnable(self.model, heads, ATTENTION)
+        self._discard_outdated()
+
+    def _discard_outdated(self) -> None:
+        if self._derived is None or self._derived.weights.has_changed(self.model):
+            self._derived = _Derived(WeightState(self.model))
+
+    def _derive(self, name: str, compute: Callable[[], object]):
+        """Return a value that depends on the weights, computed at first use and shared by all threads."""
+        if self._derived is None:
+            self._discard_outdated()
+        values = self._derived.values
+        return values[name] if name in values else values.setdefault(name, compute())
+
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Run a forward pass with the active `AttentionHooks`.
 
@@ -202,32 +268,46 @@ class PrunableModel:
         """
         if dtype not in (None, "float32", "bfloat16"):
             raise HeadPruneError(f"dtype must be None, 'float32' or 'bfloat16', got {dtype!r}")
-        return self._bfloat16 if dtype == "bfloat16" and self.model.dtype == torch.float32 else self
+        if dtype != "bfloat16" or self.model.dtype != torch.float32:
+            return self
+        self._discard_outdated()
+        return self._derive("bfloat16", self._in_bfloat16)
 
-    @cached_property
+    @property
+    def uses_bfloat16(self) -> bool:
+        """Whether this is the bfloat16 version of a model with float32 weights."""
+        return self._autocast
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether the bfloat16 version exists already."""
+        return self._derived is not None and "bfloat16" in self._derived.values
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the weights, the configuration, the precision and the PyTorch version."""
+        self._discard_outdated()
         config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
-        tensors = (part for name, tensor in self.model.state_dict().items() for part in (name, tensor))
         heads = () if self.grid.kept.all() else (self.grid.kept,)
         setting = torch.__version__, self.device.type, self._autocast, sorted(config.items(), key=str)
-        return fingerprint(*setting, *heads, *tensors)
+        return fingerprint(*setting, *heads, self._derive("fingerprint", self._hash_weights))
 
-    @cached_property
+    def _hash_weights(self) -> str:
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        return fingerprint(*(part for named in tensors for part in named))
+
+    @property
     def packed(self) -> PackedWeights:
         """The weights in the layout of the CPU's kernels, packed at first use."""
-        return PackedWeights(self.model)
+        return self._derive("packed", lambda: PackedWeights(self.model))
 
-    @cached_property
-    def _bfloat16(self) -> "PrunableModel":
+    def _in_bfloat16(self) -> "PrunableModel":
         layers = set(linear_layers(self.model))
         linear = {id(p) for layer in layers for p in layer.parameters()}
         # A tied embedding keeps its precision; otherwise all hidden states would be bfloat16.
         linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
         copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
         twin = copy.copy(self)
-        for made in ("packed", "fingerprint"):
-            vars(twin).pop(made, None)
         twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
         twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
         twin._autocast = True

@@ -16,7 +16,7 @@ import torch
 from headprune_core.data.batches import out_of_memory
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.model.head_discovery import sample_inputs
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .flops import flops_per_token, head_flops_per_token, tokens_of
 from .peak_memory import measure_peak_memory
@@ -26,6 +26,7 @@ MIB = 2**20
 Progress = Callable[[int, int, str], None]
 
 
+@runs_models
 def measure_latency(
     model: PrunableModel,
     *,

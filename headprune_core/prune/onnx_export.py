@@ -22,7 +22,7 @@ import torch
 
 from headprune_core.data.batches import Batch
 from headprune_core.errors import HeadPruneError
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.output_files import atomic_file
 
 from .onnx_graph import OPSET, graph_inputs, random_batch, within
@@ -63,6 +63,7 @@ def has_onnx() -> bool:
     return not _missing()
 
 
+@runs_models
 def export_onnx(model: PrunableModel, file: str | Path, *, progress: Progress | None = None) -> OnnxExport:
     """Export a model to ONNX and verify the file with ONNX Runtime.
 

@@ -18,7 +18,7 @@ from headprune_core.data.encoding import encode
 from headprune_core.data.examples import overlap
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .finetuning import copied, fine_tune, label_loss, teacher_loss
 from .finetuning_evaluation import BeforeAfterEvaluator
@@ -60,6 +60,7 @@ class Recovery:
     after: MaskEvaluation | None = None
 
 
+@runs_models
 def recover(
     model: PrunableModel,
     examples: datasets.Dataset,

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.measure.evaluation import gates
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.head_discovery import sample_inputs
 from headprune_core.model.head_layout import HeadGrid
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 from headprune_core.model.weight_slicing import slice_row
 
 PARTIAL_GROUPS = ("zero", "keep", "remove")
@@ -61,13 +62,7 @@ def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> Pruni
     """
     if partial_groups not in PARTIAL_GROUPS:
         raise HeadPruneError(f"partial_groups must be one of {', '.join(PARTIAL_GROUPS)}, got {partial_groups!r}")
-    mask = np.asarray(mask)
-    if mask.shape != grid.shape or not np.isin(mask, (0, 1)).all():
-        raise HeadPruneError(
-            f"the mask must have shape {grid.shape} and boolean values, one per head of the unpruned model, got shape "
-            f"{mask.shape} and type {mask.dtype}"
-        )
-    requested = mask.astype(bool) & grid.kept
+    requested = checked_mask(mask, grid.shape) & grid.kept
     kept, present = requested.copy(), requested.copy()
     for r, (row, groups) in enumerate(zip(grid.rows, grid.kv_group, strict=True)):
         has_weights = np.isin(np.arange(row.heads), row.present)
@@ -84,6 +79,7 @@ def plan_pruning(grid: HeadGrid, mask, *, partial_groups: str = "zero") -> Pruni
     return PruningPlan(kept, present, kept != requested)
 
 
+@runs_models
 def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> PrunableModel:
     """Return a new model without the heads that the mask prunes; `model` is not changed.
 

@@ -14,11 +14,13 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.masks.mask_files import mask_csv, mask_json
 from headprune_core.output_files import atomic_file
 from headprune_core.scores.head_scores import HeadScores
@@ -83,7 +85,7 @@ def write_bundle(
     file, folder = Path(file).expanduser().absolute(), Path(model_folder).expanduser().absolute()
     if file.is_dir() or folder in file.parents:
         raise HeadPruneError(f"the zip file must not be a folder or inside the model folder {folder}, got {file}")
-    model = _model_files(folder)
+    mask, model = checked_mask(mask), _model_files(folder)
     texts: dict[str, bytes | str] = {
         "mask.json": mask_json(
             mask,
@@ -192,8 +194,8 @@ def _checked_name(name: str, taken) -> str:
     return name
 
 
-def _readme(texts: Mapping[str, object], mask, record: PruningRecord | None) -> str:
-    kept, total = int(sum(map(sum, mask))), sum(map(len, mask))
+def _readme(texts: Mapping[str, object], mask: np.ndarray, record: PruningRecord | None) -> str:
+    kept, total = int(mask.sum()), mask.size
     files = [name for name in texts if "/" not in name and not name.startswith("mask.")]
     lines = [
         f"Attention-pruned model exported by HeadPrune: {kept} of {total} heads kept.",

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.masks.checked_mask import ADVICE_ON_HEADS, checked_mask
 
 WIDTH, SCALE = 900, 2  # display width in pixels, and image pixels per display pixel for high-density screens
 MARGIN, GAP = 24, 8
@@ -37,10 +38,8 @@ def head_map_png(kept, labels=None, present=None) -> bytes:
     Raises:
         HeadPruneError: if shapes or the number of labels do not fit.
     """
-    kept = np.asarray(kept, bool)
-    present = kept if present is None else np.asarray(present, bool)
-    if kept.ndim != 2 or kept.size == 0 or present.shape != kept.shape:
-        raise HeadPruneError(f"kept and present must have the same shape (R, H), got {kept.shape} and {present.shape}")
+    kept = checked_mask(kept, name="kept")
+    present = kept if present is None else checked_mask(present, kept.shape, name="present", advice=ADVICE_ON_HEADS)
     rows, heads = kept.shape
     names = [str(i) for i in range(rows)] if labels is None else [str(label) for label in labels]
     if len(names) != rows:

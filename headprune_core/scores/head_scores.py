@@ -18,7 +18,7 @@ from headprune_core.model.attention_hooks import AttentionCall, AttentionHooks, 
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.head_layout import HeadGrid
 from headprune_core.model.packed_linear import FrozenLinear
-from headprune_core.model.prunable_model import PrunableModel
+from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .activation_capture import ActivationCapture
 from .entropy import attention_entropy
@@ -26,7 +26,7 @@ from .gradient_norm import gradient_norms
 from .hies import hies
 from .importance import REDUCTIONS, importance, reduced
 from .objectives import objective_value
-from .score_checks import check_finite, warn_of_underflow
+from .score_checks import cause_of_non_finite, check_finite, warn_of_underflow
 
 METRICS = ("his", "ae", "gnorm")
 FP16_LOSS_SCALE = 1024.0  # objectives are multiplied by this in float16, so that small gradients do not become zero
@@ -122,6 +122,7 @@ class HeadScores:
         return self.per_example[metric]
 
 
+@runs_models
 def score_heads(
     model: PrunableModel,
     examples: datasets.Dataset,
@@ -184,8 +185,14 @@ def score_heads(
         by_reduction = {r: reduced(*parts, r, batch_size, encoded.lengths) for r in REDUCTIONS}
         values["his"] = reduced(*parts, his_reduction, batch_size, encoded.lengths)
     per_example = {metric: values[metric] for metric in METRICS if metric in metrics}
+    objectives = {"his": objective, "gnorm": gnorm_objective}
     for metric, array in per_example.items():
-        check_finite(metric, array, model)
+
+        def cause(example: int, metric: str = metric) -> str:
+            batch = encoded.batch(np.array([example]), model.device)
+            return cause_of_non_finite(scored_model, lambda: scored_model.logits(batch.inputs), objectives.get(metric))
+
+        check_finite(metric, array, model, cause)
     warn_of_underflow(per_example, model)
     settings = {"examples": len(encoded), "objective": objective, "gnorm_objective": gnorm_objective}
     settings |= {"his_reduction": his_reduction, "entropy": entropy, "special_tokens": special_tokens}

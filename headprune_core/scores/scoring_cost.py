@@ -17,8 +17,10 @@ from headprune_core.model.forward_cost import (
 )
 from headprune_core.model.head_layout import linear_layers
 from headprune_core.model.packed_linear import MIN_FREE_MEMORY
+from headprune_core.model.prunable_model import runs_models
 
 
+@runs_models
 def estimate_scoring(
     model,
     examples,
@@ -66,7 +68,7 @@ def one_time_bytes(model, dtype: str | None, *, backward: bool = True) -> int:
     weights = list({id(layer.weight): layer.weight for layer in linear_layers(model.model)}.values())
     twin = dtype == "bfloat16" and model.model.dtype == torch.float32
     size = 2 if twin else model.model.dtype.itemsize
-    if twin and "_bfloat16" in vars(model):
+    if twin and model.has_bfloat16:
         return 0
     if model.device.type == "meta":  # what packing would need if the weights were there
         room = free_memory(computing_device(model)) or 0

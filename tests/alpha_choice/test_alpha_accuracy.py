@@ -162,7 +162,7 @@ def test_cancelling_at_the_start_keeps_nothing(model, examples, path):
 def test_invalid_paths_raise(model, examples, path):
     with pytest.raises(hp.HeadPruneError, match="path must have at least one interval"):
         hp.alpha_accuracy(model, examples, [])
-    with pytest.raises(hp.HeadPruneError, match=r"masks must have shape .*, got \(\d+, 2, 4\)"):
+    with pytest.raises(hp.HeadPruneError, match=r"masks must be Boolean .*, got bool with shape \(\d+, 2, 4\)"):
         hp.alpha_accuracy(model, examples, [hp.AlphaInterval(0.0, 1.0, np.ones((2, 4), bool))])
-    with pytest.raises(hp.HeadPruneError, match=r"random must have shape \(S, 3, 4\), got \(2, 4\)"):
+    with pytest.raises(hp.HeadPruneError, match=r"random must be Boolean .* \(S, 3, 4\), got float64 with shape \(2, 4\)"):
         hp.alpha_accuracy(model, examples, path, random=np.ones((2, 4)))

@@ -47,7 +47,7 @@ def test_the_head_map_as_text():
 
 
 def test_masks_of_two_shapes_are_refused():
-    with pytest.raises(hp.HeadPruneError, match=r"must have the same shape \(R, H\), got \(3, 4\) and \(4, 3\)"):
+    with pytest.raises(hp.HeadPruneError, match=r"present must be Boolean .* \(3, 4\), got bool with shape \(4, 3\)"):
         drawn.head_map_figure(KEPT, KEPT.T)
 
 

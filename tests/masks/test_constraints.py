@@ -152,7 +152,7 @@ PROTECT[1, :3], REMOVE[0, :3] = True, True
         (0.5, {"groups": np.full((2, 4), 0.5)}, "groups must hold a whole number for every head"),
         (0.5, {"parameters": np.zeros((2, 4))}, "parameters must hold a positive number"),
         (0.5, {"parameters": np.full((2, 4), np.nan)}, "parameters must hold a positive number"),
-        (0.5, {"remove": [True]}, r"remove must have shape .* got \(1,\)"),
+        (0.5, {"remove": [True]}, r"remove must be Boolean .* got bool with shape \(1,\); set the chosen heads"),
     ],
 )
 def test_contradicting_constraints_are_refused(sparsity, constraints, words):

@@ -160,5 +160,5 @@ def test_a_mask_that_keeps_only_removed_heads_is_refused(grids):
 @pytest.mark.parametrize("mask", [np.ones(4), np.full((2, 2), 0.5), np.empty((0, 4))])
 def test_an_invalid_mask_is_not_written(mask):
     for write in (mask_json, mask_csv):
-        with pytest.raises(hp.HeadPruneError, match=r"mask must be a boolean array \(R, H\)"):
+        with pytest.raises(hp.HeadPruneError, match=r"the mask must be Boolean with shape \(R, H\)"):
             write(mask)

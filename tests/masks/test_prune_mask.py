@@ -88,7 +88,7 @@ def test_a_sparsity_out_of_range_is_refused(sparsity):
         (
             np.zeros((2, 2)),
             {"protect": [[True, False]]},
-            r"protect must have shape \(2, 2\), one value per head, got \(1, 2\)",
+            r"protect must be Boolean with shape \(2, 2\), got bool with shape \(1, 2\); set the chosen",
         ),
         (np.zeros((2, 2)), {"min_heads_per_layer": 3}, "min_heads_per_layer must be a whole number from 0 to 2, got 3"),
         (np.zeros((2, 2)), {"min_heads_per_layer": -1}, "min_heads_per_layer must be .* got -1"),

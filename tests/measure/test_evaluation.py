@@ -175,9 +175,9 @@ def test_bfloat16_is_close_to_float32(model):
 @pytest.mark.parametrize(
     ("masks", "words"),
     [
-        (np.ones((3, 4)), r"masks must have shape \(M, 3, 4\), got \(3, 4\)"),
-        (np.ones((2, 4, 3)), r"masks must have shape .*, got \(2, 4, 3\)"),
-        (np.ones((0, 3, 4)), r"masks must have shape .*, got \(0, 3, 4\)"),
+        (np.ones((3, 4)), r"masks must be Boolean with shape \(M, 3, 4\), got float64 with shape \(3, 4\); make"),
+        (np.ones((2, 4, 3)), r"masks must be Boolean .*, got float64 with shape \(2, 4, 3\)"),
+        (np.ones((0, 3, 4)), "masks must contain at least one mask, got none"),
     ],
 )
 def test_masks_of_another_shape_raise(model, masks, words):

@@ -76,7 +76,7 @@ def test_one_random_mask_is_described_in_the_singular():
 
 def test_invalid_baselines_raise(model):
     mask = np.ones(model.grid.shape, bool)
-    with pytest.raises(hp.HeadPruneError, match="the mask must have shape"):
+    with pytest.raises(hp.HeadPruneError, match="the mask must be Boolean with shape"):
         hp.random_baseline(model, examples_for("bert", count=2), mask[1:])
     with pytest.raises(hp.HeadPruneError, match="n_random must be at least 1, got 0"):
         hp.random_baseline(model, examples_for("bert", count=2), mask, n_random=0)

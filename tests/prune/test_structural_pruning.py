@@ -375,10 +375,10 @@ def test_a_proof_needs_two_forms_of_one_model(wrapped):
     [
         (
             np.ones((4, 3), bool),
-            r"the mask must have shape \(3, 4\) and boolean values, .*, got shape \(4, 3\) and type bool",
+            r"the mask must be Boolean with shape \(3, 4\), .*got bool with shape \(4, 3\); make a mask",
         ),
-        (np.ones(12, bool), r"got shape \(12,\)"),
-        (np.full((3, 4), 0.5), r"boolean values, .*, got shape \(3, 4\) and type float64"),
+        (np.ones(12, bool), r"got bool with shape \(12,\)"),
+        (np.full((3, 4), 0.5), r"got float64 with shape \(3, 4\) and values from 0.5 to 0.5"),
         (np.zeros((3, 4), bool), "the mask must keep at least one head, got a mask that prunes all 12"),
     ],
 )

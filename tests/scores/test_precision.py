@@ -230,7 +230,87 @@ def test_overflow_is_distinguished_from_non_finite_weights():
     with torch.no_grad():
         model.bert.encoder.layer[2].output.LayerNorm.weight *= 1e4
         model.classifier.weight *= 1e4
-    with pytest.raises(
-        hp.HeadPruneError, match=r"the weights are finite, so activations or gradients overflowed; load .*float32"
-    ):
+    words = "the weights and all outputs are finite, so gradients overflowed in float16; load the model with dtype='float32'"
+    with pytest.raises(hp.HeadPruneError, match=words):
         hp.score_heads(hp.PrunableModel(model.half()), random_examples(), metrics=("his",))
+
+
+def fill(number):
+    return lambda model: [weight.data.fill_(number) for weight in model.parameters()]
+
+
+def scale(number):
+    return lambda model: [weight.data.mul_(number) for weight in model.parameters()]
+
+
+def spoil_eps(model):
+    model.bert.encoder.layer[1].output.LayerNorm.eps = float("nan")
+
+
+class Broken(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.nan
+
+
+def spoil_output(model):
+    model.dropout = Broken().eval()
+
+
+NO_NORM = r"all logits of an example are 0 or too close to it \(up to [^)]*\), .*; the weights reach {}: check them"
+NORMS = {"zero": (fill(0.0), NO_NORM.format("0")), "denormal": (fill(1e-40), NO_NORM.format("1e-40"))}
+LARGE = r"the first output that is not finite is that of bert[.\w]* \(\w+\), computed in float32; .* weights reach {}"
+OUTPUTS = {
+    "too large": (fill(1e30), LARGE.format(r"1e\+30")),
+    "scaled": (scale(1e35), LARGE.format(r"[\d.]+e\+3\d")),
+    "eps": (
+        spoil_eps,
+        r"is that of bert.encoder.layer.1.output.LayerNorm \(LayerNorm\), whose eps is nan; correct the model's",
+    ),
+    "output": (spoil_output, r"the first output that is not finite is that of dropout \(Broken\), computed in float32"),
+}
+GRADIENTS = {
+    "scores": lambda model: hp.score_heads(model, random_examples(count=4)),
+    "greedy": lambda model: hp.greedy_gnorm(model, random_examples(count=4), steps=1),
+    "gradient shift": lambda model: hp.gradient_shift(model, random_examples(count=4), (0, 0)),
+}
+LOGITS = {
+    "evaluation": lambda model: hp.evaluate_masks(model, random_examples(count=4), np.ones((1, 3, 4), bool)),
+    "leave one out": lambda model: hp.leave_one_out(model, random_examples(count=4)),
+}
+WRONG = [(*case, call) for case in OUTPUTS.values() for call in (GRADIENTS | LOGITS).values()]
+WRONG += [(*case, call) for case in NORMS.values() for call in GRADIENTS.values()]
+NAMES = [f"{name}-{call}" for name in OUTPUTS for call in GRADIENTS | LOGITS]
+NAMES += [f"{name}-{call}" for name in NORMS for call in GRADIENTS]
+
+
+@pytest.mark.parametrize(("change", "words", "call"), WRONG, ids=NAMES)
+def test_the_cause_of_values_that_are_not_finite_is_named(change, words, call):
+    """The model is in float32 already, so another precision is not the way out."""
+    body = tiny("bert")
+    wrapped = hp.PrunableModel(body)
+    change(body)
+    with pytest.raises(hp.HeadPruneError, match=words) as refusal:
+        call(wrapped)
+    assert "load the model" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_an_evaluation_of_logits_that_are_not_finite_is_refused(family):
+    body = tiny(family)
+    wrapped, examples = hp.PrunableModel(body), examples_for(family, count=5)
+    with torch.no_grad():
+        body.get_input_embeddings().weight[examples["input_ids"][3][0]] = torch.inf
+    number = "3" if family == "bert" else r"\d"  # embeddings that are also outputs spoil the logits of every example
+    words = rf"the logits of example {number} are not finite; the weights .* contain NaN or infinite values"
+    with pytest.raises(hp.HeadPruneError, match=words):
+        hp.evaluate_masks(wrapped, examples, np.ones((1, *wrapped.grid.shape), bool))
+
+
+def test_the_hook_that_looks_for_a_cause_is_removed():
+    body = tiny("bert")
+    wrapped = hp.PrunableModel(body)
+    spoil_eps(body)
+    for call in (GRADIENTS | LOGITS).values():
+        with pytest.raises(hp.HeadPruneError):
+            call(wrapped)
+    assert not torch.nn.modules.module._global_forward_hooks

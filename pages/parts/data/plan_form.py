@@ -12,7 +12,7 @@ from pages.parts.common.sentences import plain, sentence
 from .dataset_form import FORM, Dataset
 
 MOST_LABELS = 30  # more distinct labels than can be assigned by hand
-LEAVE_OUT = "Leave out"
+EXCLUDE = "Exclude"
 _CAPTIONS = {
     "text_column": "Text column",
     "text_pair_column": "Second text column",
@@ -100,8 +100,8 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
         return found, False
     if unknown:
         st.warning(
-            f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or leave its "
-            "examples out. To score without labels, set the label column to none.",
+            f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or exclude its "
+            "examples. To score without labels, set the label column to none.",
             icon=":material/help:",
         )
     options: list[int | None] = [*range(len(classes)), -1]
@@ -115,7 +115,7 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
                 f"{plain(label)} ({counts[label]:,})",
                 options,
                 None if number is None else options.index(number),
-                format_func=lambda one: LEAVE_OUT if one == -1 else classes[one],
+                format_func=lambda one: EXCLUDE if one == -1 else classes[one],
                 placeholder="Choose a class",
                 key=f"label {label} {plan.columns.label} {'|'.join(classes)} {key[:12]}",
                 **FORM,
