@@ -8,18 +8,19 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def as_json(value, *, indent: int | None = 1) -> str:
+def as_json(value, *, indent: int | None = 1, ascii_only: bool = False) -> str:
     """Convert a value to strict JSON.
 
     Args:
         value: any combination of dataclasses, mappings, sequences, NumPy arrays and scalars. Other objects are converted
             to strings, NaN and infinities to null.
         indent: number of spaces per indentation level; None writes one line.
+        ascii_only: whether other characters are escaped, so that the text can be printed in every encoding.
 
     Returns:
         The JSON text.
     """
-    return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def _plain(value):

@@ -32,6 +32,7 @@ from .inputs import (
 
 Document = dict[str, object]
 RECOMMENDED = ("by", "alpha", "low", "high", "value", "value_low", "value_high", "his", "ae", "random", "verdict")
+NO_LABELS = "the evaluation set has no labels"
 CONSTRAINTS = ("min_heads_per_layer", "protect", "remove", "whole_groups", "uniform", "sparsity_unit")
 
 
@@ -68,7 +69,8 @@ def score(options) -> tuple[Document, str]:
             "loss": float(result.loss[0]),
             "n_predictions": result.trials,
         }
-        lines.append(f"unpruned accuracy {result.accuracy[0]:.4f} ({result.trials} predictions)")
+        known = f"unpruned accuracy {result.accuracy[0]:.4f} ({result.trials} predictions)"
+        lines.append(f"unpruned accuracy unknown: {NO_LABELS}" if np.isnan(result.accuracy[0]) else known)
     return document, "\n".join(lines)
 
 
@@ -106,10 +108,10 @@ def alpha(options) -> tuple[Document, str]:
     recommendation = []
     if options.measure:
         random = random_masks(model.grid.shape, options.sparsity, **constraints)
-        examples, run = (
-            evaluation_examples(options, model),
-            {"cache": open_cache(options), "progress": progress_line(options)},
-        )
+        examples = evaluation_examples(options, model)
+        run = {"cache": open_cache(options), "progress": progress_line(options)}
+        if len(examples) < 2:
+            raise HeadPruneError(f"--measure needs at least 2 evaluation examples, got {len(examples)}; add examples")
         found = alpha_accuracy(model, examples, path, random=random, dtype=options.dtype, **run)
         chosen = recommend_alpha(found)
         lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
@@ -202,12 +204,14 @@ def greedy(options) -> tuple[Document, str]:
         "model": options.model,
         "settings": run.settings,
         "order": run.order,
-        "accuracy": [None if np.isnan(value) else float(value) for value in run.accuracy],
+        "accuracy": run.accuracy,
         "agreement": run.agreement.tolist(),
         "inflection": run.inflection,
-        "scores": [[[None if np.isnan(v) else v for v in row] for row in scores.tolist()] for scores in run.scores],
+        "scores": run.scores,
     }
-    table = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).to_string(index=False, float_format="%.4g")
+    frame = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).dropna(axis=1, how="all")
+    table = frame.to_string(index=False, float_format="%.4g")
+    table += "" if "accuracy" in frame else f"\naccuracy unknown: {NO_LABELS}"
     inflection = "no inflection point found" if run.inflection is None else f"inflection point: step {run.inflection}"
     return document, f"{table}\n\n{inflection}"
 

@@ -3,12 +3,12 @@
 Each command prints a short table, or one JSON document with --json, and writes that document to --out.
 """
 
-import json
 import sys
 import warnings
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import atomic_file
+from headprune_core.strict_json import as_json
 
 from .app import app
 from .commands import alpha, bench, curves, greedy, score
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_paths(options)
         document, table = options.run(options)
-        text = json.dumps(document, indent=None if options.json else 1)
+        text = as_json(document, indent=None if options.json else 1, ascii_only=True)
         if options.out:
             with atomic_file(options.out) as file:
                 file.write_text(text + "\n")

@@ -11,7 +11,7 @@ from headprune_core.model.forward_cost import (
     CostEstimate,
     computing_device,
     estimate,
-    free_memory,
+    memory_for_batches,
     model_bytes,
     token_limit,
 )
@@ -71,8 +71,8 @@ def one_time_bytes(model, dtype: str | None, *, backward: bool = True) -> int:
     if twin and model.has_bfloat16:
         return 0
     if model.device.type == "meta":  # what packing would need if the weights were there
-        room = free_memory(computing_device(model)) or 0
-        packs = computing_device(model).type == "cpu" and room >= MIN_FREE_MEMORY * model_bytes(model)
+        room = memory_for_batches(model) or 0
+        packs = computing_device(model).type == "cpu" and room >= (MIN_FREE_MEMORY - 1) * model_bytes(model)
         packed = packs * (1 + backward) * size * sum(weight.numel() for weight in weights)
     else:
         packed = model.packed.bytes_to_come(weights, size, backward=backward)

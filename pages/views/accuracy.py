@@ -10,7 +10,7 @@ from headprune_core.measure.failure_signatures import failure_signatures
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.session import current_workspace, publish, runner
-from pages.parts.common.shared_ui import downloads, page_header, progress_panel
+from pages.parts.common.shared_ui import downloads, expected_cost, page_header, progress_panel
 from pages.parts.curves.curve_exports import exports
 from pages.parts.curves.curve_figure import curve_figure
 from pages.parts.curves.curve_form import curve_form
@@ -46,7 +46,8 @@ with st.container(border=True):
         blocked = runner().busy or request is None
         clicked = st.button("Evaluate curves", type="primary", icon=":material/play_arrow:", disabled=blocked)
         if request is not None:
-            st.caption(f"Up to {request.n_masks} masks on {request.size} examples; HIES α = {request.alpha:g}")
+            cost = expected_cost(loaded, request.n_masks, request.size, start=request.start, dtype=request.dtype)
+            st.caption(f"Up to {request.n_masks} masks on {request.size} examples; HIES α = {request.alpha:g}. {cost}")
     if clicked:
         start_curves(loaded, request)
         st.rerun()

@@ -14,7 +14,7 @@ from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.sentences import sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, runner, setting
-from pages.parts.common.shared_ui import copy_as_code, downloads, page_header, progress_panel, records
+from pages.parts.common.shared_ui import copy_as_code, downloads, expected_cost, page_header, progress_panel, records
 
 PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
 loaded = current_workspace()
@@ -71,7 +71,7 @@ with st.container(border=True):
         st.caption(
             f"{len(path)} alpha intervals, {n_masks} distinct masks, each evaluated on {size} examples. Quick search "
             "(successive halving) drops the worse half after each round. "
-            f"{in_use} Set mask constraints on the Alpha page."
+            f"{expected_cost(loaded, n_masks + n_random + 1, size)} {in_use} Set mask constraints on the Alpha page."
         )
 busy = runner().busy
 if busy:

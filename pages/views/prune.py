@@ -11,12 +11,13 @@ from pages.parts.common import labels
 from pages.parts.common.failures import report_failure
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, runner
-from pages.parts.common.shared_ui import page_header, progress
+from pages.parts.common.shared_ui import expected_cost, page_header, progress
 from pages.parts.prune.export_ui import export_section
 from pages.parts.prune.mask_source import Choice, choose
 from pages.parts.prune.prune_run import (
     COMPARING,
     EXPORTING,
+    N_MASKS,
     N_RANDOM,
     PACKING,
     RECOVERING,
@@ -113,6 +114,7 @@ with st.container(border=True):
         if choice is not None:
             text += f" {plain(choice.words[0].upper() + choice.words[1:])}: {n_heads - n_pruned} of {n_heads} heads kept"
             text += f", compared with {N_RANDOM} random masks of the same size." if size and n_pruned else "."
+            text += f" {expected_cost(loaded, N_MASKS, size)}" if n_pruned else ""
         st.caption(text)
 result = pruned_result(loaded)
 if result is None:

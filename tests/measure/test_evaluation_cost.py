@@ -108,8 +108,10 @@ def test_the_cost_of_a_large_model_is_known_before_its_weights_are_there(name, m
     reduced = evaluation_cost.LOGITS_AT_ONCE * evaluation_cost.REDUCTION_BYTES
     monkeypatch.setattr(cost, "free_memory", lambda device: 2**30)  # less than the weights: one example at a time
     assert hp.estimate_evaluation(model, examples, 4).peak_bytes == pytest.approx(logits + kept + reduced, rel=0.1)
-    monkeypatch.setattr(cost, "free_memory", lambda device: 2**38)  # room for all of them, and no packed weights
+    monkeypatch.setattr(cost, "free_memory", lambda device: 6 * parameters)  # room for all, but not for packed weights
     assert hp.estimate_evaluation(model, examples, 4).peak_bytes == pytest.approx(32 * (logits + kept) + reduced, rel=0.1)
+    monkeypatch.setattr(cost, "free_memory", lambda device: 20 * parameters)
+    assert hp.estimate_evaluation(model, examples, 4).peak_bytes > 2 * multiplied
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5"])

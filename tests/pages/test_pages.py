@@ -238,6 +238,23 @@ def test_a_model_trained_anew_into_the_same_folder_is_shown_anew(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("view", "dtype"), [("accuracy", "bfloat16"), ("alpha_choice", "float32"), ("prune", "float32")])
+def test_the_expected_time_and_memory_of_an_evaluation_are_stated(view, dtype):
+    app = opened(view)
+    (caption,) = [line.value for line in app.caption if "Expected time" in line.value]
+    found = re.search(
+        r"Expected time: about (\d+ (?:s|min)) · memory: about ([\d,]+) MiB\. Cached results are reused\.", caption
+    )
+    assert found
+    if view == "accuracy":
+        app.segmented_control(key="curve_precision").set_value(dtype).run()
+        masks, size = map(int, re.search(r"Up to (\d+) masks on (\d+) examples", caption).groups())
+        loaded = app.session_state["work"]
+        cost = hp.estimate_evaluation(loaded.model, loaded.evaluation.select(range(size)), masks, dtype=dtype)
+        assert any(f"memory: about {cost.peak_bytes / 2**20:,.0f} MiB" in line.value for line in app.caption)
+
+
+@pytest.mark.slow
 def test_options_in_the_link_are_what_is_scored_by():
     app = opened("head_scores", his_reduction="token", entropy="normalized", special_tokens="out")
     settings = app.session_state["work"].scores.settings

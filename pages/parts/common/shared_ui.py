@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import streamlit as st
 
+from headprune_core import CostEstimate, HeadPruneError, estimate_evaluation
 from headprune_core.jobs import Snapshot
 from pages.parts.common.option_labels import describe_options
 
@@ -12,6 +13,7 @@ from .failures import show_failure
 from .labels import PAGES
 from .sentences import plain
 from .session import OPTIONS, current_workspace, publish, runner
+from .workspace import BATCH_SIZE, Workspace
 
 POLL = 0.4  # seconds between two looks at a running job
 NO_ESTIMATE = ("Loading", "Reading", "Starting", "Tokenizing", "Waiting")  # steps whose duration cannot be extrapolated
@@ -98,6 +100,34 @@ def describe_progress(snapshot: Snapshot) -> str:
     if snapshot.seconds_left is None or snapshot.note.startswith(NO_ESTIMATE):
         return snapshot.note
     return f"{snapshot.note} · about {duration(snapshot.seconds_left)} left"
+
+
+def expected_cost(loaded: Workspace, n_masks: int, size: int, *, start: int = 0, dtype: str = "float32") -> str:
+    """Return the expected time and memory of evaluating masks, as sentences; empty if the examples cannot be used.
+
+    Args:
+        loaded: The workspace.
+        n_masks: Number of masks at most.
+        size: Number of evaluation examples.
+        start: The first evaluation example.
+        dtype: Precision of matrix products.
+    """
+    cost = _evaluation_cost((loaded.key, n_masks, start, size, dtype), loaded) if size else None
+    if cost is None:
+        return ""
+    memory = f"{cost.peak_bytes / 2**20:,.0f} MiB"
+    return f"Expected time: about {duration(cost.seconds)} · memory: about {memory}. Cached results are reused."
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _evaluation_cost(key: tuple, _loaded: Workspace) -> CostEstimate | None:
+    _, n_masks, start, size, dtype = key
+    # A given fingerprint avoids the library's hashing, which swaps the standard output that sessions share.
+    examples = _loaded.evaluation.select(range(start, start + size), new_fingerprint=f"{_loaded.key}-{start}-{size}")
+    try:
+        return estimate_evaluation(_loaded.model, examples, n_masks, batch_size=BATCH_SIZE, dtype=dtype)
+    except HeadPruneError:  # the run itself will report it
+        return None
 
 
 def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> None:

@@ -36,6 +36,7 @@ from pages.parts.common.workspace import BATCH_SIZE, Workspace
 from .mask_source import Choice
 
 N_RANDOM = 20  # random masks of the same size
+N_MASKS = N_RANDOM + 6  # evaluations in all: the mask, the pruned and the reloaded model, each beside the unpruned one
 TIMING_REPEATS = 9  # pairs of runs
 PRUNING, COMPARING, TIMING, RECOVERING, EXPORTING, PACKING = (  # names of jobs
     "Pruning the model",
