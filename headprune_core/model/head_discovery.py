@@ -5,6 +5,8 @@ next token) and "translation" (an encoder-decoder that generates a target text; 
 """
 
 import math
+import traceback
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,11 +15,14 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
+from .formats.source_checks import check_classes
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
 from .head_tracing import TraceRun, head_grid
 
 TOKENS = 6  # length of the sample text; a target has two tokens fewer
+NO_PAD = -1  # padding token of classifiers without one: it matches no token, so they read the last token of an example
+PACKAGE = Path(__file__).resolve().parents[1]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
 
 EXPECTED = "expected a model for text or image classification, a causal language model or a sequence-to-sequence model"
@@ -36,6 +41,7 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
         HeadPruneError: if the heads cannot be located or the attention function would change the model's logits.
     """
     name = type(model).__name__
+    _unify_outputs(model)
     if not model._can_set_attn_implementation():
         raise HeadPruneError(
             f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of "
@@ -65,6 +71,7 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
     Raises:
         HeadPruneError: if the traced task or head layout differs.
     """
+    _unify_outputs(model)
     model.set_attn_implementation(ATTENTION)
     trace, logits = _traced_forward(model, sample_inputs(model))
     traced_task = _task(model, logits, grid)
@@ -72,6 +79,13 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
         raise HeadPruneError(f"task of {type(model).__name__} must be {task}, got {traced_task}")
     _check_calls(type(model).__name__, grid, trace)
     return _watch_projections(model, grid, trace)
+
+
+def _unify_outputs(model: PreTrainedModel) -> None:
+    """Undo options of a configuration that add outputs which nothing here reads, or that return a tuple."""
+    for config in {id(m.config): m.config for m in model.modules() if isinstance(m, PreTrainedModel)}.values():
+        config.return_dict = True
+        config.output_attentions = config.output_hidden_states = False
 
 
 def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
@@ -163,10 +177,27 @@ def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
     except HeadPruneError:
         raise
     except Exception as error:  # a model that expects other inputs may raise anything
-        reason = " ".join(str(error).split())[:120]
-        raise HeadPruneError(
-            f"{type(model).__name__} failed on a sample text ({type(error).__name__}: {reason}); {EXPECTED}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        name = type(model).__name__
+        if _raised_in_headprune(error):
+            raise HeadPruneError(
+                f"HeadPrune cannot follow the forward pass of {name} ({reason}); this is a limit of HeadPrune, not a "
+                "fault of the model: report it, or use a model of another family"
+            ) from error
+        raise HeadPruneError(f"{name} failed on a sample text ({reason}); {EXPECTED}") from error
+
+
+def _raised_in_headprune(error: Exception) -> bool:
+    """Whether an exception comes from HeadPrune's attention function or hooks, or from PyTorch called by them."""
+    ours = False
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the caller of the model
+    for code in frames:
+        folder, passes_through = Path(code.co_filename).parents, code.co_name == "_forward"  # of the cached forward pass
+        if PACKAGE in folder:
+            ours = ours or not passes_through
+        elif not any(path.name == "torch" or path.name == "integrations" for path in folder):
+            ours = False
+    return ours
 
 
 def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
@@ -201,6 +232,7 @@ def _check_calls(name: str, grid: HeadGrid, trace: TraceRun) -> None:
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     shape = None if logits is None else tuple(logits.shape)
     if shape is not None and len(shape) == 2 and shape[1] > 1:
+        check_classes(f"the configuration of {type(model).__name__}", model.config.id2label, shape[1])
         return "classification"
     if shape is not None and len(shape) == 3 and model.main_input_name == "input_ids":
         vocabulary = model.get_input_embeddings().num_embeddings

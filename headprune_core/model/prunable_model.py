@@ -18,12 +18,14 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.result_cache import fingerprint
 
 from .builtin import is_builtin
+from .formats.adapter import check_no_adapter
+from .formats.hub import pruned_on_hub
+from .formats.library_class import check_reloadable, save_model
 from .forward_cache import enable_caching
 from .forward_cost import Cost
 from .head_discovery import find_heads, verify_layout
 from .head_layout import HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
-from .hub import pruned_on_hub
 from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights
@@ -59,6 +61,7 @@ class PrunableModel:
     card_files: ClassVar[Callable[["PrunableModel", object | None], Mapping[str, bytes]]]
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
+        check_no_adapter(model)
         self._adopt(model, tokenizer, name, *find_heads(model.eval().requires_grad_(False)))
 
     @classmethod
@@ -148,6 +151,7 @@ class PrunableModel:
         """
         if self.device.type == "meta":
             raise HeadPruneError("a model on the meta device has no weights to save; load it with weights")
+        check_reloadable(self.model)
         with atomic_folder(folder) as part:
             self.write_into(part)
             if not self.grid.kept.all():
@@ -161,7 +165,7 @@ class PrunableModel:
             folder: empty or new folder.
         """
         with silence_transformers():
-            self.model.save_pretrained(folder)
+            save_model(self.model, folder)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(folder)
             if not self.grid.kept.all():
