@@ -43,10 +43,7 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     name = type(model).__name__
     _unify_outputs(model)
     if not model._can_set_attn_implementation():
-        raise HeadPruneError(
-            f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of "
-            "another family (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
-        )
+        raise HeadPruneError(interface_needed(name))
     inputs = sample_inputs(model)
     own = _own_logits(model, inputs)
     model.set_attn_implementation(ATTENTION)
@@ -55,6 +52,18 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     task = _task(model, logits, grid)
     _check_same(name, own, logits)
     return grid, task, _watch_projections(model, grid, trace)
+
+
+def interface_needed(name: str) -> str:
+    """Return the reason for which a class with its own attention code is refused.
+
+    Args:
+        name: name of the class.
+    """
+    return (
+        f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of another "
+        "family (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
+    )
 
 
 def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
@@ -96,7 +105,7 @@ def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[
     try:
         hooks = AttentionHooks(on_attention=trace.on_attention, on_projection=trace.on_projection)
         with use_hooks(hooks), torch.enable_grad():
-            logits = _run(model, inputs)
+            logits = run_model(model, inputs)
     finally:
         for layer in layers:
             unwatch_projection(layer)
@@ -152,10 +161,18 @@ def image_shape(model: PreTrainedModel) -> tuple[int, int, int]:
 
     Args:
         model: the Transformers model.
+
+    Raises:
+        HeadPruneError: if the model takes images of any size, as convolutional networks do.
     """
     config = getattr(model.config, "vision_config", model.config)
-    size = config.image_size
-    return (config.num_channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
+    size, channels = (getattr(config, name, None) for name in ("image_size", "num_channels"))
+    if size is None or channels is None:
+        raise HeadPruneError(
+            f"the configuration of {type(model).__name__} has no image_size and num_channels, as a vision transformer has; "
+            "use a model such as ViT or DeiT"
+        )
+    return (channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
 
 
 def _listed(token) -> list[int]:
@@ -168,10 +185,19 @@ def _own_logits(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | N
         return None
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        return _run(model, inputs)
+        return run_model(model, inputs)
 
 
-def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
+def run_model(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
+    """Return the logits of sample inputs, or None if the model returns none.
+
+    Args:
+        model: the Transformers model.
+        inputs: keyword arguments of its forward pass.
+
+    Raises:
+        HeadPruneError: if the forward pass fails.
+    """
     try:
         return getattr(model(**inputs), "logits", None)
     except HeadPruneError:

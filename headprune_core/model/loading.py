@@ -19,6 +19,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
+from transformers.models.auto import modeling_auto
 from transformers.utils import logging as transformers_logging
 
 from headprune_core.errors import HeadPruneError
@@ -27,13 +28,11 @@ from . import builtin, smollm2
 from .formats.adapter import WAY_OUT, Adapter, find_adapter
 from .formats.source_checks import check_index, checked_config
 
-LOADERS = {  # by the last part of the architecture name
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-    "ForCausalLM": AutoModelForCausalLM,
-    "LMHeadModel": AutoModelForCausalLM,
-    "ForConditionalGeneration": AutoModelForSeq2SeqLM,
-    "MTModel": AutoModelForSeq2SeqLM,
-    "ForImageClassification": AutoModelForImageClassification,
+LOADERS = {  # by the library's name of the task
+    "SEQUENCE_CLASSIFICATION": AutoModelForSequenceClassification,
+    "IMAGE_CLASSIFICATION": AutoModelForImageClassification,
+    "CAUSAL_LM": AutoModelForCausalLM,
+    "SEQ_TO_SEQ_CAUSAL_LM": AutoModelForSeq2SeqLM,
 }
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
@@ -175,6 +174,25 @@ def _check_complete(source: str, report: dict, known: set[str]) -> None:
         )
 
 
+def task_classes(task: str) -> list[str]:
+    """Return the names of the library's classes for a task.
+
+    Args:
+        task: a key of LOADERS.
+    """
+    listed = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES").values()
+    return [name for entry in listed for name in ((entry,) if isinstance(entry, str) else entry)]
+
+
+def task_loader(architecture: str) -> type | None:
+    """Return the Auto class that builds a class of the library, or None if it is for another task.
+
+    Args:
+        architecture: name of the class.
+    """
+    return next((loader for task, loader in LOADERS.items() if architecture in task_classes(task)), None)
+
+
 def loader_for(source, config):
     """Return the Auto class for the task of a configuration.
 
@@ -186,9 +204,9 @@ def loader_for(source, config):
         HeadPruneError: if the task is not supported.
     """
     names = config.architectures or ["none"]
-    for ending, loader in LOADERS.items():
-        if names[0].endswith(ending):
-            return loader
+    loader = task_loader(names[0])
+    if loader is not None:
+        return loader
     raise HeadPruneError(
         f"architecture of {source} must be a model for text or image classification, a causal language model or a "
         f"sequence-to-sequence model, got {names[0]}"

@@ -5,6 +5,7 @@ A wrapped model is never modified, so threads can share it; gates and callbacks 
 
 import copy
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headprune_core.errors import HeadPruneError
+from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.result_cache import fingerprint
 
 from .builtin import is_builtin
@@ -23,12 +24,13 @@ from .formats.hub import pruned_on_hub
 from .formats.library_class import check_reloadable, save_model
 from .forward_cache import enable_caching
 from .forward_cost import Cost
-from .head_discovery import find_heads, verify_layout
+from .head_discovery import NO_PAD, find_heads, verify_layout
 from .head_layout import HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
 from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights
+from .trial_run import BATCHING, NOTES, find_batching
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -50,6 +52,7 @@ class PrunableModel:
         grid: the `HeadGrid`, R rows by H heads.
         task: "classification", "language" or "translation".
         cost: cost of a forward pass.
+        batching: "padded"; "equal lengths" or "single" if logits depend on padding or on the other examples of a batch.
         name: display name.
 
     Raises:
@@ -63,6 +66,7 @@ class PrunableModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
         check_no_adapter(model)
         self._adopt(model, tokenizer, name, *find_heads(model.eval().requires_grad_(False)))
+        self._warn()
 
     @classmethod
     def of_heads(cls, model: PreTrainedModel, grid: HeadGrid, task: str, tokenizer=None, *, name=None) -> "PrunableModel":
@@ -89,10 +93,9 @@ class PrunableModel:
         self._autocast = False
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
-        if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
-            # Decoder classifiers locate the last token of an example by the padding token, which batches use too.
-            choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
-            model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
+        if self.task == "classification" and not self.reads_images:
+            _name_padding(model, tokenizer)
+        self.batching = BATCHING[0] if self.device.type == "meta" else find_batching(model, self.pad_token)
 
     @classmethod
     def from_pretrained(
@@ -126,12 +129,14 @@ class PrunableModel:
         if pruned is not None:
             model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
             try:
-                return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
+                wrapped = cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
             except HeadPruneError as error:
                 raise HeadPruneError(
                     f"{Path(pruned) / HEAD_MAP} does not match the model in the same folder ({error}); use the files that "
                     "save_pretrained wrote together"
                 ) from error
+            wrapped._warn()
+            return wrapped
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
@@ -266,6 +271,24 @@ class PrunableModel:
         return self.model.main_input_name == "pixel_values"
 
     @property
+    def pad_token(self) -> int:
+        """The padding token of batches; 0 if none is defined within the vocabulary, since padding is masked out."""
+        if self.reads_images:
+            return 0
+        named = (getattr(owner, "pad_token_id", None) for owner in (self.model.config.get_text_config(), self.tokenizer))
+        vocabulary = self.model.get_input_embeddings().num_embeddings
+        return next((token for token in map(_first_id, named) if token is not None and token < vocabulary), 0)
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about what loading adjusted, or None."""
+        return NOTES[self.batching].format(name=self.name) if self.batching in NOTES else None
+
+    def _warn(self) -> None:
+        if self.note is not None:
+            warnings.warn(self.note, HeadPruneWarning, stacklevel=3)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of the logits; empty if the model predicts tokens."""
         if self.task != "classification":
@@ -286,6 +309,20 @@ class PrunableModel:
         elif getattr(self.model.config, "max_position_embeddings", None):
             limits.append(self.model.config.max_position_embeddings)
         return min((limit for limit in limits if limit < 10**9), default=None)
+
+
+def _name_padding(model: PreTrainedModel, tokenizer) -> None:
+    """Set the padding token of a classifier without one.
+
+    Decoder classifiers read the logits of the last token that is not the padding token. A token that texts may contain, such
+    as the end of the text, is none: without a token of its own, no token is padding.
+    """
+    config = model.config.get_text_config()
+    if _first_id(getattr(config, "pad_token_id", None)) is None:
+        named = {kind: getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk", "sep", "cls")}
+        pad = _first_id(named.pop("pad"))
+        own = pad is not None and pad < model.get_input_embeddings().num_embeddings and pad not in named.values()
+        config.pad_token_id = pad if own else NO_PAD
 
 
 def _first_id(token) -> int | None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_discovery import NO_PAD, sample_inputs
-from headprune_core.model.loading import LOADERS
+from headprune_core.model.loading import task_loader
 
 
 def library_class(model: PreTrainedModel) -> type[PreTrainedModel]:
@@ -53,7 +53,7 @@ def check_reloadable(model: PreTrainedModel) -> None:
     kind, own = library_class(model), type(model).__name__
     if kind is type(model):
         return
-    if not kind.__name__.endswith(tuple(LOADERS)):
+    if task_loader(kind.__name__) is None:
         raise HeadPruneError(
             f"{own} is derived from {kind.__name__}, which has no task, so a folder of it cannot be loaded again; derive it "
             "from a class such as BertForSequenceClassification"
