@@ -49,8 +49,8 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     model.set_attn_implementation(ATTENTION)
     trace, logits = _traced_forward(model, inputs)
     grid = head_grid(model, trace)
-    task = _task(model, logits, grid)
     _check_same(name, own, logits)
+    task = _task(model, logits, grid)
     return grid, task, _watch_projections(model, grid, trace)
 
 
@@ -226,8 +226,8 @@ def _raised_in_headprune(error: Exception) -> bool:
     return ours
 
 
-def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
-    if own is None:
+def _check_same(name: str, own: Tensor | None, logits: Tensor | None) -> None:
+    if own is None or logits is None:
         return
     difference, size = float((own - logits).abs().max()), float(own.abs().max())
     if difference > TOLERANCE.get(own.dtype, 0.05) * max(size, 1e-3):
@@ -265,8 +265,12 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
         if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, vocabulary):
             return "translation"
         causal = all(getattr(row.module, "is_causal", True) for row in grid.rows)
-        if causal and shape == (1, TOKENS, vocabulary):
-            return "language"
+        if shape == (1, TOKENS, vocabulary):
+            if causal:
+                return "language"
+            raise HeadPruneError(
+                f"{type(model).__name__} predicts tokens from both sides, as masked language models do; {EXPECTED}"
+            )
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
         f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), or (1, tokens, "

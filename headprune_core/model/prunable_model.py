@@ -24,13 +24,13 @@ from .formats.hub import pruned_on_hub
 from .formats.library_class import check_reloadable, save_model
 from .forward_cache import enable_caching
 from .forward_cost import Cost
-from .head_discovery import NO_PAD, find_heads, verify_layout
+from .head_discovery import find_heads, verify_layout
 from .head_layout import HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
 from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights
-from .trial_run import BATCHING, NOTES, find_batching
+from .trial_run import BATCHING, batching_note, check_length_limit, find_batching, name_padding, pad_token
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -87,6 +87,7 @@ class PrunableModel:
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
+        check_length_limit(tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name or model.config._name_or_path or type(model).__name__
@@ -94,7 +95,7 @@ class PrunableModel:
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
         if self.task == "classification" and not self.reads_images:
-            _name_padding(model, tokenizer)
+            name_padding(model, tokenizer)
         self.batching = BATCHING[0] if self.device.type == "meta" else find_batching(model, self.pad_token)
 
     @classmethod
@@ -273,16 +274,12 @@ class PrunableModel:
     @property
     def pad_token(self) -> int:
         """The padding token of batches; 0 if none is defined within the vocabulary, since padding is masked out."""
-        if self.reads_images:
-            return 0
-        named = (getattr(owner, "pad_token_id", None) for owner in (self.model.config.get_text_config(), self.tokenizer))
-        vocabulary = self.model.get_input_embeddings().num_embeddings
-        return next((token for token in map(_first_id, named) if token is not None and token < vocabulary), 0)
+        return 0 if self.reads_images else pad_token(self.model, self.tokenizer)
 
     @property
     def note(self) -> str | None:
         """A sentence about what loading adjusted, or None."""
-        return NOTES[self.batching].format(name=self.name) if self.batching in NOTES else None
+        return batching_note(self.model, self.batching, self.name)
 
     def _warn(self) -> None:
         if self.note is not None:
@@ -308,24 +305,4 @@ class PrunableModel:
             limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
         elif getattr(self.model.config, "max_position_embeddings", None):
             limits.append(self.model.config.max_position_embeddings)
-        return min((limit for limit in limits if limit < 10**9), default=None)
-
-
-def _name_padding(model: PreTrainedModel, tokenizer) -> None:
-    """Set the padding token of a classifier without one.
-
-    Decoder classifiers read the logits of the last token that is not the padding token. A token that texts may contain, such
-    as the end of the text, is none: without a token of its own, no token is padding.
-    """
-    config = model.config.get_text_config()
-    if _first_id(getattr(config, "pad_token_id", None)) is None:
-        named = {kind: getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk", "sep", "cls")}
-        pad = _first_id(named.pop("pad"))
-        own = pad is not None and pad < model.get_input_embeddings().num_embeddings and pad not in named.values()
-        config.pad_token_id = pad if own else NO_PAD
-
-
-def _first_id(token) -> int | None:
-    """The first of one or several token IDs of a configuration; None if there is none, which some models write as -1."""
-    token = token[0] if isinstance(token, list) else token
-    return None if token is None or token < 0 else token
+        return min((int(limit) for limit in limits if limit < 10**9), default=None)

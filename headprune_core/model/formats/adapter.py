@@ -74,7 +74,7 @@ class Adapter:
             model: the base model; changed.
 
         Raises:
-            HeadPruneError: if the adapter does not fit the model or cannot be merged.
+            HeadPruneError: if the adapter does not fit the model.
         """
         import peft
 
@@ -84,11 +84,6 @@ class Adapter:
         missing = [str(note.message) for note in notes if "missing adapter keys" in str(note.message)]
         if missing:
             raise HeadPruneError(f"the adapter {self.folder} does not match its base model {self.base}: {missing[0][:160]}")
-        if not hasattr(adapted, "merge_and_unload"):
-            raise HeadPruneError(
-                f"the adapter {self.folder} of type {adapted.active_peft_config.peft_type.value} cannot be merged into the "
-                "weights of its base model; use a LoRA adapter or a complete model"
-            )
         return adapted.merge_and_unload()
 
 
@@ -130,6 +125,12 @@ def _read_adapter(folder: Path) -> Adapter:
         raise HeadPruneError(f"{folder / CONFIG} names no base model; merge the adapter yourself with {WAY_OUT}")
     if task is not None and task not in TASKS:
         raise HeadPruneError(f"the adapter {folder} is for the task {task}; expected one of {', '.join(TASKS)}")
+    kind = str(values.get("peft_type"))
+    if "PROMPT" in kind or "TUNING" in kind:  # they change inputs, not weights
+        raise HeadPruneError(
+            f"the adapter {folder} of type {kind} cannot be merged into the weights of its base model; use an adapter "
+            "such as LoRA, or a complete model"
+        )
     if values.get("megatron_config"):
         raise HeadPruneError(f"{folder / CONFIG} requires Megatron, which is not supported; use an adapter without it")
     if not (folder / WEIGHTS).is_file():

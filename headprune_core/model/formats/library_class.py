@@ -67,7 +67,7 @@ def check_reloadable(model: PreTrainedModel) -> None:
         inputs = sample_inputs(model)
         same = not more and torch.equal(model(**inputs).logits, plain(**inputs).logits)
     if not same:
-        reason = f"has the additional weights {more[0]}" if more else "computes other logits"
+        reason = f"has more weights ({more[0]})" if more else "computes other logits"
         raise HeadPruneError(
             f"{own} {reason} than {kind.__name__}, the class that a saved folder is loaded into; copy the weights into a "
             f"{kind.__name__} or save model.state_dict() yourself"
