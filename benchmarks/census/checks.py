@@ -73,7 +73,9 @@ def _finding(task: str, name: str) -> Finding:
             warnings.simplefilter("ignore")
             model = hp.PrunableModel(copy.deepcopy(body))
     except hp.HeadPruneError as error:
-        return Finding(task, name, "refused", str(error)) if runs is None else Finding(task, name, "not built", runs)
+        if runs is None or str(error) == interface_needed(name):
+            return Finding(task, name, "refused", str(error))
+        return Finding(task, name, "not built", runs)
     except Exception as error:
         return Finding(task, name, "fault", f"raw error when wrapped: {_words(error)}")
     found = Finding(task, name, "exact", batching=model.batching)

@@ -61,8 +61,12 @@ class Reference:
         return given
 
     def run(self, example: dict):
-        """The logits, and for each row the inputs of its output projection and its attention probabilities, by call."""
-        outputs, probabilities = [[] for _ in self.rows], [[] for _ in self.rows]
+        """The logits, and for each row the inputs of its output projection and its attention probabilities, by call.
+
+        Some models with attention sinks return probabilities without them, so there they are the derivatives of the head
+        outputs with respect to the values.
+        """
+        outputs, probabilities, values = ([[] for _ in self.rows] for _ in range(3))
 
         def keep(row, number):
             def on_input(module, args):
@@ -73,14 +77,33 @@ class Reference:
                 found = [p for p in parts if isinstance(p, torch.Tensor) and p.dim() == 4 and 0 <= p.min() <= p.max() <= 1]
                 probabilities[number].extend(found[-1:])
 
-            return row["out"][0].register_forward_pre_hook(on_input), row["module"].register_forward_hook(on_result)
+            def on_value(module, args, result):
+                values[number].append(result)
+
+            yield row["out"][0].register_forward_pre_hook(on_input)
+            yield row["module"].register_forward_hook(on_result)
+            yield row["v"][0].register_forward_hook(on_value)
 
         hooks = [hook for number, row in enumerate(self.rows) for hook in keep(row, number)]
         with Double():
             logits = self.model(**self.inputs(example), **self._options, output_attentions=True).logits
         for hook in hooks:
             hook.remove()
+        for number, row in enumerate(self.rows):
+            if getattr(row["module"], "sinks", None) is not None and torch.is_grad_enabled():
+                calls = zip(outputs[number], values[number], strict=True)
+                probabilities[number] = [self._derivatives(row, output, value) for output, value in calls]
         return logits, outputs, probabilities
+
+    @staticmethod
+    def _derivatives(row, output, value):
+        """(1, H, T, S), the derivatives of the first feature of each head's output with respect to the same of its value."""
+        heads = []
+        for head, features in enumerate(row["out"][1]):
+            own = row["v"][1][row["group"][head]][0]
+            rows = [torch.autograd.grad(y, value, retain_graph=True)[0][0, :, own] for y in output[0, :, features[0]]]
+            heads.append(torch.stack(rows))
+        return torch.stack(heads)[None].detach()
 
     def scores(self, examples):
         """Return his (N, R, H), ae (N, R, H), gnorm (N, 3, R, H) and the logits of each example."""
@@ -147,20 +170,14 @@ class Reference:
                     moved = (after - before[number][0]).abs().flatten(0, -2).amax(0)[out].amax(1)
                     own = [head] if name == "q" else np.flatnonzero(row["group"] == head).tolist()
                     found = (moved > 1e-9 * max(1.0, float(before[number][0].abs().max()))).nonzero().flatten().tolist()
-                    if not set(found) <= set(own) and not self._normalized(moved, own):
+                    if not set(own) & set(found) or not (set(found) <= set(own) or _has_common_norm(row, features)):
                         return f"weights of {name} head {head} in row {number} change the outputs of heads {found}"
         return None
 
-    @staticmethod
-    def _normalized(moved, own) -> bool:
-        """Whether the change is largest in its own heads, as with a norm over all heads (OLMo 2)."""
-        others = [h for h in range(len(moved)) if h not in own]
-        return float(moved[own].max()) > 2 * float(moved[others].max())
 
-
-def _outputs_first(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
-    """A view (outputs, inputs) of a weight or its gradient; a Conv1D stores it transposed."""
-    return weight.T if isinstance(layer, Conv1D) else weight
+def _has_common_norm(row: dict, features: np.ndarray) -> bool:
+    """Whether the attention module has a norm over all heads, which passes a change of one head on to the others (OLMo 2)."""
+    return any(p.shape == (features.size,) for name, p in row["module"].named_parameters() if "norm" in name)
 
 
 def loss(logits: torch.Tensor, example: dict) -> torch.Tensor:

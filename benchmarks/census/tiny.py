@@ -38,15 +38,25 @@ SIZES = {  # the first pattern that matches the whole name decides; None keeps t
     r"query_pre_attn_scalar": 8,
 }
 LISTS = {r"mrope_section": [2, 1, 1], r"image_size|img_size": [IMAGE, IMAGE], r"num_(attention_)?heads": [2, 2, 2, 2]}
-DROPPED = re.compile(r"_?out_(features|indices)|stage_names|transformers_version|architectures")
+DROPPED = re.compile(r"_?out_(features|indices)|stage_names|transformers_version|architectures|per_layer_config")
 UNSET = {
     "vocab_size": VOCABULARY,
     "head_dim": 8,
     "num_experts_per_tok": 2,
     "n_group": 1,
     "topk_group": 1,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
 }  # in place of None
-SPECIAL = {"XmodConfig": {"default_language": "en_XX"}}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+WINDOWS = {"image_size": 16, "patch_size": 2, "window_size": 2, "depths": [1, 1], "num_heads": [2, 4]}
+SPECIAL = {  # values that the default configuration lacks, or that do not fit together when shrunk
+    **dict.fromkeys(("SwinConfig", "Swinv2Config", "DonutSwinConfig"), WINDOWS),
+    "XmodConfig": {"default_language": "en_XX"},
+    "Lfm2MoeConfig": {"layer_types": ["full_attention", "conv"]},
+    "CohereCompassTextConfig": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
+    "DbrxConfig": {"attn_config": {"clip_qkv": 8.0, "kv_n_heads": 2, "rope_theta": 10000.0}},
+}
 
 
 def architectures() -> list[tuple[str, str]]:
