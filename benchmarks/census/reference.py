@@ -176,8 +176,13 @@ class Reference:
 
 
 def _has_common_norm(row: dict, features: np.ndarray) -> bool:
-    """Whether the attention module has a norm over all heads, which passes a change of one head on to the others (OLMo 2)."""
+    """Whether the module has a norm over all heads, which passes a change of one head on to the others (OLMo 2)."""
     return any(p.shape == (features.size,) for name, p in row["module"].named_parameters() if "norm" in name)
+
+
+def _outputs_first(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """A view (outputs, inputs) of a weight or its gradient; a Conv1D stores it transposed."""
+    return weight.T if isinstance(layer, Conv1D) else weight
 
 
 def loss(logits: torch.Tensor, example: dict) -> torch.Tensor:
