@@ -29,6 +29,7 @@ class Encoded:
         two_streams: whether the model is an encoder-decoder; its decoder receives the text if there are no targets.
         predicts_next: whether the model is a causal language model.
         special: special tokens.
+        batching: "padded", "equal lengths" or "single", the batches that the model computes exactly.
     """
 
     inputs: list[dict]
@@ -39,6 +40,7 @@ class Encoded:
     two_streams: bool = False
     predicts_next: bool = False
     special: frozenset[int] = frozenset()
+    batching: str = "padded"
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -71,7 +73,15 @@ class Encoded:
             token_limit: maximum number of tokens per batch, or None.
             device: device, which determines the overhead of a batch.
         """
-        return packed(self.lengths, batch_size, token_limit, BATCH_COST.get(device.type, GPU_BATCH_COST_TOKENS))
+        options = token_limit, BATCH_COST.get(device.type, GPU_BATCH_COST_TOKENS)
+        if self.batching == "padded":
+            return packed(self.lengths, batch_size, *options)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, row in enumerate(self.inputs):
+            groups.setdefault((len(row.get("input_ids", ())), len(row.get("target_ids", ()))), []).append(number)
+        batch_size = 1 if self.batching == "single" else batch_size
+        members = (np.array(groups[lengths]) for lengths in sorted(groups, reverse=True))
+        return [part[index] for part in members for index in packed(self.lengths[part], batch_size, *options)]
 
     def batch(self, index: np.ndarray, device: torch.device) -> Batch:
         """Return some examples as one batch.

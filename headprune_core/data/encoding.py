@@ -36,7 +36,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
     labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
     if model.reads_images:
-        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0)
+        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0, batching=model.batching)
     if "input_ids" in examples.column_names:
         rows, truncated, longest = _given_inputs(model, examples)
     elif "text" in examples.column_names:
@@ -57,6 +57,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         two_streams=bool(config.is_encoder_decoder),
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
+        batching=model.batching,
     )
 
 
@@ -78,13 +79,10 @@ def _checked(examples) -> datasets.Dataset:
 def pad_id(model: PrunableModel) -> int:
     """Return the padding token.
 
-    Some models locate the last real token by it. Padding is masked, so 0 is used if no padding token is defined.
-
     Args:
         model: the model.
     """
-    named = (getattr(owner, "pad_token_id", None) for owner in (model.model.config, model.tokenizer))
-    return next((token for token in named if token is not None and token >= 0), 0)
+    return model.pad_token
 
 
 def special_ids(model: PrunableModel) -> set[int]:
@@ -170,7 +168,9 @@ def _shifted(model, target: list[int]) -> list[int]:
     rule = getattr(model.model, "prepare_decoder_input_ids_from_labels", None)
     if rule is not None:
         return rule(labels=torch.tensor([target]))[0].tolist()
-    start = model.model.config.decoder_start_token_id
+    settings = (model.model.config, getattr(model.model, "generation_config", None))
+    starts = (getattr(owner, "decoder_start_token_id", None) for owner in settings)
+    start = next((token for token in starts if token is not None), None)
     if start is None:
         raise HeadPruneError(
             f"{model.name} has no decoder_start_token_id in its configuration; set the token that targets start with"

@@ -166,7 +166,7 @@ def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=No
         attention_mask = attention_mask | ~attention_mask.any(-1, keepdim=True)
     remaining = getattr(module, HEADS_LEFT, None)
     if position_bias is not None:
-        if remaining is not None and position_bias.shape[1] > 1:  # all layers share one bias, which has all original heads
+        if remaining is not None and position_bias.shape[1] > query.shape[1]:  # a bias of all layers, for all original heads
             position_bias = position_bias[:, list(remaining)]
         attention_mask, causal = create_position_bias_mask(position_bias, attention_mask, causal, query, key), False
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

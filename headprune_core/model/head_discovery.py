@@ -5,6 +5,8 @@ next token) and "translation" (an encoder-decoder that generates a target text; 
 """
 
 import math
+import traceback
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,11 +15,14 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
+from .formats.source_checks import check_classes
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
 from .head_tracing import TraceRun, head_grid
 
 TOKENS = 6  # length of the sample text; a target has two tokens fewer
+NO_PAD = -1  # padding token of classifiers without one: it matches no token, so they read the last token of an example
+PACKAGE = Path(__file__).resolve().parents[1]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
 
 EXPECTED = "expected a model for text or image classification, a causal language model or a sequence-to-sequence model"
@@ -36,19 +41,29 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
         HeadPruneError: if the heads cannot be located or the attention function would change the model's logits.
     """
     name = type(model).__name__
+    _unify_outputs(model)
     if not model._can_set_attn_implementation():
-        raise HeadPruneError(
-            f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of "
-            "another family (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
-        )
+        raise HeadPruneError(interface_needed(name))
     inputs = sample_inputs(model)
     own = _own_logits(model, inputs)
     model.set_attn_implementation(ATTENTION)
     trace, logits = _traced_forward(model, inputs)
     grid = head_grid(model, trace)
-    task = _task(model, logits, grid)
     _check_same(name, own, logits)
+    task = _task(model, logits, grid)
     return grid, task, _watch_projections(model, grid, trace)
+
+
+def interface_needed(name: str) -> str:
+    """Return the reason for which a class with its own attention code is refused.
+
+    Args:
+        name: name of the class.
+    """
+    return (
+        f"{name} does not use the Transformers attention interface, so its heads cannot be accessed; use a model of another "
+        "family (BERT, RoBERTa, ELECTRA, GPT-2, LLaMA, T5, ViT, ...)"
+    )
 
 
 def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
@@ -65,6 +80,7 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
     Raises:
         HeadPruneError: if the traced task or head layout differs.
     """
+    _unify_outputs(model)
     model.set_attn_implementation(ATTENTION)
     trace, logits = _traced_forward(model, sample_inputs(model))
     traced_task = _task(model, logits, grid)
@@ -72,6 +88,13 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
         raise HeadPruneError(f"task of {type(model).__name__} must be {task}, got {traced_task}")
     _check_calls(type(model).__name__, grid, trace)
     return _watch_projections(model, grid, trace)
+
+
+def _unify_outputs(model: PreTrainedModel) -> None:
+    """Undo options of a configuration that add outputs which nothing here reads, or that return a tuple."""
+    for config in {id(m.config): m.config for m in model.modules() if isinstance(m, PreTrainedModel)}.values():
+        config.return_dict = True
+        config.output_attentions = config.output_hidden_states = False
 
 
 def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
@@ -82,7 +105,7 @@ def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[
     try:
         hooks = AttentionHooks(on_attention=trace.on_attention, on_projection=trace.on_projection)
         with use_hooks(hooks), torch.enable_grad():
-            logits = _run(model, inputs)
+            logits = run_model(model, inputs)
     finally:
         for layer in layers:
             unwatch_projection(layer)
@@ -138,10 +161,18 @@ def image_shape(model: PreTrainedModel) -> tuple[int, int, int]:
 
     Args:
         model: the Transformers model.
+
+    Raises:
+        HeadPruneError: if the model takes images of any size, as convolutional networks do.
     """
     config = getattr(model.config, "vision_config", model.config)
-    size = config.image_size
-    return (config.num_channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
+    size, channels = (getattr(config, name, None) for name in ("image_size", "num_channels"))
+    if size is None or channels is None:
+        raise HeadPruneError(
+            f"the configuration of {type(model).__name__} has no image_size and num_channels, as a vision transformer has; "
+            "use a model such as ViT or DeiT"
+        )
+    return (channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
 
 
 def _listed(token) -> list[int]:
@@ -154,23 +185,49 @@ def _own_logits(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | N
         return None
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        return _run(model, inputs)
+        return run_model(model, inputs)
 
 
-def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
+def run_model(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
+    """Return the logits of sample inputs, or None if the model returns none.
+
+    Args:
+        model: the Transformers model.
+        inputs: keyword arguments of its forward pass.
+
+    Raises:
+        HeadPruneError: if the forward pass fails.
+    """
     try:
         return getattr(model(**inputs), "logits", None)
     except HeadPruneError:
         raise
     except Exception as error:  # a model that expects other inputs may raise anything
-        reason = " ".join(str(error).split())[:120]
-        raise HeadPruneError(
-            f"{type(model).__name__} failed on a sample text ({type(error).__name__}: {reason}); {EXPECTED}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        name = type(model).__name__
+        if _raised_in_headprune(error):
+            raise HeadPruneError(
+                f"HeadPrune cannot follow the forward pass of {name} ({reason}); this is a limit of HeadPrune, not a "
+                "fault of the model: report it, or use a model of another family"
+            ) from error
+        raise HeadPruneError(f"{name} failed on a sample text ({reason}); {EXPECTED}") from error
 
 
-def _check_same(name: str, own: Tensor | None, logits: Tensor) -> None:
-    if own is None:
+def _raised_in_headprune(error: Exception) -> bool:
+    """Whether an exception comes from HeadPrune's attention function or hooks, or from PyTorch called by them."""
+    ours = False
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the caller of the model
+    for code in frames:
+        folder, passes_through = Path(code.co_filename).parents, code.co_name == "_forward"  # of the cached forward pass
+        if PACKAGE in folder:
+            ours = ours or not passes_through
+        elif not any(path.name == "torch" or path.name == "integrations" for path in folder):
+            ours = False
+    return ours
+
+
+def _check_same(name: str, own: Tensor | None, logits: Tensor | None) -> None:
+    if own is None or logits is None:
         return
     difference, size = float((own - logits).abs().max()), float(own.abs().max())
     if difference > TOLERANCE.get(own.dtype, 0.05) * max(size, 1e-3):
@@ -201,14 +258,19 @@ def _check_calls(name: str, grid: HeadGrid, trace: TraceRun) -> None:
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     shape = None if logits is None else tuple(logits.shape)
     if shape is not None and len(shape) == 2 and shape[1] > 1:
+        check_classes(f"the configuration of {type(model).__name__}", model.config.id2label, shape[1])
         return "classification"
     if shape is not None and len(shape) == 3 and model.main_input_name == "input_ids":
         vocabulary = model.get_input_embeddings().num_embeddings
         if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, vocabulary):
             return "translation"
         causal = all(getattr(row.module, "is_causal", True) for row in grid.rows)
-        if causal and shape == (1, TOKENS, vocabulary):
-            return "language"
+        if shape == (1, TOKENS, vocabulary):
+            if causal:
+                return "language"
+            raise HeadPruneError(
+                f"{type(model).__name__} predicts tokens from both sides, as masked language models do; {EXPECTED}"
+            )
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
         f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), or (1, tokens, "

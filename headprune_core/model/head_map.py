@@ -99,7 +99,7 @@ def head_map(model) -> dict:
         "task": model.task,
         "shape": list(grid.shape),
         "layers": list(grid.layers),
-        "rows": {row.name: _entry(row, paths) for row in grid.rows},
+        "rows": {row.name: row_entry(row, paths) for row in grid.rows},
         "plain": standalone_sizes(model),
     }
 
@@ -131,7 +131,13 @@ def read_head_map(folder: Path) -> HeadMap:
         ) from error
 
 
-def _entry(row: AttentionRow, paths: dict[nn.Module, str]) -> dict:
+def row_entry(row: AttentionRow, paths: dict[nn.Module, str]) -> dict:
+    """Return the entry of a row in a head map.
+
+    Args:
+        row: the row.
+        paths: module paths in the model.
+    """
     kept = np.flatnonzero(row.kept)
     return {
         "heads": row.heads,

@@ -49,7 +49,7 @@ class TraceRun:
 
     events: list = field(default_factory=list)
 
-    def on_projection(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def on_projection(self, module: nn.Module, x: Tensor, y: object) -> object:
         """Record a call of a linear layer.
 
         Args:
@@ -58,8 +58,10 @@ class TraceRun:
             y: its output.
 
         Returns:
-            The output, detached from the graph.
+            The output, detached from the graph; outputs of other kinds, such as a router's tuple, are unchanged.
         """
+        if not isinstance(y, Tensor):
+            return y
         detached = y.detach().requires_grad_()
         self.events.append(LinearCall(module, x, detached))
         return detached.clone()  # some models write to the output, which is not allowed for a leaf tensor

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from transformers import (
-    AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
@@ -20,19 +19,20 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
+from transformers.models.auto import modeling_auto
 from transformers.utils import logging as transformers_logging
 
 from headprune_core.errors import HeadPruneError
 
 from . import builtin, smollm2
+from .formats.adapter import WAY_OUT, Adapter, find_adapter
+from .formats.source_checks import check_index, checked_config
 
-LOADERS = {  # by the last part of the architecture name
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-    "ForCausalLM": AutoModelForCausalLM,
-    "LMHeadModel": AutoModelForCausalLM,
-    "ForConditionalGeneration": AutoModelForSeq2SeqLM,
-    "MTModel": AutoModelForSeq2SeqLM,
-    "ForImageClassification": AutoModelForImageClassification,
+LOADERS = {  # by the library's name of the task
+    "SEQUENCE_CLASSIFICATION": AutoModelForSequenceClassification,
+    "IMAGE_CLASSIFICATION": AutoModelForImageClassification,
+    "CAUSAL_LM": AutoModelForCausalLM,
+    "SEQ_TO_SEQ_CAUSAL_LM": AutoModelForSeq2SeqLM,
 }
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
@@ -66,17 +66,49 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     local = Path(os.path.expanduser(source))
     is_folder = bool(source) and os.path.isdir(local)  # False for names that are too long for a path
     if is_folder:
-        source = str(checked_folder(local))
+        source = str(local)
     elif not is_hub_id(source):
         raise HeadPruneError(f"folder not found: {source!r}; use 'embedded', a Hub model ID such as user/model, or a folder")
     safe = {"revision": revision, "trust_remote_code": False}
     with translate_errors(source, is_folder):
-        config = AutoConfig.from_pretrained(source, **safe)
-        loader = loader_for(source, config)
-        options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
-        model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
-        _check_complete(source, report)
-        return model, processor(source, model, is_folder, safe)
+        adapter = find_adapter(source, safe)
+        if adapter is not None:
+            return _merged(adapter, dtype)
+        return _plain_model(source, is_folder, safe, dtype)
+
+
+def _plain_model(source: str, is_folder: bool, safe: dict, dtype: torch.dtype, adapter: Adapter | None = None):
+    """Load a complete model, or the base model of an adapter, which may lack what the adapter has."""
+    if is_folder:
+        checked_folder(Path(source))
+    config = checked_config(source, safe)
+    check_index(source, safe)
+    loader = adapter.loader if adapter is not None and adapter.loader is not None else loader_for(source, config)
+    if adapter is not None:
+        adapter.fit_classes(config, loader)
+    options = {"config": config, "use_safetensors": True, "dtype": dtype, "attn_implementation": "eager", **safe}
+    model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
+    _check_complete(source, report, set() if adapter is None else set(adapter.shapes))
+    return model, processor(source, model, is_folder, safe)
+
+
+def _merged(adapter: Adapter, dtype: torch.dtype):
+    """The base model of an adapter with the adapter's changes, and the tokenizer of the adapter or of the base model."""
+    base = os.path.expanduser(adapter.base)
+    is_folder = os.path.isdir(base)
+    safe = {"revision": None if is_folder else adapter.revision, "trust_remote_code": False}
+    try:
+        if not is_folder and not is_hub_id(base):
+            raise HeadPruneError("folder not found")
+        with translate_errors(base, is_folder):
+            model, tokenizer = _plain_model(base, is_folder, safe, dtype, adapter)
+    except HeadPruneError as error:
+        raise HeadPruneError(
+            f"{adapter.folder} contains a PEFT adapter for {adapter.base}, which cannot be loaded ({error}); make the "
+            f"base model available, or merge the adapter where it is: {WAY_OUT}"
+        ) from error
+    own = processor(str(adapter.folder), model, True, {"trust_remote_code": False})
+    return adapter.merge_into(model), own or tokenizer
 
 
 def is_hub_id(source: str) -> bool:
@@ -132,14 +164,33 @@ def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
     return None if is_empty else loaded
 
 
-def _check_complete(source: str, report: dict) -> None:
-    """Raise HeadPruneError if weights are missing or have another shape, since they would be initialized randomly."""
-    random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+def _check_complete(source: str, report: dict, known: set[str]) -> None:
+    """Raise HeadPruneError if weights other than `known` are missing or misshapen: they would be initialized randomly."""
+    random = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])} - known)
     if random:
         raise HeadPruneError(
             f"{source} is missing weights for {len(random)} parameters ({', '.join(random[:3])}); the checkpoint is "
             "incomplete or does not match its config.json"
         )
+
+
+def task_classes(task: str) -> list[str]:
+    """Return the names of the library's classes for a task.
+
+    Args:
+        task: a key of LOADERS.
+    """
+    listed = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES").values()
+    return [name for entry in listed for name in ((entry,) if isinstance(entry, str) else entry)]
+
+
+def task_loader(architecture: str) -> type | None:
+    """Return the Auto class that builds a class of the library, or None if it is for another task.
+
+    Args:
+        architecture: name of the class.
+    """
+    return next((loader for task, loader in LOADERS.items() if architecture in task_classes(task)), None)
 
 
 def loader_for(source, config):
@@ -153,9 +204,9 @@ def loader_for(source, config):
         HeadPruneError: if the task is not supported.
     """
     names = config.architectures or ["none"]
-    for ending, loader in LOADERS.items():
-        if names[0].endswith(ending):
-            return loader
+    loader = task_loader(names[0])
+    if loader is not None:
+        return loader
     raise HeadPruneError(
         f"architecture of {source} must be a model for text or image classification, a causal language model or a "
         f"sequence-to-sequence model, got {names[0]}"

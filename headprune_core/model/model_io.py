@@ -14,11 +14,13 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import absolute_path, temporary_folder
 
+from .formats.source_checks import check_index, checked_config
+from .formats.v4_pruned import heads_pruned_by_v4, v4_head_map
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
@@ -81,7 +83,8 @@ def is_pruned(source: str) -> bool:
     Args:
         source: path or model ID.
     """
-    return bool(source) and os.path.isfile(Path(os.path.expanduser(source)) / HEAD_MAP)
+    folder = Path(os.path.expanduser(source))
+    return bool(source) and os.path.isdir(folder) and (os.path.isfile(folder / HEAD_MAP) or bool(heads_pruned_by_v4(folder)))
 
 
 def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel, object, HeadGrid, str]:
@@ -98,12 +101,17 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
         HeadPruneError: if the folder is incomplete, or if configuration, head map and weights do not match.
     """
     folder = checked_folder(Path(os.path.expanduser(source)))
-    layout = read_head_map(folder)
+    has_map = (folder / HEAD_MAP).is_file()
+    layout = read_head_map(folder) if has_map else None
     safe = {"trust_remote_code": False}
     with silence_transformers(), translate_errors(str(folder), is_folder=True):
-        config = AutoConfig.from_pretrained(folder, **safe)
+        config = checked_config(str(folder), safe)
+        check_index(str(folder), safe)
         loader_for(folder, config)  # raises HeadPruneError for an unsupported task
         original = getattr(transformers, config.architectures[0])
+        if layout is None:
+            layout = v4_head_map(folder, original, config)
+            del config.pruned_heads  # a later head map has the remaining heads
         grids = []
 
         def build(self, *args, **kwargs):
@@ -119,8 +127,9 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if wrong:
         raise HeadPruneError(
-            f"{folder / HEAD_MAP} does not match the weights in its folder: {len(wrong)} of them are missing, unexpected "
-            f"or of another shape ({', '.join(wrong[:3])}); use the files that save_pretrained wrote together"
+            f"{folder / (HEAD_MAP if has_map else 'config.json')} does not match the weights in its folder: {len(wrong)} of "
+            f"them are missing, unexpected or of another shape ({', '.join(wrong[:3])}); use the files that save_pretrained "
+            "wrote together"
         )
     nonzero = [row.name for row in grids[-1].rows if any(block.any() for block in _zeroed_blocks(row))]
     if nonzero:

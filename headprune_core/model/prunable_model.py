@@ -6,6 +6,7 @@ Functions that run a model have the decorator `runs_models`: it fixes PyTorch's 
 
 import copy
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,21 +17,24 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headprune_core.errors import HeadPruneError
+from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.result_cache import fingerprint
 from headprune_core.torch_state import check_runnable, fixed_torch_state, make_runnable
 
 from .attention_hooks import ATTENTION
 from .builtin import is_builtin
+from .formats.adapter import check_no_adapter
+from .formats.hub import pruned_on_hub
+from .formats.library_class import check_reloadable, save_model
 from .forward_cache import enable_caching
 from .forward_cost import Cost
 from .head_discovery import find_heads, verify_layout
 from .head_layout import PARTS, HeadGrid, linear_layers
 from .head_map import HEAD_MAP, head_map
-from .hub import pruned_on_hub
 from .loading import display_name, find_device, load, silence_transformers
 from .model_io import atomic_folder, is_pruned, load_pruned
 from .packed_linear import PackedWeights, WeightState
+from .trial_run import BATCHING, batching_note, check_length_limit, find_batching, name_padding, pad_token
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -84,6 +88,7 @@ class PrunableModel:
         grid: the `HeadGrid`, R rows by H heads.
         task: "classification", "language" or "translation".
         cost: cost of a forward pass.
+        batching: "padded"; "equal lengths" or "single" if logits depend on padding or on the other examples of a batch.
         name: display name.
 
     Raises:
@@ -97,7 +102,9 @@ class PrunableModel:
 
     @fixed_torch_state()
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
+        check_no_adapter(model)
         self._adopt(model, tokenizer, name, *find_heads(make_runnable(model)))
+        self._warn()
 
     @classmethod
     @fixed_torch_state()
@@ -119,16 +126,16 @@ class PrunableModel:
         return wrapped
 
     def _adopt(self, model: PreTrainedModel, tokenizer, name: str | None, grid: HeadGrid, task: str, cost: Cost) -> None:
+        check_length_limit(tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name or model.config._name_or_path or type(model).__name__
         self._autocast = False
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
-        if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
-            # Decoder classifiers locate the last token of an example by the padding token, which batches use too.
-            choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
-            model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
+        if self.task == "classification" and not self.reads_images:
+            name_padding(model, tokenizer)
+        self.batching = BATCHING[0] if self.device.type == "meta" else find_batching(model, self.pad_token)
 
     @classmethod
     @fixed_torch_state()
@@ -163,12 +170,14 @@ class PrunableModel:
         if pruned is not None:
             model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
             try:
-                return cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
+                wrapped = cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
             except HeadPruneError as error:
                 raise HeadPruneError(
                     f"{Path(pruned) / HEAD_MAP} does not match the model in the same folder ({error}); use the files that "
                     "save_pretrained wrote together"
                 ) from error
+            wrapped._warn()
+            return wrapped
         model, tokenizer = load(source, revision, getattr(torch, dtype))
         return cls(model.to(place), tokenizer, name=display_name(source))
 
@@ -191,6 +200,7 @@ class PrunableModel:
         """
         if self.device.type == "meta":
             raise HeadPruneError("a model on the meta device has no weights to save; load it with weights")
+        check_reloadable(self.model)
         with atomic_folder(folder, overwrite=overwrite, source=self.model.config._name_or_path or "") as part:
             self.write_into(part)
             if not self.grid.kept.all():
@@ -204,7 +214,7 @@ class PrunableModel:
             folder: empty or new folder.
         """
         with silence_transformers():
-            self.model.save_pretrained(folder)
+            save_model(self.model, folder)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(folder)
             if not self.grid.kept.all():
@@ -344,6 +354,20 @@ class PrunableModel:
         return self.model.main_input_name == "pixel_values"
 
     @property
+    def pad_token(self) -> int:
+        """The padding token of batches; 0 if none is defined within the vocabulary, since padding is masked out."""
+        return 0 if self.reads_images else pad_token(self.model, self.tokenizer)
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about what loading adjusted, or None."""
+        return batching_note(self.model, self.batching, self.name)
+
+    def _warn(self) -> None:
+        if self.note is not None:
+            warnings.warn(self.note, HeadPruneWarning, stacklevel=3)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of the logits; empty if the model predicts tokens."""
         if self.task != "classification":
@@ -363,10 +387,4 @@ class PrunableModel:
             limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
         elif getattr(self.model.config, "max_position_embeddings", None):
             limits.append(self.model.config.max_position_embeddings)
-        return min((limit for limit in limits if limit < 10**9), default=None)
-
-
-def _first_id(token) -> int | None:
-    """The first of one or several token IDs of a configuration; None if there is none, which some models write as -1."""
-    token = token[0] if isinstance(token, list) else token
-    return None if token is None or token < 0 else token
+        return min((int(limit) for limit in limits if limit < 10**9), default=None)

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from .formats.library_class import library_class
 from .head_layout import PARTS, AttentionRow, width
 from .weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_position_bias
 
@@ -25,8 +26,10 @@ def unpruned_architecture(model: PreTrainedModel) -> PreTrainedModel:
     Args:
         model: the pruned Transformers model.
     """
+    config = copy.deepcopy(model.config)
+    config.dtype = model.dtype  # some constructors use it, and the library replaces it by a string when it saves a model
     with torch.device("meta"):
-        return type(model)(copy.deepcopy(model.config)).eval().requires_grad_(False)
+        return library_class(model)(config).eval().requires_grad_(False)
 
 
 def standalone_sizes(model) -> dict[str, dict | list]:

@@ -183,7 +183,12 @@ def _slice_other_parameters(row: AttentionRow, heads: np.ndarray, groups: np.nda
     before, groups_before, size = len(row.present), len(np.unique(row.kv_group[row.present])), row.head_size
     projections = {getattr(row, part).module for part in PARTS}
     for module in row.module.modules():
-        if module in projections or isinstance(module, nn.Embedding):
+        if module in projections:
+            continue
+        if isinstance(module, nn.Embedding):  # a position bias of this layer alone has a column for each head
+            if module.embedding_dim == before and not shares_position_bias(row.module):
+                module.weight = _selected(module.weight, 1, torch.as_tensor(heads, device=module.weight.device))
+                module.embedding_dim = len(heads)
             continue
         for name, parameter in list(module.named_parameters(recurse=False)):
             shape = tuple(parameter.shape)

@@ -117,7 +117,7 @@ def prune_heads(model: PrunableModel, mask, *, partial_groups: str = "zero") -> 
         pruned = PrunableModel.of_heads(body, replace(grid, rows=rows), model.task, model.tokenizer, name=model.name)
     except HeadPruneError as error:
         raise HeadPruneError(
-            f"{kind} does not run with fewer heads in a layer, so its heads can only be masked ({error})"
+            f"{kind} does not run with fewer heads in a layer, so its heads can only be masked ({error.__cause__ or error})"
         ) from error
     if model.device.type != "meta":
         _check_same(kind, _trial_logits(model, plan.kept), _trial_logits(pruned, plan.kept))

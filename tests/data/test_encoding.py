@@ -125,6 +125,7 @@ def test_token_types_are_kept_and_padded_with_zeros():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the configuration of LlamaForSequenceClassification has no padding token")
 @pytest.mark.parametrize("config_pad", [None, 0, 7, -1])
 @pytest.mark.parametrize("tokenizer_pad", ["[PAD]", "w7", None])
 def test_a_decoder_classifier_finds_its_last_token_in_any_batch(config_pad, tokenizer_pad):

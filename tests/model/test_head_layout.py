@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from helpers.tiny_models import BART, FAMILIES, GROUPED, SMALL, T5, columns, tiny
+from helpers.tiny_models import BART, FAMILIES, GROUPED, SMALL, T5, columns, random_examples, randomized, tiny
 
 import headprune_core as hp
+from headprune_core.model import attention_hooks, head_tracing
 
 MASKED = {**SMALL, "num_hidden_layers": 1}
 GROUPS = ("llama", "llama-classifier", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3", "gpt-oss")
@@ -248,7 +249,7 @@ REFUSED = {
     "question answering": (lambda: t.BertForQuestionAnswering(t.BertConfig(**MASKED)), "returns no logits"),
     "masked language model": (
         lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)),
-        "causal or sequence-to-sequence language model",
+        "predicts tokens from both sides, as masked language models do",
     ),
     "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "failed on a sample text"),
 }
@@ -325,3 +326,25 @@ def test_heads_combined_before_the_output_projection_are_refused():
     model.model.layers[0].self_attn.o_proj = torch.nn.Sequential(torch.nn.LayerNorm(32), projection)
     with pytest.raises(hp.HeadPruneError, match=r"layers\.0\.self_attn combines its heads before the output projection"):
         hp.PrunableModel(model)
+
+
+def test_a_router_that_returns_several_tensors_is_no_projection():
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "experts_implementation": "eager"}
+    model = randomized(lambda: t.PhimoeForCausalLM(t.PhimoeConfig(**GROUPED, **experts)))
+    router = next(m for m in model.modules() if isinstance(m, torch.nn.Linear) and type(m) is not torch.nn.Linear)
+    assert isinstance(router(torch.randn(1, 2, 32)), tuple)
+    wrapped = hp.PrunableModel(model)
+    assert wrapped.grid.shape == (3, 4)
+    examples = random_examples(4, 8)
+    alone, packed = (hp.score_heads(wrapped, examples, batch_size=n).his for n in (1, 4))
+    np.testing.assert_allclose(packed, alone, rtol=1e-4)
+
+
+def test_an_error_of_headprunes_own_hooks_is_not_blamed_on_the_model(monkeypatch):
+    monkeypatch.setattr(attention_hooks, "sdpa_attention_forward", None)
+    with pytest.raises(hp.HeadPruneError, match=r"HeadPrune cannot follow .* of BertFor.* not a fault of the model"):
+        hp.PrunableModel(tiny("bert"))
+    monkeypatch.undo()
+    monkeypatch.setattr(head_tracing, "Tensor", object)  # the router's tuple is then handled as a tensor
+    with pytest.raises(hp.HeadPruneError, match=r"HeadPrune cannot follow .* of PhimoeFor.*AttributeError.*'detach'"):
+        hp.PrunableModel(t.PhimoeForCausalLM(t.PhimoeConfig(**GROUPED, num_local_experts=4)))
