@@ -82,7 +82,7 @@ def test_labels_can_be_left_out_and_columns_changed():
 
 
 def test_a_format_can_be_chosen():
-    app = uploaded("1.csv", "1,5;ja wohl\n2,5;nein danke\n3,5;na gut\n".encode())
+    app = uploaded("1.csv", b"1,5;ja wohl\n2,5;nein danke\n3,5;na gut\n")
     assert "delimiter is ambiguous: comma and semicolon" in said(app.error)
     assert load_button(app).disabled
     box(app, "Delimiter").set_value(";").run()
