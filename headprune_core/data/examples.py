@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.arguments import whole_number
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model import builtin
 
@@ -82,10 +83,9 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
         The Dataset, and a list of sentences about skipped rows.
 
     Raises:
-        HeadPruneError: if the source cannot be read or has no usable rows.
+        HeadPruneError: if the source cannot be read or has no usable rows, or if size or seed is no possible number.
     """
-    if size < 1:
-        raise HeadPruneError(f"size must be at least 1, got {size}")
+    size, seed = whole_number("size", size, 1), whole_number("seed", seed, 0)
     if builtin.is_builtin(source):
         table, names, notes = builtin.rows(split), builtin.LABELS, []
     else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
+from headprune_core.arguments import whole_number
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
@@ -104,8 +105,7 @@ def random_baseline(
     kept = np.asarray(kept, bool)
     if kept.shape != model.grid.shape:
         raise HeadPruneError(f"the mask must have shape {model.grid.shape}, that of the model's heads, got {kept.shape}")
-    if n_random < 1:
-        raise HeadPruneError(f"n_random must be at least 1, got {n_random}")
+    n_random = whole_number("n_random", n_random, 1)
     available = np.flatnonzero(model.grid.kept)
     count = int((model.grid.kept & ~kept).sum())
     masks = np.repeat(model.grid.kept[None], n_random + 1, axis=0)
