@@ -1,8 +1,8 @@
 """On-disk result cache.
 
 Keys are content hashes of everything a result depends on, so entries never become stale and interrupted runs can resume.
-Values are stored with checksums in one SQLite file. A corrupt file is replaced; if the disk is full, a warning is issued
-once and caching is turned off.
+Values are stored with checksums in one SQLite file. A damaged file is put aside with a warning, and a new one is started;
+if the disk is full, a warning is issued once and caching is turned off.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import torch
 from .errors import HeadPruneWarning
 
 FILE = "results.sqlite"
+DAMAGED = "results-damaged.sqlite"  # new name of a damaged file
 MAX_BYTES = 2**30  # a larger file is deleted and started again
 COMMIT_INTERVAL_S = 0.5  # seconds between two commits while results are added
 _SCHEMA = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, shape TEXT, data BLOB, crc INTEGER) WITHOUT ROWID"
@@ -51,11 +52,12 @@ class ResultCache:
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(os.environ.get("HEADPRUNE_CACHE") or Path(caches) / "headprune")
 
-    def get(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    def get(self, keys: Iterable[str], *, shape: tuple[int, ...] | None = None) -> dict[str, np.ndarray]:
         """Look up keys.
 
         Args:
             keys: content hashes from `fingerprint`.
+            shape: shape that the values must have; None for any shape.
 
         Returns:
             The stored values by key. Missing keys and values with a wrong checksum are left out.
@@ -63,11 +65,7 @@ class ResultCache:
         keys = list(keys)
         with self._lock:
             values = {key: self._pending[key] for key in keys if key in self._pending}
-            rows = self._do(lambda connection: _select(connection, keys)) or []
-        for key, shape, data, crc in rows:
-            if _checksum(shape, data) == crc:
-                values[key] = np.frombuffer(data).reshape([int(n) for n in shape.split()])
-        return values
+            return values | (self._do(lambda connection: _values(_select(connection, keys), shape)) or {})
 
     def put(self, key: str, value: np.ndarray) -> None:
         """Store a value.
@@ -111,7 +109,7 @@ class ResultCache:
                 return work(self._open())
             except (sqlite3.Error, OSError) as error:
                 self._close()
-                if not (retry and _is_corrupt(error) and self._delete_file()):
+                if not (retry and _is_corrupt(error) and self._put_aside()):
                     self._disable(error)
                     return None
 
@@ -128,6 +126,21 @@ class ResultCache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _put_aside(self) -> bool:
+        """Rename a damaged file, with a warning; False if that is impossible."""
+        try:
+            os.replace(self.path, self.path.with_name(DAMAGED))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        warnings.warn(
+            f"the results file {self.path} was damaged and is now named {DAMAGED}; its results are computed again",
+            HeadPruneWarning,
+            stacklevel=5,
+        )
+        return self._delete_file()
 
     def _delete_file(self) -> bool:
         """Delete the file; False if that is impossible."""
@@ -153,6 +166,20 @@ def _is_corrupt(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return "column" in str(error)
     return isinstance(error, sqlite3.DatabaseError)
+
+
+def _values(rows: list[tuple], wanted: tuple[int, ...] | None) -> dict[str, np.ndarray]:
+    """Values by key; a value with a right checksum but of another form was not written here, so the file is corrupt."""
+    values = {}
+    for key, shape, data, crc in rows:
+        try:
+            if _checksum(shape, data) == crc:
+                values[key] = np.frombuffer(data).reshape([int(n) for n in shape.split()])
+                if wanted is not None and values[key].shape != wanted:
+                    raise ValueError(f"shape {shape}, expected {wanted}")
+        except (AttributeError, TypeError, ValueError) as error:
+            raise sqlite3.DatabaseError(f"the value of {key} has another form ({error})") from error
+    return values
 
 
 def _checksum(shape: str, data: bytes) -> int:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 import warnings
+import zlib
 from contextlib import closing
 
 import numpy as np
@@ -279,6 +280,38 @@ def test_one_changed_byte_changes_no_result(model, copied, place):
         warnings.simplefilter("ignore", hp.HeadPruneWarning)
         for job in JOBS.values():
             assert same(job(model, hp.ResultCache(copied)), job(model, None))
+
+
+FORGED = {  # (shape, data) of another form than any that is written here
+    "shape that is no numbers": ("a b", np.arange(3.0).tobytes()),
+    "shape of another size": ("7 7", np.arange(3.0).tobytes()),
+    "shape of another value": ("1 1", np.ones(1).tobytes()),
+    "shape that is missing": (None, np.arange(3.0).tobytes()),
+    "data that are missing": ("3", None),
+    "text": ("3", "not bytes"),
+    "seven bytes": ("1", b"1234567"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_value_of_another_form_puts_the_file_aside_with_one_warning(model, job, copied, forged):
+    """With a right checksum, where one can be computed."""
+    (path,) = (path for path in files(copied) if path.suffix == ".sqlite")
+    shape, data = FORGED[forged]
+    crc = zlib.crc32(data, zlib.crc32(shape.encode())) if isinstance(data, bytes) and shape is not None else 0
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE results SET shape = ?, data = ?, crc = ?", (shape, data, crc))
+    result, notes = said(job, model, copied)
+    assert same(result, job(model, None))
+    (note,) = notes
+    assert note == (
+        f"the results file {path} was damaged and is now named results-damaged.sqlite; its results are computed again"
+    )
+    assert (copied / "results-damaged.sqlite").is_file()
+    result, notes = said(job, model, copied)
+    assert same(result, job(model, None))
+    assert notes == []
 
 
 def test_bytes_changed_while_the_file_is_open(model, copied):

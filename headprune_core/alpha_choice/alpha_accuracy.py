@@ -12,9 +12,9 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headprune_core.arguments import whole_number
 from headprune_core.data.examples import describe_overlap, overlap
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import get_criterion
@@ -120,15 +121,11 @@ def training_split(options) -> str:
 
 
 def _check_numbers(options) -> None:
-    minimum = {"n_random": 0, "finetune_steps": 0, "latency_lengths": 1}
-    given = {
-        "n_random": options.n_random,
-        "finetune_steps": options.finetune_steps,
-        "latency_lengths": min(options.latency_lengths or [1]),
-    }
-    for name, number in given.items():
-        if number < minimum[name]:
-            raise HeadPruneError(f"--{name.replace('_', '-')} must be at least {minimum[name]}, got {number}")
+    minimum = {"n_random": 0, "finetune_steps": 0, "latency_lengths": 1, "seed": 0}
+    for name, least in minimum.items():
+        value = getattr(options, name) or []
+        for number in value if isinstance(value, list) else [value]:
+            whole_number(f"--{name.replace('_', '-')}", number, least)
 
 
 def _choose_mask(options):

@@ -15,7 +15,6 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MAX_BAD = 0.1  # share of malformed rows from which a text is misread rather than damaged
 _LONG_NAME = 40  # characters; a longer value in the first row is text, not the name of a column
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
-csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,10 @@ def _parse(text: str, delimiter: str, quoted: bool) -> _Parse | None:
 def _best(parses: list[_Parse], usual: str) -> tuple[_Parse, list[tuple[str, str]]]:
     """The parse that fits, and what about it is a guess."""
     if not parses:
-        raise HeadPruneError("its double quotes do not pair up; read them as ordinary text (quoted=False)")
+        raise HeadPruneError(
+            f"its double quotes do not pair up, or a value is longer than {csv.field_size_limit():,} characters; read quotes as "
+            "ordinary text (quoted=False), or shorten it"
+        )
     wide = [parse for parse in parses if parse.width > 1]
     fewest = min(parse.bad / len(parse.values) for parse in wide or parses)
     fitting = [parse for parse in wide or parses if parse.bad / len(parse.values) == fewest <= MAX_BAD]

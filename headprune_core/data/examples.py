@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.arguments import whole_number
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model import builtin
 
@@ -82,11 +83,10 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
         The Dataset, and a list of sentences about rows that are left out and about guesses.
 
     Raises:
-        HeadPruneError: if the source cannot be read, is ambiguous or has no usable rows.
+        HeadPruneError: if the source cannot be read, is ambiguous or has no usable rows, or if size or seed is no possible
+            number.
     """
-    for name, value, least in (("size", size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise HeadPruneError(f"{name} must be an integer of at least {least}, got {value!r}")
+    size, seed = whole_number("size", size, 1), whole_number("seed", seed, 0)
     if builtin.is_builtin(source):
         table, notes, feature = builtin.rows(split), [], datasets.ClassLabel(names=list(builtin.LABELS))
     else:

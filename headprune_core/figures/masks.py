@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import checked_mask
 
 from .heatmaps import has_custom_labels, row_name, score_heatmap
 from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, tick

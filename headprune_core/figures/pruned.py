@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from headprune_core.masks.checked_mask import ADVICE_ON_HEADS, checked_mask
+from headprune_core.checked_mask import ADVICE_ON_HEADS, checked_mask
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 

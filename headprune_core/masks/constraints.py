@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headprune_core.checked_mask import ADVICE_ON_HEADS, checked_mask
 from headprune_core.errors import HeadPruneError
-
-from .checked_mask import ADVICE_ON_HEADS, checked_mask
 
 
 @dataclass(frozen=True, eq=False)

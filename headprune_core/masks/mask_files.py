@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
-
-from .checked_mask import checked_mask
 
 VERSION = 1
 LARGEST = 4 * 2**20  # bytes; a mask of ten thousand heads has about a fiftieth of this size

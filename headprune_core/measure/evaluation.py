@@ -11,11 +11,11 @@ import datasets
 import numpy as np
 import torch
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
 from headprune_core.model.packed_linear import FrozenLinear
@@ -67,7 +67,7 @@ def evaluate_masks(
     encoded = encode(model, examples)
     width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
     stored = np.empty((len(distinct), len(encoded), width))
-    evaluator = _Evaluator(model.in_precision(dtype), distinct, cache)
+    evaluator = _Evaluator(model.in_precision(dtype), distinct, width, cache)
     done: list[int] = []
 
     def report(at: int) -> None:
@@ -96,8 +96,8 @@ def _batches(model: PrunableModel, encoded: Encoded, batch_size: int, dtype: str
 class _Evaluator:
     """Results of all masks on a batch, from the cache or from the model."""
 
-    def __init__(self, model: PrunableModel, masks: np.ndarray, cache: ResultCache | None):
-        self._model, self._masks, self._cache = model, masks, cache
+    def __init__(self, model: PrunableModel, masks: np.ndarray, width: int, cache: ResultCache | None):
+        self._model, self._masks, self._width, self._cache = model, masks, width, cache
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
         self._tokens = model.task != "classification"
 
@@ -108,7 +108,7 @@ class _Evaluator:
             return
         text = fingerprint(self._model.fingerprint, *batch.content())
         keys = {number: fingerprint(text, self._masks[number]) for number in self._order}
-        known = self._cache.get(keys.values())
+        known = self._cache.get(keys.values(), shape=(len(batch), self._width))
         for number in self._order:
             if keys[number] in known:
                 yield number, known[keys[number]]

@@ -11,10 +11,10 @@ import datasets
 import numpy as np
 import torch
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel, runs_models

@@ -139,7 +139,7 @@ class _Scorer:
     def scores(self, mask: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
         """Return S(n) (R, H) under `mask`, nan for pruned heads."""
         key = None if self._cache is None else fingerprint(self._key, mask)
-        known = {} if key is None else self._cache.get([key])
+        known = {} if key is None else self._cache.get([key], shape=mask.shape)
         if key in known:
             report(self.size)
             return known[key]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
-from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import checked_mask
+from headprune_core.arguments import whole_number
+from headprune_core.checked_mask import checked_mask
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
@@ -103,8 +103,7 @@ def random_baseline(
         HeadPruneError: if `kept` is not a mask of the model's heads or n_random is below 1.
     """
     kept = checked_mask(kept, model.grid.shape)
-    if n_random < 1:
-        raise HeadPruneError(f"n_random must be at least 1, got {n_random}")
+    n_random = whole_number("n_random", n_random, 1)
     available = np.flatnonzero(model.grid.kept)
     count = int((model.grid.kept & ~kept).sum())
     masks = np.repeat(model.grid.kept[None], n_random + 1, axis=0)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.measure.evaluation import gates
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.head_discovery import sample_inputs

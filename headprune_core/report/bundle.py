@@ -19,8 +19,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.masks.mask_files import mask_csv, mask_json
 from headprune_core.output_files import atomic_file
 from headprune_core.scores.head_scores import HeadScores

@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from headprune_core.checked_mask import ADVICE_ON_HEADS, checked_mask
 from headprune_core.errors import HeadPruneError
-from headprune_core.masks.checked_mask import ADVICE_ON_HEADS, checked_mask
 
 WIDTH, SCALE = 900, 2  # display width in pixels, and image pixels per display pixel for high-density screens
 MARGIN, GAP = 24, 8

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from headprune_core.arguments import whole_number
 from headprune_core.errors import HeadPruneError
 
 from .head_scores import HeadScores
@@ -28,10 +29,9 @@ def resample_indices(examples: int, resamples: int, seed: int = 0) -> np.ndarray
         (B, N) example indices.
 
     Raises:
-        HeadPruneError: If `resamples` is less than 1.
+        HeadPruneError: If `resamples` is no whole number of at least 1, or `seed` is none of at least 0.
     """
-    if resamples < 1:
-        raise HeadPruneError(f"resamples must be at least 1, got {resamples}")
+    resamples, seed = whole_number("resamples", resamples, 1), whole_number("seed", seed, 0)
     return np.random.default_rng(seed).integers(0, examples, (resamples, examples))
 
 

@@ -7,6 +7,7 @@ every position: those of the unpruned model stay in memory for comparison while 
 import numpy as np
 
 from headprune_core.data.encoding import encode
+from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.forward_cache import cache_friendly_order
 from headprune_core.model.forward_cost import (
@@ -112,12 +113,13 @@ def _bytes_per_token(model, dtype: str | None) -> tuple[float, float]:
     size = model.model.dtype.itemsize
     mixed = dtype == "bfloat16" and size == 4
     values = {"text": 2.0 * _hidden(model) + _widest(model), "target": 0.0}
-    for number in model.grid.layers:
-        row = model.grid.rows[number]
+    for row in (model.grid.rows[number] for number in model.grid.layers):
+        if not len(row.present):  # its layers have no weights
+            continue
         queries = "target" if row.kind in ("decoder", "cross") else "text"
         keys = "target" if row.kind == "decoder" else "text"
         values[queries] += row.out.features.size + width(row.out.module)[1]
-        for module in {p.module: None for p in (row.q, row.k, row.v) if p.heads}:
+        for module in {p.module: None for p in (row.q, row.k, row.v)}:
             values[queries if module is row.q.module else keys] += width(module)[1]
     # Logits exist twice in float32, and once in another precision of the model.
     logits = model.cost.logits * (8 if size == 4 and not mixed else 10)
@@ -133,7 +135,7 @@ def _widest(model) -> int:
 
 
 def _hidden(model) -> int:
-    return max(width(row.out.module)[1] for row in model.grid.rows)
+    return max((width(row.out.module)[1] for row in model.grid.rows if len(row.present)), default=0)
 
 
 def _passes(model, masks) -> tuple[int, float]:

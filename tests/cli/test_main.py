@@ -176,7 +176,7 @@ def test_a_users_own_text_is_taken(capsys, tmp_path):
         ),
         (("score", "--dataset", "nothing.csv"), "file not found: nothing.csv"),
         (("score", "--model", "./nothing"), "folder not found: './nothing'"),
-        (("score", "--calibration-size", "0"), "size must be an integer of at least 1, got 0"),
+        (("score", "--calibration-size", "0"), "size must be at least 1, got 0"),
         (("curves", "--n-random", "0", "--calibration-size", "3"), "n_random must be at least 1, got 0"),
         (("curves", "--methods", "custom", "--calibration-size", "3"), "'custom' needs a ranking"),
         (

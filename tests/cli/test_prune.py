@@ -102,6 +102,7 @@ def test_prune_writes_all_that_is_asked_for(capsys, tmp_path):
         (("--out", "tests"), "--out must be a file in an existing folder, got tests"),
         (("--report", "x.html", "--out", "./x.html"), "--out and --report must name different files, got ./x.html for both"),
         (("--n-random", "-1"), "--n-random must be at least 0, got -1"),
+        (("--seed", "-1", "--criterion", "random"), "--seed must be at least 0, got -1"),
         (("--finetune-steps", "-3"), "--finetune-steps must be at least 0, got -3"),
         (("--latency-lengths", "8", "0"), "--latency-lengths must be at least 1, got 0"),
         (("--mask", ""), "--mask needs a file or folder name; omit the option otherwise"),

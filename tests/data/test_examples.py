@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -210,7 +211,7 @@ def test_invalid_pasted_lines(text, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": 0}, "size must be an integer of at least 1, got 0"),
+        ({"size": 0}, "size must be at least 1, got 0"),
         ({"split": "train"}, "split of a table must be 'calibration' or 'evaluation', got 'train'"),
         ({"split": "training"}, "split of a table must be 'calibration' or 'evaluation', got 'training'"),
     ],
@@ -271,3 +272,28 @@ def test_overlap_is_counted_by_content(first, second, shared):
 def test_overlap_is_described(shared, words):
     learned, measured = (as_examples([f"text {i}" for i in range(*ends)]) for ends in ((0, 5), (5 - shared, 9)))
     assert describe_overlap(overlap(learned, measured)) == words
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("size", 1.5, "size must be a whole number, got 1.5"),
+        ("size", float("nan"), "size must be a whole number, got nan"),
+        ("size", "3", "size must be a whole number, got '3'"),
+        ("size", True, "size must be a whole number, got True"),
+        ("size", 0, "size must be at least 1, got 0"),
+        ("seed", -1, "seed must be at least 0, got -1"),
+        ("seed", "a", "seed must be a whole number, got 'a'"),
+        ("seed", None, "seed must be a whole number, got None"),
+    ],
+)
+def test_sizes_and_seeds_that_are_no_whole_numbers_are_refused(option, value, words):
+    with pytest.raises(hp.HeadPruneError) as refusal:
+        hp.load_examples(["one", "two", "three"], **{option: value})
+    assert str(refusal.value) == words
+
+
+def test_whole_numbers_of_any_type_are_sizes():
+    texts = [f"text {i}" for i in range(9)]
+    for size in (2, 2.0, np.int64(2), np.float32(2)):
+        assert list(hp.load_examples(texts, size=size)["text"]) == list(hp.load_examples(texts, size=2)["text"])

@@ -176,9 +176,24 @@ def test_a_bad_value_in_the_url_is_named_and_replaced(name, bad):
 def test_one_message_names_all_bad_values_in_the_url():
     (toast,) = opened("alpha", alpha="7", sparsity="0.4", min_heads="-1", head="x").link_toasts
     assert toast == (
-        "Ignored in the URL: alpha (7 is out of range; expected 0 to 1), min_heads ('-1' is out of range; expected 0 to "
+        "Ignored in the URL: alpha (7 is out of range; expected 0 to 1), min_heads ('\\-1' is out of range; expected 0 to "
         "1,024), head ('x' is not a head; expected layer.head, as in 3.5). Using the defaults."
     )
+
+
+@pytest.mark.slow
+def test_settings_that_do_not_exist_are_named_like_bad_values_and_nothing_of_the_url_is_markup():
+    (toast,) = opened(
+        "head_scores", objective="x", gnorm="y", entropy="![i](http://evil.example)", **{"[a](b)": "1"}
+    ).link_toasts
+    assert toast.startswith("Ignored in the URL: ")
+    assert "objective ('x' is unknown; expected loss or prediction or logit" in toast
+    assert "gnorm (no such setting; did you mean gnorm_objective?)" in toast
+    assert r"\[a\]\(b\) (no such setting)" in toast
+    assert r"'\!\[i\]\(http" in toast
+    assert "](" not in toast
+    assert "://evil" not in toast
+    assert toast.endswith("Using the defaults.")
 
 
 def test_a_head_that_the_model_does_not_have_is_told():

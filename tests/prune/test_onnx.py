@@ -300,7 +300,11 @@ def on_meta():
         ),
         (lambda: hp.PrunableModel(tiny("bert").double()), "model.onnx", "got float64"),
         (lambda: hp.PrunableModel(tiny("bert")), "thesis.tex", r"must end in \.onnx, got 'thesis.tex'"),
-        (lambda: hp.PrunableModel(tiny("bert")), "folder.onnx", "folder.onnx is a folder; choose a file name"),
+        (
+            lambda: hp.PrunableModel(tiny("bert")),
+            "folder.onnx",
+            "folder.onnx is a folder, not a plain file; choose another file name",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(build, name, words, tmp_path):

@@ -5,13 +5,14 @@ A session runs one job at a time, in a thread that ends with the session. State 
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 
 import streamlit as st
 
 from headprune_core.jobs import Job
 
 from .failures import drop_failure, report_failure
-from .sentences import sentence
+from .sentences import plain, sentence
 from .server_cache import shared
 from .settings import ALPHA as ALPHA
 from .settings import OPTIONS, SETTINGS
@@ -132,11 +133,11 @@ def _as_settings(options: ScoreOptions) -> dict[str, str]:
 
 
 def read_link() -> None:
-    """Take over the settings of the URL, once per session; one toast names all values that cannot be used."""
+    """Take over the settings of the URL, once per session; one toast names all names and values that cannot be used."""
     if "link_read" in st.session_state:
         return
     st.session_state["link_read"] = True
-    ignored = []
+    ignored = [f"{plain(name)} (no such setting{_similar(name)})" for name in st.query_params if name not in SETTINGS]
     for name, known in SETTINGS.items():
         text = st.query_params.get(name)
         if text is None:
@@ -144,10 +145,16 @@ def read_link() -> None:
         try:
             st.session_state[f"set_{name}"] = known.parse(text)
         except ValueError as reason:
-            ignored.append(f"{name} ({reason})")
+            ignored.append(f"{name} ({plain(str(reason))})")
     if ignored:
         default = "the default" if len(ignored) == 1 else "the defaults"
         st.toast(f"Ignored in the URL: {', '.join(ignored)}. Using {default}.", icon=":material/link_off:", duration="long")
+
+
+def _similar(name: str) -> str:
+    """The settings that a wrong name may mean."""
+    found = [known for known in SETTINGS if known.startswith(name)] or get_close_matches(name, SETTINGS)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def setting(name: str):

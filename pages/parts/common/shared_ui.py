@@ -1,12 +1,11 @@
 """Parts that every page shows: heading, sidebar, progress of the running job with Cancel, and downloads."""
 
-import json
-
 import pandas as pd
 import streamlit as st
 
 from headprune_core import CostEstimate, HeadPruneError, estimate_evaluation
 from headprune_core.jobs import Snapshot
+from headprune_core.strict_json import as_json
 from pages.parts.common.option_labels import describe_options
 
 from .failures import show_failure
@@ -135,7 +134,7 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            lambda: frame.to_csv(index=False),
+            lambda: spreadsheet_csv(frame),
             f"{name}.csv",
             "text/csv",
             icon=":material/download:",
@@ -145,13 +144,27 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
         if document is not None:
             st.download_button(
                 "JSON",
-                lambda: json.dumps(document, indent=1),
+                lambda: as_json(document),
                 f"{name}.json",
                 "application/json",
                 icon=":material/download:",
                 on_click="ignore",
                 key=f"json_{name}",
             )
+
+
+def spreadsheet_csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV in which no cell is a formula when it is opened in a spreadsheet.
+
+    Texts and column names that begin with =, +, -, @, a tab or a carriage return get an apostrophe in front, which
+    spreadsheets do not show.
+    """
+    escaped = frame.map(_not_a_formula).rename(columns=_not_a_formula)
+    return escaped.to_csv(index=False, lineterminator="\r\n")  # with it, a cell with either character is quoted
+
+
+def _not_a_formula(cell):
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def copy_as_code(python: str, command: str, key: str) -> None:

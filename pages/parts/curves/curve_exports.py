@@ -1,13 +1,13 @@
 """Export of the curves: table, figure, settings, and the code that reproduces them."""
 
 import io
-import json
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from headprune_core.report.bundle import can_draw
+from headprune_core.strict_json import as_json
 from pages.parts.common.workspace import Workspace
 
 from .curve_code import command, python
@@ -30,7 +30,7 @@ def exports(loaded: Workspace, result: CurveResult, figure: go.Figure) -> None:
     files = [
         ("CSV", "curves.csv", "text/csv", lambda: frame.to_csv(index=False)),
         ("Parquet", "curves.parquet", "application/vnd.apache.parquet", lambda: parquet(frame)),
-        ("Settings", "curves.json", "application/json", lambda: json.dumps(document, indent=1)),
+        ("Settings", "curves.json", "application/json", lambda: as_json(document)),
         ("Figure as HTML", "curves.html", "text/html", lambda: light.to_html(include_plotlyjs=True)),
     ]
     drawable = can_draw()

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
+from headprune_core.checked_mask import checked_mask
 from headprune_core.figures.heatmaps import score_heatmap
 from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.figures.pruned import describe_head_map, head_map_figure, mark_removed
-from headprune_core.masks.checked_mask import checked_mask
 from headprune_core.masks.mask_files import mask_csv, mask_json, read_mask
 from headprune_core.report.head_map_png import head_map_png
 
