@@ -156,7 +156,7 @@ def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
         for name in ("pad", "bos", "eos", "decoder_start")
         for token in _listed(getattr(config, f"{name}_token_id", None))
     }
-    ordinary = [i for i in range(model.get_input_embeddings().num_embeddings) if i not in special]
+    ordinary = [i for i in range(_vocabulary(model)) if i not in special]
     ids = [ordinary[i % len(ordinary)] for i in range(3, 3 + TOKENS)]
     if config.is_encoder_decoder:  # its classifiers need an end-of-sequence token
         ids[-1:] = _listed(getattr(config, "eos_token_id", None))[:1] or ids[-1:]
@@ -164,6 +164,14 @@ def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
     if config.is_encoder_decoder and model.can_generate():
         inputs["decoder_input_ids"] = inputs["input_ids"][:, : TOKENS - 2]
     return inputs
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    """Number of tokens of a model with one table of token embeddings."""
+    try:
+        return model.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError) as error:
+        raise HeadPruneError(f"{type(model).__name__} has no single table of token embeddings; {EXPECTED}") from error
 
 
 def image_shape(model: PreTrainedModel) -> tuple[int, int, int]:

@@ -251,6 +251,18 @@ REFUSED = {
         lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)),
         "predicts tokens from both sides, as masked language models do",
     ),
+    "several tables of tokens": (
+        lambda: t.MusicgenForCausalLM(
+            t.MusicgenDecoderConfig(
+                vocab_size=90, num_hidden_layers=1, num_attention_heads=4, hidden_size=32, ffn_dim=48, num_codebooks=2
+            )
+        ),
+        "has no single table of token embeddings",
+    ),
+    "images of any size": (
+        lambda: t.ResNetForImageClassification(t.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])),
+        "has no image_size and num_channels, as a vision transformer has",
+    ),
     "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "failed on a sample text"),
 }
 
