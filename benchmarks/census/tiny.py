@@ -52,6 +52,12 @@ ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 WINDOWS = {"image_size": 16, "patch_size": 2, "window_size": 2, "depths": [1, 1], "num_heads": [2, 4]}
 SPECIAL = {  # values that the default configuration lacks, or that do not fit together when shrunk
     **dict.fromkeys(("SwinConfig", "Swinv2Config", "DonutSwinConfig"), WINDOWS),
+    "BigBirdPegasusConfig": {"attention_type": "original_full"},
+    "Mamba2Config": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
+    "FalconH1Config": {"mamba_d_ssm": 32},
+    "Zamba2Config": {"n_mamba_heads": 4, "mamba_headdim": 16, "attention_head_dim": 16, "hybrid_layer_ids": [1]},
+    "NemotronHConfig": {"n_groups": 1},
+    "SegformerConfig": {"num_encoder_blocks": 4, "image_size": 64},
     "XmodConfig": {"default_language": "en_XX"},
     "Lfm2MoeConfig": {"layer_types": ["full_attention", "conv"]},
     "CohereCompassTextConfig": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
@@ -84,6 +90,8 @@ def tiny_model(task: str, name: str, seed: int = 0) -> transformers.PreTrainedMo
     model = kind(config).float().eval()
     with torch.no_grad():
         for path, parameter in model.named_parameters():
+            if not parameter.requires_grad:  # computed positions, which are not saved
+                continue
             if parameter.dim() > 1:
                 parameter.normal_(std=(0.3 if "embed" in path else 1.3 / math.sqrt(parameter[0].numel())))
             elif path.endswith("bias"):
@@ -174,12 +182,12 @@ def random_inputs(model: transformers.PreTrainedModel, task: str, count: int = 5
         columns["pixel_values"] = generator.standard_normal(shape).astype(np.float32).tolist()
     else:
         lengths = generator.permutation([3, 4, 6, 9, 10])[:count]
-        top = model.get_input_embeddings().num_embeddings - 2
+        top = getattr(model.get_input_embeddings(), "num_embeddings", VOCABULARY) - 2
         rows = [generator.integers(5, top, n).tolist() for n in lengths]
         if model.config.is_encoder_decoder:
             rows = [[*row[:-1], 2] for row in rows]  # its classifiers read the end-of-sequence token
         columns["input_ids"] = rows
-        if task == "SEQ_TO_SEQ_CAUSAL_LM":
+        if task == "SEQ_TO_SEQ_CAUSAL_LM" and model.config.is_encoder_decoder:
             columns["target_ids"] = [generator.integers(5, top, n).tolist() for n in lengths[::-1]]
     if task.endswith("CLASSIFICATION"):
         columns["label"] = generator.integers(0, CLASSES, count).tolist()

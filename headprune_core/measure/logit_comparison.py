@@ -64,7 +64,7 @@ def compare_logits(
     Args:
         model: the unpruned model.
         pruned: the same model after structural pruning; its missing heads are masked in the second form.
-        examples: inputs, evaluated in one batch.
+        examples: inputs.
         reloaded: the pruned model after it was saved and loaded; optional.
 
     Returns:
@@ -79,11 +79,11 @@ def compare_logits(
             "heads"
         )
     encoded = encode(model, examples)
-    batch = encoded.batch(np.arange(len(encoded)), model.device)
+    batches = list(encoded.batches(len(encoded), model.device))
     forms = {"unpruned": (model, model.grid.kept), "masked": (model, pruned.grid.kept), "pruned": (pruned, pruned.grid.kept)}
     if reloaded is not None:
         forms["reloaded"] = reloaded, pruned.grid.kept
-    logits = {name: _logits(form, batch, mask) for name, (form, mask) in forms.items()}
+    logits = {name: _logits(form, batches, mask) for name, (form, mask) in forms.items()}
     masked = logits["masked"]
     max_logit_difference = max(float((other - masked).abs().max()) for other in list(logits.values())[2:])
     shown, classes = _shown(model, logits)
@@ -92,9 +92,15 @@ def compare_logits(
     return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
-@torch.no_grad()
-def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
+def _logits(model: PrunableModel, batches: list[Batch], mask: np.ndarray) -> torch.Tensor:
     """Return (N, C) logits in float64, of classes or of the next token."""
+    order = np.argsort(np.concatenate([batch.index for batch in batches]))
+    return torch.cat([_batch_logits(model, batch, mask) for batch in batches])[torch.as_tensor(order, device=model.device)]
+
+
+@torch.no_grad()
+def _batch_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tensor:
+    """Return (n, C) logits in float64 of one batch."""
     with use_hooks(AttentionHooks(gates=gates(model, mask))):
         logits = model.logits(batch.inputs).double()
     if model.task == "classification":

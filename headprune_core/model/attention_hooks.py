@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import create_position_bias_mask, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from headprune_core.errors import HeadPruneError
 
 from .forward_cache import active_pass
 
 ATTENTION = "headprune"
+MASKED_ATTENTION = "headprune_masked"  # the same, with a mask even if a causal one would do
 HEADS_LEFT = "headprune_heads_left"  # attribute of a pruned attention module: the original numbers of its remaining heads
 # Arguments of some models' attention that neither SDPA nor the explicit softmax below implements.
 UNSUPPORTED_ATTENTION = {
@@ -254,3 +255,5 @@ def _report_projection(projection, inputs, output):
 
 AttentionInterface.register(ATTENTION, attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionInterface.register(MASKED_ATTENTION, attention)
+AttentionMaskInterface.register(MASKED_ATTENTION, eager_mask)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 
-from .attention_hooks import ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
+from .attention_hooks import ATTENTION, MASKED_ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
 from .formats.source_checks import check_classes
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
@@ -44,9 +44,14 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     _unify_outputs(model)
     if not model._can_set_attn_implementation():
         raise HeadPruneError(interface_needed(name))
+    if getattr(model.config, "attention_type", None) == "block_sparse":
+        raise HeadPruneError(
+            f"{name} switches to block-sparse attention in long texts, which has no heads to mask; set attention_type to "
+            "'original_full' in its configuration"
+        )
     inputs = sample_inputs(model)
     own = _own_logits(model, inputs)
-    model.set_attn_implementation(ATTENTION)
+    _use_own_attention(model)
     trace, logits = _traced_forward(model, inputs)
     grid = head_grid(model, trace)
     _check_same(name, own, logits)
@@ -81,7 +86,7 @@ def verify_layout(model: PreTrainedModel, grid: HeadGrid, task: str) -> Cost:
         HeadPruneError: if the traced task or head layout differs.
     """
     _unify_outputs(model)
-    model.set_attn_implementation(ATTENTION)
+    _use_own_attention(model)
     trace, logits = _traced_forward(model, sample_inputs(model))
     traced_task = _task(model, logits, grid)
     if traced_task != task:
@@ -95,6 +100,11 @@ def _unify_outputs(model: PreTrainedModel) -> None:
     for config in {id(m.config): m.config for m in model.modules() if isinstance(m, PreTrainedModel)}.values():
         config.return_dict = True
         config.output_attentions = config.output_hidden_states = False
+
+
+def _use_own_attention(model: PreTrainedModel) -> None:
+    """Switch to HeadPrune's attention function; models without SDPA attention need a mask to know that they are causal."""
+    model.set_attn_implementation(ATTENTION if model._supports_sdpa else MASKED_ATTENTION)
 
 
 def _traced_forward(model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[TraceRun, Tensor | None]:
@@ -146,14 +156,22 @@ def sample_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
         for name in ("pad", "bos", "eos", "decoder_start")
         for token in _listed(getattr(config, f"{name}_token_id", None))
     }
-    ordinary = [i for i in range(model.get_input_embeddings().num_embeddings) if i not in special]
+    ordinary = [i for i in range(_vocabulary(model)) if i not in special]
     ids = [ordinary[i % len(ordinary)] for i in range(3, 3 + TOKENS)]
     if config.is_encoder_decoder:  # its classifiers need an end-of-sequence token
-        ids[-1:] = _listed(config.eos_token_id)[:1] or ids[-1:]
+        ids[-1:] = _listed(getattr(config, "eos_token_id", None))[:1] or ids[-1:]
     inputs = {"input_ids": torch.tensor([ids], device=device)}
     if config.is_encoder_decoder and model.can_generate():
         inputs["decoder_input_ids"] = inputs["input_ids"][:, : TOKENS - 2]
     return inputs
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    """Number of tokens of a model with one table of token embeddings."""
+    try:
+        return model.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError) as error:
+        raise HeadPruneError(f"{type(model).__name__} has no single table of token embeddings; {EXPECTED}") from error
 
 
 def image_shape(model: PreTrainedModel) -> tuple[int, int, int]:
@@ -255,6 +273,15 @@ def _check_calls(name: str, grid: HeadGrid, trace: TraceRun) -> None:
         )
 
 
+@torch.no_grad()
+def _reads_forward(model: PreTrainedModel, logits: Tensor) -> bool:
+    """Whether another last token leaves the logits of the tokens before it unchanged; False on the meta device."""
+    inputs = sample_inputs(model)
+    inputs["input_ids"][:, -1] = inputs["input_ids"][:, 0]
+    changed = None if model.device.type == "meta" else run_model(model, inputs)
+    return changed is not None and torch.allclose(changed[:, :-1], logits[:, :-1], rtol=1e-4, atol=1e-5)
+
+
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     shape = None if logits is None else tuple(logits.shape)
     if shape is not None and len(shape) == 2 and shape[1] > 1:
@@ -266,7 +293,7 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
             return "translation"
         causal = all(getattr(row.module, "is_causal", True) for row in grid.rows)
         if shape == (1, TOKENS, vocabulary):
-            if causal:
+            if causal or _reads_forward(model, logits):
                 return "language"
             raise HeadPruneError(
                 f"{type(model).__name__} predicts tokens from both sides, as masked language models do; {EXPECTED}"

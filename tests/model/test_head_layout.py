@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from helpers.tiny_models import BART, FAMILIES, GROUPED, SMALL, T5, columns, random_examples, randomized, tiny
+from helpers.tiny_models import BART, FAMILIES, GROUPED, SMALL, T5, columns, examples_for, random_examples, randomized, tiny
 
 import headprune_core as hp
 from headprune_core.model import attention_hooks, head_tracing
@@ -251,6 +251,18 @@ REFUSED = {
         lambda: t.BertForMaskedLM(t.BertConfig(**MASKED)),
         "predicts tokens from both sides, as masked language models do",
     ),
+    "several tables of tokens": (
+        lambda: t.MusicgenForCausalLM(
+            t.MusicgenDecoderConfig(
+                vocab_size=90, num_hidden_layers=1, num_attention_heads=4, hidden_size=32, ffn_dim=48, num_codebooks=2
+            )
+        ),
+        "has no single table of token embeddings",
+    ),
+    "images of any size": (
+        lambda: t.ResNetForImageClassification(t.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])),
+        "has no image_size and num_channels, as a vision transformer has",
+    ),
     "multiple choice": (lambda: t.BertForMultipleChoice(t.BertConfig(**MASKED)), "failed on a sample text"),
 }
 
@@ -348,3 +360,40 @@ def test_an_error_of_headprunes_own_hooks_is_not_blamed_on_the_model(monkeypatch
     monkeypatch.setattr(head_tracing, "Tensor", object)  # the router's tuple is then handled as a tensor
     with pytest.raises(hp.HeadPruneError, match=r"HeadPrune cannot follow .* of PhimoeFor.*AttributeError.*'detach'"):
         hp.PrunableModel(t.PhimoeForCausalLM(t.PhimoeConfig(**GROUPED, num_local_experts=4)))
+
+
+def big_bird(kind, **more):
+    config = t.BigBirdPegasusConfig(**BART, **{"attention_type": "original_full"} | more)
+    return kind(config)
+
+
+def test_attention_that_is_not_marked_as_causal_gets_its_mask():
+    # The modules of these decoders are not marked as causal, and rely on the mask.
+    decoder = big_bird(t.BigBirdPegasusForCausalLM, is_decoder=True, is_encoder_decoder=False)
+    model = hp.PrunableModel(randomized(lambda: decoder))
+    assert not any(row.module.is_causal for row in model.grid.rows)
+    assert model.task == "language"
+    examples = random_examples(4, 8)
+    losses = hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool)).losses[0]
+    decoder.set_attn_implementation("eager")
+    for ids, loss in zip(examples["input_ids"], losses, strict=True):
+        logits = decoder(torch.tensor([ids])).logits[0, :-1]
+        assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]))), rel=1e-4)
+
+
+def test_block_sparse_attention_in_long_texts_is_refused():
+    with pytest.raises(hp.HeadPruneError, match="set attention_type to 'original_full' in its configuration"):
+        hp.PrunableModel(big_bird(t.BigBirdPegasusForConditionalGeneration, attention_type="block_sparse"))
+
+
+def test_every_layer_may_have_a_position_bias_of_its_own(tmp_path):
+    model = hp.PrunableModel(randomized(lambda: t.UMT5ForConditionalGeneration(t.UMT5Config(**T5))))
+    mask = np.random.default_rng(0).random(model.grid.shape) > 0.5
+    mask[0], mask[1, 0] = False, True
+    examples = examples_for("t5")
+    expected = hp.evaluate_masks(model, examples, mask[None]).losses
+    pruned = hp.prune_heads(model, mask)
+    pruned.save_pretrained(tmp_path / "model")
+    for other in (pruned, hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu")):
+        actual = hp.evaluate_masks(other, examples, np.ones_like(mask)[None]).losses
+        np.testing.assert_allclose(actual, expected, rtol=1e-4)

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import peft
 import pytest
 from helpers.tiny_models import tiny, tiny_tokenizer
 
@@ -118,6 +119,33 @@ def test_cached_models_load_offline_by_their_ids(folder, whole_folder, tmp_path)
     assert "part" in part
     assert "safetensors" in part
     assert "\n" not in part
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft uses the old name
+def test_adapters_and_folders_of_v4_load_offline_by_their_ids(whole_folder, tmp_path):
+    kept = np.ones((3, 4), bool)
+    kept[0, :2] = False
+    hp.prune_heads(hp.PrunableModel(tiny("bert"), tiny_tokenizer()), kept).save_pretrained(tmp_path / "v4")
+    (tmp_path / "v4" / HEAD_MAP).unlink()
+    config = json.loads((tmp_path / "v4" / "config.json").read_text())
+    (tmp_path / "v4" / "config.json").write_text(json.dumps(config | {"pruned_heads": {"0": [1, 0]}}))
+    adapted = peft.get_peft_model(tiny("bert"), peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    adapted.save_pretrained(tmp_path / "adapter")
+    adapter = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": "user/base"}))
+    (tmp_path / "alone").mkdir()
+    for home in (tmp_path, tmp_path / "alone"):
+        cached(home, "user/adapter", tmp_path / "adapter")
+    cached(tmp_path, "user/v4", tmp_path / "v4")
+    cached(tmp_path, "user/base", whole_folder)
+    pruned, merged = load(tmp_path, "user/v4", "user/adapter")
+    assert pruned["kept"] == kept.tolist()
+    assert np.array(merged["kept"]).all()
+    assert merged["name"] == "user/adapter"
+    assert merged["words"] == [2, 7, 8, 3]
+    (without_base,) = load(tmp_path / "alone", "user/adapter")
+    assert "contains a PEFT adapter for user/base, which cannot be loaded (could not reach the Hub" in without_base
 
 
 class Hub(BaseHTTPRequestHandler):
