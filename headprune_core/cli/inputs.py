@@ -36,12 +36,12 @@ def build_constraints(options, grid) -> dict[str, object]:
     }
 
 
-def reading_plan(options, model: PrunableModel) -> ReadingPlan | str:
+def reading_plan(options, model: PrunableModel | None = None) -> ReadingPlan | str:
     """Plan how the dataset is read, once per command, and print the plan; the built-in dataset needs none.
 
     Args:
         options: parsed arguments.
-        model: model to whose classes the labels are mapped.
+        model: model to whose classes the labels are mapped; None before it is loaded.
 
     Returns:
         What `load_examples` reads: the plan, or the name of the built-in dataset.
@@ -49,9 +49,11 @@ def reading_plan(options, model: PrunableModel) -> ReadingPlan | str:
     if is_builtin(options.dataset):
         return options.dataset
     if not hasattr(options, "plan"):
-        options.plan = plan_examples(options.dataset, model=model, split=options.calibration_split, **plan_settings(options))
-        print(*options.plan.describe(), sep="\n", file=sys.stderr)
-    return options.plan
+        options.plan = plan_examples(options.dataset, split=options.calibration_split, **plan_settings(options))
+    if model is not None and not hasattr(options, "mapped_plan"):
+        options.mapped_plan = options.plan.for_model(model)
+        print(*options.mapped_plan.describe(), sep="\n", file=sys.stderr)
+    return options.plan if model is None else options.mapped_plan
 
 
 def plan_settings(options) -> dict[str, object]:
@@ -77,12 +79,12 @@ def _label_class(text: str) -> tuple[str, str | int | None]:
     return label, int(name) if name.isdigit() else name or None
 
 
-def load_part(options, model: PrunableModel, split: str, size: int):
+def load_part(options, model: PrunableModel | None, split: str, size: int):
     """Load up to `size` examples of a split of the dataset; what is left out and guessed is in the printed plan.
 
     Args:
         options: parsed arguments.
-        model: model to whose classes the labels are mapped.
+        model: model to whose classes the labels are mapped; None before it is loaded.
         split: name of the split.
         size: maximum number of examples.
 
@@ -134,6 +136,23 @@ def build_rankings(options, model: PrunableModel, cache: ResultCache | None) -> 
 def open_cache(options) -> ResultCache | None:
     """Return the result cache, or None with --no-cache."""
     return None if options.no_cache else ResultCache.default()
+
+
+def check_dataset(options) -> None:
+    """Check the dataset and the options of reading before the model is loaded.
+
+    Args:
+        options: parsed arguments.
+
+    Raises:
+        HeadPruneError: if the dataset cannot be read, or if an option is wrong.
+    """
+    source = reading_plan(options)
+    for split, size in (
+        (options.calibration_split, options.calibration_size),
+        (options.evaluation_split, options.evaluation_size),
+    ):
+        read_examples(source, split=split, size=size)
 
 
 def compute_scores(options, **more):

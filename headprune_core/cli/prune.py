@@ -32,6 +32,7 @@ from headprune_core.report.report import html_report
 from .inputs import (
     build_constraints,
     calibration_examples,
+    check_dataset,
     compute_scores,
     evaluation_examples,
     load_model_option,
@@ -63,6 +64,7 @@ def prune(options) -> tuple[dict[str, object], str]:
     _check_numbers(options)
     if options.onnx:
         check_exportable(Path(options.onnx))
+    check_dataset(options)
     model, scores, mask, known = _choose_mask(options)
     examples, progress = evaluation_examples(options, model), progress_line(options)
     training = (

@@ -166,8 +166,8 @@ def _best(parses: list[_Parse], usual: str) -> tuple[_Parse, list[tuple[str, str
     """The parse that fits, and what about it is a guess."""
     if not parses:
         raise HeadPruneError(
-            f"its double quotes do not pair up, or a value is longer than {csv.field_size_limit():,} characters; read quotes as "
-            "ordinary text (quoted=False), or shorten it"
+            "its double quotes do not pair up, or a value is longer than 131,072 characters; read quotes as ordinary text "
+            "(quoted=False), or shorten the value"
         )
     wide = [parse for parse in parses if parse.width > 1]
     fewest = min(parse.bad / len(parse.values) for parse in wide or parses)

@@ -148,8 +148,8 @@ class ReadingPlan:
         classes = _class_names(model)
         if "label" not in self.rows or classes is None or self.mapped_by is not None:
             return self
-        arguments = {**self.arguments, "model": model}
-        return replace(_with_labels(self, classes, None), arguments=arguments)
+        mapped = _with_labels(self, classes, self.arguments["label_mapping"])
+        return replace(mapped, arguments={**self.arguments, "model": model})
 
     def for_split(self, split: str) -> "ReadingPlan":
         """Return the plan for another split: a dataset that has splits of its own is read again in the same way.
@@ -196,7 +196,8 @@ def plan_examples(
         text_column: name of the text column; None to find it.
         text_pair_column: name of the column with the second text of a pair; None to find it, False for single texts.
         label_column: name of the label column; None to find it, False for no labels.
-        label_mapping: class (name or number) of some or all labels of the data, None for those whose examples are left out.
+        label_mapping: class (name or number) of some or all labels of the data, None for those whose examples are left out;
+            without a model it is applied by `for_model`.
         encoding: encoding of a text file; None to detect it.
         delimiter: delimiter of a CSV or TSV file; None to detect it.
         quoted: whether double quotes enclose values in a CSV or TSV file; None to detect it.
@@ -251,8 +252,6 @@ def _with_labels(plan: ReadingPlan, classes: tuple[str, ...] | None, chosen: Map
     else:
         labels = sorted(counts, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
     if classes is None:
-        if chosen:
-            raise HeadPruneError("label_mapping needs the model whose classes it names; pass model")
         return replace(plan, labels=tuple(PlannedLabel(label, counts[label]) for label in labels))
     mapping = map_labels(labels, classes, ordered=plan.class_names, chosen=chosen)
     return _mapped(plan, labels, counts, mapping, classes)

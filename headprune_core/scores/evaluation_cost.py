@@ -6,8 +6,8 @@ every position: those of the unpruned model stay in memory for comparison while 
 
 import numpy as np
 
-from headprune_core.data.encoding import encode
 from headprune_core.checked_mask import checked_mask
+from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.forward_cache import cache_friendly_order
 from headprune_core.model.forward_cost import (
@@ -144,9 +144,7 @@ def _passes(model, masks) -> tuple[int, float]:
         if masks < 1:
             raise HeadPruneError(f"the number of masks must be at least 1, got {masks}")
         return 1 + int(masks), 1.0 + masks
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 3 or masks.shape[1:] != model.grid.shape or len(masks) == 0:
-        raise HeadPruneError(f"masks must have shape (M, {model.grid.shape[0]}, {model.grid.shape[1]}), got {masks.shape}")
+    masks = checked_mask(masks, ("M", *model.grid.shape), name="the array of masks")
     masks = np.unique(np.concatenate([np.ones((1, *model.grid.shape), bool), masks]) & model.grid.kept, axis=0)
     calls = masks[cache_friendly_order(model.grid, masks)][:, list(model.grid.layers)]
     first = (calls[1:] != calls[:-1]).any(-1).argmax(-1)  # the first layer in which a mask differs from the one before

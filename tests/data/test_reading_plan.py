@@ -153,7 +153,9 @@ def test_unknown_labels_are_mapped_or_left_out_by_the_user():
     model = classifier("negative", "positive")
     with pytest.raises(hp.HeadPruneError, match=r"does not have: 'mixed', 'neg', 'pos'; .*0 = negative, 1 = positive"):
         plan_examples(table, model=model)
-    plan = plan_examples(table, model=model, label_mapping={"pos": "positive", "neg": 0, "mixed": None})
+    mapping = {"pos": "positive", "neg": 0, "mixed": None}
+    plan = plan_examples(table, model=model, label_mapping=mapping)
+    assert plan_examples(table, label_mapping=mapping).for_model(model) == plan
     assert [(one.label, one.count, one.class_name) for one in plan.labels] == [
         ("mixed", 4, None),
         ("neg", 4, "negative"),
