@@ -62,13 +62,13 @@ def make_runnable(model: nn.Module) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def check_runnable(model: nn.Module, modules: set[nn.Module], attention: str) -> None:
+def check_runnable(model: nn.Module, modules: set[nn.Module], attention: set[str]) -> None:
     """Check the settings of a wrapped model that would change its results.
 
     Args:
         model: the Transformers model.
         modules: modules of its head grid.
-        attention: name of the attention function that they must use.
+        attention: names of the attention functions that they may use.
 
     Raises:
         HeadPruneError: if one of them was changed after wrapping, or if float32 products are computed in lower precision.
@@ -81,7 +81,7 @@ def check_runnable(model: nn.Module, modules: set[nn.Module], attention: str) ->
     configs = {module: vars(module)["config"] for module in present if "config" in vars(module)}
     if not all(getattr(config, "return_dict", True) for config in configs.values()):
         raise HeadPruneError(f"{name} has return_dict=False in its configuration; set it to True")
-    used = {configs[module]._attn_implementation for module in modules & configs.keys()} - {attention}
+    used = {configs[module]._attn_implementation for module in modules & configs.keys()} - attention
     if used:
         raise HeadPruneError(f"{name} was switched to the attention function {used.pop()!r} after wrapping; wrap it again")
     products = {"cpu": torch.backends.mkldnn, "cuda": torch.backends.cuda}.get(model.device.type)

@@ -54,6 +54,7 @@ def one(mask):
 
 TAKE_A_MASK = {
     "evaluate_masks": lambda mask, model, folder: hp.evaluate_masks(model, EXAMPLES, one(mask)),
+    "estimate_evaluation": lambda mask, model, folder: hp.estimate_evaluation(model, EXAMPLES, one(mask)).flops,
     "random_baseline": lambda mask, model, folder: hp.random_baseline(model, EXAMPLES, mask, n_random=1),
     "gradient_shift": lambda mask, model, folder: hp.gradient_shift(model, EXAMPLES, (0, 0), mask=mask),
     "alpha_accuracy": lambda mask, model, folder: hp.alpha_accuracy(model, EXAMPLES, PATH, random=one(mask)),

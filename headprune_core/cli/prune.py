@@ -65,6 +65,8 @@ def prune(options) -> tuple[dict[str, object], str]:
     if options.onnx:
         check_exportable(Path(options.onnx))
     check_dataset(options)
+    if options.finetune_steps:
+        training_examples(options, None, size=1)
     model, scores, mask, known = _choose_mask(options)
     examples, progress = evaluation_examples(options, model), progress_line(options)
     training = (
@@ -112,7 +114,7 @@ def prune(options) -> tuple[dict[str, object], str]:
     return document, "\n".join(lines)
 
 
-def training_examples(options, model: PrunableModel, size: int):
+def training_examples(options, model: PrunableModel | None, size: int):
     """Load up to `size` examples of the training set."""
     return load_part(options, model, training_split(options), size)
 

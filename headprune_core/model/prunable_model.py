@@ -21,7 +21,7 @@ from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.result_cache import fingerprint
 from headprune_core.torch_state import check_runnable, fixed_torch_state, make_runnable
 
-from .attention_hooks import ATTENTION
+from .attention_hooks import ATTENTION, MASKED_ATTENTION
 from .builtin import is_builtin
 from .formats.adapter import check_no_adapter
 from .formats.hub import pruned_on_hub
@@ -231,7 +231,7 @@ class PrunableModel:
             HeadPruneError: if the model is in train mode, or another setting would change its results.
         """
         heads = {part for row in self.grid.rows for part in (row.module, *(getattr(row, name).module for name in PARTS))}
-        check_runnable(self.model, heads, ATTENTION)
+        check_runnable(self.model, heads, {ATTENTION, MASKED_ATTENTION})
         self._discard_outdated()
 
     def _discard_outdated(self) -> None:

@@ -238,7 +238,7 @@ def test_splits_of_a_datasetdict_are_read_by_one_plan():
     ("name", "value"), [("size", 1.5), ("size", float("nan")), ("size", "3"), ("seed", -1), ("seed", "a")]
 )
 def test_sizes_and_seeds_are_integers(name, value):
-    with pytest.raises(hp.HeadPruneError, match=f"{name} must be an integer of at least"):
+    with pytest.raises(hp.HeadPruneError, match=f"{name} must be (a whole number|at least [01])"):
         hp.load_examples(TEXT, **{name: value})
 
 
