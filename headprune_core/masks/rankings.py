@@ -49,10 +49,11 @@ def _cells(source) -> list[list[str]]:
     try:
         data = Path(source).read_bytes() if isinstance(source, (str, Path)) else source.read()
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-    except OSError as error:
-        raise HeadPruneError(f"cannot open the ranking {source}: {error.strerror}; choose a CSV file") from error
     except UnicodeDecodeError as error:
         raise HeadPruneError("the ranking is not UTF-8 text; choose a CSV file") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise HeadPruneError(f"cannot open the ranking {repr(str(source))[1:-1]}: {reason}; choose a CSV file") from error
     separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
         lines = [line for line in csv.reader(io.StringIO(text), delimiter=separator) if any(cell.strip() for cell in line)]

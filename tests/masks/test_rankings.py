@@ -113,5 +113,7 @@ def test_an_invalid_ranking_is_refused_in_one_sentence(text, words):
 def test_an_unreadable_file_is_refused(tmp_path):
     with pytest.raises(hp.HeadPruneError, match=r"cannot open the ranking .*nothing\.csv: No such file or directory"):
         read_ranking(tmp_path / "nothing.csv", GRID)
+    with pytest.raises(hp.HeadPruneError, match=r"cannot open the ranking a\\x00b: .*null"):
+        read_ranking("a\0b", GRID)
     with pytest.raises(hp.HeadPruneError, match="is not UTF-8 text; choose a CSV file"):
         read_ranking(io.BytesIO(b"PK\x03\x04\xff\xfe"), GRID)
