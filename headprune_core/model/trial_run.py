@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import AttentionHooks, use_hooks
-from .head_discovery import NO_PAD, run_model, sample_inputs
+from .head_discovery import NO_PAD, sample_inputs
+from .head_tracing import run_model
 
 BATCHING = ("padded", "equal lengths", "single")
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # relative to the largest logit; half precision: 0.05
