@@ -5,8 +5,6 @@ next token) and "translation" (an encoder-decoder that generates a target text; 
 """
 
 import math
-import traceback
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,14 +16,11 @@ from .attention_hooks import ATTENTION, MASKED_ATTENTION, AttentionHooks, unwatc
 from .formats.source_checks import check_classes
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
-from .head_tracing import TraceRun, head_grid
+from .head_tracing import EXPECTED, TraceRun, head_grid, run_model
 
 TOKENS = 6  # length of the sample text; a target has two tokens fewer
 NO_PAD = -1  # padding token of classifiers without one: it matches no token, so they read the last token of an example
-PACKAGE = Path(__file__).resolve().parents[1]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
-
-EXPECTED = "expected a model for text or image classification, a causal language model or a sequence-to-sequence model"
 
 
 def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
@@ -204,44 +199,6 @@ def _own_logits(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | N
     model.set_attn_implementation("eager")
     with torch.no_grad():
         return run_model(model, inputs)
-
-
-def run_model(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
-    """Return the logits of sample inputs, or None if the model returns none.
-
-    Args:
-        model: the Transformers model.
-        inputs: keyword arguments of its forward pass.
-
-    Raises:
-        HeadPruneError: if the forward pass fails.
-    """
-    try:
-        return getattr(model(**inputs), "logits", None)
-    except HeadPruneError:
-        raise
-    except Exception as error:  # a model that expects other inputs may raise anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        name = type(model).__name__
-        if _raised_in_headprune(error):
-            raise HeadPruneError(
-                f"HeadPrune cannot follow the forward pass of {name} ({reason}); this is a limit of HeadPrune, not a "
-                "fault of the model: report it, or use a model of another family"
-            ) from error
-        raise HeadPruneError(f"{name} failed on a sample text ({reason}); {EXPECTED}") from error
-
-
-def _raised_in_headprune(error: Exception) -> bool:
-    """Whether an exception comes from HeadPrune's attention function or hooks, or from PyTorch called by them."""
-    ours = False
-    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the caller of the model
-    for code in frames:
-        folder, passes_through = Path(code.co_filename).parents, code.co_name == "_forward"  # of the cached forward pass
-        if PACKAGE in folder:
-            ours = ours or not passes_through
-        elif not any(path.name == "torch" or path.name == "integrations" for path in folder):
-            ours = False
-    return ours
 
 
 def _check_same(name: str, own: Tensor | None, logits: Tensor | None) -> None:

@@ -6,8 +6,10 @@ side by side (GPT-2, ModernBERT), interleaved (GPT-NeoX), shared by a group (LLa
 (Qwen3). The next layer that receives the head outputs is the output projection.
 """
 
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from headprune_core.errors import HeadPruneError
 from .attention_hooks import AttentionCall
 from .head_layout import AttentionRow, HeadGrid, Projection
 
+EXPECTED = "expected a model for text or image classification, a causal language model or a sequence-to-sequence model"
+PACKAGE = Path(__file__).resolve().parents[1]
 NEARBY_CALLS = 16  # linear calls before and after an attention call that are searched for its projections
 
 
@@ -83,6 +87,44 @@ class TraceRun:
     def linear_calls(self) -> list[LinearCall]:
         """The calls of linear layers in order."""
         return [event for event in self.events if isinstance(event, LinearCall)]
+
+
+def run_model(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor | None:
+    """Return the logits of sample inputs, or None if the model returns none.
+
+    Args:
+        model: the Transformers model.
+        inputs: keyword arguments of its forward pass.
+
+    Raises:
+        HeadPruneError: if the forward pass fails.
+    """
+    try:
+        return getattr(model(**inputs), "logits", None)
+    except HeadPruneError:
+        raise
+    except Exception as error:  # a model that expects other inputs may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        name = type(model).__name__
+        if _raised_in_headprune(error):
+            raise HeadPruneError(
+                f"HeadPrune cannot follow the forward pass of {name} ({reason}); this is a limit of HeadPrune, not a "
+                "fault of the model: report it, or use a model of another family"
+            ) from error
+        raise HeadPruneError(f"{name} failed on a sample text ({reason}); {EXPECTED}") from error
+
+
+def _raised_in_headprune(error: Exception) -> bool:
+    """Whether an exception comes from HeadPrune's attention function or hooks, or from PyTorch called by them."""
+    ours = False
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the caller of the model
+    for code in frames:
+        folder, passes_through = Path(code.co_filename).parents, code.co_name == "_forward"  # of the cached forward pass
+        if PACKAGE in folder:
+            ours = ours or not passes_through
+        elif not any(path.name == "torch" or path.name == "integrations" for path in folder):
+            ours = False
+    return ours
 
 
 def head_grid(model: PreTrainedModel, trace: TraceRun) -> HeadGrid:

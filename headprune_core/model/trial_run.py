@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import AttentionHooks, use_hooks
-from .head_discovery import NO_PAD, run_model, sample_inputs
+from .head_discovery import NO_PAD, sample_inputs
+from .head_tracing import run_model
 
 BATCHING = ("padded", "equal lengths", "single")
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # relative to the largest logit; half precision: 0.05
@@ -80,7 +81,10 @@ def _computes_masks(model: PreTrainedModel, inputs: dict[str, Tensor]) -> bool:
 def _agrees(model: PreTrainedModel, examples: list[dict[str, Tensor]], pad: int) -> bool:
     """Whether a batch of the examples gives each the logits that it has alone."""
     alone = [run_model(model, _batch([example], pad)) for example in examples]
-    together = run_model(model, _batch(examples, pad))
+    try:
+        together = run_model(model, _batch(examples, pad))
+    except HeadPruneError:  # some models take one example, or no padding
+        return False
     largest = max(float(logits.abs().max()) for logits in alone)
     finite = [bool(logits.isfinite().all()) for logits in (*alone, together)]
     if not all(finite[:-1]) or (not finite[-1] and not all(weight.isfinite().all() for weight in model.parameters())):

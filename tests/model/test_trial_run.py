@@ -34,6 +34,15 @@ class SharesBatch(t.BertForSequenceClassification):
         return result
 
 
+class TakesOne(t.BertForSequenceClassification):
+    """Raises an error for more than one example."""
+
+    def forward(self, input_ids, **more):
+        if len(input_ids) > 1:
+            raise ValueError("one example at a time")
+        return super().forward(input_ids, **more)
+
+
 def results(model, examples, batch_size):
     scores = hp.score_heads(model, examples, batch_size=batch_size)
     evaluation = hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool), batch_size=batch_size)
@@ -56,7 +65,11 @@ def test_families_that_mask_their_padding_run_in_padded_batches(family):
 
 @pytest.mark.parametrize(
     ("kind", "batching", "words"),
-    [(CountsPadding, "equal lengths", "depend on padding"), (SharesBatch, "single", "depend on the other examples")],
+    [
+        (CountsPadding, "equal lengths", "depend on padding"),
+        (SharesBatch, "single", "depend on the other examples"),
+        (TakesOne, "single", "depend on the other examples"),
+    ],
 )
 def test_a_model_that_padding_or_other_examples_change_runs_without_them(kind, batching, words):
     body = randomized(lambda: kind(t.BertConfig(**SMALL, num_labels=3)))

@@ -60,8 +60,10 @@ def check_reloadable(model: PreTrainedModel) -> None:
         )
     plain = copy.copy(model)
     plain.__class__ = kind
+    config = copy.deepcopy(model.config)
+    config.dtype = model.dtype
     with torch.device("meta"):
-        known = kind(copy.deepcopy(model.config)).state_dict().keys()
+        known = kind(config).state_dict().keys()
     more = sorted(model.state_dict().keys() - known)
     with torch.no_grad():
         inputs = sample_inputs(model)

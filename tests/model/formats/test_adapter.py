@@ -67,6 +67,10 @@ def test_a_classifier_is_merged_into_an_encoder(classifier):
     assert model.tokenizer("w7")["input_ids"] == [2, 7, 3]  # of the base model
     np.testing.assert_allclose(results(model), results(hp.PrunableModel(merged)), rtol=1e-4, atol=1e-5)
     assert model.grid.shape == (3, 4)
+    mask = np.random.default_rng(0).random((3, 4)) > 0.4
+    pruned = hp.prune_heads(model, mask)
+    pruned.save_pretrained(folder.with_name("pruned"))
+    np.testing.assert_array_equal(results(load(folder.with_name("pruned"))), results(pruned))
 
 
 def test_the_tokenizer_of_the_adapter_has_priority(classifier):
