@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
 from headprune_core.measure.evaluation import evaluate_masks
@@ -131,7 +132,8 @@ def successive_halving(
         The selected mask, its alpha interval and the rounds.
 
     Raises:
-        HeadPruneError: for an empty path, an unknown `by`, accuracy without labels, and agreement for token prediction.
+        HeadPruneError: for an empty path, an unknown `by`, accuracy without labels, agreement for token prediction, and
+            regression.
     """
     path = tuple(path)
     if not path or last < 1 or first < 1:
@@ -254,7 +256,12 @@ def nested_order(classes, count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def _by(by: str | None, model: PrunableModel, labeled: bool) -> str:
-    tokens = model.task != "classification"
+    if not task_of(model).has_decisions:
+        raise HeadPruneError(
+            f"the quick search compares means over examples, which a correlation is not, so it is not available for "
+            f"{task_of(model).title}; use alpha_accuracy"
+        )
+    tokens = task_of(model).by_token
     by = by or ("accuracy" if labeled or tokens else "agreement")
     if by == "agreement" and tokens:
         raise HeadPruneError("per-example agreement is not available for token prediction; use by='accuracy'")

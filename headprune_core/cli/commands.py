@@ -9,13 +9,14 @@ from headprune_core.alpha_choice.alpha_accuracy import alpha_accuracy, random_ma
 from headprune_core.alpha_choice.alpha_text import describe_recommendation
 from headprune_core.alpha_choice.recommendation import recommend_alpha
 from headprune_core.data.examples import overlap
+from headprune_core.data.measures import sentence_name
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.alpha_path import alpha_path, distinct_masks, keep_fraction
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curve_metrics import summary
 from headprune_core.measure.curve_verdicts import compare_with_random, verdict_text
 from headprune_core.measure.curves import main_measure, sparsity_curves
-from headprune_core.measure.evaluation import evaluate_masks
+from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.measure.greedy import greedy_gnorm
 from headprune_core.model.loading import find_device
 
@@ -60,12 +61,17 @@ def score(options) -> tuple[Document, str]:
         result = evaluate_masks(
             model, evaluation_examples(options), np.ones((1, *model.grid.shape), bool), progress=progress_line(options)
         )
+        further = {name: float(values[0]) for name, values in result.further.items()}
         document["evaluation"] = {
-            "accuracy": float(result.accuracy[0]),
-            "loss": float(result.loss[0]),
+            "accuracy": _number(result.accuracy[0]),
+            "measure": result.measure,
+            "value": _number(result.main_value[0]),
+            **{name: _number(value) for name, value in further.items()},
+            "loss": _number(result.loss[0]),
             "n_predictions": result.trials,
         }
-        lines.append(f"unpruned accuracy {result.accuracy[0]:.4f} ({result.trials} predictions)")
+        lines.append(_describe_evaluation(result))
+        lines += [f"unpruned {sentence_name(name)} {value:.4f}" for name, value in further.items()]
     return document, "\n".join(lines)
 
 
@@ -106,10 +112,12 @@ def alpha(options) -> tuple[Document, str]:
         examples, run = evaluation_examples(options), {"cache": open_cache(options), "progress": progress_line(options)}
         found = alpha_accuracy(model, examples, path, random=random, dtype=options.dtype, **run)
         chosen = recommend_alpha(found)
-        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
-        recommendation = ["", f"{chosen.by} per interval on {len(examples)} examples", *describe_recommendation(chosen)]
+        values, name = found.measured(chosen.by).value, sentence_name(chosen.by)
+        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, values, strict=True)]
+        recommendation = ["", f"{name} per interval on {len(examples)} examples", *describe_recommendation(chosen)]
         document["measured"] = json.loads(found.frame.to_json(orient="records"))
-        document["recommendation"] = {name: getattr(chosen, name) for name in RECOMMENDED}
+        found = {name: getattr(chosen, name) for name in RECOMMENDED}
+        document["recommendation"] = {name: _number(v) if isinstance(v, float) else v for name, v in found.items()}
     masks = len(distinct_masks(path)[0])
     return document, "\n".join(
         [
@@ -163,7 +171,7 @@ def curves(options) -> tuple[Document, str]:
         f"{row.method}: {verdict_text(row.verdict, row.n_random)} (normalized AUC {row.area:.3f})"
         for row in verdict.itertuples()
     ]
-    return document, "\n".join([f"{measure} on {len(evaluation)} examples", table.to_string(), "", *lines])
+    return document, "\n".join([f"{sentence_name(measure)} on {len(evaluation)} examples", table.to_string(), "", *lines])
 
 
 def greedy(options) -> tuple[Document, str]:
@@ -196,12 +204,16 @@ def greedy(options) -> tuple[Document, str]:
         "model": options.model,
         "settings": run.settings,
         "order": run.order,
-        "accuracy": [None if np.isnan(value) else float(value) for value in run.accuracy],
-        "agreement": run.agreement.tolist(),
+        "accuracy": [_number(value) for value in run.accuracy],
+        "agreement": [_number(value) for value in run.agreement],
+        "measure": run.measure_name,
+        "value": [_number(value) for value in run.measure],
         "inflection": run.inflection,
         "scores": [[[None if np.isnan(v) else v for v in row] for row in scores.tolist()] for scores in run.scores],
     }
-    table = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).to_string(index=False, float_format="%.4g")
+    frame = run.to_frame().dropna(axis=1, how="all")
+    table = frame[[name for name in frame if not name.endswith(("_low", "_high"))]]
+    table = table.to_string(index=False, float_format="%.4g")
     inflection = "no inflection point found" if run.inflection is None else f"inflection point: step {run.inflection}"
     return document, f"{table}\n\n{inflection}"
 
@@ -229,6 +241,19 @@ def bench(options) -> tuple[Document, str]:
     device = find_device(options.device)
     result = module.run(device, progress=progress_line(options))
     return result, module.table(result)
+
+
+def _number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _describe_evaluation(result: MaskEvaluation) -> str:
+    """Return the main measure of the unpruned model; without labels, the reason why there is none."""
+    if np.isnan(result.loss[0]):
+        return f"the accuracy of the unpruned model is unknown, because {result.reason}"
+    count = f"{result.trials} predictions"
+    return f"unpruned {sentence_name(result.measure)} {result.main_value[0]:.4f} ({count})"
 
 
 def _grid(values: np.ndarray) -> str:

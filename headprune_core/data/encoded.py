@@ -10,6 +10,7 @@ from torch import Tensor
 from headprune_core.errors import HeadPruneError
 
 from .batches import Batch
+from .tasks import TASKS, Task
 
 BATCH_COST = {"cpu": 32}  # overhead of one extra batch, expressed in equivalent padding tokens
 GPU_BATCH_COST_TOKENS = 2048  # same, for GPUs, where small batches underuse the device
@@ -22,23 +23,25 @@ class Encoded:
     Attributes:
         inputs: for each example "input_ids" (with "token_type_ids" or "target_ids" and "decoder_input_ids" if the model
             needs them) or "pixel_values".
-        labels: class number of each example, or None.
+        labels: class number of each example, or its C numbers (see `Batch.labels`), or None.
         truncated: number of texts that were truncated.
         longest: length of the longest text before truncation, in tokens.
         pad: padding token.
         two_streams: whether the model is an encoder-decoder; its decoder receives the text if there are no targets.
         predicts_next: whether the model is a causal language model.
         special: special tokens.
+        task: the task of the model.
     """
 
     inputs: list[dict]
-    labels: list[int] | None
+    labels: list[int] | list[list[float]] | None
     truncated: int
     longest: int
     pad: int
     two_streams: bool = False
     predicts_next: bool = False
     special: frozenset[int] = frozenset()
+    task: Task = TASKS["classification"]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -84,12 +87,12 @@ class Encoded:
         labels = None if self.labels is None else torch.tensor([self.labels[i] for i in index], device=device)
         if "pixel_values" in rows[0]:
             pixels = torch.tensor(np.stack([row["pixel_values"] for row in rows]), device=device)
-            return Batch(index, {"pixel_values": pixels}, None, labels=labels)
+            return Batch(index, {"pixel_values": pixels}, None, labels=labels, task=self.task)
         ids, real = self._padded([row["input_ids"] for row in rows], device)
         inputs = {"input_ids": ids, "attention_mask": real.long()}
         if "token_type_ids" in rows[0]:
             inputs["token_type_ids"], _ = self._padded([row["token_type_ids"] for row in rows], device, pad=0)
-        batch = Batch(index, inputs, real, self._special(ids), labels=labels)
+        batch = Batch(index, inputs, real, self._special(ids), labels=labels, task=self.task)
         if self.predicts_next:
             return replace(batch, targets=ids[:, 1:], predicted=real[:, 1:])
         if "target_ids" in rows[0]:

@@ -12,6 +12,8 @@ from headprune_core.model.head_discovery import image_shape
 from headprune_core.model.prunable_model import PrunableModel
 
 from .encoded import Encoded
+from .targets import example_targets
+from .tasks import task_of
 
 _INPUT_COLUMNS = ("input_ids", "token_type_ids", "target_ids")
 
@@ -33,9 +35,11 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     """
     if len(examples) == 0:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
-    labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
+    task, labels = task_of(model), None
+    if "label" in examples.column_names and not model.generates:
+        labels = _labels(model, examples) if model.task == "classification" else example_targets(model, examples)
     if model.reads_images:
-        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0)
+        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0, task=task)
     if "input_ids" in examples.column_names:
         rows, truncated, longest = _given_inputs(model, examples)
     elif "text" in examples.column_names:
@@ -56,6 +60,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         two_streams=bool(config.is_encoder_decoder),
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
+        task=task,
     )
 
 

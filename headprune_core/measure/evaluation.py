@@ -14,6 +14,7 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
@@ -62,7 +63,7 @@ def evaluate_masks(
     distinct, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.ravel()
     encoded = encode(model, examples)
-    width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
+    width = SUMS.stop if encoded.task.by_token else model.model.config.num_labels
     stored = np.empty((len(distinct), len(encoded), width))
     evaluator = _Evaluator(model.in_precision(dtype), distinct, cache)
     done: list[int] = []
@@ -95,7 +96,7 @@ class _Evaluator:
     def __init__(self, model: PrunableModel, masks: np.ndarray, cache: ResultCache | None):
         self._model, self._masks, self._cache = model, masks, cache
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
-        self._tokens = model.task != "classification"
+        self._tokens = task_of(model).by_token
 
     def results(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of a mask, its results (n, width)), in any order of the masks."""

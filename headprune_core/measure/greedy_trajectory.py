@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import SHARES, wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
 
-from .curves import wilson
 from .inflection import inflection
+
+EVALUATED = ("accuracy", "agreement", "loss", "measure", "measure_low", "measure_high")
+_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class GreedyTrajectory:
         accuracy: (S + 1,), on held-out examples after 0 to S steps; empty without evaluation, and shorter than the steps
             during a run.
         agreement: (S + 1,), likewise.
-        loss: (S + 1,), likewise, in nats.
+        loss: (S + 1,), likewise.
+        measure_name: name of the main measure, see `MaskEvaluation.measure`.
+        measure: (S + 1,), the main measure, likewise.
+        measure_low: (S + 1,), lower bound of its 95% CI.
+        measure_high: (S + 1,), upper bound of that interval.
         trials: number of predictions behind each value.
         settings: number of examples, objective and dtype.
     """
@@ -41,6 +48,10 @@ class GreedyTrajectory:
     accuracy: np.ndarray = field(default_factory=lambda: np.empty(0))
     agreement: np.ndarray = field(default_factory=lambda: np.empty(0))
     loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_name: str = "accuracy"
+    measure: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_low: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_high: np.ndarray = field(default_factory=lambda: np.empty(0))
     trials: int = 0
     settings: dict = field(default_factory=dict)
 
@@ -58,11 +69,6 @@ class GreedyTrajectory:
     def accuracy_high(self) -> np.ndarray:
         """(S + 1,), upper bound of the 95% CI of accuracy (Wilson)."""
         return wilson(self.accuracy * self.trials, self.trials)[1] if self.trials else self.accuracy
-
-    @property
-    def measure(self) -> np.ndarray:
-        """(S + 1,), the main measure: accuracy, or agreement with the unpruned model if there are no labels."""
-        return self.agreement if np.isnan(self.accuracy).all() else self.accuracy
 
     def mask(self, step: int) -> np.ndarray:
         """Return the pruning mask after a number of steps.
@@ -94,8 +100,9 @@ class GreedyTrajectory:
 
     @property
     def inflection(self) -> int | None:
-        """Step at which accuracy starts to drop sharply (see `inflection`); None if it does not."""
-        return inflection(self.measure, self.trials or None) if len(self.measure) else None
+        """Step at which the main measure starts to drop sharply (see `inflection`); None if it does not."""
+        trials = self.trials if self.measure_name in SHARES else None
+        return inflection(self.measure, trials or None) if len(self.measure) else None
 
     def first_steps(self, steps: int) -> "GreedyTrajectory":
         """Return the trajectory of the first steps.
@@ -107,17 +114,19 @@ class GreedyTrajectory:
             A shorter trajectory.
         """
         steps = max(steps, 1)
-        parts = {name: getattr(self, name)[: steps + 1] for name in ("accuracy", "agreement", "loss")}
+        parts = {name: getattr(self, name)[: steps + 1] for name in EVALUATED}
         return replace(self, order=self.order[: steps * self.heads_per_step], scores=self.scores[:steps], **parts)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per pruned head: step (from 1), row, head, its score at that step, and the measures after it."""
-        rows = []
+        rows, columns = [], {name: getattr(self, name) for name in _COLUMNS}
+        if self.measure_name in ("pearson", "correlation"):
+            main = self.measure_name
+            columns |= {main: self.measure, f"{main}_low": self.measure_low, f"{main}_high": self.measure_high}
         for number, (row, head) in enumerate(self.order):
             step = number // self.heads_per_step
             record = {"step": step + 1, "row": row, "head": head, "score": self.scores[step][row, head]}
-            for name in ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss"):
-                values = getattr(self, name)
+            for name, values in columns.items():
                 record[name] = values[step + 1] if step + 1 < len(values) else np.nan
             rows.append(record)
         return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["step", "row", "head", "score"])

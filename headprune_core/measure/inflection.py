@@ -6,7 +6,7 @@ Whether a run ends there is left to `greedy`.
 
 import numpy as np
 
-from .curves import wilson
+from headprune_core.data.measures import wilson
 
 _TINY = 1e-9  # smaller differences of shares are rounding errors
 

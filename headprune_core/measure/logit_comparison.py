@@ -30,9 +30,9 @@ class LogitComparison:
 
     Attributes:
         forms: names of the forms; the first is the unpruned model, the second the masked one.
-        classes: for each input, names of the C classes or tokens whose logits are included.
+        classes: for each input, names of the C classes, outputs or tokens whose logits are included.
         logits: (F, N, C), of all classes or, for token prediction, of the most likely tokens.
-        predicted: (F, N), predicted class or token.
+        predicted: (F, N), predicted class, labels, numbers or token.
         max_logit_difference: maximum absolute difference between any logit (of the whole vocabulary) of the masked form and
             of the forms after it.
     """
@@ -87,7 +87,7 @@ def compare_logits(
     max_logit_difference = max(float((other - masked).abs().max()) for other in list(logits.values())[2:])
     shown, classes = _shown(model, logits)
     names = tuple(forms)
-    predicted = tuple(tuple(_name(model, int(best)) for best in logits[name].argmax(-1)) for name in names)
+    predicted = tuple(tuple(_prediction(model, row) for row in logits[name]) for name in names)
     return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
@@ -96,7 +96,7 @@ def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tenso
     """Return (N, C) logits in float64, of classes or of the next token."""
     with use_hooks(AttentionHooks(gates=gates(model, mask))):
         logits = model.logits(batch.inputs).double()
-    if model.task == "classification":
+    if not model.generates:
         return logits
     real = batch.real if batch.decoder_real is None else batch.decoder_real
     last = real.sum(-1) - 1
@@ -106,15 +106,31 @@ def _logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch.Tenso
 def _shown(model: PrunableModel, logits: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
     """Return (F, N, C) logits of the classes to show, and their names for each input."""
     every = torch.stack(list(logits.values()))  # (F, N, C)
-    if model.task == "classification":
-        return every.cpu().numpy(), (model.labels,) * every.shape[1]
+    if not model.generates:
+        return every.cpu().numpy(), (_outputs(model),) * every.shape[1]
     best = every[0].topk(min(MAX_TOKENS_SHOWN, every.shape[-1]), dim=-1).indices  # (N, MAX_TOKENS_SHOWN)
     names = tuple(tuple(_name(model, int(token)) for token in tokens) for tokens in best)
     return every.gather(-1, best.expand(len(every), -1, -1)).cpu().numpy(), names
 
 
+def _outputs(model: PrunableModel) -> tuple[str, ...]:
+    """Return the names of the C outputs of a model with one prediction per example."""
+    count = model.model.config.num_labels
+    return model.labels or (("output",) if count == 1 else tuple(f"output {i}" for i in range(count)))
+
+
+def _prediction(model: PrunableModel, logits: torch.Tensor) -> str:
+    """Return the prediction from logits (C,): a class, a set of labels, numbers, or a token."""
+    if model.task == "multi_label":
+        names = [name for name, logit in zip(model.labels, logits.tolist(), strict=True) if logit > 0]
+        return ", ".join(names) or "no label"
+    if model.task == "regression":
+        return ", ".join(f"{value:.4g}" for value in logits.tolist())
+    return _name(model, int(logits.argmax()))
+
+
 def _name(model: PrunableModel, number: int) -> str:
     """Return the label of a class or the text of a token."""
-    if model.task == "classification":
+    if not model.generates:
         return model.labels[number]
     return str(number) if model.tokenizer is None else model.tokenizer.decode([number])

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from headprune_core.errors import HeadPruneError
 
 from . import builtin, smollm2
+from .head_discovery import check_supported
 
 LOADERS = {  # by the last part of the architecture name
     "ForSequenceClassification": AutoModelForSequenceClassification,
@@ -153,6 +154,7 @@ def loader_for(source, config):
         HeadPruneError: if the task is not supported.
     """
     names = config.architectures or ["none"]
+    check_supported(str(source), names[0])
     for ending, loader in LOADERS.items():
         if names[0].endswith(ending):
             return loader

@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 
+from .head_discovery import example_task
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
@@ -170,7 +171,9 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
             f"{folder / HEAD_MAP} lists zeroed heads of {nonzero[0]}, but their output weights are not 0; "
             "use the files that save_pretrained wrote together"
         )
-    return model, tokenizer, grids[-1], layout.task
+    # Head maps of the first version call every model with one prediction per example a classifier.
+    task = example_task(config) if layout.task == "classification" else layout.task
+    return model, tokenizer, grids[-1], task
 
 
 def _zeroed_blocks(row: AttentionRow) -> list[torch.Tensor]:

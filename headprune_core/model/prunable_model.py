@@ -46,7 +46,7 @@ class PrunableModel:
         model: the Transformers model.
         tokenizer: the tokenizer, image processor or None.
         grid: the `HeadGrid`, R rows by H heads.
-        task: "classification", "language" or "translation".
+        task: "classification", "multi_label" or "regression" (one prediction per example), "language" or "translation".
         cost: cost of a forward pass.
         name: display name.
 
@@ -68,7 +68,7 @@ class PrunableModel:
         Args:
             model: a loaded Transformers model, in which rows may have different numbers of heads.
             grid: its head grid.
-            task: "classification", "language" or "translation".
+            task: its task; see `task` above.
             tokenizer: its tokenizer, image processor or None.
             name: display name; None for the name in the configuration.
 
@@ -86,7 +86,7 @@ class PrunableModel:
         self._autocast = False
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
-        if self.task == "classification" and _first_id(getattr(model.config, "pad_token_id", None)) is None:
+        if not self.generates and _first_id(getattr(model.config, "pad_token_id", None)) is None:
             # Decoder classifiers locate the last token of an example by the padding token, which batches use too.
             choices = getattr(tokenizer, "pad_token_id", None), getattr(model.config, "eos_token_id", None)
             model.config.pad_token_id = next((i for i in map(_first_id, choices) if i is not None), 0)
@@ -174,14 +174,15 @@ class PrunableModel:
             inputs: keyword arguments of the Transformers model.
 
         Returns:
-            (N, C) logits of a classifier, (N, T, V) of a language model, or (N, U, V) of a sequence-to-sequence model.
+            (N, C) logits of a model with one prediction per example, (N, T, V) of a language model, or (N, U, V) of a
+            sequence-to-sequence model.
 
         Raises:
             HeadPruneError: if the model is on the meta device.
         """
         if self.device.type == "meta":
             raise HeadPruneError("a model on the meta device cannot be run; load it with weights")
-        options = {} if self.task == "classification" else {"use_cache": False}
+        options = {"use_cache": False} if self.generates else {}
         if "pixel_values" in inputs:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
@@ -262,9 +263,14 @@ class PrunableModel:
         return self.model.main_input_name == "pixel_values"
 
     @property
+    def generates(self) -> bool:
+        """Whether the model generates text, so that its logits are those of the vocabulary."""
+        return self.task in ("language", "translation")
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the logits; empty if the model predicts tokens."""
-        if self.task != "classification":
+        """Names of classes or labels in the order of the logits; empty if the model predicts a text or numbers."""
+        if self.generates or self.task == "regression":
             return ()
         names = self.model.config.id2label
         return tuple(names[i] for i in range(self.model.config.num_labels))

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 
 import datasets
 import numpy as np
+import torch
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
+from headprune_core.measure.mask_evaluation import compared
 from headprune_core.model.prunable_model import PrunableModel
+
+SAME_OUTPUT = 1e-3  # share of the largest output of a regression model
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,9 @@ class PruningVerification:
         reloaded: the pruned model after saving and loading; None if it was not given.
         max_logit_difference: largest difference between a logit of the masked model and of the others; for models that
             predict tokens, between the losses (nats) of an example.
-        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class; for models
-            that predict tokens, on which they have the same token accuracy.
+        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class or labels;
+            for models that predict tokens, on which they have the same token accuracy; for regression, on which their
+            outputs differ by at most `SAME_OUTPUT` of the largest output.
     """
 
     unpruned: MaskEvaluation
@@ -79,9 +84,8 @@ def verify_pruning(
     unpruned, masked = run(model, all_heads), run(model, pruned.grid.kept)
     others = [_compare(unpruned, run(other, all_heads), masked) for other in (pruned, reloaded) if other is not None]
     outputs = [result.losses if result.logits is None else result.logits for result in (masked, *others)]
-    predictions = [result.right if result.logits is None else result.logits.argmax(-1) for result in (masked, *others)]
     difference = max(float(np.abs(output - outputs[0]).max()) for output in outputs[1:])
-    equal = np.all([prediction == predictions[0] for prediction in predictions], axis=0)
+    equal = np.all([_same(result, masked) for result in others], axis=0)
     return PruningVerification(
         unpruned, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean())
     )
@@ -94,7 +98,15 @@ def _compare(unpruned: MaskEvaluation, result: MaskEvaluation, masked: MaskEvalu
     """
     if result.logits is None:
         return replace(result, agreement=masked.agreement, correlation=masked.correlation)
-    equal = result.logits.argmax(-1) == unpruned.logits.argmax(-1)
-    correlation = np.array([np.corrcoef(result.logits[0].ravel(), unpruned.logits[0].ravel())[0, 1]])
-    right = result.right if np.isfinite(result.accuracy[0]) else equal.astype(float)
-    return replace(result, agreement=equal.mean(1), correlation=correlation, right=right)
+    return compared(result, unpruned.logits[0])
+
+
+def _same(result: MaskEvaluation, masked: MaskEvaluation) -> np.ndarray:
+    """Return on which examples a form of the model predicts the same as the masked model, bool (1, N)."""
+    if result.logits is None:
+        return result.right == masked.right
+    if not result.task.has_decisions:
+        tolerance = SAME_OUTPUT * max(float(np.abs(masked.logits).max()), 1e-30)
+        return (np.abs(result.logits - masked.logits) <= tolerance).all(-1)
+    decisions = (result.task.decisions(torch.from_numpy(one.logits)) for one in (result, masked))
+    return result.task.same(*decisions).numpy()

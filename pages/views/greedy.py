@@ -3,6 +3,7 @@
 import streamlit as st
 
 from headprune_core.figures.curves import curves_figure, describe_curves
+from headprune_core.measure.curves import main_measure
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.session import current_workspace, runner
@@ -71,8 +72,7 @@ if loaded.evaluation is not None:
     else:
         frame = result.compared.frame
         text = describe_curves(frame)
-        measure = "accuracy" if frame.accuracy.notna().any() else "agreement"
-        st.plotly_chart(curves_figure(frame, measure), alt=text, config=CONFIG)
+        st.plotly_chart(curves_figure(frame, main_measure(frame)), alt=text, config=CONFIG)
         st.caption(f"{text} Held-out examples: {result.request.size}.")
         st.markdown("\n".join(f"- {line}" for line in verdict_lines(frame, (result.request.method, "gnorm"))))
 

@@ -45,7 +45,7 @@ class AlphaResult:
     @property
     def measured(self) -> int:
         """Number of examples evaluated so far."""
-        return 0 if self.found is None else self.found.right.shape[1]
+        return 0 if self.found is None else self.found.examples
 
 
 @dataclass
