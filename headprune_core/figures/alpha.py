@@ -178,10 +178,10 @@ def describe_surface(surface: AlphaSurface) -> str:
         for line in best.itertuples()
     )
     most = best.loc[best.spread.idxmax()]
+    spread = format_difference(by, most.spread).lstrip("+")
     return (
         f"Best {metric_name(surface.measure)}: {lines}. Alpha has the largest effect at "
-        f"{_percent(most.sparsity)} sparsity: {format_difference(by, most.spread).lstrip('+')} between the best and the worst "
-        "mask."
+        f"{_percent(most.sparsity)} sparsity: {spread} between the best and the worst mask."
     )
 
 

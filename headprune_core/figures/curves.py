@@ -80,7 +80,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             annotation_position="top right",
         )
     figure.update_xaxes(title=SPARSITY, tickformat=PERCENT, range=[-0.012, (end or 1) + 0.012])
-    figure.update_yaxes(**metric_axis(measure))
+    figure.update_yaxes(**metric_axis(measure, regression="pearson" in curves))
     figure.update_layout(
         height=520,
         margin={**MARGIN, "t": 32},

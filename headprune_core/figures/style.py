@@ -72,9 +72,10 @@ def _alpha_style(base: str, alpha: float) -> tuple[str, str, str]:
     return color, _ALPHA_DASHES[number % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[number % len(_ALPHA_SYMBOLS)]
 
 
-def metric_axis(metric: str) -> dict[str, str | None]:
-    """Return the axis title and tick format of a metric, as arguments of a Plotly axis."""
-    return {"title": AXIS_TITLES.get(metric, metric), "tickformat": PERCENT if metric in SHARES else None}
+def metric_axis(metric: str, *, regression: bool = False) -> dict[str, str | None]:
+    """Return the axis title and tick format of a metric, as arguments of a Plotly axis; a regression loss has no nats."""
+    title = "Loss (squared error)" if regression and metric == "loss" else AXIS_TITLES.get(metric, metric)
+    return {"title": title, "tickformat": PERCENT if metric in SHARES else None}
 
 
 def metric_format(metric: str) -> str:

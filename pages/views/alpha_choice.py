@@ -64,11 +64,7 @@ with st.container(border=True):
             start_path(loaded, request)
             st.rerun()
         additive = task_of(loaded.model).has_decisions
-        why = (
-            None
-            if additive
-            else "Not available for regression: it compares means over examples, which a correlation is not."
-        )
+        why = None if additive else "Not available for regression: a correlation is no mean over examples."
         blocked = runner().busy or not additive
         if st.button("Run quick search", icon=":material/bolt:", disabled=blocked, key="quick_search", help=why):
             by = "accuracy" if "label" in loaded.evaluation.column_names else None

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headprune_core.data.tasks import task_of
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.measure.curves import main_measure
 from pages.parts.common import labels
@@ -49,7 +50,7 @@ if run is None and not running:
     st.stop()
 changed = result.request != request and not busy
 hint = " The settings above have changed; click **Run Greedy-Gnorm** to update." if changed else ""
-st.caption(f"This run: {result.request.describe()}.{hint}")
+st.caption(f"This run: {result.request.describe(task_of(loaded.model).measure)}.{hint}")
 playing = st.session_state.get("greedy_playing", False)
 if run is not None and not running:
     icon = ":material/pause:" if playing else ":material/play_circle:"

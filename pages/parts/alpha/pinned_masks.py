@@ -145,6 +145,6 @@ def _difference(a: Pin, b: Pin) -> str:
     if not isinstance(test, McNemar):
         return f"Difference in {sentence_name(name)}: {text} (bootstrap over examples, n = {n})."
     return (
-        f"A is correct and B wrong on {test.b} of {n} examples; the reverse on {test.c}. Difference in {name}: {text} (exact "
-        f"McNemar test, {format_p(test.p_value)}, n = {n})."
+        f"A is correct and B wrong on {test.b} of {n} examples; the reverse on {test.c}. Difference in {name}: {text} "
+        f"(exact McNemar test, {format_p(test.p_value)}, n = {n})."
     )

@@ -37,7 +37,8 @@ def greedy_form(loaded: Workspace) -> GreedyRequest:
     rules = list(STOPPING_RULES) if loaded.evaluation is not None else ["all", "steps"]
     if st.session_state.get("greedy_end") not in (*rules, None):
         del st.session_state["greedy_end"]  # kept from a dataset that had evaluation examples
-    threshold = f"{measure_label(task_of(loaded.model).measure)} threshold"
+    task = task_of(loaded.model)
+    threshold = f"{measure_label(task.measure)} threshold"
     names = STOPPING_RULES | {"floor": threshold}
     rule = end.selectbox("Stopping rule", rules, format_func=names.get, key="greedy_end", **PERSIST)
     most = -(-rows * heads // per_step)
@@ -50,7 +51,10 @@ def greedy_form(loaded: Workspace) -> GreedyRequest:
     if rule == "steps" and most > 1:
         steps = right.slider("Steps", 1, most, min(12, most), key="greedy_steps", **PERSIST)
     elif rule == "floor":
-        floor = right.slider(threshold, 10, 100, 80, format="%d%%", key="greedy_floor", **PERSIST) / 100
+        if task.has_decisions:
+            floor = right.slider(threshold, 10, 100, 80, format="%d%%", key="greedy_floor", **PERSIST) / 100
+        else:
+            floor = right.slider(threshold, 0.05, 1.0, 0.8, 0.05, key="greedy_floor_correlation", **PERSIST)
     return GreedyRequest(bool(inverse), per_step, steps, floor, rule == "inflection", size)
 
 
