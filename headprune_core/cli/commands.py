@@ -8,6 +8,7 @@ import numpy as np
 from headprune_core.alpha_choice.alpha_accuracy import alpha_accuracy, random_masks
 from headprune_core.alpha_choice.alpha_text import describe_recommendation
 from headprune_core.alpha_choice.recommendation import recommend_alpha
+from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import overlap
 from headprune_core.data.measures import sentence_name
 from headprune_core.errors import HeadPruneError
@@ -72,6 +73,7 @@ def score(options) -> tuple[Document, str]:
         }
         lines.append(_describe_evaluation(result))
         lines += [f"unpruned {sentence_name(name)} {value:.4f}" for name, value in further.items()]
+        lines += [note for note in [entity_note(model)] if note]
     return document, "\n".join(lines)
 
 

@@ -26,8 +26,9 @@ class Batch:
         special: bool (N, T), True for special tokens of the tokenizer; None for images.
         decoder_real: bool (N, U), the same as `real` for the decoder inputs of an encoder-decoder, else None.
         decoder_special: bool (N, U), the same as `special` for the decoder inputs of an encoder-decoder, else None.
-        targets: (N, U), tokens to predict; None for classification.
-        predicted: bool (N, U), False for padding of `targets`; None for classification.
+        targets: (N, U), tokens or classes of tokens to predict; None without them.
+        predicted: bool (N, U), True where a prediction counts: False for padding and tokens without a label; None if there
+            is one prediction per example.
         labels: (N,) class numbers, (N, C) zeros and ones for multi-label models, (N, C) numbers for regression, or None.
         task: the task of the model.
     """

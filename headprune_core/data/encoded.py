@@ -10,7 +10,7 @@ from torch import Tensor
 from headprune_core.errors import HeadPruneError
 
 from .batches import Batch
-from .tasks import TASKS, Task
+from .tasks import IGNORED, TASKS, Task
 
 BATCH_COST = {"cpu": 32}  # overhead of one extra batch, expressed in equivalent padding tokens
 GPU_BATCH_COST_TOKENS = 2048  # same, for GPUs, where small batches underuse the device
@@ -22,7 +22,7 @@ class Encoded:
 
     Attributes:
         inputs: for each example "input_ids" (with "token_type_ids" or "target_ids" and "decoder_input_ids" if the model
-            needs them) or "pixel_values".
+            needs them) or "pixel_values"; for a token classifier also "labels", -100 where no prediction counts.
         labels: class number of each example, or its C numbers (see `Batch.labels`), or None.
         truncated: number of texts that were truncated.
         longest: length of the longest text before truncation, in tokens.
@@ -31,6 +31,7 @@ class Encoded:
         predicts_next: whether the model is a causal language model.
         special: special tokens.
         task: the task of the model.
+        tags_known: whether the "labels" of a token classifier are its targets; else they only say which tokens count.
     """
 
     inputs: list[dict]
@@ -42,9 +43,15 @@ class Encoded:
     predicts_next: bool = False
     special: frozenset[int] = frozenset()
     task: Task = TASKS["classification"]
+    tags_known: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is something to predict: labels, tags, or the tokens of a text."""
+        return self.labels is not None or self.tags_known or self.task.generates
 
     @property
     def lengths(self) -> np.ndarray:
@@ -93,6 +100,9 @@ class Encoded:
         if "token_type_ids" in rows[0]:
             inputs["token_type_ids"], _ = self._padded([row["token_type_ids"] for row in rows], device, pad=0)
         batch = Batch(index, inputs, real, self._special(ids), labels=labels, task=self.task)
+        if "labels" in rows[0]:
+            targets, _ = self._padded([row["labels"] for row in rows], device, pad=IGNORED)
+            batch = replace(batch, targets=targets if self.tags_known else None, predicted=targets != IGNORED)
         if self.predicts_next:
             return replace(batch, targets=ids[:, 1:], predicted=real[:, 1:])
         if "target_ids" in rows[0]:

@@ -13,7 +13,8 @@ from headprune_core.model.prunable_model import PrunableModel
 
 from .encoded import Encoded
 from .targets import example_targets
-from .tasks import task_of
+from .tasks import has_targets, task_of
+from .token_targets import token_inputs
 
 _INPUT_COLUMNS = ("input_ids", "token_type_ids", "target_ids")
 
@@ -36,11 +37,14 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     if len(examples) == 0:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
     task, labels = task_of(model), None
-    if "label" in examples.column_names and not model.generates:
+    if "label" in examples.column_names and not task.by_token:
         labels = _labels(model, examples) if model.task == "classification" else example_targets(model, examples)
     if model.reads_images:
         return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0, task=task)
-    if "input_ids" in examples.column_names:
+    tags_known = task.name == "token_classification" and has_targets(model, examples.column_names)
+    if task.name == "token_classification":
+        rows, truncated, longest = token_inputs(model, examples, _tokens, _given_inputs)
+    elif "input_ids" in examples.column_names:
         rows, truncated, longest = _given_inputs(model, examples)
     elif "text" in examples.column_names:
         rows, truncated, longest = _tokens(model, examples)
@@ -61,6 +65,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
         task=task,
+        tags_known=tags_known,
     )
 
 

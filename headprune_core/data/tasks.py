@@ -23,7 +23,6 @@ class Task:
         title: name in a sentence.
         pipeline: name of the pipeline on the Hugging Face Hub.
         by_token: whether every token has a prediction; the logits are then (N, T, C) instead of (N, C).
-        unit: what is predicted, in the plural.
         correct: what the accuracy is a share of.
         loss: name of the loss.
         measure: main measure with labels, such as "accuracy".
@@ -36,13 +35,17 @@ class Task:
     title: str
     pipeline: str
     by_token: bool = False
-    unit: str = "examples"
     correct: str = "examples predicted correctly"
     loss: str = "cross-entropy loss (nats)"
     measure: str = "accuracy"
     without_labels: str = "agreement"
     further: tuple[str, ...] = ()
     has_chance_level: bool = False
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model generates text, so that its classes are the vocabulary."""
+        return self.name in ("language", "translation")
 
     @property
     def has_decisions(self) -> bool:
@@ -54,7 +57,7 @@ class Task:
 
         Args:
             logits: (..., C).
-            targets: (...) class numbers, or (..., C) numbers if the task predicts several numbers.
+            targets: (...) class numbers, -100 for ignored tokens, or (..., C) numbers if the task predicts several numbers.
 
         Returns:
             (...) losses; 0 for ignored tokens.
@@ -115,7 +118,9 @@ class Regression(Task):
         return logits
 
 
-_TOKENS = {"by_token": True, "unit": "next tokens", "correct": "next tokens predicted correctly"}
+WORDS = ("tokens", "words")  # columns with the words of an example
+TAGS = ("ner_tags", "tags", "labels", "pos_tags", "label")  # columns with the tag of each word
+_TOKENS = {"by_token": True, "correct": "next tokens predicted correctly"}
 TASKS = {
     task.name: task
     for task in (
@@ -136,6 +141,14 @@ TASKS = {
             measure="pearson",
             without_labels="correlation",
             further=("spearman",),
+        ),
+        Task(
+            "token_classification",
+            "token classification",
+            "token-classification",
+            by_token=True,
+            correct="labeled tokens predicted correctly",
+            further=("entity_f1",),
         ),
         Task("language", "text generation", "text-generation", **_TOKENS),
         Task("translation", "sequence-to-sequence generation", "translation", **_TOKENS),
@@ -159,7 +172,20 @@ def has_targets(model: PrunableModel, columns) -> bool:
         model: the model.
         columns: names of the columns of the dataset.
     """
+    if model.task == "token_classification":
+        return tag_column(columns) is not None
     return model.generates or "label" in columns
+
+
+def tag_column(columns) -> str | None:
+    """Return the column with the tags of words, or with the labels of given tokens; None if there is none.
+
+    Args:
+        columns: names of the columns of the dataset.
+    """
+    if "input_ids" in columns:
+        return "labels" if "labels" in columns else None
+    return next((name for name in TAGS if name in columns), None) if set(WORDS) & set(columns) else None
 
 
 def chance_level(model: PrunableModel) -> float | None:

@@ -138,6 +138,8 @@ def _with_note(progress: Progress | None) -> Progress | None:
 
 def _own_losses(result: MaskEvaluation) -> np.ndarray:
     """Return (M, N) losses against the predictions of the first mask, which keeps all heads."""
+    if result.own_losses is not None:
+        return result.own_losses
     logits = torch.from_numpy(result.logits)
     targets = result.task.decisions(logits[0])
     return result.task.losses(logits, targets.expand(len(logits), *targets.shape)).numpy()

@@ -14,6 +14,7 @@ import torch
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
+from headprune_core.data.entities import entity_tags
 from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
@@ -23,7 +24,7 @@ from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache, fingerprint
 
-from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
+from .mask_evaluation import MaskEvaluation, evaluation_measures, stored_width, token_results
 
 
 def evaluate_masks(
@@ -63,7 +64,7 @@ def evaluate_masks(
     distinct, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.ravel()
     encoded = encode(model, examples)
-    width = SUMS.stop if encoded.task.by_token else model.model.config.num_labels
+    width = stored_width(encoded.task, model.model.config.num_labels)
     stored = np.empty((len(distinct), len(encoded), width))
     evaluator = _Evaluator(model.in_precision(dtype), distinct, cache)
     done: list[int] = []
@@ -96,14 +97,15 @@ class _Evaluator:
     def __init__(self, model: PrunableModel, masks: np.ndarray, cache: ResultCache | None):
         self._model, self._masks, self._cache = model, masks, cache
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
-        self._tokens = task_of(model).by_token
+        self._tokens, self._tags = task_of(model).by_token, entity_tags(model)
 
     def results(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of a mask, its results (n, width)), in any order of the masks."""
         if self._cache is None:
             yield from self._computed(batch, self._order)
             return
-        text = fingerprint(self._model.fingerprint, *batch.content())
+        counted = () if self._tags is None else ("entities",)
+        text = fingerprint(self._model.fingerprint, *counted, *batch.content())
         keys = {number: fingerprint(text, self._masks[number]) for number in self._order}
         known = self._cache.get(keys.values())
         for number in self._order:
@@ -122,10 +124,13 @@ class _Evaluator:
             reference = self._logits(batch, self._order[0], caches)
         for number in numbers:
             if self._tokens and number == self._order[0]:
-                yield number, token_results(batch, reference, reference)
+                yield number, token_results(batch, reference, reference, self._tags)
                 continue
             logits = self._logits(batch, number, caches)
-            yield number, token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+            if self._tokens:
+                yield number, token_results(batch, logits, reference, self._tags)
+            else:
+                yield number, logits.double().cpu().numpy()
 
     def _logits(self, batch: Batch, number: int, caches: dict[bytes, ForwardCache]) -> torch.Tensor:
         def run(part: Batch) -> torch.Tensor:

@@ -31,7 +31,8 @@ class LogitComparison:
     Attributes:
         forms: names of the forms; the first is the unpruned model, the second the masked one.
         classes: for each input, names of the C classes, outputs or tokens whose logits are included.
-        logits: (F, N, C), of all classes or, for token prediction, of the most likely tokens.
+        logits: (F, N, C), of all classes or, for text generation, of the most likely tokens; of a token classifier those of
+            the first token that is not special.
         predicted: (F, N), predicted class, labels, numbers or token.
         max_logit_difference: maximum absolute difference between any logit (of the whole vocabulary) of the masked form and
             of the forms after it.
@@ -85,9 +86,16 @@ def compare_logits(
     logits = {name: _logits(form, batch, mask) for name, (form, mask) in forms.items()}
     masked = logits["masked"]
     max_logit_difference = max(float((other - masked).abs().max()) for other in list(logits.values())[2:])
-    shown, classes = _shown(model, logits)
+    if model.task == "token_classification":
+        first = batch.predicted.int().argmax(-1)
+        shown, classes = _shown(model, {name: of[torch.arange(len(of)), first] for name, of in logits.items()})
+    else:
+        shown, classes = _shown(model, logits)
     names = tuple(forms)
-    predicted = tuple(tuple(_prediction(model, row) for row in logits[name]) for name in names)
+    counted = [None] * len(encoded) if batch.predicted is None or model.generates else list(batch.predicted)
+    predicted = tuple(
+        tuple(_prediction(model, row, some) for row, some in zip(logits[name], counted, strict=True)) for name in names
+    )
     return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
@@ -119,8 +127,10 @@ def _outputs(model: PrunableModel) -> tuple[str, ...]:
     return model.labels or (("output",) if count == 1 else tuple(f"output {i}" for i in range(count)))
 
 
-def _prediction(model: PrunableModel, logits: torch.Tensor) -> str:
-    """Return the prediction from logits (C,): a class, a set of labels, numbers, or a token."""
+def _prediction(model: PrunableModel, logits: torch.Tensor, counted: torch.Tensor | None = None) -> str:
+    """Return the prediction from logits (C,): a class, a set of labels, numbers, or a token; from (T, C): the tags."""
+    if counted is not None:
+        return " ".join(model.labels[i] for i in logits.argmax(-1)[counted].tolist())
     if model.task == "multi_label":
         names = [name for name, logit in zip(model.labels, logits.tolist(), strict=True) if logit > 0]
         return ", ".join(names) or "no label"

@@ -4,7 +4,7 @@ They are computed from stored logits (classification) or from sums over the toke
 that logits over a vocabulary need not be stored. The forward passes are in `evaluation`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,15 +12,18 @@ import torch
 
 from headprune_core.data.batches import Batch
 from headprune_core.data.encoded import Encoded
-from headprune_core.data.measures import SHARES, Measured, correlation_interval, correlations, micro_f1, spearman, wilson
+from headprune_core.data.entities import entity_counts
+from headprune_core.data.measures import SHARES, Measured, correlation_interval, correlations, f1, micro_f1, spearman, wilson
 from headprune_core.data.tasks import TASKS, Task
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.objectives import predictions, token_losses
 
 # For token prediction, ten numbers are stored per example: numbers of correct predictions, of predictions equal to the
 # unpruned model's, and of predictions; the loss; six sums (n, x, y, xx, yy, xy) of the logits x and the unpruned model's
-# logits y. For classification, the logits are stored.
-RIGHT, EQUAL, TRIALS, LOSS, SUMS = 0, 1, 2, 3, slice(4, 10)
+# logits y. Token classifiers store two more: numbers of correct entities, and of predicted and expected ones together (nan
+# if they are not counted). Without labels, the unpruned model's predictions take their place. With one prediction per
+# example, the logits are stored.
+RIGHT, EQUAL, TRIALS, LOSS, SUMS, ENTITIES = 0, 1, 2, 3, slice(4, 10), slice(10, 12)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class MaskEvaluation:
         labels: (N,) class numbers, (N, C) zeros and ones or numbers; None without labels and for token prediction.
         unpruned: (N, C), logits of the model that agreement and correlation compare with; None for token prediction.
         further: (M,) by name, the further measures of the task (`Task.further`); empty without labels.
+        own_losses: (M, N), loss against the unpruned model's predictions, of a token classifier without labels; else None.
     """
 
     logits: np.ndarray | None
@@ -59,6 +63,7 @@ class MaskEvaluation:
     labels: np.ndarray | None = None
     unpruned: np.ndarray | None = None
     further: Mapping[str, np.ndarray] = field(default_factory=dict)
+    own_losses: np.ndarray | None = None
 
     @property
     def measure(self) -> str:
@@ -103,27 +108,50 @@ class MaskEvaluation:
         return "the examples have no labels" if self.task.has_decisions else f"the task is {self.task.title}"
 
 
-def token_results(batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """Reduce logits for token prediction to the numbers stored per example (see RIGHT to SUMS).
+def stored_width(task: Task, outputs: int) -> int:
+    """Return how many numbers are stored per example.
+
+    Args:
+        task: the task.
+        outputs: number of classes or outputs.
+    """
+    if not task.by_token:
+        return outputs
+    return SUMS.stop if task.generates else ENTITIES.stop
+
+
+def token_results(
+    batch: Batch, logits: torch.Tensor, reference: torch.Tensor, tags: Sequence[str] | None = None
+) -> np.ndarray:
+    """Reduce logits for token prediction to the numbers stored per example (see RIGHT to ENTITIES).
 
     Args:
         batch: n examples.
         logits: (n, T, C), of the masked model.
         reference: (n, T, C), of the unpruned model.
+        tags: names of the classes, to count entities; None to count none.
 
     Returns:
-        (n, 10) numbers.
+        (n, 10) numbers, or (n, 12) for a token classifier.
     """
     real = batch.real if batch.decoder_real is None else batch.decoder_real
     predicted, unpruned = (predictions(some, batch).argmax(-1) for some in (logits, reference))
     counted = batch.predicted
     trials = counted.sum(-1)
-    losses = token_losses(predictions(logits, batch), batch).sum(-1) / trials
-    counts = [((predicted == other) & counted).sum(-1) for other in (batch.targets, unpruned)]
+    targets = unpruned if batch.targets is None else batch.targets
+    losses = token_losses(predictions(logits, batch), batch, targets).sum(-1) / trials
+    counts = [((predicted == other) & counted).sum(-1) for other in (targets, unpruned)]
     x, y = (torch.where(real[..., None], some.double(), 0.0).flatten(1) for some in (logits, reference))
     n = real.sum(-1) * logits.shape[-1]
     sums = [n, x.sum(-1), y.sum(-1), (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)]
-    return torch.stack([part.double() for part in (*counts, trials, losses, *sums)], dim=-1).cpu().numpy()
+    numbers = torch.stack([part.double() for part in (*counts, trials, losses, *sums)], dim=-1).cpu().numpy()
+    if batch.task.generates:
+        return numbers
+    entities = np.full((len(batch), 2), np.nan)
+    if tags is not None and batch.targets is not None:
+        rows = (part.cpu().numpy() for part in (counted, targets, predicted))
+        entities[:] = [entity_counts(tags, target[some], guess[some]) for some, target, guess in zip(*rows, strict=True)]
+    return np.concatenate([numbers, entities], axis=1)
 
 
 def evaluation_measures(
@@ -143,7 +171,7 @@ def evaluation_measures(
     """
     logits, unpruned = stored[which[1:]][:, done], stored[which[0], done]
     if encoded.task.by_token:
-        return _token_measures(encoded.task, logits)
+        return _token_measures(encoded, logits)
     task, values = encoded.task, torch.from_numpy(logits)
     missing = np.full(logits.shape[:2], np.nan)
     labels = None if encoded.labels is None else np.array(encoded.labels)[done]
@@ -224,19 +252,25 @@ def _further(task: Task, logits: np.ndarray, labels: np.ndarray, unpruned: np.nd
     return {name: compute[name]() for name in task.further}
 
 
-def _token_measures(task: Task, stored: np.ndarray) -> MaskEvaluation:
-    trials = stored[..., TRIALS].sum(1)
+def _token_measures(encoded: Encoded, stored: np.ndarray) -> MaskEvaluation:
+    trials, losses, missing = stored[..., TRIALS].sum(1), stored[..., LOSS], np.full(stored.shape[:2], np.nan)
+    labeled, further = encoded.labeled, {}
+    if not encoded.task.generates and np.isfinite(stored[..., ENTITIES]).all():
+        hits, total = stored[..., ENTITIES].sum(1).T
+        further = {"entity_f1": f1(hits, total)}
     return MaskEvaluation(
         logits=None,
-        accuracy=stored[..., RIGHT].sum(1) / trials,
-        loss=stored[..., LOSS].mean(1),
-        losses=stored[..., LOSS],
+        accuracy=stored[..., RIGHT].sum(1) / trials if labeled else missing[:, 0],
+        loss=losses.mean(1) if labeled else missing[:, 0],
+        losses=losses if labeled else missing,
         agreement=stored[..., EQUAL].sum(1) / trials,
         correlation=_pearson(stored[..., SUMS].sum(1)),
         trials=int(trials[0]),
         right=stored[..., RIGHT] / stored[..., TRIALS],
         recall=None,
-        task=task,
+        task=encoded.task,
+        further=further,
+        own_losses=None if labeled else losses,
     )
 
 

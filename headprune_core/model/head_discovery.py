@@ -1,8 +1,8 @@
 """Verification of a model with one traced forward pass: its attention is computed exactly, its heads and task are known.
 
-Tasks: "classification", "multi_label" and "regression" (logits (N, C), from text or an image), "language" (logits (N, T, V),
-each position predicting the next token) and "translation" (an encoder-decoder that generates a target text; logits (N, U, V)
-for its U tokens).
+Tasks: "classification", "multi_label" and "regression" (logits (N, C), from text or an image), "token_classification"
+(logits (N, T, C)), "language" (logits (N, T, V), each position predicting the next token) and "translation" (an
+encoder-decoder that generates a target text; logits (N, U, V) for its U tokens).
 """
 
 import math
@@ -22,8 +22,8 @@ TOKENS = 6  # length of the sample text; a target has two tokens fewer
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
 
 EXPECTED = (
-    "expected a model for text or image classification (single-label, multi-label or regression), a causal language model "
-    "or a sequence-to-sequence model"
+    "expected a model for text or image classification (single-label, multi-label or regression), for token classification, "
+    "a causal language model or a sequence-to-sequence model"
 )
 UNSUPPORTED = {"ForQuestionAnswering": "an extractive question answering model", "ForMaskedLM": "a masked language model"}
 
@@ -209,6 +209,9 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     if shape is not None and len(shape) == 2 and (shape[1] > 1 or example_task(model.config) != "classification"):
         return example_task(model.config)
     if shape is not None and len(shape) == 3 and model.main_input_name == "input_ids":
+        named = any(base.__name__.endswith("ForTokenClassification") for base in type(model).__mro__)
+        if named and shape == (1, TOKENS, model.config.num_labels):
+            return "token_classification"
         vocabulary = model.get_input_embeddings().num_embeddings
         if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, vocabulary):
             return "translation"
@@ -218,8 +221,8 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
         f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), (1, outputs) "
-        "with the problem_type regression or multi_label_classification, or (1, tokens, vocabulary) from a causal or "
-        "sequence-to-sequence language model"
+        "with the problem_type regression or multi_label_classification, (1, tokens, classes) from a token classifier, or "
+        "(1, tokens, vocabulary) from a causal or sequence-to-sequence language model"
     )
 
 

@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
 )
@@ -29,6 +30,7 @@ from .head_discovery import check_supported
 
 LOADERS = {  # by the last part of the architecture name
     "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
     "ForCausalLM": AutoModelForCausalLM,
     "LMHeadModel": AutoModelForCausalLM,
     "ForConditionalGeneration": AutoModelForSeq2SeqLM,
@@ -159,8 +161,8 @@ def loader_for(source, config):
         if names[0].endswith(ending):
             return loader
     raise HeadPruneError(
-        f"architecture of {source} must be a model for text or image classification, a causal language model or a "
-        f"sequence-to-sequence model, got {names[0]}"
+        f"architecture of {source} must be a model for text, token or image classification, a causal language model or "
+        f"a sequence-to-sequence model, got {names[0]}"
     )
 
 

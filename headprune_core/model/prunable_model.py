@@ -46,7 +46,8 @@ class PrunableModel:
         model: the Transformers model.
         tokenizer: the tokenizer, image processor or None.
         grid: the `HeadGrid`, R rows by H heads.
-        task: "classification", "multi_label" or "regression" (one prediction per example), "language" or "translation".
+        task: "classification", "multi_label" or "regression" (one prediction per example), "token_classification",
+            "language" or "translation".
         cost: cost of a forward pass.
         name: display name.
 
@@ -174,8 +175,8 @@ class PrunableModel:
             inputs: keyword arguments of the Transformers model.
 
         Returns:
-            (N, C) logits of a model with one prediction per example, (N, T, V) of a language model, or (N, U, V) of a
-            sequence-to-sequence model.
+            (N, C) logits of a model with one prediction per example, (N, T, C) of a token classifier, (N, T, V) of a
+            language model, or (N, U, V) of a sequence-to-sequence model.
 
         Raises:
             HeadPruneError: if the model is on the meta device.

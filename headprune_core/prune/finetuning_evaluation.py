@@ -33,6 +33,8 @@ class BeforeAfterEvaluator:
                 "the evaluation set has no labels; add a label column, or pass the unpruned model as teacher to measure "
                 "agreement"
             )
+        if examples is not None and not keeps_logits and not has_targets(model, examples.column_names):
+            examples = None  # predictions for tokens are not kept, so two models cannot be compared without labels
         self.passes = 0 if examples is None else -(-len(examples) // batch_size)
         self._examples, self._batch_size = examples, batch_size
         self._teacher = teacher if keeps_logits else None

@@ -53,7 +53,7 @@ def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: 
     """
     kept, before, after = pruned.grid.kept, count_parameters(model), count_parameters(pruned)
     forms, zeroed = _forms(verification), _zeroed_heads(pruned)
-    tokens = verification.unpruned.logits is None
+    tokens = verification.unpruned.task.generates
     lines = [
         f"{(~kept).sum()} of {kept.size} heads removed (rows: layers, columns: heads; ■ kept, · removed)",
         *(" ".join("■" if head_kept else "·" for head_kept in row) for row in kept),

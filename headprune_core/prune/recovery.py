@@ -16,7 +16,6 @@ import torch
 from headprune_core.data.batches import out_of_memory
 from headprune_core.data.encoding import encode
 from headprune_core.data.examples import overlap
-from headprune_core.data.tasks import has_targets
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.model.prunable_model import PrunableModel
@@ -108,7 +107,7 @@ def recover(
     _check_options(steps, batch_size, learning_rate, objective, dtype)
     _check_models(model, objective, teacher)
     encoded = encode(model, examples)
-    if objective == "labels" and not has_targets(model, examples.column_names if encoded.labels is not None else ()):
+    if objective == "labels" and not encoded.labeled:
         raise HeadPruneError("the training set has no labels; add a label column, or use objective 'teacher'")
     evaluator = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)
     shared = 0 if evaluation is None else overlap(examples, evaluation)

@@ -11,8 +11,11 @@ import datasets
 import numpy as np
 import torch
 
+from headprune_core.data.encoded import Encoded
+from headprune_core.data.encoding import encode
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
-from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
+from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks, masked_logits
 from headprune_core.measure.mask_evaluation import compared
 from headprune_core.model.prunable_model import PrunableModel
 
@@ -31,9 +34,9 @@ class PruningVerification:
         pruned: the pruned model.
         reloaded: the pruned model after saving and loading; None if it was not given.
         max_logit_difference: largest difference between a logit of the masked model and of the others; for models that
-            predict tokens, between the losses (nats) of an example.
-        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class or labels;
-            for models that predict tokens, on which they have the same token accuracy; for regression, on which their
+            generate text, between the losses (nats) of an example.
+        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class, labels or
+            tags; for models that generate text, on which they have the same token accuracy; for regression, on which their
             outputs differ by at most `SAME_OUTPUT` of the largest output.
     """
 
@@ -83,6 +86,10 @@ def verify_pruning(
 
     unpruned, masked = run(model, all_heads), run(model, pruned.grid.kept)
     others = [_compare(unpruned, run(other, all_heads), masked) for other in (pruned, reloaded) if other is not None]
+    if task_of(model).name == "token_classification":
+        pairs = [(model, pruned.grid.kept), (pruned, all_heads), *([] if reloaded is None else [(reloaded, all_heads)])]
+        difference, match = _token_differences(pairs, encode(model, examples), batch_size)
+        return PruningVerification(unpruned, masked, others[0], others[1] if len(others) > 1 else None, difference, match)
     outputs = [result.losses if result.logits is None else result.logits for result in (masked, *others)]
     difference = max(float(np.abs(output - outputs[0]).max()) for output in outputs[1:])
     equal = np.all([_same(result, masked) for result in others], axis=0)
@@ -99,6 +106,30 @@ def _compare(unpruned: MaskEvaluation, result: MaskEvaluation, masked: MaskEvalu
     if result.logits is None:
         return replace(result, agreement=masked.agreement, correlation=masked.correlation)
     return compared(result, unpruned.logits[0])
+
+
+def _token_differences(
+    forms: list[tuple[PrunableModel, np.ndarray]], encoded: Encoded, batch_size: int
+) -> tuple[float, float]:
+    """Compare the logits of a token classifier in several forms with the first form.
+
+    Args:
+        forms: models and their masks.
+        encoded: the examples.
+        batch_size: examples per batch.
+
+    Returns:
+        The largest difference of a logit, and the share of examples in which all counted tokens have equal predictions.
+    """
+    difference, equal = 0.0, 0
+    for batch in encoded.batches(batch_size, forms[0][0].device):
+        first, *others = (masked_logits(model, batch, mask) for model, mask in forms)
+        same = torch.ones(len(batch), dtype=torch.bool, device=first.device)
+        for logits in others:
+            difference = max(difference, float((logits - first)[batch.real].abs().max()))
+            same &= ((logits.argmax(-1) == first.argmax(-1)) | ~batch.predicted).all(-1)
+        equal += int(same.sum())
+    return difference, equal / len(encoded)
 
 
 def _same(result: MaskEvaluation, masked: MaskEvaluation) -> np.ndarray:

@@ -59,7 +59,7 @@ def _verification(record: PruningRecord) -> list[str]:
     if share(verification.pruned).name == verification.pruned.task.measure:
         parts.append(_difference(verification.unpruned, verification.pruned, "unpruned to pruned"))
     compared = "masked vs. pruned" if verification.reloaded is None else "masked vs. pruned vs. reloaded"
-    loss = verification.unpruned.logits is None
+    loss = verification.unpruned.task.generates
     difference = (
         f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
         if verification.max_logit_difference

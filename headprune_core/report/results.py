@@ -141,13 +141,13 @@ def _p_value(p: float) -> str:
 
 def _equivalence_text(facts: Facts) -> str:
     verification = facts.record.verification
-    loss = verification.unpruned.logits is None
+    loss = facts.model.generates
     forms = "masked vs. pruned model" if verification.reloaded is None else "masked vs. pruned vs. reloaded model"
     if verification.max_logit_difference == 0:
         difference = f"{'losses' if loss else 'logits'} are bitwise identical"
     else:
         difference = f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
-    identical = "the same token accuracy" if facts.tokens else "identical predictions"
+    identical = "the same token accuracy" if loss else "identical predictions"
     identical = identical if facts.task.has_decisions else "the same output"
     text = f"Equivalence check, {forms}: {difference}, {identical} on {verification.prediction_match:.1%} of examples."
     if verification.prediction_match == 1:

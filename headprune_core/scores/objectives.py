@@ -31,7 +31,7 @@ def objective_value(name: str, logits: Tensor, batch: Batch) -> Tensor:
         raise HeadPruneError(f"objective must be one of {', '.join(OBJECTIVES)}, got {name!r}")
     if name == "logit_norm":
         squares = precise(logits).square().sum(-1)
-        if batch.targets is not None:
+        if batch.task.by_token:
             real = batch.real if batch.decoder_real is None else batch.decoder_real
             squares = torch.where(real, squares, 0.0).sum(-1)
         return squares.sqrt()
@@ -41,10 +41,10 @@ def objective_value(name: str, logits: Tensor, batch: Batch) -> Tensor:
             "objective 'prediction' is always 0 for regression, because the error of the model's own output is 0; use "
             "'logit_norm', or 'loss' with labels"
         )
-    if batch.targets is None:
-        if name == "loss" and batch.labels is None:
-            other = objective_without_labels(task)
-            raise HeadPruneError(f"the examples have no labels; add a label column, or use objective {other!r}")
+    if name == "loss" and batch.labels is None and batch.targets is None:
+        other = objective_without_labels(task)
+        raise HeadPruneError(f"the examples have no labels; add a label column, or use objective {other!r}")
+    if not task.by_token:
         return task.losses(precise(logits), batch.labels if name == "loss" else task.decisions(logits))
     logits = predictions(logits, batch)
     per_token = token_losses(logits, batch, targets=None if name == "loss" else task.decisions(logits))
@@ -57,11 +57,11 @@ def objective_without_labels(task: Task) -> str:
 
 
 def predictions(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the logits (N, U, V) that predict batch.targets (N, U), from logits (N, T, V).
+    """Return the logits (N, U, V) of the predictions (N, U) that can count, from logits (N, T, V).
 
     The last position of a causal language model predicts nothing.
     """
-    return logits[:, : batch.targets.shape[1]]
+    return logits[:, : batch.predicted.shape[1]]
 
 
 def token_losses(logits: Tensor, batch: Batch, targets: Tensor | None = None) -> Tensor:

@@ -67,8 +67,7 @@ with st.container(border=True):
         why = None if additive else "Not available for regression: a correlation is no mean over examples."
         blocked = runner().busy or not additive
         if st.button("Run quick search", icon=":material/bolt:", disabled=blocked, key="quick_search", help=why):
-            by = "accuracy" if "label" in loaded.evaluation.column_names else None
-            start_search(loaded, request, by)
+            start_search(loaded, request)
             st.rerun()
         described = constraints.describe_options(grid)
         in_use = f"Mask constraints: {described}." if described else ""

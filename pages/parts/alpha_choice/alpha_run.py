@@ -76,12 +76,12 @@ def start_path(loaded: Workspace, request: AlphaRequest) -> None:
         st.session_state["alpha_result"] = result
 
 
-def start_search(loaded: Workspace, request: AlphaRequest, by: str) -> None:
+def start_search(loaded: Workspace, request: AlphaRequest) -> None:
     """Find the best mask of the path by successive halving, at a fraction of the cost."""
     cache, path = shared().cache, exact_path(loaded, request.sparsity, request.rules)
 
     def work(progress):
-        options = {"by": by, "cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
+        options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
         return successive_halving(loaded.model, examples(loaded, request.size), path, **options)
 
     def take(found, complete: bool) -> None:

@@ -23,6 +23,7 @@ MEASURES = {
     "pearson": f"Pearson's r between outputs and labels. Bars: {labels.CI} by a bootstrap over examples.",
     "spearman": "Spearman's rank correlation between outputs and labels.",
     "micro_f1": "F1 over all pairs of an example and a label.",
+    "entity_f1": "F1 of entities, counted as correct if bounds and type are correct (nervaluate).",
     "agreement": "Share of predictions that match the unpruned model. Needs no labels.",
     "correlation": "Pearson's r between pruned and unpruned logits. Stability is its mean over sparsities.",
     "loss": "Mean {loss}; lower is better.",
@@ -45,11 +46,13 @@ def _measures(loaded: Workspace) -> dict[str, str]:
     if task.name == "multi_label":
         wilson = measures["accuracy"].partition(" Bars:")[2]
         measures["accuracy"] = f"Share of {task.correct} (exact match). Bars:{wilson}"
+    if task.name == "token_classification":
+        measures["accuracy"] = measures["accuracy"].replace("correct predictions", task.correct)
     return measures
 
 
 def _short_name(measure: str) -> str:
-    return {"micro_f1": "Micro F1"}.get(measure, measure.capitalize())
+    return {"micro_f1": "Micro F1", "entity_f1": "Entity F1"}.get(measure, measure.capitalize())
 
 
 def curve_figure(loaded: Workspace, frame: pd.DataFrame, note: str, *, dense: bool = False) -> go.Figure:
