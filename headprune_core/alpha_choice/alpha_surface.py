@@ -50,7 +50,8 @@ class AlphaSurface:
             value, width = part[self.measure].to_numpy(float), (part.high - part.low).to_numpy()
             masks = part["mask"].to_numpy()
             first = np.unique(masks, return_index=True)[1]
-            intervals = np.flatnonzero(masks == best_mask(value[first], np.bincount(masks, width)))
+            known = np.nan_to_num(value, nan=-np.inf)  # a correlation of too few examples is undefined
+            intervals = np.flatnonzero(masks == best_mask(known[first], np.bincount(masks, width)))
             at = intervals[width[intervals].argmax()]
             low, high = float(part.low.iloc[at]), float(part.high.iloc[at])
             ends = (value[at], value[-1], value[0], value.max() - value.min())

@@ -177,7 +177,7 @@ def describe_surface(surface: AlphaSurface) -> str:
         f"{format_inside(line.alpha, line.low, line.high)} (HIS only: {format_value(by, line.his)})"
         for line in best.itertuples()
     )
-    most = best.loc[best.spread.idxmax()]
+    most = best.loc[best.spread.fillna(0.0).idxmax()]
     spread = format_difference(by, most.spread).lstrip("+")
     return (
         f"Best {metric_name(surface.measure)}: {lines}. Alpha has the largest effect at "

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import sentence_name
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.prune_mask import nested_masks
 from headprune_core.model.prunable_model import PrunableModel
@@ -125,6 +126,11 @@ def _table(result: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, po
     """Return one row per mask; the unpruned model is the first of the evaluation."""
     found = result.measured()
     values, low, high = found.value, found.low, found.high
+    if not np.isfinite(values).all():
+        raise HeadPruneError(
+            f"the {sentence_name(found.name)} is undefined, because these {result.losses.shape[1]} examples have equal "
+            "labels or outputs; use other evaluation examples"
+        )
     lost = 100.0 * (values[0] - values)
     columns = {
         "heads_removed": (~masks).sum((1, 2)),

@@ -10,6 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 import headprune_core as hp
 from headprune_core.data.measures import correlations, format_difference, format_value, resampling_weights, spearman, wilson
+from headprune_core.figures.alpha import describe_surface, surface_heatmap
+from headprune_core.figures.curves import describe_curves
 from headprune_core.measure.curve_metrics import summary
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
@@ -237,6 +239,29 @@ def test_labels_do_not_share_a_cached_greedy_run(tmp_path):
     expected = hp.greedy_gnorm(model, other, **options)
     np.testing.assert_array_equal(runs[1].scores[0], expected.scores[0])
     assert (runs[0].scores[0] != expected.scores[0]).any()
+
+
+def test_equal_labels_leave_the_correlation_undefined_and_nothing_says_nan():
+    model = hp.PrunableModel(tiny_task("regression"))
+    calibration, evaluation = (task_examples(model.model, "regression", 12, seed) for seed in (0, 1))
+    evaluation = evaluation.remove_columns("label").add_column("label", [2.0] * 12)
+    scores = hp.score_heads(model, calibration)
+    frame = hp.sparsity_curves(model, evaluation, scores, methods=["his", "random"], sparsities=[0, 0.5], n_random=2)
+    assert main_measure(frame) == "correlation"
+    texts = [*describe_verdict(frame).values(), describe_curves(frame)]
+    control = hp.random_baseline(model, evaluation, np.ones(model.grid.shape, bool), n_random=2)
+    assert "undefined" in control.summary
+    surface = hp.alpha_surface(model, evaluation, scores, [0.5])
+    texts += [control.summary, describe_surface(surface)]
+    assert not any("nan" in text for text in texts)
+    surface_heatmap(surface).to_json()
+    found = hp.alpha_accuracy(model, evaluation, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)
+    with pytest.raises(hp.HeadPruneError, match="Pearson correlation is undefined"):
+        hp.recommend_alpha(found)
+    assert hp.recommend_alpha(found, by="correlation").value <= 1.0
+    with pytest.raises(hp.HeadPruneError, match="these 12 examples have equal labels or outputs"):
+        hp.max_sparsity(model, evaluation, scores.his, 5.0)
+    assert hp.greedy_gnorm(model, calibration, evaluation=evaluation, steps=2).inflection is None
 
 
 def test_undefined_values_are_words():

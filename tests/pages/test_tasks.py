@@ -89,10 +89,10 @@ def text(app):
 
 def check(case):
     """No page says NaN, and none of a regression model speaks of accuracy but in names of pages."""
-    task, labeled, app, _ = case
+    task, _labeled, app, _ = case
     said, _ = text(app)
     assert not app.exception
-    assert re.search(r"\bnan\b|None|undefined", said, re.IGNORECASE) is None, said
+    assert re.search(r"\b[Nn]a[Nn]\b|\bNone\b|undefined", said) is None, said
     if task == "regression":
         for page in PAGES.values():
             said = said.replace(page.title, "").replace(page.question, "")
@@ -126,15 +126,14 @@ def test_the_labels_of_the_model_are_shown(case):
 
 
 def test_curves(case):
-    task, labeled, app, work = case
+    task, labeled, app, _work = case
     visit(app, "accuracy")
-    app.session_state["curve_methods"] = ["his", "random"]
     press(app, "Evaluate curves")
     said = check(case)
     name = name_of(task, labeled).split(" with")[0]
     frame = app.session_state["curves"].curves.frame
     assert {"Accuracy": "accuracy", "Agreement": "agreement"}.get(name, name.partition(" ")[0].lower()) in frame
-    assert name in said
+    assert name.lower() in said.lower()
     if not labeled:
         assert "The dataset has no labels" in said
     if task == "regression":
@@ -145,7 +144,7 @@ def test_curves(case):
 
 
 def test_alpha_choice(case):
-    task, labeled, app, work = case
+    task, _labeled, app, _work = case
     visit(app, "alpha_choice")
     press(app, "Evaluate all masks")
     said = check(case)
@@ -167,7 +166,7 @@ def test_alpha_choice(case):
 
 
 def test_pinned_masks(case):
-    task, labeled, app, work = case
+    _task, _labeled, app, work = case
     visit(app, "alpha")
     app.button(key="pin_A").click().run()
     app.session_state["set_alpha"] = 0.0
@@ -184,7 +183,7 @@ def test_pinned_masks(case):
 
 
 def test_leave_one_out(case):
-    task, labeled, app, work = case
+    task, labeled, app, _work = case
     visit(app, "uncertainty")
     press(app, "Run leave-one-out")
     check(case)
@@ -196,7 +195,7 @@ def test_leave_one_out(case):
 
 
 def test_greedy(case):
-    task, labeled, app, work = case
+    task, labeled, app, _work = case
     visit(app, "greedy")
     app.session_state["greedy_end"] = "steps"
     app.run()
@@ -212,7 +211,7 @@ def test_greedy(case):
 
 
 def test_pruning(case):
-    task, labeled, app, work = case
+    task, labeled, app, _work = case
     visit(app, "prune")
     press(app, "Prune model")
     said = check(case)

@@ -61,6 +61,7 @@ def curve_figure(loaded: Workspace, frame: pd.DataFrame, note: str, *, dense: bo
     views = [name for name in VIEWS if has.get(name, True)]
     about_measures = _measures(loaded)
     measures = [name for name in about_measures if name in frame and frame[name].notna().any()]
+    measures = measures or ["correlation"]  # of too few examples, so far undefined
     with st.container(horizontal=True, vertical_alignment="bottom"):
         view = st.segmented_control(
             "View", views, default="curves", required=True, key="curve_view", format_func=VIEWS.get, **PERSIST
