@@ -26,7 +26,8 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         model: the model.
         examples: Dataset with a column text (and text_pair) or image, or with model inputs (input_ids or pixel_values),
             which are used unchanged. A sequence-to-sequence model also needs a column target (text), target_ids or
-            label (the name of the label is the target).
+            label (the name of the label is the target). For labels of multi-label and regression models see
+            `example_targets`, for words and tags of a token classifier `token_inputs`.
 
     Returns:
         The inputs and class numbers. Texts beyond the maximum sequence length are truncated with a HeadPruneWarning.

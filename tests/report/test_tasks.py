@@ -221,6 +221,10 @@ def test_the_command_line_has_no_nan(tmp_path, capsys):
     document = json.loads(run("score", "--evaluate", "--json"), parse_constant=pytest.fail)
     assert document["evaluation"]["accuracy"] is None
     assert document["evaluation"]["measure"] == "pearson"
+    other = tmp_path / "texts.csv"
+    other.write_text("\n".join(["text", *(row.partition(",")[0] for row in rows)]))
+    assert main(["score", "--model", str(folder), "--dataset", str(other), "--calibration-size", "12", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["objective"] == "logit_norm"
     for command, options in (
         ("alpha", ["--measure"]),
         ("curves", ["--methods", "his", "random", "--sparsities", "0", "0.5", "--n-random", "2"]),

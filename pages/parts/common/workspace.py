@@ -12,6 +12,7 @@ import pandas as pd
 
 from headprune_core import HeadPruneError, HeadScores, PrunableModel, score_heads
 from headprune_core.data.encoding import encode, truncation_note
+from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import read_examples
 from headprune_core.data.targets import example_targets, format_numbers
 from headprune_core.data.tasks import has_targets, task_of
@@ -188,6 +189,8 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
+    note = entity_note(model)
+    notes += [note] if note else []
     scores = _score(request, model, calibration, shared, lambda d, total, note: progress(2 * total + d, 4 * total, note))
     return Workspace(request, model, calibration, evaluation, tuple(encoded.lengths.tolist()), scores, tuple(notes))
 
