@@ -21,6 +21,8 @@ from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
+from .alpha_correlations import MaskCorrelations, mask_correlations
+
 N_RANDOM = 20
 
 
@@ -64,7 +66,7 @@ class AlphaAccuracy:
     random_agreement: np.ndarray
     unpruned: float
     trials: int
-    correlations: Mapping[str, "MaskCorrelations"] = field(default_factory=dict)
+    correlations: Mapping[str, MaskCorrelations] = field(default_factory=dict)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -144,25 +146,6 @@ class AlphaAccuracy:
             found = self.measured(name)
             columns |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         return pd.DataFrame(columns)
-
-
-@dataclass(frozen=True, eq=False)
-class MaskCorrelations:
-    """Correlations of the outputs of M masks with the labels or with the unpruned model's outputs.
-
-    Attributes:
-        measured: the correlations of the M masks with bootstrap intervals.
-        random: (S,), correlations of the random masks.
-        outputs: (M, N, C), outputs of the masks.
-        expected: (N, C), labels or outputs of the unpruned model.
-        unpruned: (N, C), outputs of the unpruned model.
-    """
-
-    measured: Measured
-    random: np.ndarray
-    outputs: np.ndarray
-    expected: np.ndarray
-    unpruned: np.ndarray
 
 
 def alpha_accuracy(
@@ -261,20 +244,6 @@ def per_example(result: MaskEvaluation) -> tuple[np.ndarray, np.ndarray | None, 
     return result.right.astype(bool), agrees, numbers
 
 
-def _correlations(result: MaskEvaluation, masks: int) -> dict[str, MaskCorrelations]:
-    """Return the correlations of a regression model; the last mask is the unpruned model."""
-    if result.task.has_decisions:
-        return {}
-    names = (*((result.task.measure,) if result.measure == result.task.measure else ()), result.task.without_labels)
-    found = {}
-    for name in names:
-        all_masks = result.measured(name)
-        part = Measured(name, *(values[:masks] for values in (all_masks.value, all_masks.low, all_masks.high)))
-        expected = result.labels if name == result.task.measure else result.unpruned
-        found[name] = MaskCorrelations(part, all_masks.value[masks:-1], result.logits[:masks], expected, result.unpruned)
-    return found
-
-
 def _alpha_accuracy(
     path: tuple[AlphaInterval, ...], masks: np.ndarray, which: np.ndarray, result: MaskEvaluation
 ) -> AlphaAccuracy:
@@ -297,5 +266,5 @@ def _alpha_accuracy(
         random_agreement=result.agreement[random],
         unpruned=float(result.accuracy[-1]),
         trials=result.trials,
-        correlations=_correlations(result, len(masks)),
+        correlations=mask_correlations(result, len(masks)),
     )

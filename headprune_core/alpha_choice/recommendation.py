@@ -8,22 +8,19 @@ intervals over examples instead of McNemar's test, and regression has no test ov
 what follows from the tests.
 """
 
+from functools import partial
+
 import numpy as np
 
-from headprune_core.data.measures import (
-    correlation_difference,
-    correlation_interval,
-    correlations,
-    sentence_name,
-    wilson,
-)
+from headprune_core.data.measures import sentence_name, wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.paired_tests import McNemar, ShareDifference, holm, mcnemar, share_difference
 
 from .alpha_accuracy import AlphaAccuracy
+from .alpha_correlations import tested_correlations
 from .alpha_recommendation import AlphaRecommendation, CrossValidated
 from .cochran import cochran_q
-from .cross_validation import chosen_by_fold, chosen_without, stratified_folds
+from .cross_validation import chosen_without, stratified_folds
 
 FOLDS = 10
 NEAR_BEST = 0.01  # share of the measure (1 pp)
@@ -68,7 +65,9 @@ def recommend_alpha(
     answers = found.agrees if by == "agreement" else found.right
     tested = {"against_his": None, "p_corrected": np.nan, "cochran": None, "cross_validated": None}
     if by in found.correlations:
-        tested |= _tested_correlations(found, by, mask, folds, seed)
+        in_fold = stratified_folds(found.answers, min(folds, found.examples), seed=seed)
+        choose = partial(best_mask, widths=found.widths)
+        tested |= tested_correlations(found.correlations[by], mask, int(found.which[-1]), in_fold, choose)
     elif answers is not None:
         tested = _tested(found, answers[found.first], mask, folds, seed)
     parts = {
@@ -143,26 +142,6 @@ def _tested(found: AlphaAccuracy, answers: np.ndarray, mask: int, folds: int, se
             float(pooled.mean()), low, high, float(accuracy), against, len(np.unique(in_fold)), len(np.unique(chosen))
         ),
     }
-
-
-def _tested_correlations(found: AlphaAccuracy, by: str, mask: int, folds: int, seed: int) -> dict:
-    """Return the tests of a selection by a correlation: paired bootstraps over examples."""
-    part, his = found.correlations[by], int(found.which[-1])
-    examples = np.arange(found.examples)
-    in_fold = stratified_folds(found.answers, min(folds, len(examples)), seed=seed)
-
-    def evaluate(some: np.ndarray) -> np.ndarray:
-        # Equal labels in a fold's complement leave the correlation undefined; then no mask is better than another.
-        return np.nan_to_num(correlations(part.outputs[:, some], part.expected[some], part.unpruned[some]))
-
-    chosen = chosen_by_fold(evaluate, in_fold, lambda values: best_mask(values, found.widths))
-    pooled, of_his = part.outputs[chosen, examples], part.outputs[his]
-    low, high = (float(end[0]) for end in correlation_interval(pooled[None], part.expected, part.unpruned))
-    value = float(correlations(pooled[None], part.expected, part.unpruned)[0])
-    against = ShareDifference(*correlation_difference(pooled, of_his, part.expected, part.unpruned))
-    best = ShareDifference(*correlation_difference(part.outputs[mask], of_his, part.expected, part.unpruned))
-    counts = len(np.unique(in_fold)), len(np.unique(chosen))
-    return {"against_his": best, "cross_validated": CrossValidated(value, low, high, np.nan, against, *counts)}
 
 
 def _compared(first: np.ndarray, second: np.ndarray) -> McNemar | ShareDifference:

@@ -252,7 +252,7 @@ def _number(value: float) -> float | None:
 
 def _describe_evaluation(result: MaskEvaluation) -> str:
     """Return the main measure of the unpruned model; without labels, the reason why there is none."""
-    if np.isnan(result.loss[0]):
+    if not result.labeled:
         return f"the accuracy of the unpruned model is unknown, because {result.reason}"
     count = f"{result.trials} predictions"
     return f"unpruned {sentence_name(result.measure)} {result.main_value[0]:.4f} ({count})"

@@ -112,7 +112,7 @@ def leave_one_out(
     result = evaluate_masks(
         model, examples, _masks(model.grid.shape), batch_size=batch_size, dtype=dtype, progress=_with_note(progress)
     )
-    labeled = np.isfinite(result.loss).all()
+    labeled = result.labeled
     losses = result.losses if labeled else _own_losses(result)
     value = result.main_value
     increase = (losses[1:] - losses[0]).T.reshape(-1, *model.grid.shape)

@@ -24,7 +24,8 @@ from headprune_core.model.packed_linear import FrozenLinear
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache, fingerprint
 
-from .mask_evaluation import MaskEvaluation, evaluation_measures, stored_width, token_results
+from .mask_evaluation import MaskEvaluation, evaluation_measures
+from .token_results import stored_width, token_results
 
 
 def evaluate_masks(

@@ -1,6 +1,7 @@
-"""Result of a Greedy-Gnorm run: pruning order, scores and accuracy by step, and the ranking that follows from them.
+"""Result of a Greedy-Gnorm run: pruning order, scores and accuracy by step, ranking, and inflection point.
 
-The run itself is in `greedy`.
+The Greedy-Gnorm paper (section 3.1) reads its empirical inflection point, at which accuracy starts to drop sharply, from a
+figure; here it is computed by a fit of two lines. The run itself is in `greedy`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,8 @@ from headprune_core.data.measures import SHARES, wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
 
-from .inflection import inflection
-
 EVALUATED = ("accuracy", "agreement", "loss", "measure", "measure_low", "measure_high")
+_TINY = 1e-9  # smaller differences of shares are rounding errors
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss")
 
 
@@ -145,3 +145,52 @@ def pruning_order(scores: np.ndarray, inverse: bool) -> list[tuple[int, int]]:
     ranked = np.argsort(-scores if inverse else scores, axis=None, kind="stable")  # nan is last
     remaining = ranked[: int(np.isfinite(scores).sum())]
     return [tuple(int(i) for i in np.unravel_index(index, scores.shape)) for index in remaining]
+
+
+def inflection(values, trials: int | None = None) -> int | None:
+    """Return the step at which accuracy starts to drop sharply (the Greedy-Gnorm inflection point).
+
+    Fits two joined line segments to the values and returns the breakpoint with the smallest squared error whose second slope
+    is steeper than the first. The fit uses the steps up to the point where more than half of the total drop is lost
+    permanently, because a slow decay or chance level after the drop carries no information about its start.
+
+    Args:
+        values: (S + 1,), accuracy after each step, 0 to 1, starting with the unpruned model.
+        trials: number of predictions behind each value, for the noise test. The drop must exceed the noise: the 95% Wilson
+            intervals of the fitted value at the breakpoint and of the last value must not overlap. If None, the drop must
+            exceed twice the root mean squared error of the fit.
+
+    Returns:
+        The step, or None if the drop is within noise or if accuracy declines from the first step.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():
+        return None
+    lost = values < values[0] - (values[0] - values.min()) / 2.0  # more than half of the total drop
+    if values[0] - values.min() < _TINY or not lost[-1]:
+        return None
+    # Include one value after half of the drop is lost permanently, so that a sudden change is found.
+    end = len(values) - int(lost[::-1].argmin()) + 1
+    seen = values[:end]
+    best = None
+    for at in range(1, len(seen) - 1):
+        fitted, before, change = _two_lines(seen, at)
+        error = float(np.square(seen - fitted).sum())
+        if change < -_TINY and before + change < -_TINY and (best is None or error < best[0] - _TINY):
+            best = error, at, float(fitted[at])
+    if best is None:
+        return None
+    error, at, level = best
+    if trials is None:
+        falls = level - values[-1] > 2.0 * np.sqrt(error / len(seen))
+    else:
+        falls = wilson(np.clip(level, 0, 1) * trials, trials)[0] > wilson(values[-1] * trials, trials)[1]
+    return at if falls else None
+
+
+def _two_lines(values: np.ndarray, at: int) -> tuple[np.ndarray, float, float]:
+    """Fit two lines joined at step `at` by least squares: fitted values, first slope, and change of slope."""
+    step = np.arange(len(values), dtype=float)
+    design = np.column_stack([np.ones_like(step), step - at, np.maximum(step - at, 0.0)])
+    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
+    return design @ coefficients, float(coefficients[1]), float(coefficients[2])

@@ -4,26 +4,18 @@ They are computed from stored logits (classification) or from sums over the toke
 that logits over a vocabulary need not be stored. The forward passes are in `evaluation`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from headprune_core.data.batches import Batch
 from headprune_core.data.encoded import Encoded
-from headprune_core.data.entities import entity_counts
 from headprune_core.data.measures import SHARES, Measured, correlation_interval, correlations, f1, micro_f1, spearman, wilson
 from headprune_core.data.tasks import TASKS, Task
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.scores.objectives import predictions, token_losses
 
-# For token prediction, ten numbers are stored per example: numbers of correct predictions, of predictions equal to the
-# unpruned model's, and of predictions; the loss; six sums (n, x, y, xx, yy, xy) of the logits x and the unpruned model's
-# logits y. Token classifiers store two more: numbers of correct entities, and of predicted and expected ones together (nan
-# if they are not counted). Without labels, the unpruned model's predictions take their place. With one prediction per
-# example, the logits are stored.
-RIGHT, EQUAL, TRIALS, LOSS, SUMS, ENTITIES = 0, 1, 2, 3, slice(4, 10), slice(10, 12)
+from .token_results import ENTITIES, EQUAL, LOSS, RIGHT, SUMS, TRIALS
 
 
 @dataclass(frozen=True)
@@ -66,10 +58,14 @@ class MaskEvaluation:
     own_losses: np.ndarray | None = None
 
     @property
+    def labeled(self) -> bool:
+        """Whether the examples have labels, or tokens to predict."""
+        return self.own_losses is None if self.logits is None else self.labels is not None
+
+    @property
     def measure(self) -> str:
         """Name of the main measure: that of the task ("accuracy", or "pearson" for regression), or one without labels."""
-        labeled = np.isfinite(self.loss).any()
-        return self.task.measure if labeled else self.task.without_labels
+        return self.task.measure if self.labeled else self.task.without_labels
 
     @property
     def main_value(self) -> np.ndarray:
@@ -106,52 +102,6 @@ class MaskEvaluation:
         if not np.isnan(self.accuracy).all():
             return None
         return "the examples have no labels" if self.task.has_decisions else f"the task is {self.task.title}"
-
-
-def stored_width(task: Task, outputs: int) -> int:
-    """Return how many numbers are stored per example.
-
-    Args:
-        task: the task.
-        outputs: number of classes or outputs.
-    """
-    if not task.by_token:
-        return outputs
-    return SUMS.stop if task.generates else ENTITIES.stop
-
-
-def token_results(
-    batch: Batch, logits: torch.Tensor, reference: torch.Tensor, tags: Sequence[str] | None = None
-) -> np.ndarray:
-    """Reduce logits for token prediction to the numbers stored per example (see RIGHT to ENTITIES).
-
-    Args:
-        batch: n examples.
-        logits: (n, T, C), of the masked model.
-        reference: (n, T, C), of the unpruned model.
-        tags: names of the classes, to count entities; None to count none.
-
-    Returns:
-        (n, 10) numbers, or (n, 12) for a token classifier.
-    """
-    real = batch.real if batch.decoder_real is None else batch.decoder_real
-    predicted, unpruned = (predictions(some, batch).argmax(-1) for some in (logits, reference))
-    counted = batch.predicted
-    trials = counted.sum(-1)
-    targets = unpruned if batch.targets is None else batch.targets
-    losses = token_losses(predictions(logits, batch), batch, targets).sum(-1) / trials
-    counts = [((predicted == other) & counted).sum(-1) for other in (targets, unpruned)]
-    x, y = (torch.where(real[..., None], some.double(), 0.0).flatten(1) for some in (logits, reference))
-    n = real.sum(-1) * logits.shape[-1]
-    sums = [n, x.sum(-1), y.sum(-1), (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)]
-    numbers = torch.stack([part.double() for part in (*counts, trials, losses, *sums)], dim=-1).cpu().numpy()
-    if batch.task.generates:
-        return numbers
-    entities = np.full((len(batch), 2), np.nan)
-    if tags is not None and batch.targets is not None:
-        rows = (part.cpu().numpy() for part in (counted, targets, predicted))
-        entities[:] = [entity_counts(tags, target[some], guess[some]) for some, target, guess in zip(*rows, strict=True)]
-    return np.concatenate([numbers, entities], axis=1)
 
 
 def evaluation_measures(

@@ -63,7 +63,7 @@ def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: 
         lines.append(f"zeroed heads (weights shared with a kept head): {', '.join(zeroed)}")
     lines.append(f"parameters  {before:,} unpruned, {after:,} pruned ({1 - after / before:.1%} fewer)")
     unpruned = verification.unpruned
-    if np.isfinite(unpruned.loss[0]):
+    if unpruned.labeled:
         named = {"unpruned" if name == "before" else name: result for name, result in forms.items()}
         measure = sentence_name(unpruned.measure)
         lines += [f"{name:<11} {measure} {result.main_value[0]:.4f}" for name, result in named.items()]

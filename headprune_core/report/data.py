@@ -112,7 +112,7 @@ class Facts:
     @property
     def labeled(self) -> bool:
         """Whether the evaluation examples have labels, or tokens to predict."""
-        return self.record.verification is not None and bool(np.isfinite(self.record.verification.unpruned.loss[0]))
+        return self.record.verification is not None and self.record.verification.unpruned.labeled
 
     @property
     def tokens(self) -> bool:

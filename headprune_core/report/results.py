@@ -259,7 +259,7 @@ def _recovery(facts: Facts) -> list[Block]:
     if len(recovery.loss):
         blocks.append(Drawing(recovery_figure(recovery), describe_recovery(recovery)))
     before, after = recovery.before, recovery.after
-    if before is None or after is None or np.isnan(before.loss[0]) or before.losses.shape != after.losses.shape:
+    if before is None or after is None or not before.labeled or before.losses.shape != after.losses.shape:
         return blocks if len(blocks) > 1 else []
     test = change(before, after)
     text = (

@@ -1,4 +1,4 @@
-"""Scores of multi-label, regression and other models against the plain reference with the model's own loss."""
+"""Losses of every task: scores of multi-label, regression and token models against the plain reference with the model's own loss."""
 
 import numpy as np
 import pytest
