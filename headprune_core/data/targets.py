@@ -9,6 +9,8 @@ import numpy as np
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
 
+GENERIC = "label_"  # beginning of the names that Transformers gives to labels without names
+
 
 def example_targets(model: PrunableModel, examples: datasets.Dataset) -> list[list[float]] | None:
     """Return the targets of a multi-label or regression model.
@@ -16,7 +18,8 @@ def example_targets(model: PrunableModel, examples: datasets.Dataset) -> list[li
     Args:
         model: the model.
         examples: Dataset with the column label. Multi-label: lists of C zeros and ones in the order of the model's labels,
-            or lists of label names or numbers (from 0). Regression: numbers, or lists of C numbers.
+            or lists of label names or numbers (from 0), or the name of one label. Regression: numbers, or lists of C
+            numbers.
 
     Returns:
         C numbers for each example; None if every label is None.
@@ -45,12 +48,17 @@ def format_numbers(value) -> str:
 
 def _label_sets(model: PrunableModel, values: list, feature) -> list[list[float]]:
     """Zeros and ones by label. Lists are vectors if all have C entries that are 0 or 1, else they hold names or numbers."""
-    count = len(model.labels)
-    odd = next((i for i, value in enumerate(values) if isinstance(value, str) or not isinstance(value, Sequence)), None)
+    count, nameless = len(model.labels), all(name.lower().startswith(GENERIC) for name in model.labels)
+    if isinstance(feature, datasets.ClassLabel) and not nameless:
+        values = [feature.names[value] for value in values]
+    # One class is a set of one label. Its number alone says which one only if the labels of the model have no names.
+    is_class = [isinstance(value, str) or (nameless and isinstance(value, int)) for value in values]
+    values = [[value] if single else value for value, single in zip(values, is_class, strict=True)]
+    odd = next((i for i, value in enumerate(values) if not isinstance(value, Sequence)), None)
     if odd is not None:
         raise HeadPruneError(
             f"{model.name} is a multi-label model, so each label must be a list of {count} zeros and ones, or of label "
-            f"names or numbers; example {odd} has {values[odd]!r}"
+            f"names or numbers, or the name of one label; example {odd} has {values[odd]!r}"
         )
     element = getattr(feature, "feature", None)
     named = isinstance(element, datasets.ClassLabel)

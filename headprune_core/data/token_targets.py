@@ -7,9 +7,8 @@ import datasets
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model.prunable_model import PrunableModel
 
+from .targets import GENERIC
 from .tasks import IGNORED, WORDS, has_targets, tag_column
-
-GENERIC = "label_"  # beginning of the names that Transformers gives to classes without names
 
 
 def token_inputs(model: PrunableModel, examples: datasets.Dataset, read_text, read_ids) -> tuple[list[dict], int, int]:

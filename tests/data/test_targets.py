@@ -57,6 +57,15 @@ def test_names_of_the_dataset_decide_over_numbers(emotions):
     np.testing.assert_array_equal(targets(emotions, [[3, 0], [], [2]], feature), VECTORS)
 
 
+def test_one_class_is_a_set_of_one_label(emotions):
+    expected = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(targets(emotions, ["anger", "joy", "trust"]), expected)
+    feature = datasets.ClassLabel(names=["trust", "fear", "anger", "joy"])
+    np.testing.assert_array_equal(targets(emotions, [2, 3, 0], feature), expected)
+    nameless = hp.PrunableModel(tiny_task("multi_label"))  # LABEL_0 to LABEL_3
+    np.testing.assert_array_equal(targets(nameless, [1, 0, 3]), expected)
+
+
 @given(st.lists(st.lists(st.sampled_from(LABELS), unique=True), min_size=1, max_size=3), st.permutations(LABELS))
 def test_random_label_sets_are_read_back(emotions, sets, order):
     expected = [[float(name in names) for name in LABELS] for names in sets]
@@ -68,8 +77,8 @@ def test_random_label_sets_are_read_back(emotions, sets, order):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["joy", "fear", "joy"], "must be a list of 4 zeros and ones, or of label names or numbers; example 0 has 'joy'"),
-        ([1, 0, 3], "example 0 has 1"),
+        (["joy", "love", "joy"], "example 1 has the label 'love'"),
+        ([1, 0, 3], "of label names or numbers, or the name of one label; example 0 has 1"),
         ([["joy"], ["love"], ["fear"]], "example 1 has the label 'love'"),
         ([[0], [4], [1]], "example 1 has the label 4"),
         ([[0.2, 0.9, 0.1, 0.4]] * 3, "example 0 has the label 0.2"),
