@@ -5,21 +5,24 @@ and AE only the first, both scaled as in HIES: within each layer by default, whi
 Random masks of the same size are evaluated with them. The selection of alpha is left to `recommendation`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import datasets
 import numpy as np
 import pandas as pd
+import torch
 
 from headprune_core.checked_mask import checked_mask
+from headprune_core.data.measures import Measured, wilson
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
 from headprune_core.masks.prune_mask import prune_mask
-from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
+
+from .alpha_correlations import MaskCorrelations, mask_correlations
 
 N_RANDOM = 20
 
@@ -38,13 +41,15 @@ class AlphaAccuracy:
         loss: (I,), mean cross-entropy in nats.
         agreement: (I,), share of predictions equal to the unpruned model's.
         right: (I, N), whether the prediction for each example is correct (without labels: equal to the unpruned model's);
-            for token prediction, the share of correct tokens.
-        agrees: bool (I, N), whether the prediction is equal to the unpruned model's; None for token prediction.
-        answers: int (N,), class predicted by the unpruned model; 0 for token prediction.
+            for token prediction, the share of correct tokens; None for regression.
+        agrees: bool (I, N), whether the prediction is equal to the unpruned model's; None for token prediction and
+            regression.
+        answers: int (N,), number of the unpruned model's prediction, by which folds are stratified; 0 for token prediction.
         random_accuracy: (S,), accuracy under random masks.
         random_agreement: (S,), agreement under random masks.
         unpruned: accuracy of the unpruned model.
         trials: number of predictions that accuracy is a share of.
+        correlations: for regression, correlations of the masks by measure: "pearson" if there are labels, and "correlation".
     """
 
     path: tuple[AlphaInterval, ...]
@@ -55,23 +60,58 @@ class AlphaAccuracy:
     accuracy_high: np.ndarray
     loss: np.ndarray
     agreement: np.ndarray
-    right: np.ndarray
+    right: np.ndarray | None
     agrees: np.ndarray | None
     answers: np.ndarray
     random_accuracy: np.ndarray
     random_agreement: np.ndarray
     unpruned: float
     trials: int
+    correlations: Mapping[str, MaskCorrelations] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The measures by which alpha can be selected; the main one first."""
+        if self.correlations:
+            return tuple(self.correlations)
+        return ("agreement",) if np.isnan(self.accuracy).all() else ("accuracy", "agreement")
 
     @property
     def measure(self) -> str:
-        """The main measure: "accuracy", or "agreement" with the unpruned model if there are no labels."""
-        return "agreement" if np.isnan(self.accuracy).all() else "accuracy"
+        """The main measure; see `MaskEvaluation.measure`."""
+        return self.choices[0]
+
+    @property
+    def examples(self) -> int:
+        """Number of examples N."""
+        return len(self.answers)
+
+    def measured(self, by: str | None = None) -> Measured:
+        """Return a measure of the I intervals with its 95% CI.
+
+        Args:
+            by: one of `choices`; None for the main one.
+        """
+        by = by or self.measure
+        if by in self.correlations:
+            found = self.correlations[by].measured
+            return Measured(by, *(values[self.which] for values in (found.value, found.low, found.high)))
+        value = getattr(self, by)
+        return Measured(by, value, *wilson(value * self.trials, self.trials))
+
+    def random(self, by: str | None = None) -> np.ndarray:
+        """Return a measure (S,) of the random masks.
+
+        Args:
+            by: one of `choices`; None for the main one.
+        """
+        by = by or self.measure
+        return self.correlations[by].random if by in self.correlations else getattr(self, f"random_{by}")
 
     @property
     def random_mean(self) -> float:
         """Mean of the main measure over the random masks; nan without any."""
-        values = getattr(self, f"random_{self.measure}")
+        values = self.random()
         return float(values.mean()) if len(values) else np.nan
 
     @property
@@ -89,8 +129,8 @@ class AlphaAccuracy:
         """One row per alpha interval.
 
         Columns: low, high, mask (index), heads_pruned, differs_from_his and differs_from_ae (number of heads with another
-            state
-        than at alpha = 1 or alpha = 0), accuracy, accuracy_low, accuracy_high, loss and agreement.
+        state than at alpha = 1 or alpha = 0), accuracy, accuracy_low, accuracy_high, loss and agreement; for regression also
+        correlations with their intervals.
         """
         kept = self.masks[self.which]
         columns = {
@@ -103,6 +143,9 @@ class AlphaAccuracy:
         }
         for name in ("accuracy", "accuracy_low", "accuracy_high", "loss", "agreement"):
             columns[name] = getattr(self, name)
+        for name in self.correlations:
+            found = self.measured(name)
+            columns |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         return pd.DataFrame(columns)
 
 
@@ -189,12 +232,15 @@ def per_example(result: MaskEvaluation) -> tuple[np.ndarray, np.ndarray | None, 
 
     Returns:
         right (M, N), whether a prediction is correct; agrees (M, N), whether it is equal to the unpruned model's; and the
-        class (N,) predicted by the unpruned model. For token prediction: the share of correct tokens, None, and zeros.
+        number (N,) of the unpruned model's prediction. For token prediction: the share of correct tokens, None, and zeros.
+        For regression: None, None, and zeros.
     """
-    if result.logits is None:
-        return result.right, None, np.zeros(result.right.shape[1], int)
-    predicted = result.logits.argmax(-1)
-    return result.right.astype(bool), predicted == predicted[-1], predicted[-1]
+    if result.right is None or result.logits is None:
+        return result.right, None, np.zeros(result.losses.shape[1], int)
+    predicted = result.task.decisions(torch.from_numpy(result.logits))
+    agrees = result.task.same(predicted, predicted[-1]).numpy()
+    numbers = np.unique(predicted[-1].numpy(), axis=0, return_inverse=True)[1].ravel()
+    return result.right.astype(bool), agrees, numbers
 
 
 def _alpha_accuracy(
@@ -212,11 +258,12 @@ def _alpha_accuracy(
         accuracy_high=high[which],
         loss=result.loss[which],
         agreement=result.agreement[which],
-        right=right[which],
+        right=None if right is None else right[which],
         agrees=None if agrees is None else agrees[which],
         answers=answers,
         random_accuracy=result.accuracy[random],
         random_agreement=result.agreement[random],
         unpruned=float(result.accuracy[-1]),
         trials=result.trials,
+        correlations=mask_correlations(result, len(masks)),
     )

@@ -6,6 +6,7 @@ HIS only, or if no test is available. The computation is in `recommendation`, th
 
 from dataclasses import dataclass
 
+from headprune_core.data.measures import format_difference, sentence_name
 from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, McNemar, ShareDifference, format_p
 
 from .cochran import Cochran
@@ -17,7 +18,7 @@ class CrossValidated:
 
     Attributes:
         value: the selection measure over the pooled folds, 0 to 1.
-        low: lower bound of its 95% CI (Wilson, or a bootstrap over examples for token prediction).
+        low: lower bound of its 95% CI (Wilson, or a bootstrap over examples for token prediction and regression).
         high: upper bound of that interval.
         accuracy: accuracy over the pooled folds, nan without labels.
         against_his: paired comparison of the pooled predictions with HIS only.
@@ -39,7 +40,7 @@ class AlphaRecommendation:
     """The best alpha, the tests of it, and the alpha that follows from them.
 
     Attributes:
-        by: the selection measure, "accuracy" or "agreement".
+        by: the selection measure, "accuracy" or "agreement"; for regression "pearson" or "correlation".
         alpha: midpoint of (low, high).
         low: lower bound of the widest alpha interval of the best mask.
         high: upper bound of that interval.
@@ -48,9 +49,9 @@ class AlphaRecommendation:
         masks: number of distinct masks.
         width: share of the alpha range in which the best mask applies.
         ties: number of distinct masks with the highest value.
-        near: share of the alpha range within 1 pp of the best.
+        near: share of the alpha range within 1 pp (0.01) of the best.
         value: the selection measure under the best mask, on the examples used to select it (optimistically biased).
-        value_low: lower bound of its 95% CI (Wilson).
+        value_low: lower bound of its 95% CI (Wilson, or a bootstrap over examples for regression).
         value_high: upper bound of that interval.
         accuracy: accuracy under the best mask, nan without labels.
         accuracy_low: lower bound of its 95% CI (Wilson).
@@ -62,7 +63,7 @@ class AlphaRecommendation:
         is_his: whether the best mask is that of HIS only.
         against_his: paired comparison of the best mask with HIS only; None if no per-example values are available.
         p_corrected: its exact McNemar p-value after Holm's correction for all masks; nan if not available.
-        cochran: test of all distinct masks; None if no per-example values are available.
+        cochran: test of all distinct masks; None if no per-example values are available, and for regression.
         cross_validated: result on examples not used for the selection; None if no per-example values are available.
     """
 
@@ -128,9 +129,16 @@ class AlphaRecommendation:
             return "Alpha has no effect: every alpha gives the same mask."
         if self.cross_validated is None:
             best = self.advised_text[0].upper() + self.advised_text[1:]
-            return f"{best} has the highest {self.by}; no significance test is available for this task."
+            return f"{best} has the highest {sentence_name(self.by)}; no significance test is available for this task."
         if self.significantly_better:
             return f"Choose {self.advised_text}: significantly better than HIS only ({self._difference_text()})."
+        if self.cochran is None and self.is_his:
+            return f"{self.advised_text} has the highest {sentence_name(self.by)}."
+        if self.cochran is None:
+            return (
+                f"{self.advised_text} is advised: the best alpha is not significantly better than HIS only "
+                f"({self._difference_text()})."
+            )
         if self.cochran.p_corrected >= SIGNIFICANCE_LEVEL:
             return (
                 f"No significant effect of alpha: the {self.masks} masks do not differ significantly (Cochran's Q corrected "
@@ -152,20 +160,22 @@ class AlphaRecommendation:
             if _rejects_equality(test) and self.p_corrected >= SIGNIFICANCE_LEVEL
             else ""
         )
-        return f"cross-validated: {describe_difference(test)}{corrected}, n = {self.examples}"
+        return f"cross-validated: {describe_difference(test, self.by)}{corrected}, n = {self.examples}"
 
 
-def describe_difference(test: McNemar | ShareDifference) -> str:
+def describe_difference(test: McNemar | ShareDifference, by: str = "accuracy") -> str:
     """Return a paired difference with its 95% CI and p-value.
 
     Args:
         test: a result of `mcnemar`, or of `share_difference`, which has no p-value.
+        by: the measure that was compared.
 
     Returns:
         Text such as "+1.4 pp, 95% CI -0.3 to +3.0, exact McNemar p = 0.27".
     """
     bootstrap = "" if isinstance(test, McNemar) else "bootstrap "
-    text = f"{100 * test.difference:+.1f} pp, 95% {bootstrap}CI {100 * test.low:+.1f} to {100 * test.high:+.1f}"
+    difference, low, high = (format_difference(by, value) for value in (test.difference, test.low, test.high))
+    text = f"{difference}, 95% {bootstrap}CI {low.removesuffix(' pp')} to {high.removesuffix(' pp')}"
     return f"{text}, exact McNemar {format_p(test.p_value)}" if isinstance(test, McNemar) else text
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import alpha_path, distinct_masks
-from headprune_core.measure.curves import main_measure, wilson
+from headprune_core.measure.curves import main_measure, measure_columns
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
@@ -27,14 +27,14 @@ class AlphaSurface:
 
     Attributes:
         frame: one row per sparsity and alpha interval, with the columns sparsity, low, high, heads_pruned, mask (index among
-            the masks of the sparsity), accuracy, accuracy_low, accuracy_high (95% CI, Wilson), loss and agreement.
+            the masks of the sparsity) and those of `measure_columns`.
     """
 
     frame: pd.DataFrame
 
     @property
     def measure(self) -> str:
-        """The main measure: "accuracy", or "agreement" with the unpruned model if there are no labels."""
+        """The main measure; see `main_measure`."""
         return main_measure(self.frame)
 
     @property
@@ -50,7 +50,8 @@ class AlphaSurface:
             value, width = part[self.measure].to_numpy(float), (part.high - part.low).to_numpy()
             masks = part["mask"].to_numpy()
             first = np.unique(masks, return_index=True)[1]
-            intervals = np.flatnonzero(masks == best_mask(value[first], np.bincount(masks, width)))
+            known = np.nan_to_num(value, nan=-np.inf)  # a correlation of too few examples is undefined
+            intervals = np.flatnonzero(masks == best_mask(known[first], np.bincount(masks, width)))
             at = intervals[width[intervals].argmax()]
             low, high = float(part.low.iloc[at]), float(part.high.iloc[at])
             ends = (value[at], value[-1], value[0], value.max() - value.min())
@@ -115,16 +116,11 @@ def alpha_surface(
 
 
 def _surface(rows: list[tuple], masks: np.ndarray, numbers: np.ndarray, result: MaskEvaluation) -> AlphaSurface:
-    low, high = wilson(result.accuracy * result.trials, result.trials)
     frame = pd.DataFrame(rows, columns=["sparsity", "low", "high"])
     return AlphaSurface(
         frame.assign(
             heads_pruned=(~masks).sum((1, 2)),
             mask=numbers,
-            accuracy=result.accuracy,
-            accuracy_low=low,
-            accuracy_high=high,
-            loss=result.loss,
-            agreement=result.agreement,
+            **measure_columns(result),
         )
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from headprune_core.data.measures import SHARES, format_value, sentence_name
 from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, McNemar, format_p, significance_text
 
 from .alpha_recommendation import AlphaRecommendation, describe_difference, format_inside
@@ -32,13 +33,16 @@ def describe_recommendation(chosen: AlphaRecommendation) -> list[str]:
     held = chosen.cross_validated
     if held is None:
         return [*lines, "Per-example agreement is not available for token prediction, so no significance test is possible."]
+    value, low, high, biased = (format_value(chosen.by, one) for one in (held.value, held.low, held.high, chosen.value))
+    name = sentence_name(chosen.by)
     if chosen.masks > 1:
         lines.append(
-            f"Cross-validated {chosen.by}: {held.value:.1%} (95% CI {held.low:.1%} to {held.high:.1%}); on the examples "
-            f"used for selection: {chosen.value:.1%} (optimistically biased)."
+            f"Cross-validated {name}: {value} (95% CI {low} to {high}); on the examples used for selection: {biased} "
+            "(optimistically biased)."
         )
-        lines.append(f"Cross-validated selection vs. HIS only: {_comparison_text(held.against_his)}.")
-        lines.append(f"{chosen.by.capitalize()} is within 1 pp of the best for {chosen.near:.0%} of the alpha range.")
+        lines.append(f"Cross-validated selection vs. HIS only: {_comparison_text(held.against_his, chosen.by)}.")
+        near = "1 pp" if chosen.by in SHARES else "0.01"
+        lines.append(f"{name[0].upper()}{name[1:]} is within {near} of the best for {chosen.near:.0%} of the alpha range.")
         if np.isfinite(chosen.p_corrected):
             lines.append(
                 f"Alpha = {chosen.alpha_text} vs. HIS only on the examples used for selection: exact McNemar "
@@ -66,9 +70,9 @@ def describe_halving(search: HalvingResult, gap: float | None = None) -> str:
     return f"{text} Its {search.by} {compared} the full search on these examples."
 
 
-def _comparison_text(test) -> str:
+def _comparison_text(test, by: str) -> str:
     """Return a paired difference with its interval, test and discordant counts."""
-    text = describe_difference(test)
+    text = describe_difference(test, by)
     if not isinstance(test, McNemar):
         return f"{text}, {significance_text(test)}"
     return f"{text}; {test.b} examples gained, {test.c} lost"

@@ -38,6 +38,24 @@ def stratified_folds(classes, count: int, *, seed: int = 0) -> np.ndarray:
     return folds
 
 
+def chosen_by_fold(evaluate: Callable[[np.ndarray], np.ndarray], folds: np.ndarray, choose: Choose) -> np.ndarray:
+    """Select a mask for every example from the other folds, by a measure that need not be a mean over examples.
+
+    Args:
+        evaluate: returns the selection measure (M,) of the masks on the examples of a bool (N,).
+        folds: int (N,), the fold of each example.
+        choose: selects the index of a mask from the measures (M,).
+
+    Returns:
+        int (N,), index of the mask selected without the fold of the example.
+    """
+    chosen = np.empty(len(folds), int)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        chosen[inside] = choose(evaluate(~inside))
+    return chosen
+
+
 def chosen_without(values: np.ndarray, folds: np.ndarray, choose: Choose) -> np.ndarray:
     """Select a mask for every example from the other folds.
 
@@ -49,8 +67,4 @@ def chosen_without(values: np.ndarray, folds: np.ndarray, choose: Choose) -> np.
     Returns:
         int (N,), index of the mask selected without the fold of the example.
     """
-    chosen = np.empty(values.shape[1], int)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        chosen[inside] = choose(values[:, ~inside].mean(1))
-    return chosen
+    return chosen_by_fold(lambda others: values[:, others].mean(1), folds, choose)

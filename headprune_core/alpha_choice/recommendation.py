@@ -3,17 +3,21 @@
 The best mask is the one with the highest accuracy or, without labels, the highest agreement with the unpruned model; of
 ties, the one that covers the largest share of the alpha range, at the midpoint of its widest interval. Three tests accompany
 it: Cochran's Q over all distinct masks, the cross-validated value of the selection, and exact McNemar tests against HIS only
-(cross-validated, and with Holm's correction for the number of masks). Token prediction uses bootstrap intervals over
-examples instead of McNemar's test. `AlphaRecommendation` states what follows from the tests.
+(cross-validated, and with Holm's correction for the number of masks). Token prediction and regression use bootstrap
+intervals over examples instead of McNemar's test, and regression has no test over all masks. `AlphaRecommendation` states
+what follows from the tests.
 """
+
+from functools import partial
 
 import numpy as np
 
+from headprune_core.data.measures import sentence_name, wilson
 from headprune_core.errors import HeadPruneError
-from headprune_core.measure.curves import wilson
 from headprune_core.measure.paired_tests import McNemar, ShareDifference, holm, mcnemar, share_difference
 
 from .alpha_accuracy import AlphaAccuracy
+from .alpha_correlations import tested_correlations
 from .alpha_recommendation import AlphaRecommendation, CrossValidated
 from .cochran import cochran_q
 from .cross_validation import chosen_without, stratified_folds
@@ -33,7 +37,8 @@ def recommend_alpha(
 
     Args:
         found: accuracy of every mask along the alpha path, from `alpha_accuracy`.
-        by: "accuracy" or "agreement" (which needs no labels). None selects accuracy if labels are available.
+        by: "accuracy" or "agreement" (which needs no labels); for regression "pearson" or "correlation" (which needs no
+            labels). None selects the one with labels if they are available.
         folds: number of folds, stratified by the unpruned model's predictions; at most the number of examples.
         seed: of the assignment to folds.
 
@@ -44,19 +49,26 @@ def recommend_alpha(
         HeadPruneError: for another `by`, for accuracy without labels, and for fewer than 2 folds or examples.
     """
     by = by or found.measure
-    if by not in ("accuracy", "agreement"):
-        raise HeadPruneError(f"by must be 'accuracy' or 'agreement', got {by!r}")
-    measure, accuracy = getattr(found, by), found.accuracy
+    known = ("pearson", "correlation") if found.correlations else ("accuracy", "agreement")
+    if by not in known:
+        raise HeadPruneError(f"by must be {known[0]!r} or {known[1]!r}, got {by!r}")
+    if by not in found.choices:
+        raise HeadPruneError(f"{by} is unavailable because the examples have no labels; use by={known[1]!r}")
+    measured, accuracy = found.measured(by), found.accuracy
+    measure = measured.value
     if np.isnan(measure).any():
-        raise HeadPruneError("accuracy is unavailable because the examples have no labels; use by='agreement'")
+        raise HeadPruneError(f"{sentence_name(by)} is undefined, because it is constant on these {found.examples} examples")
     mask = best_mask(measure[found.first], found.widths)
     interval = widest_interval(found, mask)
     low, high = found.path[interval].low, found.path[interval].high
-    value_low, value_high = wilson(measure[interval] * found.trials, found.trials)
-    random = getattr(found, f"random_{by}")
+    random = found.random(by)
     answers = found.agrees if by == "agreement" else found.right
     tested = {"against_his": None, "p_corrected": np.nan, "cochran": None, "cross_validated": None}
-    if answers is not None:
+    if by in found.correlations:
+        in_fold = stratified_folds(found.answers, min(folds, found.examples), seed=seed)
+        choose = partial(best_mask, widths=found.widths)
+        tested |= tested_correlations(found.correlations[by], mask, int(found.which[-1]), in_fold, choose)
+    elif answers is not None:
         tested = _tested(found, answers[found.first], mask, folds, seed)
     parts = {
         "by": by,
@@ -70,15 +82,15 @@ def recommend_alpha(
         "ties": int((measure[found.first] >= measure.max() - _TINY).sum()),
         "near": float(found.widths[measure[found.first] >= measure.max() - NEAR_BEST - _TINY].sum()),
         "value": float(measure[interval]),
-        "value_low": float(value_low),
-        "value_high": float(value_high),
+        "value_low": float(measured.low[interval]),
+        "value_high": float(measured.high[interval]),
         "accuracy": float(accuracy[interval]),
         "accuracy_low": float(found.accuracy_low[interval]),
         "accuracy_high": float(found.accuracy_high[interval]),
         "his": float(measure[-1]),
         "ae": float(measure[0]),
         "random": float(random.mean()) if len(random) else np.nan,
-        "examples": found.right.shape[1],
+        "examples": found.examples,
         "is_his": bool(mask == found.which[-1]),
     }
     return AlphaRecommendation(**parts, **tested)

@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.alpha_path import AlphaInterval, distinct_masks
 from headprune_core.measure.evaluation import evaluate_masks
@@ -131,14 +132,15 @@ def successive_halving(
         The selected mask, its alpha interval and the rounds.
 
     Raises:
-        HeadPruneError: for an empty path, an unknown `by`, accuracy without labels, and agreement for token prediction.
+        HeadPruneError: for an empty path, an unknown `by`, accuracy without labels, agreement for token prediction, and
+            regression.
     """
     path = tuple(path)
     if not path or last < 1 or first < 1:
         raise HeadPruneError(
             f"path, last and first must be at least 1, got {len(path)} intervals, last {last}, first {first}"
         )
-    by = _by(by, model, "label" in examples.column_names)
+    by = _by(by, model, has_targets(model, examples.column_names))
     masks, which = distinct_masks(path)
     widths = np.bincount(which, [part.high - part.low for part in path], len(masks))
     order = nested_order(examples["label"] if "label" in examples.column_names else None, len(examples), seed=seed)
@@ -158,7 +160,8 @@ def successive_halving(
         with_unpruned = np.concatenate([masks[alive], unpruned])
         result = evaluate_masks(model, examples.select(order[start:stop]), with_unpruned, **options)
         right, agrees, _ = per_example(result)
-        return (right if by == "accuracy" else agrees)[:-1]
+        # Without labels, `right` of a token classifier is the share of predictions that equal the unpruned model's.
+        return (right if by == "accuracy" or agrees is None else agrees)[:-1]
 
     def result() -> HalvingResult:
         final = rounds[-1]
@@ -254,10 +257,15 @@ def nested_order(classes, count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def _by(by: str | None, model: PrunableModel, labeled: bool) -> str:
-    tokens = model.task != "classification"
-    by = by or ("accuracy" if labeled or tokens else "agreement")
-    if by == "agreement" and tokens:
+    if not task_of(model).has_decisions:
+        raise HeadPruneError(
+            f"the quick search compares means over examples, which a correlation is not, so it is not available for "
+            f"{task_of(model).title}; use alpha_accuracy"
+        )
+    tokens = task_of(model).by_token
+    by = by or ("accuracy" if labeled else "agreement")
+    if by == "agreement" and tokens and labeled:
         raise HeadPruneError("per-example agreement is not available for token prediction; use by='accuracy'")
-    if by not in ("accuracy", "agreement") or (by == "accuracy" and not labeled and not tokens):
+    if by not in ("accuracy", "agreement") or (by == "accuracy" and not labeled):
         raise HeadPruneError(f"by must be 'agreement', or 'accuracy' if the examples have labels, got {by!r}")
     return by

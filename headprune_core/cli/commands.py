@@ -8,14 +8,16 @@ import numpy as np
 from headprune_core.alpha_choice.alpha_accuracy import alpha_accuracy, random_masks
 from headprune_core.alpha_choice.alpha_text import describe_recommendation
 from headprune_core.alpha_choice.recommendation import recommend_alpha
+from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import overlap
+from headprune_core.data.measures import sentence_name
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.alpha_path import alpha_path, distinct_masks, keep_fraction
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.curve_metrics import summary
 from headprune_core.measure.curve_verdicts import compare_with_random, verdict_text
 from headprune_core.measure.curves import main_measure, sparsity_curves
-from headprune_core.measure.evaluation import evaluate_masks
+from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.measure.greedy import greedy_gnorm
 from headprune_core.model.loading import find_device
 
@@ -64,13 +66,18 @@ def score(options) -> tuple[Document, str]:
             np.ones((1, *model.grid.shape), bool),
             progress=progress_line(options),
         )
+        further = {name: float(values[0]) for name, values in result.further.items()}
         document["evaluation"] = {
-            "accuracy": float(result.accuracy[0]),
-            "loss": float(result.loss[0]),
+            "accuracy": _number(result.accuracy[0]),
+            "measure": result.measure,
+            "value": _number(result.main_value[0]),
+            **{name: _number(value) for name, value in further.items()},
+            "loss": _number(result.loss[0]),
             "n_predictions": result.trials,
         }
-        known = f"unpruned accuracy {result.accuracy[0]:.4f} ({result.trials} predictions)"
-        lines.append(f"unpruned accuracy unknown: {NO_LABELS}" if np.isnan(result.accuracy[0]) else known)
+        lines.append(_describe_evaluation(result))
+        lines += [f"unpruned {sentence_name(name)} {value:.4f}" for name, value in further.items()]
+        lines += [note for note in [entity_note(model)] if note]
     return document, "\n".join(lines)
 
 
@@ -114,10 +121,12 @@ def alpha(options) -> tuple[Document, str]:
             raise HeadPruneError(f"--measure needs at least 2 evaluation examples, got {len(examples)}; add examples")
         found = alpha_accuracy(model, examples, path, random=random, dtype=options.dtype, **run)
         chosen = recommend_alpha(found)
-        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, getattr(found, chosen.by), strict=True)]
-        recommendation = ["", f"{chosen.by} per interval on {len(examples)} examples", *describe_recommendation(chosen)]
+        values, name = found.measured(chosen.by).value, sentence_name(chosen.by)
+        lines = [f"{line}  {value:.3f}" for line, value in zip(lines, values, strict=True)]
+        recommendation = ["", f"{name} per interval on {len(examples)} examples", *describe_recommendation(chosen)]
         document["measured"] = json.loads(found.frame.to_json(orient="records"))
-        document["recommendation"] = {name: getattr(chosen, name) for name in RECOMMENDED}
+        found = {name: getattr(chosen, name) for name in RECOMMENDED}
+        document["recommendation"] = {name: _number(v) if isinstance(v, float) else v for name, v in found.items()}
     masks = len(distinct_masks(path)[0])
     return document, "\n".join(
         [
@@ -171,7 +180,7 @@ def curves(options) -> tuple[Document, str]:
         f"{row.method}: {verdict_text(row.verdict, row.n_random)} (normalized AUC {row.area:.3f})"
         for row in verdict.itertuples()
     ]
-    return document, "\n".join([f"{measure} on {len(evaluation)} examples", table.to_string(), "", *lines])
+    return document, "\n".join([f"{sentence_name(measure)} on {len(evaluation)} examples", table.to_string(), "", *lines])
 
 
 def greedy(options) -> tuple[Document, str]:
@@ -205,13 +214,16 @@ def greedy(options) -> tuple[Document, str]:
         "settings": run.settings,
         "order": run.order,
         "accuracy": run.accuracy,
-        "agreement": run.agreement.tolist(),
+        "agreement": run.agreement,
+        "measure": run.measure_name,
+        "value": run.measure,
         "inflection": run.inflection,
         "scores": run.scores,
     }
-    frame = run.to_frame().drop(columns=["accuracy_low", "accuracy_high"]).dropna(axis=1, how="all")
-    table = frame.to_string(index=False, float_format="%.4g")
-    table += "" if "accuracy" in frame else f"\naccuracy unknown: {NO_LABELS}"
+    frame = run.to_frame().dropna(axis=1, how="all")
+    table = frame[[name for name in frame if not name.endswith(("_low", "_high"))]]
+    table = table.to_string(index=False, float_format="%.4g")
+    table += "" if run.measure_name in frame else f"\n{sentence_name(run.measure_name)} unknown: {NO_LABELS}"
     inflection = "no inflection point found" if run.inflection is None else f"inflection point: step {run.inflection}"
     return document, f"{table}\n\n{inflection}"
 
@@ -239,6 +251,19 @@ def bench(options) -> tuple[Document, str]:
     device = find_device(options.device)
     result = module.run(device, progress=progress_line(options))
     return result, module.table(result)
+
+
+def _number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _describe_evaluation(result: MaskEvaluation) -> str:
+    """Return the main measure of the unpruned model; without labels, the reason why there is none."""
+    if not result.labeled:
+        return f"the accuracy of the unpruned model is unknown, because {result.reason}"
+    count = f"{result.trials} predictions"
+    return f"unpruned {sentence_name(result.measure)} {result.main_value[0]:.4f} ({count})"
 
 
 def _grid(values: np.ndarray) -> str:

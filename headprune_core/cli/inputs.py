@@ -8,6 +8,7 @@ import numpy as np
 
 from headprune_core.data.examples import load_examples, read_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
+from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.masks.constraints import parse_heads
 from headprune_core.masks.rankings import read_ranking
@@ -17,6 +18,7 @@ from headprune_core.model.builtin import is_builtin
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import score_heads
+from headprune_core.scores.objectives import objective_without_labels
 
 
 def load_model_option(options) -> PrunableModel:
@@ -167,11 +169,11 @@ def compute_scores(options, **more):
     """
     model = load_model_option(options)
     examples = calibration_examples(options, model)
-    labeled = "label" in examples.column_names or model.task != "classification"
+    labeled = has_targets(model, examples.column_names)
     scores = score_heads(
         model,
         examples,
-        objective=options.objective or ("loss" if labeled else "prediction"),
+        objective=options.objective or ("loss" if labeled else objective_without_labels(task_of(model))),
         gnorm_objective=options.gnorm_objective,
         his_reduction=options.his_reduction,
         entropy=options.entropy,

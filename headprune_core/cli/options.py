@@ -197,7 +197,7 @@ def common_options(add) -> None:
     add(
         "--objective",
         choices=OBJECTIVES,
-        help="objective for HIS gradients (default: loss, or prediction if there are no labels)",
+        help="objective for HIS gradients (default: loss; without labels prediction, or logit_norm for regression)",
     )
     add(
         "--gnorm-objective",

@@ -10,6 +10,8 @@ import numpy as np
 
 from headprune_core.arguments import whole_number
 from headprune_core.data.examples import describe_overlap, overlap
+from headprune_core.data.measures import sentence_name
+from headprune_core.data.tasks import has_targets
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import get_criterion
 from headprune_core.masks.mask_files import LARGEST, read_mask
@@ -93,7 +95,7 @@ def prune(options) -> tuple[dict[str, object], str]:
     if training is not None:
         source = f"examples of {options.dataset} ({training_split(options)})"
         known["training_data"] = f"{source}; {describe_overlap(overlap(training, examples))}"
-        labeled = "label" in training.column_names or model.task != "classification"
+        labeled = has_targets(model, training.column_names)
         objective = options.finetune_objective or ("labels" if labeled else "teacher")
         run = {"steps": options.finetune_steps, "batch_size": BATCH_SIZE, "objective": objective, "dtype": options.dtype}
         final, known["recovery"] = recover(pruned, training, teacher=model, evaluation=examples, progress=progress, **run)
@@ -228,7 +230,8 @@ def _describe_results(record: PruningRecord) -> list[str]:
         recovery = record.recovery
         text = f"fine-tuned  {recovery.steps} steps, batch size {recovery.batch_size}, {recovery.seconds:.0f} s"
         if recovery.before is not None and recovery.after is not None:
-            text += f": {share(recovery.after).name} {share(recovery.before)} before, {share(recovery.after)} after"
+            before, after = share(recovery.before), share(recovery.after)
+            text += f": {sentence_name(after.name)} {before} before, {after} after"
         lines.append(text)
     return lines
 

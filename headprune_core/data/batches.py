@@ -12,6 +12,8 @@ from torch import Tensor
 
 from headprune_core.errors import HeadPruneError
 
+from .tasks import TASKS, Task
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -24,9 +26,11 @@ class Batch:
         special: bool (N, T), True for special tokens of the tokenizer; None for images.
         decoder_real: bool (N, U), the same as `real` for the decoder inputs of an encoder-decoder, else None.
         decoder_special: bool (N, U), the same as `special` for the decoder inputs of an encoder-decoder, else None.
-        targets: (N, U), tokens to predict; None for classification.
-        predicted: bool (N, U), False for padding of `targets`; None for classification.
-        labels: (N,) class numbers, or None.
+        targets: (N, U), tokens or classes of tokens to predict; None without them.
+        predicted: bool (N, U), True where a prediction counts: False for padding and tokens without a label; None if there
+            is one prediction per example.
+        labels: (N,) class numbers, (N, C) zeros and ones for multi-label models, (N, C) numbers for regression, or None.
+        task: the task of the model.
     """
 
     index: np.ndarray
@@ -38,6 +42,7 @@ class Batch:
     targets: Tensor | None = None
     predicted: Tensor | None = None
     labels: Tensor | None = None
+    task: Task = TASKS["classification"]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -97,9 +102,10 @@ class Batch:
         return tuple(self._part(part) for part in (slice(None, middle), slice(middle, None)))
 
     def _part(self, part: slice) -> "Batch":
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("inputs", "task")}
         sliced = {name: None if value is None else value[part] for name, value in values.items()}
-        return Batch(inputs={name: value[part] for name, value in self.inputs.items()}, **sliced)
+        inputs = {name: value[part] for name, value in self.inputs.items()}
+        return Batch(inputs=inputs, task=self.task, **sliced)
 
 
 def in_parts(batch: Batch, work: Callable[[Batch], object]) -> Iterator[tuple[Batch, object]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from headprune_core.errors import HeadPruneError
 
 from .batches import Batch
+from .tasks import IGNORED, TASKS, Task
 
 BATCH_COST = {"cpu": 32}  # overhead of one extra batch, expressed in equivalent padding tokens
 GPU_BATCH_COST_TOKENS = 2048  # same, for GPUs, where small batches underuse the device
@@ -21,8 +22,8 @@ class Encoded:
 
     Attributes:
         inputs: for each example "input_ids" (with "token_type_ids" or "target_ids" and "decoder_input_ids" if the model
-            needs them) or "pixel_values".
-        labels: class number of each example, or None.
+            needs them) or "pixel_values"; for a token classifier also "labels", -100 where no prediction counts.
+        labels: class number of each example, or its C numbers (see `Batch.labels`), or None.
         truncated: number of texts that were truncated.
         longest: length of the longest text before truncation, in tokens.
         pad: padding token.
@@ -30,10 +31,12 @@ class Encoded:
         predicts_next: whether the model is a causal language model.
         special: special tokens.
         batching: "padded", "equal lengths" or "single", the batches that the model computes exactly.
+        task: the task of the model.
+        tags_known: whether the "labels" of a token classifier are its targets; else they only say which tokens count.
     """
 
     inputs: list[dict]
-    labels: list[int] | None
+    labels: list[int] | list[list[float]] | None
     truncated: int
     longest: int
     pad: int
@@ -41,9 +44,16 @@ class Encoded:
     predicts_next: bool = False
     special: frozenset[int] = frozenset()
     batching: str = "padded"
+    task: Task = TASKS["classification"]
+    tags_known: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is something to predict: labels, tags, or the tokens of a text."""
+        return self.labels is not None or self.tags_known or self.task.generates
 
     @property
     def lengths(self) -> np.ndarray:
@@ -94,12 +104,15 @@ class Encoded:
         labels = None if self.labels is None else torch.tensor([self.labels[i] for i in index], device=device)
         if "pixel_values" in rows[0]:
             pixels = torch.tensor(np.stack([row["pixel_values"] for row in rows]), device=device)
-            return Batch(index, {"pixel_values": pixels}, None, labels=labels)
+            return Batch(index, {"pixel_values": pixels}, None, labels=labels, task=self.task)
         ids, real = self._padded([row["input_ids"] for row in rows], device)
         inputs = {"input_ids": ids, "attention_mask": real.long()}
         if "token_type_ids" in rows[0]:
             inputs["token_type_ids"], _ = self._padded([row["token_type_ids"] for row in rows], device, pad=0)
-        batch = Batch(index, inputs, real, self._special(ids), labels=labels)
+        batch = Batch(index, inputs, real, self._special(ids), labels=labels, task=self.task)
+        if "labels" in rows[0]:
+            targets, _ = self._padded([row["labels"] for row in rows], device, pad=IGNORED)
+            batch = replace(batch, targets=targets if self.tags_known else None, predicted=targets != IGNORED)
         if self.predicts_next:
             return replace(batch, targets=ids[:, 1:], predicted=real[:, 1:])
         if "target_ids" in rows[0]:

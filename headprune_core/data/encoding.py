@@ -12,6 +12,9 @@ from headprune_core.model.prunable_model import PrunableModel
 
 from .encoded import Encoded
 from .labels import all_labels, map_labels, plain_label
+from .targets import example_targets
+from .tasks import has_targets, task_of
+from .token_targets import token_inputs
 
 _INPUT_COLUMNS = ("input_ids", "token_type_ids", "target_ids")
 
@@ -23,7 +26,8 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         model: the model.
         examples: Dataset with a column text (and text_pair) or image, or with model inputs (input_ids or pixel_values),
             which are used unchanged. A sequence-to-sequence model also needs a column target (text), target_ids or
-            label (the name of the label is the target).
+            label (the name of the label is the target). For labels of multi-label and regression models see
+            `example_targets`, for words and tags of a token classifier `token_inputs`.
 
     Returns:
         The inputs and class numbers. Texts beyond the maximum sequence length are truncated with a HeadPruneWarning.
@@ -34,10 +38,15 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     examples = _checked(examples)
     if len(examples) == 0:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
-    labels = _labels(model, examples) if model.task == "classification" and "label" in examples.column_names else None
+    task, labels = task_of(model), None
+    if "label" in examples.column_names and not task.by_token:
+        labels = _labels(model, examples) if model.task == "classification" else example_targets(model, examples)
     if model.reads_images:
-        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0, batching=model.batching)
-    if "input_ids" in examples.column_names:
+        return Encoded(_images(model, examples), labels, truncated=0, longest=1, pad=0, batching=model.batching, task=task)
+    tags_known = task.name == "token_classification" and has_targets(model, examples.column_names)
+    if task.name == "token_classification":
+        rows, truncated, longest = token_inputs(model, examples, _tokens, _given_inputs)
+    elif "input_ids" in examples.column_names:
         rows, truncated, longest = _given_inputs(model, examples)
     elif "text" in examples.column_names:
         rows, truncated, longest = _tokens(model, examples)
@@ -58,6 +67,8 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
         predicts_next=model.task == "language",
         special=frozenset(special_ids(model)),
         batching=model.batching,
+        task=task,
+        tags_known=tags_known,
     )
 
 

@@ -4,29 +4,36 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from headprune_core.data.measures import SHARES, measure_label
+
 from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, label, style, tick
 
-_TITLES = {"abs_loss_change": "|Δloss| (nats)", "loss_change": "Δloss (nats)", "accuracy_drop": "Accuracy drop"}
+_TITLES = {"abs_loss_change": "|Δloss|", "loss_change": "Δloss"}
 
 
-def ablation_heatmap(values: np.ndarray, measure: str) -> go.Figure:
+def ablation_heatmap(values: np.ndarray, measure: str, main_measure: str = "accuracy") -> go.Figure:
     """Draw the effect of masking each head alone, by layer and head.
 
     Args:
         values: (R, H) effect of each head.
         measure: what the values are: "abs_loss_change", "loss_change" or "accuracy_drop".
+        main_measure: the measure whose drop is meant (`LeaveOneOut.measure`); losses of its task are in nats unless it is a
+            correlation.
 
     Returns:
         A heatmap, diverging around 0 for signed values.
     """
     scale = {"colorscale": "PuOr", "zmid": 0} if measure != "abs_loss_change" else {"colorscale": "Cividis"}
-    ticks = {"tickformat": PERCENT} if measure == "accuracy_drop" else {}
+    is_share = main_measure in SHARES
+    ticks = {"tickformat": PERCENT} if measure == "accuracy_drop" and is_share else {}
+    drop = f"{measure_label(main_measure)} drop"
+    title = f"{_TITLES[measure]}{' (nats)' if is_share else ''}" if measure in _TITLES else drop
     figure = go.Figure(
         go.Heatmap(
             z=values,
             xgap=2,
             ygap=2,
-            colorbar={"thickness": 10, "title": {"text": _TITLES.get(measure, ""), "side": "right"}} | ticks,
+            colorbar={"thickness": 10, "title": {"text": title, "side": "right"}} | ticks,
             **scale,
         )
     )

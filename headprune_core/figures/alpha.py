@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy
 from headprune_core.alpha_choice.alpha_recommendation import AlphaRecommendation, format_inside
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface
-from headprune_core.measure.curves import wilson
+from headprune_core.data.measures import format_difference, format_value
 
-from .style import AXIS_TITLES, GRAY, MARGIN, PERCENT, metric_axis, metric_name, style
+from .style import AXIS_TITLES, GRAY, MARGIN, metric_axis, metric_format, metric_name, style
 
 _STEP, _CHOSEN = "#0072b2", "#d55e00"
 _ALPHA = "α (0 = entropy only, 1 = importance only)"
@@ -25,12 +25,12 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         chosen: recommendation to mark, which also selects the metric; or None.
 
     Returns:
-        A step function with its 95% Wilson CI, both ends of the path, the mean of the random masks, the interval of the
+        A step function with its 95% CI, both ends of the path, the mean of the random masks, the interval of the
         highest value, the alpha that the verdict advises, and the cross-validated value.
     """
     by = chosen.by if chosen is not None else found.measure
-    value = getattr(found, by)
-    low, high = wilson(value * found.trials, found.trials)
+    measured, shown = found.measured(by), metric_format(by)
+    value, low, high = measured.value, measured.low, measured.high
     edges = np.array([found.path[0].low, *(part.high for part in found.path)])
     figure = go.Figure()
     x = np.repeat(edges, 2)[1:-1]
@@ -45,7 +45,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         showlegend=False,  # The line's entry names the band; on a phone every entry makes the plot smaller.
         name="95% CI",
     )
-    random = getattr(found, f"random_{by}")
+    random = found.random(by)
     if len(random):
         figure.add_scatter(
             x=[0, 1],
@@ -53,7 +53,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
             mode="lines",
             line={"color": GRAY.format(1), "dash": "dot", "width": 2},
             name=f"Random mean ({_count(len(random), 'mask')})",
-            hovertemplate="random mean: %{y:.1%}<extra></extra>",
+            hovertemplate=f"random mean: %{{y:{shown}}}<extra></extra>",
         )
     figure.add_scatter(
         x=x,
@@ -61,8 +61,8 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         mode="lines",
         line={"color": _STEP, "width": 2.5},
         customdata=np.repeat(np.column_stack([edges[:-1], edges[1:], low, high]), 2, axis=0),
-        hovertemplate="α %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{y:.1%} (95% CI %{customdata[2]:.1%} to "
-        "%{customdata[3]:.1%})<extra></extra>",
+        hovertemplate=f"α %{{customdata[0]:.4f}} to %{{customdata[1]:.4f}}: %{{y:{shown}}} (95% CI "
+        f"%{{customdata[2]:{shown}}} to %{{customdata[3]:{shown}}})<extra></extra>",
         name="HIES (95% CI)",
     )
     for at, method, name in ((0, "ae", "AE only"), (-1, "his", "HIS only")):
@@ -73,7 +73,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 13, "line": {"width": 1, "color": GRAY.format(1)}},
             name=name,
-            hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{name}: %{{y:{shown}}}<extra></extra>",
             cliponaxis=False,
         )
     if chosen is not None:
@@ -95,16 +95,20 @@ def describe_alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation) -> s
     Returns:
         One or two sentences.
     """
-    values, metric = getattr(found, chosen.by), metric_name(chosen.by)
-    random = f", random masks {chosen.random:.1%} on average" if np.isfinite(chosen.random) else ""
+    values, metric = found.measured(chosen.by).value, metric_name(chosen.by)
+
+    def text(value: float) -> str:
+        return format_value(chosen.by, value)
+
+    random = f", random masks {text(chosen.random)} on average" if np.isfinite(chosen.random) else ""
     if chosen.masks == 1:
-        return f"One mask covers all alpha from 0 to 1: {metric} {values[0]:.1%}{random}."
+        return f"One mask covers all alpha from 0 to 1: {metric} {text(values[0])}{random}."
     ties = f" ({chosen.ties} masks tie; this one covers the largest alpha range)" if chosen.ties > 1 else ""
     return (
         f"Alpha from 0 to 1 has {_count(len(found.path), 'interval')} with {_count(chosen.masks, 'distinct mask')}: "
-        f"{metric} ranges from {values.min():.1%} to {values.max():.1%}; HIS only {chosen.his:.1%}, AE only "
-        f"{chosen.ae:.1%}{random}. The highest is at alpha = {chosen.alpha_text}: {chosen.value:.1%} (95% CI "
-        f"{chosen.value_low:.1%} to {chosen.value_high:.1%}){ties}. Recommended: {chosen.advised_text}."
+        f"{metric} ranges from {text(values.min())} to {text(values.max())}; HIS only {text(chosen.his)}, AE only "
+        f"{text(chosen.ae)}{random}. The highest is at alpha = {chosen.alpha_text}: {text(chosen.value)} (95% CI "
+        f"{text(chosen.value_low)} to {text(chosen.value_high)}){ties}. Recommended: {chosen.advised_text}."
     )
 
 
@@ -133,8 +137,12 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
             z=np.array(lines),
             customdata=np.array(details),
             colorscale="Cividis",
-            colorbar={"thickness": 10, "tickformat": PERCENT, "title": {"text": AXIS_TITLES[by], "side": "right"}},
-            hovertemplate="α %{customdata[0]:.4f} to %{customdata[1]:.4f}: %{z:.1%}<extra></extra>",
+            colorbar={
+                "thickness": 10,
+                "tickformat": metric_axis(by)["tickformat"],
+                "title": {"text": AXIS_TITLES[by], "side": "right"},
+            },
+            hovertemplate=f"α %{{customdata[0]:.4f}} to %{{customdata[1]:.4f}}: %{{z:{metric_format(by)}}}<extra></extra>",
         )
     )
     figure.add_scatter(
@@ -143,7 +151,8 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": "#ffffff", "line": {"width": 1.5, "color": "#000000"}},
         customdata=np.column_stack([best.low, best.high, best.value]),
-        hovertemplate="best: α %{customdata[0]:.4f} to %{customdata[1]:.4f}, %{customdata[2]:.1%}<extra></extra>",
+        hovertemplate="best: α %{customdata[0]:.4f} to %{customdata[1]:.4f}, "
+        f"%{{customdata[2]:{metric_format(by)}}}<extra></extra>",
         name="Best α per sparsity",
         showlegend=True,
     )
@@ -162,16 +171,17 @@ def describe_surface(surface: AlphaSurface) -> str:
     Returns:
         Several short sentences.
     """
-    best = surface.best
+    best, by = surface.best, surface.measure
     lines = "; ".join(
-        f"at {_percent(line.sparsity)} sparsity, {line.value:.1%} with alpha = "
-        f"{format_inside(line.alpha, line.low, line.high)} (HIS only: {line.his:.1%})"
+        f"at {_percent(line.sparsity)} sparsity, {format_value(by, line.value)} with alpha = "
+        f"{format_inside(line.alpha, line.low, line.high)} (HIS only: {format_value(by, line.his)})"
         for line in best.itertuples()
     )
-    most = best.loc[best.spread.idxmax()]
+    most = best.loc[best.spread.fillna(0.0).idxmax()]
+    spread = format_difference(by, most.spread).lstrip("+")
     return (
         f"Best {metric_name(surface.measure)}: {lines}. Alpha has the largest effect at "
-        f"{_percent(most.sparsity)} sparsity: {100 * most.spread:.1f} pp between the best and the worst mask."
+        f"{_percent(most.sparsity)} sparsity: {spread} between the best and the worst mask."
     )
 
 
@@ -181,9 +191,9 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
     figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(213, 94, 0, 0.15)", line=line, layer="below")
     his_only = chosen.advised_alpha == 1.0
     if his_only and not chosen.is_his:
-        _star(figure, chosen.alpha, chosen.value, "star-open", f"Highest: α = {chosen.alpha_text}")
+        _star(figure, chosen, chosen.alpha, chosen.value, "star-open", f"Highest: α = {chosen.alpha_text}")
     advised = "HIS only (α = 1)" if his_only else f"α = {chosen.alpha_text}"
-    _star(figure, chosen.advised_alpha, chosen.advised_value, "star", f"Recommended: {advised}")
+    _star(figure, chosen, chosen.advised_alpha, chosen.advised_value, "star", f"Recommended: {advised}")
     held = chosen.cross_validated
     if held is not None:
         figure.add_scatter(
@@ -193,12 +203,12 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
             marker={"color": _CHOSEN, "symbol": "circle-open", "size": 20, "line": {"width": 2}},
             error_y={"array": [held.high - held.value], "arrayminus": [held.value - held.low], "color": _CHOSEN},
             name="Cross-validated",
-            hovertemplate=f"cross-validated {metric_name(chosen.by)}: %{{y:.1%}} (95% CI {held.low:.1%} to {held.high:.1%})"
-            "<extra></extra>",
+            hovertemplate=f"cross-validated {metric_name(chosen.by)}: %{{y:{metric_format(chosen.by)}}} (95% CI "
+            f"{format_value(chosen.by, held.low)} to {format_value(chosen.by, held.high)})<extra></extra>",
         )
 
 
-def _star(figure: go.Figure, alpha: float, value: float, symbol: str, name: str) -> None:
+def _star(figure: go.Figure, chosen: AlphaRecommendation, alpha: float, value: float, symbol: str, name: str) -> None:
     outline = {"width": 2 if symbol.endswith("open") else 1, "color": _CHOSEN if symbol.endswith("open") else GRAY.format(1)}
     figure.add_scatter(
         x=[alpha],
@@ -206,7 +216,7 @@ def _star(figure: go.Figure, alpha: float, value: float, symbol: str, name: str)
         mode="markers",
         marker={"color": _CHOSEN, "symbol": symbol, "size": 15, "line": outline},
         name=name,
-        hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
+        hovertemplate=f"{name}: %{{y:{metric_format(chosen.by)}}}<extra></extra>",
         cliponaxis=False,
     )
 

@@ -58,7 +58,7 @@ def random_boxes(curves: pd.DataFrame, measure: str = "accuracy") -> go.Figure:
             hovertemplate=f"{shown}: {value}<extra></extra>",
         )
     figure.update_xaxes(title=SPARSITY, tickformat=PERCENT)
-    figure.update_yaxes(**metric_axis(measure))
+    figure.update_yaxes(**metric_axis(measure, regression="pearson" in curves))
     return figure.update_layout(height=480, margin={**MARGIN, "t": 16}, legend=_LEGEND)
 
 

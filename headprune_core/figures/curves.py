@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from headprune_core.data.measures import format_value
 from headprune_core.measure.curves import REGIMES, main_measure
 
 from .style import GRAY, MARGIN, PERCENT, SPARSITY, for_plotly, label, metric_axis, metric_format, metric_name, style
@@ -18,11 +19,11 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
 
     Args:
         curves: result of `sparsity_curves`.
-        measure: column to draw: "accuracy", "agreement", "correlation", "loss" or "perplexity".
+        measure: column to draw, such as "accuracy", "agreement", "pearson", "correlation", "loss" or "perplexity".
         chance: accuracy at chance level (1 / C), drawn as a line, or None.
 
     Returns:
-        A line chart; error bars of accuracy are 95% Wilson CI.
+        A line chart; error bars are the 95% CI in the frame (Wilson for accuracy, bootstrap for correlations).
     """
     figure = go.Figure()
     value = f"%{{y:{metric_format(measure)}}}"
@@ -64,7 +65,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
     for method, curve in curves[curves.method != "random"].groupby("method", sort=False):
         figure.add_trace(_line(curve, method, measure))
     unpruned = curves.loc[curves.heads_pruned == 0, measure]
-    if len(unpruned) and measure in ("accuracy", "loss"):
+    if len(unpruned) and measure not in ("agreement", "correlation", "perplexity"):
         figure.add_hline(
             y=unpruned.iloc[0],
             line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)},
@@ -79,7 +80,7 @@ def curves_figure(curves: pd.DataFrame, measure: str = "accuracy", chance: float
             annotation_position="top right",
         )
     figure.update_xaxes(title=SPARSITY, tickformat=PERCENT, range=[-0.012, (end or 1) + 0.012])
-    figure.update_yaxes(**metric_axis(measure))
+    figure.update_yaxes(**metric_axis(measure, regression="pearson" in curves))
     figure.update_layout(
         height=520,
         margin={**MARGIN, "t": 32},
@@ -102,9 +103,10 @@ def describe_curves(curves: pd.DataFrame, at: float = 0.5) -> str:
     measure = main_measure(curves)
     at = min(curves.sparsity.unique(), key=lambda sparsity: abs(sparsity - at))
     values = curves[curves.sparsity == at].set_index("method")[measure]
-    parts = [f"{label(method)} {value:.1%}" for method, value in values.items() if method != "random"]
+    parts = [f"{label(method)} {format_value(measure, value)}" for method, value in values.items() if method != "random"]
     if "random" in values:
-        parts.append(f"random {values.loc[['random']].min():.1%} to {values.loc[['random']].max():.1%}")
+        random = values.loc[["random"]]
+        parts.append(f"random {format_value(measure, random.min())} to {format_value(measure, random.max())}")
     name = metric_name(measure)
     return f"{name[0].upper()}{name[1:]} at {at:.0%} sparsity: {', '.join(parts)}."
 
@@ -112,8 +114,8 @@ def describe_curves(curves: pd.DataFrame, at: float = 0.5) -> str:
 def _line(curve: pd.DataFrame, method: str, measure: str) -> go.Scatter:
     (color, dash, symbol), name = style(method), for_plotly(label(method))
     interval = None
-    if measure == "accuracy":
-        up, down = curve.accuracy_high - curve.accuracy, curve.accuracy - curve.accuracy_low
+    if f"{measure}_low" in curve:
+        up, down = curve[f"{measure}_high"] - curve[measure], curve[measure] - curve[f"{measure}_low"]
         interval = {"array": up, "arrayminus": down, "thickness": 1, "width": 2}
     return go.Scatter(
         x=curve.sparsity,

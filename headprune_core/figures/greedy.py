@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from headprune_core.data.measures import SHARES, format_value
 from headprune_core.measure.greedy import GreedyTrajectory
 
 from .heatmaps import has_custom_labels, row_name
-from .style import GRAY, HEAD, LAYER, MARGIN, metric_axis, metric_name, style, tick
+from .style import GRAY, HEAD, LAYER, MARGIN, metric_axis, metric_format, metric_name, style, tick
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
@@ -101,7 +102,7 @@ def describe_greedy_step(run: GreedyTrajectory, step: int, labels: Sequence[str]
 
 
 def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = None) -> go.Figure:
-    """Draw accuracy, or agreement without labels, against the number of pruned heads.
+    """Draw the main measure (accuracy, or agreement without labels) against the number of pruned heads.
 
     Args:
         run: a Greedy-Gnorm run with evaluation examples.
@@ -109,18 +110,18 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
         chance: accuracy at chance level (1 / C), drawn as a line, or None.
 
     Returns:
-        A line chart with the 95% Wilson CI of accuracy and the inflection point, if there is one.
+        A line chart with the 95% CI of accuracy or of a correlation, and the inflection point, if there is one.
     """
     figure = go.Figure()
-    values, labeled = run.measure, run.measure is run.accuracy
-    metric = "accuracy" if labeled else "agreement"
+    values, metric = run.measure, run.measure_name
+    banded, method = metric != "agreement", "Wilson" if metric in SHARES else "bootstrap"
     pruned = np.minimum(np.arange(len(values)) * run.heads_per_step, run.mask(0).size)
     color, _, symbol = style("inverse_greedy_gnorm" if run.inverse else "greedy_gnorm")
-    if labeled and len(values):
+    if banded and len(values):
         x = np.r_[pruned, pruned[::-1]]
-        y = np.r_[run.accuracy_high, run.accuracy_low[::-1]]
+        y = np.r_[run.measure_high, run.measure_low[::-1]]
         band = {"fill": "toself", "fillcolor": GRAY.format(0.22), "line_width": 0, "hoverinfo": "skip"}
-        figure.add_scatter(x=x, y=y, mode="lines", name="95% CI (Wilson)", **band)
+        figure.add_scatter(x=x, y=y, mode="lines", name=f"95% CI ({method})", **band)
     figure.add_scatter(
         x=pruned,
         y=values,
@@ -128,7 +129,7 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
         name=metric_axis(metric)["title"],
         line={"color": color, "width": 2.5},
         marker={"size": 5, "symbol": symbol},
-        hovertemplate="%{x} heads pruned: %{y:.1%}<extra></extra>",
+        hovertemplate=f"%{{x}} heads pruned: %{{y:{metric_format(metric)}}}<extra></extra>",
     )
     if step < len(values):
         point = {"size": 15, "color": ORANGE, "symbol": "circle-open", "line": {"width": 3}}
@@ -137,7 +138,7 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
     if run.inflection is not None:
         at = pruned[min(run.inflection, len(pruned) - 1)]
         figure.add_vline(x=at, line={"dash": "dash", "color": ORANGE}, annotation_text="Inflection point")
-    if chance is not None and labeled:
+    if chance is not None and metric == "accuracy":
         line = {"dash": "dot", "width": 1, "color": GRAY.format(1)}
         figure.add_hline(y=chance, line=line, annotation_text="Chance level", annotation_position="bottom left")
     figure.update_xaxes(title="Heads pruned (count)", range=[-1, run.mask(0).size + 1], zeroline=False)
@@ -156,11 +157,12 @@ def describe_greedy_accuracy(run: GreedyTrajectory, step: int) -> str:
     Returns:
         One or two sentences.
     """
-    name = metric_name("accuracy" if run.measure is run.accuracy else "agreement")
+    name = metric_name(run.measure_name)
     if step >= len(run.measure):
         return f"The {name} of this step has not been measured yet."
     steps = f"{step} step{'s' * (step != 1)}"
-    text = f"After {steps}, {name} is {run.measure[step]:.1%} (with all heads: {run.measure[0]:.1%}). "
+    value, unpruned = (format_value(run.measure_name, one) for one in (run.measure[step], run.measure[0]))
+    text = f"After {steps}, {name} is {value} (with all heads: {unpruned}). "
     if run.inflection is None:
         return text + "No inflection point found: the decline stays within noise."
     return text + f"Inflection point: step {run.inflection}."

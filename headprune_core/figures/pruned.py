@@ -6,12 +6,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headprune_core.checked_mask import ADVICE_ON_HEADS, checked_mask
+from headprune_core.data.measures import format_value
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
 
 from .heatmaps import row_name
 from .masks import state_grid
-from .style import AXIS_TITLES, GRAY, MARGIN, PERCENT, metric_name
+from .style import GRAY, MARGIN, metric_axis, metric_format, metric_name
 
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"
 _ZEROED = "Zeroed (shared KV head)"
@@ -99,7 +100,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
     Returns:
         A strip of one circle per random mask, equal values stacked, with their mean as a triangle and the mask as a diamond.
     """
-    values = np.asarray(control.random_values, float)
+    values, shown = np.asarray(control.random_values, float), metric_format(control.measure)
     column = np.round((values - values.min()) / (np.ptp(values) or 1.0) * _STACKS).astype(int)
     height = np.array([(column[:i] == c).sum() for i, c in enumerate(column)])
     figure = go.Figure()
@@ -109,7 +110,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         mode="markers",
         name=f"Random masks ({len(values)})",
         marker={"symbol": "circle-open", "size": 11, "color": GRAY.format(1), "line": {"width": 2}},
-        hovertemplate="random mask: %{x:.1%}<extra></extra>",
+        hovertemplate=f"random mask: %{{x:{shown}}}<extra></extra>",
     )
     figure.add_scatter(
         x=[values.mean()],
@@ -117,7 +118,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         mode="markers",
         name="Random mean",
         marker={"symbol": "triangle-up", "size": 12, "color": GRAY.format(1)},
-        hovertemplate="random mean: %{x:.1%}<extra></extra>",
+        hovertemplate=f"random mean: %{{x:{shown}}}<extra></extra>",
     )
     figure.add_scatter(
         x=[control.value],
@@ -125,9 +126,9 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         mode="markers",
         name="This mask",
         marker={"symbol": "diamond", "size": 15, "color": RED, "line": {"width": 1, "color": GRAY.format(1)}},
-        hovertemplate="this mask: %{x:.1%}<extra></extra>",
+        hovertemplate=f"this mask: %{{x:{shown}}}<extra></extra>",
     )
-    figure.update_xaxes(title=AXIS_TITLES.get(control.measure, control.measure), tickformat=PERCENT)
+    figure.update_xaxes(**metric_axis(control.measure))
     figure.update_yaxes(visible=False, range=[-2, max(3, height.max() + 1.5)], fixedrange=True)
     return figure.update_layout(height=230, margin=MARGIN, legend=LEGEND)
 
@@ -148,10 +149,11 @@ def describe_baseline(control: RandomBaseline) -> str:
     else:
         count = {0: "none of the", masks: "all"}.get(control.n_beaten, f"{control.n_beaten} of the")
         rank = f"above {count} {masks} random masks"
+    parts = control.random_values.min(), control.random_values.max(), control.value
+    low, high, value = (format_value(control.measure, part) for part in parts)
     return (
         f"{name[0].upper()}{name[1:]}: {masks} random mask{'s' * (masks != 1)} of the same size (circles; mean: triangle), "
-        f"{control.random_values.min():.1%} to {control.random_values.max():.1%}. This mask (diamond): {control.value:.1%}, "
-        f"{rank}."
+        f"{low} to {high}. This mask (diamond): {value}, {rank}."
     )
 
 

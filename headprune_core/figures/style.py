@@ -6,6 +6,7 @@ figure fits light and dark pages.
 
 import html
 
+from headprune_core.data.measures import SHARES, sentence_name
 from headprune_core.masks.criteria import method_label, parse_alpha
 
 _STYLE = {  # criterion -> color, dash, symbol
@@ -37,8 +38,11 @@ AXIS_TITLES = {
     "loss": "Loss (nats)",
     "perplexity": "Perplexity",
     "correlation": "Logit correlation with unpruned model",
+    "pearson": "Pearson correlation with labels",
+    "spearman": "Spearman correlation with labels",
+    "micro_f1": "Micro F1",
+    "entity_f1": "Entity F1",
 }
-_SHARES = ("accuracy", "agreement")  # metrics that are shown in percent
 
 
 def for_plotly(text: str) -> str:
@@ -68,20 +72,21 @@ def _alpha_style(base: str, alpha: float) -> tuple[str, str, str]:
     return color, _ALPHA_DASHES[number % len(_ALPHA_DASHES)], _ALPHA_SYMBOLS[number % len(_ALPHA_SYMBOLS)]
 
 
-def metric_axis(metric: str) -> dict[str, str | None]:
-    """Return the axis title and tick format of a metric, as arguments of a Plotly axis."""
-    return {"title": AXIS_TITLES.get(metric, metric), "tickformat": PERCENT if metric in _SHARES else None}
+def metric_axis(metric: str, *, regression: bool = False) -> dict[str, str | None]:
+    """Return the axis title and tick format of a metric, as arguments of a Plotly axis; a regression loss has no nats."""
+    title = "Loss (squared error)" if regression and metric == "loss" else AXIS_TITLES.get(metric, metric)
+    return {"title": title, "tickformat": PERCENT if metric in SHARES else None}
 
 
 def metric_format(metric: str) -> str:
     """Return the number format of a metric: percent for accuracy and agreement, three significant digits otherwise."""
-    return ".1%" if metric in _SHARES else ".3g"
+    return ".1%" if metric in SHARES else ".3g"
 
 
 def metric_name(metric: str) -> str:
     """Return the name of a metric within a sentence."""
     names = {"agreement": "agreement with the unpruned model", "correlation": "logit correlation with the unpruned model"}
-    return names.get(metric, metric)
+    return names.get(metric) or sentence_name(metric)
 
 
 def tick(count: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
+import torch
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
@@ -20,6 +20,7 @@ from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.bootstrap import percentiles, resampled_means
 
 from .evaluation import evaluate_masks
+from .mask_evaluation import MaskEvaluation
 
 MEASURES = ("abs_loss_change", "loss_change")
 Progress = Callable[[int, int, str], None]
@@ -32,10 +33,12 @@ class LeaveOneOut:
     Attributes:
         grid: the heads of the model.
         per_example: (N, R, H), loss of an example with the head masked minus its loss with all heads, in nats.
-        accuracy_drop: (R, H), decrease of accuracy, 0 to 1; without labels, the share of predictions that change.
-        loss: mean loss with all heads, in nats.
+        accuracy_drop: (R, H), decrease of the main measure (accuracy, 0 to 1; Pearson's correlation for regression);
+            without labels, the share of predictions that change (the decrease of the correlation for regression).
+        loss: mean loss with all heads.
         objective: "loss" against the labels (or next tokens), or "prediction" against the model's own predictions if there
             are no labels.
+        measure: the main measure, see `MaskEvaluation.measure`.
     """
 
     grid: HeadGrid
@@ -43,6 +46,7 @@ class LeaveOneOut:
     accuracy_drop: np.ndarray
     loss: float
     objective: str
+    measure: str = "accuracy"
 
     @property
     def loss_change(self) -> np.ndarray:
@@ -108,12 +112,13 @@ def leave_one_out(
     result = evaluate_masks(
         model, examples, _masks(model.grid.shape), batch_size=batch_size, dtype=dtype, progress=_with_note(progress)
     )
-    labeled = np.isfinite(result.loss).all()
-    losses = result.losses if labeled else _cross_entropy(result.logits, result.logits[0].argmax(-1))
-    accuracy = result.accuracy if labeled else result.agreement
+    labeled = result.labeled
+    losses = result.losses if labeled else _own_losses(result)
+    value = result.main_value
     increase = (losses[1:] - losses[0]).T.reshape(-1, *model.grid.shape)
-    drop = (accuracy[0] - accuracy[1:]).reshape(model.grid.shape)
-    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), "loss" if labeled else "prediction")
+    drop = (value[0] - value[1:]).reshape(model.grid.shape)
+    objective = "loss" if labeled else "prediction"
+    return LeaveOneOut(model.grid, increase, drop, float(losses[0].mean()), objective, result.measure)
 
 
 def _masks(shape: tuple[int, int]) -> np.ndarray:
@@ -131,7 +136,10 @@ def _with_note(progress: Progress | None) -> Progress | None:
     return lambda done, total, _: progress(done, total, "Masking one head at a time")
 
 
-def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return (M, N) losses in nats from logits (M, N, C) and class indices (N,)."""
-    logits = logits.astype(float)
-    return logsumexp(logits, axis=-1) - np.take_along_axis(logits, targets[None, :, None], axis=-1)[..., 0]
+def _own_losses(result: MaskEvaluation) -> np.ndarray:
+    """Return (M, N) losses against the predictions of the first mask, which keeps all heads."""
+    if result.own_losses is not None:
+        return result.own_losses
+    logits = torch.from_numpy(result.logits)
+    targets = result.task.decisions(logits[0])
+    return result.task.losses(logits, targets.expand(len(logits), *targets.shape)).numpy()

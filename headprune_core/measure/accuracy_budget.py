@@ -13,12 +13,12 @@ import datasets
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import sentence_name
 from headprune_core.errors import Cancelled, HeadPruneError
 from headprune_core.masks.prune_mask import nested_masks
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
-from .curves import wilson
 from .evaluation import MaskEvaluation, evaluate_masks
 
 MASKS_PER_BATCH = 8  # size of the first group; each group is twice as large, because similar masks share computation
@@ -29,13 +29,14 @@ class AccuracyBudget:
     """Maximum sparsity for an allowed decrease in accuracy, and the evaluated masks.
 
     Attributes:
-        max_drop_pp: allowed decrease, in percentage points.
-        measure: "accuracy", or "agreement" without labels; all values called accuracy are then agreement.
+        max_drop_pp: allowed decrease, in percentage points (hundredths for correlations).
+        measure: "accuracy", or the measure that replaces it (see `MaskEvaluation.measure`), of which all values called
+            accuracy then are.
         sparsity: the maximum sparsity; `prune_mask` returns `mask` for it under the same constraints.
         heads_removed: number of heads pruned at it.
         mask: bool (R, H), True = kept.
         accuracy: accuracy under the mask, 0 to 1.
-        accuracy_low: lower bound of its 95% CI (Wilson).
+        accuracy_low: lower bound of its 95% CI (Wilson, or a bootstrap over examples for correlations).
         accuracy_high: upper bound of that interval.
         unpruned: accuracy of the unpruned model.
         limited_by_accuracy: whether a larger mask was evaluated and lost too much; otherwise the constraints allow no more.
@@ -74,7 +75,7 @@ def max_sparsity(
         model: the unpruned model.
         examples: evaluation examples, not those of the ranking.
         ranking: (R, H), lowest values are pruned first.
-        points: allowed decrease, 0 to 100 pp.
+        points: allowed decrease, 0 to 100 pp; hundredths for correlations.
         batch_size: maximum batch size.
         dtype: precision of matrix multiplications, as in `evaluate_masks`.
         cache: results are read from it and stored in it.
@@ -121,14 +122,15 @@ def max_sparsity(
     return done
 
 
-def _measure(result: MaskEvaluation) -> str:
-    return "agreement" if np.isnan(result.accuracy).all() else "accuracy"
-
-
 def _table(result: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, points: float) -> pd.DataFrame:
     """Return one row per mask; the unpruned model is the first of the evaluation."""
-    values = getattr(result, _measure(result))
-    low, high = wilson(values * result.trials, result.trials)
+    found = result.measured()
+    values, low, high = found.value, found.low, found.high
+    if not np.isfinite(values).all():
+        raise HeadPruneError(
+            f"the {sentence_name(found.name)} is undefined, because these {result.losses.shape[1]} examples have equal "
+            "labels or outputs; use other evaluation examples"
+        )
     lost = 100.0 * (values[0] - values)
     columns = {
         "heads_removed": (~masks).sum((1, 2)),
@@ -150,17 +152,17 @@ def _budget(result: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, p
             f"the {measured.heads_removed[0]} heads that are always pruned lose {measured.points_lost[0]:.2f} pp, more than "
             f"the {points:g} pp allowed; always prune fewer heads or allow more"
         )
-    row, measure = measured.iloc[last], _measure(result)
+    row, found = measured.iloc[last], result.measured()
     return AccuracyBudget(
         max_drop_pp=float(points),
-        measure=measure,
+        measure=found.name,
         sparsity=float(row.sparsity),
         heads_removed=int(row.heads_removed),
         mask=masks[last],
         accuracy=float(row.accuracy),
         accuracy_low=float(row.accuracy_low),
         accuracy_high=float(row.accuracy_high),
-        unpruned=float(getattr(result, measure)[0]),
+        unpruned=float(found.value[0]),
         limited_by_accuracy=not within.all(),
         measured=measured,
     )

@@ -1,7 +1,8 @@
 """Metrics of curves of accuracy against sparsity: area, stability, knee point, steepest drop and usable range.
 
-All are computed from the frame of `sparsity_curves` at the measured sparsities, by its main measure: accuracy, or agreement
-if there are no labels. Random rankings are averaged. Comparisons and their wording are left to `curve_verdicts`.
+All are computed from the frame of `sparsity_curves` at the measured sparsities, by its main measure (see `main_measure`):
+accuracy, or agreement if there are no labels. Random rankings are averaged. Comparisons and their wording are left to
+`curve_verdicts`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .curves import REGIMES, main_measure, wilson
+from headprune_core.data.measures import wilson
+
+from .curves import REGIMES, main_measure
 
 PUBLISHED_STABILITY_RATIO = 2.04  # highest ratio of HIES to HIS in the HIES paper (arXiv 2510.13832)
 WITHIN = (1, 2, 5)  # percentage points below the unpruned model

@@ -8,6 +8,7 @@ This is significant at the 5% level only with 19 rankings or more: with n of the
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import format_difference, sentence_name
 from headprune_core.masks.criteria import method_label
 
 from .curve_metrics import PUBLISHED_STABILITY_RATIO, area, steepest_drop, summary
@@ -108,20 +109,19 @@ def describe_stability(curves: pd.DataFrame) -> str:
 
 
 def _against_random(row: pd.Series, curves: pd.DataFrame) -> str:
-    text, measure, few = verdict_text(row.verdict, row.n_random), main_measure(curves), not row.enough_random
+    text, name = verdict_text(row.verdict, row.n_random), sentence_name(main_measure(curves))
+    few = not row.enough_random
     if row.verdict.startswith("no better"):
         rankings = f"the range of {row.n_random} random rankings" if row.n_random > 1 else "that of 1 random ranking"
         return (
-            f"{text.capitalize()}: mean {measure} {row.area:.3f}, not above {rankings} ({row.random_low:.3f} to "
+            f"{text.capitalize()}: mean {name} {row.area:.3f}, not above {rankings} ({row.random_low:.3f} to "
             f"{row.random_high:.3f})."
         )
     values = f"{row.random_low:.3f} to {row.random_high:.3f}" if row.n_random > 1 else f"{row.random_low:.3f}"
     if few:
-        return (
-            f"{text[0].upper()}{text[1:]}. Mean {measure} {row.area:.3f} vs. {values}; rank-based p ≤ 1/{row.n_random + 1}."
-        )
+        return f"{text[0].upper()}{text[1:]}. Mean {name} {row.area:.3f} vs. {values}; rank-based p ≤ 1/{row.n_random + 1}."
     return (
-        f"{text.capitalize()}: mean {measure} {row.area:.3f} vs. {values} for {row.n_random} random rankings; rank-based "
+        f"{text.capitalize()}: mean {name} {row.area:.3f} vs. {values} for {row.n_random} random rankings; rank-based "
         f"p ≤ 1/{row.n_random + 1}."
     )
 
@@ -140,17 +140,19 @@ def _inverse_control(row: pd.Series) -> list[str]:
 def _range_text(curves: pd.DataFrame, method: str, usable: float) -> str:
     """Return the usable range of sparsities and the steepest drop as one sentence."""
     measure, drop = main_measure(curves), steepest_drop(curves, method)
-    parts = []
+    parts, name = [], sentence_name(measure)
     if np.isfinite(usable):
         where = f"up to {usable:.0%} sparsity" if usable > 0 else "at no measured sparsity"
-        parts.append(f"it stays within {_RANGE_PP} pp of the unpruned model's {measure} {where}")
+        near = format_difference(measure, _RANGE_PP / 100).lstrip("+").replace("2.0 pp", "2 pp")
+        of = "that of the unpruned model" if measure == "correlation" else f"the unpruned model's {name}"
+        parts.append(f"it stays within {near} of {of} {where}")
     if drop is None:
-        parts.append(f"its {measure} never decreases")
+        parts.append(f"its {name} never decreases")
     else:
         overlap = "" if drop.intervals_apart else "; the 95% CIs at its ends overlap"
         parts.append(
             f"its steepest drop per head is between {drop.start:.0%} and {drop.end:.0%} sparsity ({drop.regime}): "
-            f"{100 * drop.fall:.1f} pp{overlap}"
+            f"{format_difference(measure, drop.fall).lstrip('+')}{overlap}"
         )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

@@ -1,13 +1,12 @@
 """Accuracy against sparsity: each criterion on the same held-out examples, with random rankings as baseline.
 
 All masks of all methods are evaluated together, batch by batch, so that they share computation and every point is available
-after the first batch. Intervals are Wilson's for proportions. Metrics are in `curve_metrics`, comparisons in
-`curve_verdicts`.
+after the first batch. Intervals are Wilson's for proportions, and a bootstrap over examples for correlations. Metrics are in
+`curve_metrics`, comparisons in `curve_verdicts`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import datasets
 import numpy as np
@@ -32,7 +31,7 @@ class Curves:
     Attributes:
         frame: one row per method, seed and sparsity; see `sparsity_curves`.
         right: bool (rows, N), for paired tests: whether the prediction for each example is correct (without labels: equal to
-            the unpruned model's); None for token prediction.
+            the unpruned model's); None for token prediction and regression.
     """
 
     frame: pd.DataFrame
@@ -53,9 +52,10 @@ def sparsity_curves(
 
     Returns:
         One row per method, seed and sparsity, with the columns method, sparsity, heads_pruned, seed (of a random ranking,
-        else missing), accuracy, accuracy_low, accuracy_high (95% CI, Wilson), loss (nats), agreement, correlation, examples
-        (number) and trials (number of predictions). For token prediction also perplexity = exp(loss), otherwise "accuracy:
-        CLASS", the recall of each class.
+        else missing), accuracy, accuracy_low, accuracy_high (95% CI, Wilson), loss, agreement, correlation, examples
+        (number) and trials (number of predictions). For text generation also perplexity = exp(loss); for classes or labels
+        "accuracy: CLASS", the recall of each. Further measures of the task have columns by their names. For regression,
+        accuracy is missing; pearson has the interval pearson_low, pearson_high (or correlation, without labels).
     """
     frames = None if on_partial is None else lambda curves: on_partial(curves.frame)
     return measure_curves(model, examples, scores, on_partial=frames, **options).frame
@@ -132,24 +132,6 @@ def measure_curves(
         raise
 
 
-def wilson(successes, trials: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's score interval of proportions.
-
-    Args:
-        successes: number or array of successes.
-        trials: number of trials.
-        confidence: level of the interval, 0 to 1.
-
-    Returns:
-        (low, high), each of the shape of `successes`, 0 to 1.
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
-    share = np.asarray(successes, float) / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    reach = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
-
-
 def main_measure(curves: pd.DataFrame) -> str:
     """Return the main measure of curves.
 
@@ -157,9 +139,36 @@ def main_measure(curves: pd.DataFrame) -> str:
         curves: frame of `sparsity_curves`.
 
     Returns:
-        "accuracy", or "agreement" with the unpruned model if there are no labels.
+        "accuracy", or "agreement" with the unpruned model if there are no labels; for regression "pearson" or "correlation".
     """
+    if "pearson" in curves:
+        return "pearson" if curves.pearson.notna().any() else "correlation"
     return "accuracy" if curves.accuracy.notna().any() else "agreement"
+
+
+def measure_columns(result: MaskEvaluation) -> dict[str, np.ndarray]:
+    """Return the measures of an evaluation as columns of a frame.
+
+    Args:
+        result: evaluation of M masks.
+
+    Returns:
+        (M,) by name: accuracy with its 95% CI, loss, agreement, correlation and the further measures of the task; for
+        regression also pearson, and the interval of the main measure.
+    """
+    main, accuracy = result.measured(), result.measured("accuracy")
+    columns = {"accuracy": accuracy.value, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
+    if not result.task.has_decisions:
+        missing = np.full(len(result.loss), np.nan)
+        columns["pearson"] = missing
+        columns |= {main.name: main.value, f"{main.name}_low": main.low, f"{main.name}_high": main.high}
+    return {
+        **columns,
+        "loss": result.loss,
+        "agreement": result.agreement,
+        "correlation": result.correlation,
+        **result.further,
+    }
 
 
 def _checked(name: str, ranking, shape: tuple[int, int]) -> np.ndarray:
@@ -170,23 +179,18 @@ def _checked(name: str, ranking, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _curves(model: PrunableModel, rows: list[tuple], masks: np.ndarray, result: MaskEvaluation) -> Curves:
-    low, high = wilson(result.accuracy * result.trials, result.trials)
     names, seeds, sparsities = zip(*rows, strict=True)
     columns = {
         "method": names,
         "sparsity": sparsities,
         "heads_pruned": (~masks).sum((1, 2)),
         "seed": pd.array(seeds, dtype="Int64"),
-        "accuracy": result.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "loss": result.loss,
-        "agreement": result.agreement,
-        "correlation": result.correlation,
+        **measure_columns(result),
         "examples": result.losses.shape[1],
         "trials": result.trials,
     }
     if result.recall is None:
-        return Curves(pd.DataFrame(columns | {"perplexity": np.exp(result.loss)}), None)
+        more = {"perplexity": np.exp(result.loss)} if model.generates else {}
+        return Curves(pd.DataFrame(columns | more), None)
     by_class = {f"accuracy: {label}": result.recall[:, c] for c, label in enumerate(model.labels)}
     return Curves(pd.DataFrame(columns | by_class), result.right.astype(bool))

@@ -15,6 +15,8 @@ from headprune_core.checked_mask import checked_mask
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
+from headprune_core.data.entities import entity_tags
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cache import ForwardCache, cache_friendly_order, use_forward_cache
@@ -24,7 +26,8 @@ from headprune_core.result_cache import ResultCache, fingerprint
 from headprune_core.scores.evaluation_cost import evaluation_token_limit
 from headprune_core.scores.score_checks import cause_of_non_finite
 
-from .mask_evaluation import SUMS, MaskEvaluation, evaluation_measures, token_results
+from .mask_evaluation import MaskEvaluation, evaluation_measures
+from .token_results import SUMS, stored_width, token_results
 
 
 @runs_models
@@ -65,7 +68,7 @@ def evaluate_masks(
     distinct, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.ravel()
     encoded = encode(model, examples)
-    width = model.model.config.num_labels if model.task == "classification" else SUMS.stop
+    width = stored_width(encoded.task, model.model.config.num_labels)
     stored = np.empty((len(distinct), len(encoded), width))
     evaluator = _Evaluator(model.in_precision(dtype), distinct, width, cache)
     done: list[int] = []
@@ -99,14 +102,15 @@ class _Evaluator:
     def __init__(self, model: PrunableModel, masks: np.ndarray, width: int, cache: ResultCache | None):
         self._model, self._masks, self._width, self._cache = model, masks, width, cache
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
-        self._tokens = model.task != "classification"
+        self._tokens, self._tags = task_of(model).by_token, entity_tags(model)
 
     def results(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of a mask, its results (n, width)), in any order of the masks."""
         if self._cache is None:
             yield from self._computed(batch, self._order)
             return
-        text = fingerprint(self._model.fingerprint, *batch.content())
+        counted = () if self._tags is None else ("entities",)
+        text = fingerprint(self._model.fingerprint, *counted, *batch.content())
         keys = {number: fingerprint(text, self._masks[number]) for number in self._order}
         known = self._cache.get(keys.values(), shape=(len(batch), self._width))
         for number in self._order:
@@ -131,7 +135,7 @@ class _Evaluator:
             yield number, self._checked(self._reduced(batch, self._logits(batch, number, caches), reference), batch, number)
 
     def _reduced(self, batch: Batch, logits: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
-        return token_results(batch, logits, reference) if self._tokens else logits.double().cpu().numpy()
+        return token_results(batch, logits, reference, self._tags) if self._tokens else logits.double().cpu().numpy()
 
     def _checked(self, values: np.ndarray, batch: Batch, number: int) -> np.ndarray:
         """Return the results (n, width) of a mask; raise HeadPruneError if a logit is not finite."""

@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import SHARES, sentence_name
 from headprune_core.masks.criteria import WITH_ALPHA, method_label
 
 from .curve_metrics import method_curve, unpruned
@@ -126,10 +127,11 @@ def _catastrophe(curves: pd.DataFrame, method: str) -> list[Signature]:
     at = curve.index[lost & (curve.index <= HALF_SPARSITY + _TINY)]
     if not len(at):
         return []
-    loss_pp = 100 * (baseline - curve.value[at[0]])
+    decrease = baseline - curve.value[at[0]]
+    loss_text = f"{100 * decrease:.0f} pp" if measure in SHARES else f"{decrease:.2f}"
     text = (
-        f"at {at[0]:.0%} sparsity, {method_label(method)} has lost {loss_pp:.0f} pp of {measure} and is not above the best "
-        "random ranking"
+        f"at {at[0]:.0%} sparsity, {method_label(method)} has lost {loss_text} of {sentence_name(measure)} and is not above "
+        "the best random ranking"
     )
     return [_signature(method, "catastrophic drop", text)]
 

@@ -65,8 +65,9 @@ def greedy_gnorm(
         objective: "loss", "prediction" or "logit_norm".
         batch_size: maximum batch size.
         dtype: precision of matrix multiplications, as in `evaluate_masks`.
-        accuracy_floor: stop at the first step with a lower accuracy (agreement without labels), 0 to 1; needs `evaluation`.
-        stop_at_inflection: stop at the inflection point of accuracy; needs `evaluation`.
+        accuracy_floor: stop at the first step with a lower main measure (accuracy; see `MaskEvaluation.measure`), 0 to 1;
+            needs `evaluation`.
+        stop_at_inflection: stop at the inflection point of the main measure; needs `evaluation`.
         cache: results are read from it and stored in it.
         progress: called as progress(done, total, note). If it raises Cancelled, the exception has the run so far as its
             attribute `partial`.
@@ -133,7 +134,11 @@ class _Scorer:
         fits = room is None or encoded.lengths.sum() <= room
         self._forward_caches: dict[bytes, ForwardCache] | None = {} if fits else None
         if cache is not None:
-            parts = [part for batch in self._batches for part in (*batch.content(), str(batch.labels))]
+            parts = [
+                part
+                for batch in self._batches
+                for part in (*batch.content(), "labels", "none" if batch.labels is None else batch.labels)
+            ]
             self._key = fingerprint(self._model.fingerprint, objective, *parts)
 
     def scores(self, mask: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
@@ -189,9 +194,11 @@ def _evaluated(done: GreedyTrajectory, model, evaluation, batch_size, dtype, cac
         report(len(masks) * len(evaluation) * at // total, note)
 
     result = evaluate_masks(model, evaluation, masks, batch_size=batch_size, dtype=dtype, cache=cache, progress=report_masks)
-    names = ("accuracy", "agreement", "loss")
-    more = {name: np.concatenate([getattr(done, name), getattr(result, name)]) for name in names}
-    return replace(done, trials=result.trials, **more)
+    found = result.measured()
+    new = {"accuracy": result.accuracy, "agreement": result.agreement, "loss": result.loss}
+    new |= {"measure": found.value, "measure_low": found.low, "measure_high": found.high}
+    more = {name: np.concatenate([getattr(done, name), values]) for name, values in new.items()}
+    return replace(done, trials=result.trials, measure_name=found.name, **more)
 
 
 def _last_step(done: GreedyTrajectory, floor: float | None, at_inflection: bool) -> int | None:

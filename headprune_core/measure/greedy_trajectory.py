@@ -1,6 +1,7 @@
-"""Result of a Greedy-Gnorm run: pruning order, scores and accuracy by step, and the ranking that follows from them.
+"""Result of a Greedy-Gnorm run: pruning order, scores and accuracy by step, ranking, and inflection point.
 
-The run itself is in `greedy`.
+The Greedy-Gnorm paper (section 3.1) reads its empirical inflection point, at which accuracy starts to drop sharply, from a
+figure; here it is computed by a fit of two lines. The run itself is in `greedy`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from headprune_core.data.measures import SHARES, wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_layout import HeadGrid
 
-from .curves import wilson
-from .inflection import inflection
+EVALUATED = ("accuracy", "agreement", "loss", "measure", "measure_low", "measure_high")
+_TINY = 1e-9  # smaller differences of shares are rounding errors
+_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class GreedyTrajectory:
         accuracy: (S + 1,), on held-out examples after 0 to S steps; empty without evaluation, and shorter than the steps
             during a run.
         agreement: (S + 1,), likewise.
-        loss: (S + 1,), likewise, in nats.
+        loss: (S + 1,), likewise.
+        measure_name: name of the main measure, see `MaskEvaluation.measure`.
+        measure: (S + 1,), the main measure, likewise.
+        measure_low: (S + 1,), lower bound of its 95% CI.
+        measure_high: (S + 1,), upper bound of that interval.
         trials: number of predictions behind each value.
         settings: number of examples, objective and dtype.
     """
@@ -41,6 +48,10 @@ class GreedyTrajectory:
     accuracy: np.ndarray = field(default_factory=lambda: np.empty(0))
     agreement: np.ndarray = field(default_factory=lambda: np.empty(0))
     loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_name: str = "accuracy"
+    measure: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_low: np.ndarray = field(default_factory=lambda: np.empty(0))
+    measure_high: np.ndarray = field(default_factory=lambda: np.empty(0))
     trials: int = 0
     settings: dict = field(default_factory=dict)
 
@@ -58,11 +69,6 @@ class GreedyTrajectory:
     def accuracy_high(self) -> np.ndarray:
         """(S + 1,), upper bound of the 95% CI of accuracy (Wilson)."""
         return wilson(self.accuracy * self.trials, self.trials)[1] if self.trials else self.accuracy
-
-    @property
-    def measure(self) -> np.ndarray:
-        """(S + 1,), the main measure: accuracy, or agreement with the unpruned model if there are no labels."""
-        return self.agreement if np.isnan(self.accuracy).all() else self.accuracy
 
     def mask(self, step: int) -> np.ndarray:
         """Return the pruning mask after a number of steps.
@@ -94,8 +100,9 @@ class GreedyTrajectory:
 
     @property
     def inflection(self) -> int | None:
-        """Step at which accuracy starts to drop sharply (see `inflection`); None if it does not."""
-        return inflection(self.measure, self.trials or None) if len(self.measure) else None
+        """Step at which the main measure starts to drop sharply (see `inflection`); None if it does not."""
+        trials = self.trials if self.measure_name in SHARES else None
+        return inflection(self.measure, trials or None) if len(self.measure) else None
 
     def first_steps(self, steps: int) -> "GreedyTrajectory":
         """Return the trajectory of the first steps.
@@ -107,17 +114,19 @@ class GreedyTrajectory:
             A shorter trajectory.
         """
         steps = max(steps, 1)
-        parts = {name: getattr(self, name)[: steps + 1] for name in ("accuracy", "agreement", "loss")}
+        parts = {name: getattr(self, name)[: steps + 1] for name in EVALUATED}
         return replace(self, order=self.order[: steps * self.heads_per_step], scores=self.scores[:steps], **parts)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per pruned head: step (from 1), row, head, its score at that step, and the measures after it."""
-        rows = []
+        rows, columns = [], {name: getattr(self, name) for name in _COLUMNS}
+        if self.measure_name in ("pearson", "correlation"):
+            main = self.measure_name
+            columns |= {main: self.measure, f"{main}_low": self.measure_low, f"{main}_high": self.measure_high}
         for number, (row, head) in enumerate(self.order):
             step = number // self.heads_per_step
             record = {"step": step + 1, "row": row, "head": head, "score": self.scores[step][row, head]}
-            for name in ("accuracy", "accuracy_low", "accuracy_high", "agreement", "loss"):
-                values = getattr(self, name)
+            for name, values in columns.items():
                 record[name] = values[step + 1] if step + 1 < len(values) else np.nan
             rows.append(record)
         return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["step", "row", "head", "score"])
@@ -136,3 +145,52 @@ def pruning_order(scores: np.ndarray, inverse: bool) -> list[tuple[int, int]]:
     ranked = np.argsort(-scores if inverse else scores, axis=None, kind="stable")  # nan is last
     remaining = ranked[: int(np.isfinite(scores).sum())]
     return [tuple(int(i) for i in np.unravel_index(index, scores.shape)) for index in remaining]
+
+
+def inflection(values, trials: int | None = None) -> int | None:
+    """Return the step at which accuracy starts to drop sharply (the Greedy-Gnorm inflection point).
+
+    Fits two joined line segments to the values and returns the breakpoint with the smallest squared error whose second slope
+    is steeper than the first. The fit uses the steps up to the point where more than half of the total drop is lost
+    permanently, because a slow decay or chance level after the drop carries no information about its start.
+
+    Args:
+        values: (S + 1,), accuracy after each step, 0 to 1, starting with the unpruned model.
+        trials: number of predictions behind each value, for the noise test. The drop must exceed the noise: the 95% Wilson
+            intervals of the fitted value at the breakpoint and of the last value must not overlap. If None, the drop must
+            exceed twice the root mean squared error of the fit.
+
+    Returns:
+        The step, or None if the drop is within noise or if accuracy declines from the first step.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():
+        return None
+    lost = values < values[0] - (values[0] - values.min()) / 2.0  # more than half of the total drop
+    if values[0] - values.min() < _TINY or not lost[-1]:
+        return None
+    # Include one value after half of the drop is lost permanently, so that a sudden change is found.
+    end = len(values) - int(lost[::-1].argmin()) + 1
+    seen = values[:end]
+    best = None
+    for at in range(1, len(seen) - 1):
+        fitted, before, change = _two_lines(seen, at)
+        error = float(np.square(seen - fitted).sum())
+        if change < -_TINY and before + change < -_TINY and (best is None or error < best[0] - _TINY):
+            best = error, at, float(fitted[at])
+    if best is None:
+        return None
+    error, at, level = best
+    if trials is None:
+        falls = level - values[-1] > 2.0 * np.sqrt(error / len(seen))
+    else:
+        falls = wilson(np.clip(level, 0, 1) * trials, trials)[0] > wilson(values[-1] * trials, trials)[1]
+    return at if falls else None
+
+
+def _two_lines(values: np.ndarray, at: int) -> tuple[np.ndarray, float, float]:
+    """Fit two lines joined at step `at` by least squares: fitted values, first slope, and change of slope."""
+    step = np.arange(len(values), dtype=float)
+    design = np.column_stack([np.ones_like(step), step - at, np.maximum(step - at, 0.0)])
+    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
+    return design @ coefficients, float(coefficients[1]), float(coefficients[2])

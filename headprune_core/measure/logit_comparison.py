@@ -30,9 +30,10 @@ class LogitComparison:
 
     Attributes:
         forms: names of the forms; the first is the unpruned model, the second the masked one.
-        classes: for each input, names of the C classes or tokens whose logits are included.
-        logits: (F, N, C), of all classes or, for token prediction, of the most likely tokens.
-        predicted: (F, N), predicted class or token.
+        classes: for each input, names of the C classes, outputs or tokens whose logits are included.
+        logits: (F, N, C), of all classes or, for text generation, of the most likely tokens; of a token classifier those of
+            the first token that is not special.
+        predicted: (F, N), predicted class, labels, numbers or token.
         max_logit_difference: maximum absolute difference between any logit (of the whole vocabulary) of the masked form and
             of the forms after it.
     """
@@ -86,16 +87,30 @@ def compare_logits(
     logits = {name: _logits(form, batches, mask) for name, (form, mask) in forms.items()}
     masked = logits["masked"]
     max_logit_difference = max(float((other - masked).abs().max()) for other in list(logits.values())[2:])
-    shown, classes = _shown(model, logits)
+    if model.task == "token_classification":
+        counted = _in_order([batch.predicted for batch in batches], batches)
+        first = counted.int().argmax(-1)
+        shown, classes = _shown(model, {name: of[torch.arange(len(of)), first] for name, of in logits.items()})
+    else:
+        counted = [None] * len(encoded)
+        shown, classes = _shown(model, logits)
     names = tuple(forms)
-    predicted = tuple(tuple(_name(model, int(best)) for best in logits[name].argmax(-1)) for name in names)
+    predicted = tuple(
+        tuple(_prediction(model, row, some) for row, some in zip(logits[name], counted, strict=True)) for name in names
+    )
     return LogitComparison(names, classes, shown, predicted, max_logit_difference)
 
 
 def _logits(model: PrunableModel, batches: list[Batch], mask: np.ndarray) -> torch.Tensor:
-    """Return (N, C) logits in float64, of classes or of the next token."""
+    """Return (N, C) logits in float64, of classes or of the next token; of a token classifier (N, T, C)."""
+    return _in_order([_batch_logits(model, batch, mask) for batch in batches], batches)
+
+
+def _in_order(parts: list[torch.Tensor], batches: list[Batch]) -> torch.Tensor:
+    """Return values of all batches in the order of the examples; values of tokens are padded with zeros."""
     order = np.argsort(np.concatenate([batch.index for batch in batches]))
-    return torch.cat([_batch_logits(model, batch, mask) for batch in batches])[torch.as_tensor(order, device=model.device)]
+    rows = [row for part in parts for row in part]
+    return torch.nn.utils.rnn.pad_sequence([rows[place] for place in order], batch_first=True)
 
 
 @torch.no_grad()
@@ -103,7 +118,7 @@ def _batch_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch
     """Return (n, C) logits in float64 of one batch."""
     with use_hooks(AttentionHooks(gates=gates(model, mask))):
         logits = model.logits(batch.inputs).double()
-    if model.task == "classification":
+    if not model.generates:
         return logits
     real = batch.real if batch.decoder_real is None else batch.decoder_real
     last = real.sum(-1) - 1
@@ -113,15 +128,33 @@ def _batch_logits(model: PrunableModel, batch: Batch, mask: np.ndarray) -> torch
 def _shown(model: PrunableModel, logits: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
     """Return (F, N, C) logits of the classes to show, and their names for each input."""
     every = torch.stack(list(logits.values()))  # (F, N, C)
-    if model.task == "classification":
-        return every.cpu().numpy(), (model.labels,) * every.shape[1]
+    if not model.generates:
+        return every.cpu().numpy(), (_outputs(model),) * every.shape[1]
     best = every[0].topk(min(MAX_TOKENS_SHOWN, every.shape[-1]), dim=-1).indices  # (N, MAX_TOKENS_SHOWN)
     names = tuple(tuple(_name(model, int(token)) for token in tokens) for tokens in best)
     return every.gather(-1, best.expand(len(every), -1, -1)).cpu().numpy(), names
 
 
+def _outputs(model: PrunableModel) -> tuple[str, ...]:
+    """Return the names of the C outputs of a model with one prediction per example."""
+    count = model.model.config.num_labels
+    return model.labels or (("output",) if count == 1 else tuple(f"output {i}" for i in range(count)))
+
+
+def _prediction(model: PrunableModel, logits: torch.Tensor, counted: torch.Tensor | None = None) -> str:
+    """Return the prediction from logits (C,): a class, a set of labels, numbers, or a token; from (T, C): the tags."""
+    if counted is not None:
+        return " ".join(model.labels[i] for i in logits.argmax(-1)[counted].tolist())
+    if model.task == "multi_label":
+        names = [name for name, logit in zip(model.labels, logits.tolist(), strict=True) if logit > 0]
+        return ", ".join(names) or "no label"
+    if model.task == "regression":
+        return ", ".join(f"{value:.4g}" for value in logits.tolist())
+    return _name(model, int(logits.argmax()))
+
+
 def _name(model: PrunableModel, number: int) -> str:
     """Return the label of a class or the text of a token."""
-    if model.task == "classification":
+    if not model.generates:
         return model.labels[number]
     return str(number) if model.tokenizer is None else model.tokenizer.decode([number])

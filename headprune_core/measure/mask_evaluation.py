@@ -1,42 +1,45 @@
-"""Measures of a model under many masks: accuracy, loss, agreement and correlation with the unpruned model.
+"""Measures of a model under many masks: accuracy or its replacement, loss, agreement with the unpruned model.
 
 They are computed from stored logits (classification) or from sums over the tokens of each example (token prediction), so
 that logits over a vocabulary need not be stored. The forward passes are in `evaluation`.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 
-from headprune_core.data.batches import Batch
 from headprune_core.data.encoded import Encoded
+from headprune_core.data.measures import SHARES, Measured, correlation_interval, correlations, f1, micro_f1, spearman, wilson
+from headprune_core.data.tasks import TASKS, Task
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.scores.evaluation_cost import LOGITS_AT_ONCE
-from headprune_core.scores.objectives import predictions, token_losses
 
-# For token prediction, ten numbers are stored per example: numbers of correct predictions, of predictions equal to the
-# unpruned model's, and of predictions; the loss; six sums (n, x, y, xx, yy, xy) of the logits x and the unpruned model's
-# logits y. For classification, the logits are stored.
-RIGHT, EQUAL, TRIALS, LOSS, SUMS = 0, 1, 2, 3, slice(4, 10)
+from .token_results import ENTITIES, EQUAL, LOSS, RIGHT, SUMS, TRIALS
 
 
 @dataclass(frozen=True)
 class MaskEvaluation:
-    """Results of M masks on N examples with C classes.
+    """Results of M masks on N examples with C classes or outputs.
 
     Attributes:
         logits: (M, N, C); None for token prediction.
-        accuracy: (M,), share of correct predictions (of tokens for token prediction); nan without labels.
-        loss: (M,), mean cross-entropy in nats; nan without labels.
+        accuracy: (M,), share of correct predictions (of tokens for token prediction; of label sets for multi-label models);
+            nan without labels and for regression.
+        loss: (M,), mean loss (see `Task.losses`); nan without labels.
         losses: (M, N), loss of each example.
-        agreement: (M,), share of predictions equal to the unpruned model's.
+        agreement: (M,), share of predictions equal to the unpruned model's; for regression the same as `correlation`.
         correlation: (M,), Pearson correlation of all logits with the unpruned model's.
         trials: number of predictions that accuracy is a share of.
         right: (M, N), share of correct predictions of each example; without labels, of predictions equal to the unpruned
-            model's.
-        recall: (M, C), per-class recall, nan for a class without examples; None for token prediction.
+            model's; None for regression.
+        recall: (M, C), recall of each class or label, nan for one without examples; None for token prediction and
+            regression.
+        task: the task of the model.
+        labels: (N,) class numbers, (N, C) zeros and ones or numbers; None without labels and for token prediction.
+        unpruned: (N, C), logits of the model that agreement and correlation compare with; None for token prediction.
+        further: (M,) by name, the further measures of the task (`Task.further`); empty without labels.
+        own_losses: (M, N), loss against the unpruned model's predictions, of a token classifier without labels; else None.
     """
 
     logits: np.ndarray | None
@@ -46,41 +49,59 @@ class MaskEvaluation:
     agreement: np.ndarray
     correlation: np.ndarray
     trials: int
-    right: np.ndarray
+    right: np.ndarray | None
     recall: np.ndarray | None
+    task: Task = TASKS["classification"]
+    labels: np.ndarray | None = None
+    unpruned: np.ndarray | None = None
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
+    own_losses: np.ndarray | None = None
 
+    @property
+    def labeled(self) -> bool:
+        """Whether the examples have labels, or tokens to predict."""
+        return self.own_losses is None if self.logits is None else self.labels is not None
 
-def token_results(batch: Batch, logits: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """Reduce logits for token prediction to the numbers stored per example (see RIGHT to SUMS).
+    @property
+    def measure(self) -> str:
+        """Name of the main measure: that of the task ("accuracy", or "pearson" for regression), or one without labels."""
+        return self.task.measure if self.labeled else self.task.without_labels
 
-    Args:
-        batch: n examples.
-        logits: (n, T, C), of the masked model.
-        reference: (n, T, C), of the unpruned model.
+    @property
+    def main_value(self) -> np.ndarray:
+        """(M,), the main measure without its interval."""
+        return self.value(self.measure)
 
-    Returns:
-        (n, 10) numbers.
-    """
-    step = max(1, LOGITS_AT_ONCE // (len(batch) * logits.shape[-1]))
-    sums = sum(_token_sums(batch, logits, reference, slice(k, k + step)) for k in range(0, logits.shape[1], step))
-    sums[:, LOSS] /= sums[:, TRIALS]
-    return sums.cpu().numpy()
+    def value(self, name: str) -> np.ndarray:
+        """Return the values (M,) of one measure.
 
+        Args:
+            name: as in `measured`.
+        """
+        return correlations(self.logits, self.labels, self.unpruned) if name == "pearson" else getattr(self, name)
 
-def _token_sums(batch: Batch, logits: torch.Tensor, reference: torch.Tensor, positions: slice) -> torch.Tensor:
-    """Return the numbers (n, 10) of `token_results` for some positions, with the sum of the losses."""
-    real = (batch.real if batch.decoder_real is None else batch.decoder_real)[:, positions]
-    part = replace(batch, targets=batch.targets[:, positions], predicted=batch.predicted[:, positions])
-    logits, reference = logits[:, positions], reference[:, positions]
-    predicted, unpruned = (predictions(some, part).argmax(-1) for some in (logits, reference))
-    counts = [((predicted == other) & part.predicted).sum(-1) for other in (part.targets, unpruned)]
-    losses = token_losses(predictions(logits, part), part).double().sum(-1)
-    x, y = (some.to(torch.float64, copy=True) for some in (logits, reference))
-    x[~real] = y[~real] = 0.0
-    x, y = x.flatten(1), y.flatten(1)
-    n = real.sum(-1) * logits.shape[-1]
-    sums = [n, x.sum(-1), y.sum(-1), (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)]
-    return torch.stack([some.double() for some in (*counts, part.predicted.sum(-1), losses, *sums)], dim=-1)
+    def measured(self, name: str | None = None) -> Measured:
+        """Return one measure with its 95% CI.
+
+        Args:
+            name: "accuracy" or "agreement"; for regression "pearson" or "correlation"; None for the main measure.
+
+        Returns:
+            The values of the M masks, with Wilson's interval for shares and a bootstrap interval over examples otherwise.
+        """
+        name = name or self.measure
+        value = self.value(name)
+        if name in SHARES:
+            return Measured(name, value, *wilson(value * self.trials, self.trials))
+        expected = self.labels if name == "pearson" else self.unpruned
+        return Measured(name, value, *correlation_interval(self.logits, expected, self.unpruned))
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no accuracy, as part of a sentence; None if there is one."""
+        if not np.isnan(self.accuracy).all():
+            return None
+        return "the examples have no labels" if self.task.has_decisions else f"the task is {self.task.title}"
 
 
 def evaluation_measures(
@@ -99,45 +120,107 @@ def evaluation_measures(
         The measures of the M masks on the examples `done`.
     """
     logits, unpruned = stored[which[1:]][:, done], stored[which[0], done]
-    if model.task != "classification":
-        return _token_measures(logits)
+    if encoded.task.by_token:
+        return _token_measures(encoded, logits)
+    task, values = encoded.task, torch.from_numpy(logits)
     missing = np.full(logits.shape[:2], np.nan)
-    predicted, expected = logits.argmax(-1), unpruned.argmax(-1)
-    equal = predicted == expected
     labels = None if encoded.labels is None else np.array(encoded.labels)[done]
-    losses = missing if labels is None else -np.take_along_axis(log_softmax(logits, -1), labels[None, :, None], -1)[..., 0]
-    right = equal if labels is None else predicted == labels
-    recall = np.full((len(logits), logits.shape[-1]), np.nan)
-    if labels is not None:
-        for c in np.unique(labels):
-            recall[:, c] = right[:, labels == c].mean(1)
+    targets = None if labels is None else torch.from_numpy(labels).expand(len(logits), *labels.shape)
+    result = MaskEvaluation(
+        logits=logits,
+        accuracy=missing[:, 0],
+        loss=missing[:, 0],
+        losses=missing,
+        agreement=missing[:, 0],
+        correlation=missing[:, 0],
+        trials=len(done),
+        right=None,
+        recall=np.full((len(logits), logits.shape[-1]), np.nan) if task.has_decisions else None,
+        task=task,
+        labels=labels,
+    )
+    if targets is not None:
+        losses = task.losses(values, targets).numpy()
+        result = replace(result, losses=losses, loss=losses.mean(1), further=_further(task, logits, labels, unpruned))
+    if targets is not None and task.has_decisions:
+        right = task.same(task.decisions(values), targets).numpy()
+        recall = _recall(task, task.decisions(values).numpy(), labels, logits.shape[-1])
+        result = replace(result, accuracy=right.mean(1), right=right.astype(float), recall=recall)
+    return compared(result, unpruned)
+
+
+def one_mask(result: MaskEvaluation, which: int) -> MaskEvaluation:
+    """Return the evaluation of one of M masks.
+
+    Args:
+        result: evaluation of M masks.
+        which: index of the mask.
+    """
+    names = ("logits", "accuracy", "loss", "losses", "agreement", "correlation", "right", "recall")
+    parts = {name: getattr(result, name) for name in names}
+    cut = {name: None if values is None else values[which : which + 1] for name, values in parts.items()}
+    return replace(result, **cut, further={name: values[which : which + 1] for name, values in result.further.items()})
+
+
+def compared(result: MaskEvaluation, unpruned: np.ndarray) -> MaskEvaluation:
+    """Return an evaluation with agreement and correlation relative to some logits.
+
+    Args:
+        result: evaluation of M masks that has logits.
+        unpruned: (N, C), logits on the same examples.
+    """
+    logits, task = result.logits, result.task
+    result = replace(result, unpruned=unpruned)
+    if not task.has_decisions:
+        correlation = correlations(logits, unpruned, unpruned)
+        return replace(result, agreement=correlation, correlation=correlation)
+    decisions = (task.decisions(torch.from_numpy(np.ascontiguousarray(some))) for some in (logits, unpruned))
+    equal = task.same(*decisions).numpy()
     x, y = logits.reshape(len(logits), -1), np.broadcast_to(unpruned.ravel(), (len(logits), unpruned.size))
     sums = np.stack([np.full(len(x), x.shape[1]), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], -1)
-    return MaskEvaluation(
-        logits=logits,
-        accuracy=missing[:, 0] if labels is None else right.mean(1),
-        loss=losses.mean(1),
-        losses=losses,
-        agreement=equal.mean(1),
-        correlation=_pearson(sums),
-        trials=len(done),
-        right=right.astype(float),
-        recall=recall,
-    )
+    right = result.right if result.labels is not None else equal.astype(float)
+    return replace(result, agreement=equal.mean(1), correlation=_pearson(sums), right=right)
 
 
-def _token_measures(stored: np.ndarray) -> MaskEvaluation:
-    trials = stored[..., TRIALS].sum(1)
+def _recall(task: Task, predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return recall (M, C): the share of the examples of a class (with a label) that have it in their prediction."""
+    recall = np.full((len(predicted), classes), np.nan)
+    for c in range(classes):
+        members = labels == c if labels.ndim == 1 else labels[:, c] > 0
+        if members.any():
+            hits = predicted[:, members] == c if labels.ndim == 1 else predicted[:, members, c] > 0
+            recall[:, c] = hits.mean(1)
+    return recall
+
+
+def _further(task: Task, logits: np.ndarray, labels: np.ndarray, unpruned: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the further measures of a task, (M,) by name."""
+    compute = {
+        "micro_f1": lambda: micro_f1(logits > 0, labels > 0),
+        "spearman": lambda: spearman(logits, labels, unpruned),
+    }
+    return {name: compute[name]() for name in task.further}
+
+
+def _token_measures(encoded: Encoded, stored: np.ndarray) -> MaskEvaluation:
+    trials, losses, missing = stored[..., TRIALS].sum(1), stored[..., LOSS], np.full(stored.shape[:2], np.nan)
+    labeled, further = encoded.labeled, {}
+    if not encoded.task.generates and np.isfinite(stored[..., ENTITIES]).all():
+        hits, total = stored[..., ENTITIES].sum(1).T
+        further = {"entity_f1": f1(hits, total)}
     return MaskEvaluation(
         logits=None,
-        accuracy=stored[..., RIGHT].sum(1) / trials,
-        loss=stored[..., LOSS].mean(1),
-        losses=stored[..., LOSS],
+        accuracy=stored[..., RIGHT].sum(1) / trials if labeled else missing[:, 0],
+        loss=losses.mean(1) if labeled else missing[:, 0],
+        losses=losses if labeled else missing,
         agreement=stored[..., EQUAL].sum(1) / trials,
         correlation=_pearson(stored[..., SUMS].sum(1)),
         trials=int(trials[0]),
         right=stored[..., RIGHT] / stored[..., TRIALS],
         recall=None,
+        task=encoded.task,
+        further=further,
+        own_losses=None if labeled else losses,
     )
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from headprune_core.data.measures import wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import method_label
-
-from .curves import wilson
 
 PAIRED = ["method", "difference", "low", "high", "b", "c", "p_value", "p_holm"]
 SIGNIFICANCE_LEVEL = 0.05  # of every test in this package

@@ -13,6 +13,7 @@ import numpy as np
 
 from headprune_core.arguments import whole_number
 from headprune_core.checked_mask import checked_mask
+from headprune_core.data.measures import format_value, measure_label
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
@@ -29,8 +30,9 @@ class RandomBaseline:
     """A mask compared with S random masks of the same size on the same examples.
 
     Attributes:
-        measure: "accuracy", or "agreement" with the unpruned model if there are no labels.
-        value: the measure under the mask, 0 to 1.
+        measure: "accuracy", or "agreement" with the unpruned model if there are no labels; for regression "pearson" or
+            "correlation".
+        value: the measure under the mask.
         random_values: (S,), the measure under each random mask.
     """
 
@@ -56,10 +58,12 @@ class RandomBaseline:
     @property
     def summary(self) -> str:
         """One sentence with the values, the number of random masks and the rank-based p-value."""
-        low, high, count = self.random_values.min(), self.random_values.max(), len(self.random_values)
-        values = f"{low:.1%} to {high:.1%} (mean {self.random_values.mean():.1%})" if count > 1 else f"{low:.1%}"
+        count = len(self.random_values)
+        parts = self.value, self.random_values.min(), self.random_values.max(), self.random_values.mean()
+        value, low, high, mean = (format_value(self.measure, part) for part in parts)
+        values = f"{low} to {high} (mean {mean})" if count > 1 else low
         masks = f"{count} random masks" if count > 1 else "1 random mask"
-        text = f"{self.measure.capitalize()} {self.value:.1%} vs. {values} for {masks} of the same size"
+        text = f"{measure_label(self.measure)} {value} vs. {values} for {masks} of the same size"
         if self.better_than_random:
             return (
                 f"{text}; better than all {count}: significantly better than random at the 5% level "
@@ -112,6 +116,5 @@ def random_baseline(
         pruned = np.random.default_rng(seed).choice(available, count, replace=False)
         masks[seed + 1].ravel()[pruned] = False
     result = evaluate_masks(model, examples, masks, batch_size=batch_size, cache=cache, progress=progress)
-    measure = "agreement" if np.isnan(result.accuracy[0]) else "accuracy"
-    values = getattr(result, measure)
-    return RandomBaseline(measure, float(values[0]), values[1:])
+    found = result.measured()
+    return RandomBaseline(found.name, float(found.value[0]), found.value[1:])

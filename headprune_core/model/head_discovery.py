@@ -1,7 +1,8 @@
 """Verification of a model with one traced forward pass: its attention is computed exactly, its heads and task are known.
 
-Tasks: "classification" (logits (N, C), from text or an image), "language" (logits (N, T, V), each position predicting the
-next token) and "translation" (an encoder-decoder that generates a target text; logits (N, U, V) for its U tokens).
+Tasks: "classification", "multi_label" and "regression" (logits (N, C), from text or an image), "token_classification"
+(logits (N, T, C)), "language" (logits (N, T, V), each position predicting the next token) and "translation" (an
+encoder-decoder that generates a target text; logits (N, U, V) for its U tokens).
 """
 
 import math
@@ -22,6 +23,8 @@ TOKENS = 6  # length of the sample text; a target has two tokens fewer
 NO_PAD = -1  # padding token of classifiers without one: it matches no token, so they read the last token of an example
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
 
+UNSUPPORTED = {"ForQuestionAnswering": "an extractive question answering model", "ForMaskedLM": "a masked language model"}
+
 
 def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     """Switch a model to HeadPrune's attention function and locate its heads with one traced forward pass.
@@ -30,12 +33,13 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
         model: the Transformers model, on any device, the meta device included.
 
     Returns:
-        Its head grid, its task ("classification", "language" or "translation") and the cost of a forward pass.
+        Its head grid, its task and the cost of a forward pass.
 
     Raises:
         HeadPruneError: if the heads cannot be located or the attention function would change the model's logits.
     """
     name = type(model).__name__
+    check_supported(name, *(base.__name__ for base in type(model).__mro__))
     _unify_outputs(model)
     if not model._can_set_attn_implementation():
         raise HeadPruneError(interface_needed(name))
@@ -241,10 +245,13 @@ def _reads_forward(model: PreTrainedModel, logits: Tensor) -> bool:
 
 def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
     shape = None if logits is None else tuple(logits.shape)
-    if shape is not None and len(shape) == 2 and shape[1] > 1:
+    if shape is not None and len(shape) == 2 and (shape[1] > 1 or example_task(model.config) != "classification"):
         check_classes(f"the configuration of {type(model).__name__}", model.config.id2label, shape[1])
-        return "classification"
+        return example_task(model.config)
     if shape is not None and len(shape) == 3 and model.main_input_name == "input_ids":
+        named = any(base.__name__.endswith("ForTokenClassification") for base in type(model).__mro__)
+        if named and shape == (1, TOKENS, model.config.num_labels):
+            return "token_classification"
         vocabulary = model.get_input_embeddings().num_embeddings
         if model.config.is_encoder_decoder and shape == (1, TOKENS - 2, vocabulary):
             return "translation"
@@ -257,6 +264,34 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
             )
     found = "no logits" if shape is None else f"logits of shape {shape}"
     raise HeadPruneError(
-        f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), or (1, tokens, "
-        "vocabulary) from a causal or sequence-to-sequence language model"
+        f"{type(model).__name__} returns {found} for one example; expected (1, two or more classes), (1, outputs) "
+        "with the problem_type regression or multi_label_classification, (1, tokens, classes) from a token classifier, or "
+        "(1, tokens, vocabulary) from a causal or sequence-to-sequence language model"
     )
+
+
+def example_task(config) -> str:
+    """Return the task of a model with one prediction per example, by the rules of Transformers.
+
+    Args:
+        config: the Transformers configuration; one output without a problem_type means regression.
+    """
+    problem = getattr(config, "problem_type", None)
+    if problem == "multi_label_classification":
+        return "multi_label"
+    return "regression" if problem == "regression" or (problem is None and config.num_labels == 1) else "classification"
+
+
+def check_supported(name: str, *class_names: str) -> None:
+    """Check that a model is of no kind that HeadPrune does not support.
+
+    Args:
+        name: name of the model.
+        class_names: names of its class and of the base classes.
+
+    Raises:
+        HeadPruneError: if it is an extractive question answering model or a masked language model.
+    """
+    for ending, kind in UNSUPPORTED.items():
+        if any(class_name.endswith(ending) for class_name in class_names):
+            raise HeadPruneError(f"{name} is {kind}, which HeadPrune does not support; {EXPECTED}")

@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
 )
@@ -27,9 +28,11 @@ from headprune_core.errors import HeadPruneError
 from . import builtin, smollm2
 from .formats.adapter import WAY_OUT, Adapter, find_adapter
 from .formats.source_checks import check_index, checked_config
+from .head_discovery import check_supported
 
 LOADERS = {  # by the library's name of the task
     "SEQUENCE_CLASSIFICATION": AutoModelForSequenceClassification,
+    "TOKEN_CLASSIFICATION": AutoModelForTokenClassification,
     "IMAGE_CLASSIFICATION": AutoModelForImageClassification,
     "CAUSAL_LM": AutoModelForCausalLM,
     "SEQ_TO_SEQ_CAUSAL_LM": AutoModelForSeq2SeqLM,
@@ -204,12 +207,13 @@ def loader_for(source, config):
         HeadPruneError: if the task is not supported.
     """
     names = config.architectures or ["none"]
+    check_supported(str(source), names[0])
     loader = task_loader(names[0])
     if loader is not None:
         return loader
     raise HeadPruneError(
-        f"architecture of {source} must be a model for text or image classification, a causal language model or a "
-        f"sequence-to-sequence model, got {names[0]}"
+        f"architecture of {source} must be a model for text, token or image classification, a causal language model or "
+        f"a sequence-to-sequence model, got {names[0]}"
     )
 
 

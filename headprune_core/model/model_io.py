@@ -21,6 +21,7 @@ from headprune_core.output_files import absolute_path, temporary_folder
 
 from .formats.source_checks import check_index, checked_config
 from .formats.v4_pruned import heads_pruned_by_v4, v4_head_map
+from .head_discovery import example_task
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
@@ -137,7 +138,9 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
             f"{folder / HEAD_MAP} lists zeroed heads of {nonzero[0]}, but their output weights are not 0; "
             "use the files that save_pretrained wrote together"
         )
-    return model, tokenizer, grids[-1], layout.task
+    # Head maps of the first version call every model with one prediction per example a classifier.
+    task = example_task(config) if layout.task == "classification" else layout.task
+    return model, tokenizer, grids[-1], task
 
 
 def _zeroed_blocks(row: AttentionRow) -> list[torch.Tensor]:

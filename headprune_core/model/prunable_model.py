@@ -86,7 +86,8 @@ class PrunableModel:
         model: the Transformers model.
         tokenizer: the tokenizer, image processor or None.
         grid: the `HeadGrid`, R rows by H heads.
-        task: "classification", "language" or "translation".
+        task: "classification", "multi_label" or "regression" (one prediction per example), "token_classification",
+            "language" or "translation".
         cost: cost of a forward pass.
         batching: "padded"; "equal lengths" or "single" if logits depend on padding or on the other examples of a batch.
         name: display name.
@@ -114,7 +115,7 @@ class PrunableModel:
         Args:
             model: a loaded Transformers model, in which rows may have different numbers of heads.
             grid: its head grid.
-            task: "classification", "language" or "translation".
+            task: its task; see `task` above.
             tokenizer: its tokenizer, image processor or None.
             name: display name; None for the name in the configuration.
 
@@ -133,7 +134,7 @@ class PrunableModel:
         self._autocast = False
         self.grid, self.task, self.cost = grid, task, cost
         enable_caching(model, self.grid)
-        if self.task == "classification" and not self.reads_images:
+        if not self.generates and not self.reads_images:
             name_padding(model, tokenizer)
         self.batching = BATCHING[0] if self.device.type == "meta" else find_batching(model, self.pad_token)
 
@@ -252,14 +253,15 @@ class PrunableModel:
             inputs: keyword arguments of the Transformers model.
 
         Returns:
-            (N, C) logits of a classifier, (N, T, V) of a language model, or (N, U, V) of a sequence-to-sequence model.
+            (N, C) logits of a model with one prediction per example, (N, T, C) of a token classifier, (N, T, V) of a
+            language model, or (N, U, V) of a sequence-to-sequence model.
 
         Raises:
             HeadPruneError: if the model is on the meta device.
         """
         if self.device.type == "meta":
             raise HeadPruneError("a model on the meta device cannot be run; load it with weights")
-        options = {} if self.task == "classification" else {"use_cache": False}
+        options = {"use_cache": False} if self.generates else {}
         if "pixel_values" in inputs:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
@@ -354,6 +356,11 @@ class PrunableModel:
         return self.model.main_input_name == "pixel_values"
 
     @property
+    def generates(self) -> bool:
+        """Whether the model generates text, so that its logits are those of the vocabulary."""
+        return self.task in ("language", "translation")
+
+    @property
     def pad_token(self) -> int:
         """The padding token of batches; 0 if none is defined within the vocabulary, since padding is masked out."""
         return 0 if self.reads_images else pad_token(self.model, self.tokenizer)
@@ -369,8 +376,8 @@ class PrunableModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the logits; empty if the model predicts tokens."""
-        if self.task != "classification":
+        """Names of classes or labels in the order of the logits; empty if the model predicts a text or numbers."""
+        if self.generates or self.task == "regression":
             return ()
         names = self.model.config.id2label
         return tuple(names[i] for i in range(self.model.config.num_labels))

@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div
+from torch.nn.functional import kl_div, logsigmoid
 from transformers.pytorch_utils import Conv1D
 
 from headprune_core.data.batches import Batch
@@ -37,14 +37,15 @@ def copied(model: PrunableModel) -> PrunableModel:
 
 
 def label_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy (N,) in nats of the labels, the next tokens or the target."""
+    """Return the loss (N,) of the labels, the next tokens or the target; see `Task.losses`."""
     return objective_value("loss", logits, batch)
 
 
 def teacher_loss(teacher: PrunableModel, temperature: float) -> Value:
     """Return the distillation loss: T^2 KL(teacher || model) of the softmax at temperature T.
 
-    Source: Hinton et al. 2015, arXiv 1503.02531.
+    For a multi-label model it is the mean over labels of the KL divergence of their sigmoids; for regression the squared
+    error, mean over outputs, without a temperature. Source: Hinton et al. 2015, arXiv 1503.02531.
 
     Args:
         teacher: unpruned model.
@@ -56,15 +57,26 @@ def teacher_loss(teacher: PrunableModel, temperature: float) -> Value:
     all_heads = np.ones(teacher.grid.shape, bool)
 
     def value(logits: Tensor, batch: Batch) -> Tensor:
-        target = (masked_logits(teacher, batch, all_heads) / temperature).log_softmax(-1)
-        student = (precise(logits) / temperature).log_softmax(-1)
+        target, student = masked_logits(teacher, batch, all_heads), precise(logits)
+        if batch.task.name == "regression":
+            return batch.task.losses(student, target)
+        target, student = (_log_probabilities(batch, logits / temperature) for logits in (target, student))
         divergence = temperature**2 * kl_div(student, target, reduction="none", log_target=True).sum(-1)
-        if batch.targets is None:
+        if batch.task.name == "multi_label":
+            return divergence.mean(-1)
+        if not batch.task.by_token:
             return divergence
         real = batch.real if batch.decoder_real is None else batch.decoder_real
         return torch.where(real, divergence, 0.0).sum(-1) / real.sum(-1)
 
     return value
+
+
+def _log_probabilities(batch: Batch, logits: Tensor) -> Tensor:
+    """Return log-probabilities (..., C) of the classes; for a multi-label model (N, C, 2): label or not."""
+    if batch.task.name == "multi_label":
+        return torch.stack([logsigmoid(logits), logsigmoid(-logits)], dim=-1)
+    return logits.log_softmax(-1)
 
 
 def fine_tune(

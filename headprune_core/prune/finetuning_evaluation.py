@@ -6,8 +6,10 @@ from dataclasses import replace
 import datasets
 import numpy as np
 
+from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
+from headprune_core.measure.mask_evaluation import compared
 from headprune_core.model.prunable_model import PrunableModel
 
 
@@ -25,15 +27,17 @@ class BeforeAfterEvaluator:
         teacher: PrunableModel | None,
         batch_size: int,
     ):
-        classifies = model.task == "classification"
-        if examples is not None and classifies and teacher is None and "label" not in examples.column_names:
+        keeps_logits = not task_of(model).by_token
+        if examples is not None and teacher is None and not has_targets(model, examples.column_names):
             raise HeadPruneError(
                 "the evaluation set has no labels; add a label column, or pass the unpruned model as teacher to measure "
                 "agreement"
             )
+        if examples is not None and not keeps_logits and not has_targets(model, examples.column_names):
+            examples = None  # predictions for tokens are not kept, so two models cannot be compared without labels
         self.passes = 0 if examples is None else -(-len(examples) // batch_size)
         self._examples, self._batch_size = examples, batch_size
-        self._teacher = teacher if classifies else None
+        self._teacher = teacher if keeps_logits else None
         self._expected: np.ndarray | None = None
 
     def of(self, model: PrunableModel, report: Callable[[int], None]) -> MaskEvaluation | None:
@@ -54,10 +58,7 @@ class BeforeAfterEvaluator:
         result = self._run(model, report)
         if self._expected is None:
             return replace(result, agreement=np.full(1, np.nan), correlation=np.full(1, np.nan))
-        equal = result.logits.argmax(-1) == self._expected.argmax(-1)
-        correlation = np.corrcoef(result.logits.ravel(), self._expected.ravel())[:1, 1]
-        right = equal.astype(float) if np.isnan(result.accuracy[0]) else result.right
-        return replace(result, agreement=equal.mean(1), correlation=correlation, right=right)
+        return compared(result, self._expected[0])
 
     def _run(self, model: PrunableModel, report: Callable[[int], None]) -> MaskEvaluation:
         def progress(done: int, total: int, note: str) -> None:

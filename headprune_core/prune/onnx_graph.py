@@ -117,7 +117,7 @@ class _Logits(nn.Module):
     def __init__(self, model: PrunableModel, names: tuple[str, ...]):
         super().__init__()
         self.model = model.model
-        self._names, self._options = names, {} if model.task == "classification" else {"use_cache": False}
+        self._names, self._options = names, {"use_cache": False} if model.generates else {}
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.model(**dict(zip(self._names, inputs, strict=True)), **self._options).logits

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from headprune_core.data.measures import format_value, sentence_name
 from headprune_core.model.prunable_model import PrunableModel
 
 from .verification import PruningVerification
@@ -31,6 +32,8 @@ def pruning_document(model: PrunableModel, pruned: PrunableModel, verification: 
         "difference": verification.max_logit_difference,
         "equal": verification.prediction_match,
         "accuracy": {name: _number(result.accuracy[0]) for name, result in forms.items()},
+        "measure": verification.unpruned.measure,
+        "value": {name: _number(result.main_value[0]) for name, result in forms.items()},
         "loss": {name: _number(result.loss[0]) for name, result in forms.items()},
         "agreement_of_masked": _number(verification.masked.agreement[0]),
         "answers": verification.unpruned.trials,
@@ -50,7 +53,7 @@ def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: 
     """
     kept, before, after = pruned.grid.kept, count_parameters(model), count_parameters(pruned)
     forms, zeroed = _forms(verification), _zeroed_heads(pruned)
-    tokens = verification.unpruned.logits is None
+    tokens = verification.unpruned.task.generates
     lines = [
         f"{(~kept).sum()} of {kept.size} heads removed (rows: layers, columns: heads; ■ kept, · removed)",
         *(" ".join("■" if head_kept else "·" for head_kept in row) for row in kept),
@@ -59,12 +62,16 @@ def describe_pruning(model: PrunableModel, pruned: PrunableModel, verification: 
     if zeroed:
         lines.append(f"zeroed heads (weights shared with a kept head): {', '.join(zeroed)}")
     lines.append(f"parameters  {before:,} unpruned, {after:,} pruned ({1 - after / before:.1%} fewer)")
-    if not np.isnan(verification.unpruned.accuracy[0]):
+    unpruned = verification.unpruned
+    if unpruned.labeled:
         named = {"unpruned" if name == "before" else name: result for name, result in forms.items()}
-        lines += [f"{name:<11} accuracy {result.accuracy[0]:.4f}" for name, result in named.items()]
+        measure = sentence_name(unpruned.measure)
+        lines += [f"{name:<11} {measure} {result.main_value[0]:.4f}" for name, result in named.items()]
+    same = verification.masked.task.without_labels
+    agreement = format_value(same, verification.masked.agreement[0])
     return [
         *lines,
-        f"agreement with the unpruned model: {verification.masked.agreement[0]:.1%}",
+        f"{'agreement with the unpruned model' if same == 'agreement' else sentence_name(same)}: {agreement}",
         f"{', '.join(list(forms)[1:])}: max. {'loss' if tokens else 'logit'} difference "
         f"{verification.max_logit_difference:.1e}, identical {'token accuracy' if tokens else 'predictions'} on "
         f"{verification.prediction_match:.1%} of examples",

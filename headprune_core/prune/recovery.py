@@ -42,7 +42,7 @@ class Recovery:
         objective: "labels" or "teacher".
         learning_rate: peak learning rate.
         seconds: training time in seconds, without evaluation.
-        loss: training loss of each step (steps,), in nats.
+        loss: training loss of each step (steps,).
         before: evaluation of the pruned model before training, or None without an evaluation set. Its `agreement` and
             `correlation` compare with the teacher; they are NaN without one and for models that predict tokens.
         after: the same after training; None if training was cancelled.
@@ -108,7 +108,7 @@ def recover(
     _check_options(steps, batch_size, learning_rate, objective, dtype)
     _check_models(model, objective, teacher)
     encoded = encode(model, examples)
-    if objective == "labels" and model.task == "classification" and encoded.labels is None:
+    if objective == "labels" and not encoded.labeled:
         raise HeadPruneError("the training set has no labels; add a label column, or use objective 'teacher'")
     evaluator = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)
     shared = 0 if evaluation is None else overlap(examples, evaluation)
@@ -198,5 +198,7 @@ def _check_models(model: PrunableModel, objective: str, teacher: PrunableModel |
 
 def _described(model: PrunableModel) -> str:
     rows, heads = model.grid.shape
+    count = model.model.config.num_labels
     outputs = f"classes {', '.join(model.labels)}" if model.labels else f"{model.cost.logits} tokens"
+    outputs = f"{count} outputs" if model.task == "regression" else outputs
     return f"{type(model.model).__name__} with {rows} x {heads} heads and {outputs}"

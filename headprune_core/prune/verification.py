@@ -9,10 +9,17 @@ from dataclasses import dataclass, replace
 
 import datasets
 import numpy as np
+import torch
 
+from headprune_core.data.encoded import Encoded
+from headprune_core.data.encoding import encode
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
-from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
+from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks, masked_logits
+from headprune_core.measure.mask_evaluation import compared
 from headprune_core.model.prunable_model import PrunableModel
+
+SAME_OUTPUT = 1e-3  # share of the largest output of a regression model
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +34,10 @@ class PruningVerification:
         pruned: the pruned model.
         reloaded: the pruned model after saving and loading; None if it was not given.
         max_logit_difference: largest difference between a logit of the masked model and of the others; for models that
-            predict tokens, between the losses (nats) of an example.
-        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class; for models
-            that predict tokens, on which they have the same token accuracy.
+            generate text, between the losses (nats) of an example.
+        prediction_match: share of examples (0 to 1) on which masked, pruned and reloaded predict the same class, labels or
+            tags; for models that generate text, on which they have the same token accuracy; for regression, on which their
+            outputs differ by at most `SAME_OUTPUT` of the largest output.
     """
 
     unpruned: MaskEvaluation
@@ -78,10 +86,13 @@ def verify_pruning(
 
     unpruned, masked = run(model, all_heads), run(model, pruned.grid.kept)
     others = [_compare(unpruned, run(other, all_heads), masked) for other in (pruned, reloaded) if other is not None]
+    if task_of(model).name == "token_classification":
+        pairs = [(model, pruned.grid.kept), (pruned, all_heads), *([] if reloaded is None else [(reloaded, all_heads)])]
+        difference, match = _token_differences(pairs, encode(model, examples), batch_size)
+        return PruningVerification(unpruned, masked, others[0], others[1] if len(others) > 1 else None, difference, match)
     outputs = [result.losses if result.logits is None else result.logits for result in (masked, *others)]
-    predictions = [result.right if result.logits is None else result.logits.argmax(-1) for result in (masked, *others)]
     difference = max(float(np.abs(output - outputs[0]).max()) for output in outputs[1:])
-    equal = np.all([prediction == predictions[0] for prediction in predictions], axis=0)
+    equal = np.all([_same(result, masked) for result in others], axis=0)
     return PruningVerification(
         unpruned, masked, others[0], others[1] if len(others) > 1 else None, difference, float(equal.mean())
     )
@@ -94,7 +105,39 @@ def _compare(unpruned: MaskEvaluation, result: MaskEvaluation, masked: MaskEvalu
     """
     if result.logits is None:
         return replace(result, agreement=masked.agreement, correlation=masked.correlation)
-    equal = result.logits.argmax(-1) == unpruned.logits.argmax(-1)
-    correlation = np.array([np.corrcoef(result.logits[0].ravel(), unpruned.logits[0].ravel())[0, 1]])
-    right = result.right if np.isfinite(result.accuracy[0]) else equal.astype(float)
-    return replace(result, agreement=equal.mean(1), correlation=correlation, right=right)
+    return compared(result, unpruned.logits[0])
+
+
+def _token_differences(
+    forms: list[tuple[PrunableModel, np.ndarray]], encoded: Encoded, batch_size: int
+) -> tuple[float, float]:
+    """Compare the logits of a token classifier in several forms with the first form.
+
+    Args:
+        forms: models and their masks.
+        encoded: the examples.
+        batch_size: examples per batch.
+
+    Returns:
+        The largest difference of a logit, and the share of examples in which all counted tokens have equal predictions.
+    """
+    difference, equal = 0.0, 0
+    for batch in encoded.batches(batch_size, forms[0][0].device):
+        first, *others = (masked_logits(model, batch, mask) for model, mask in forms)
+        same = torch.ones(len(batch), dtype=torch.bool, device=first.device)
+        for logits in others:
+            difference = max(difference, float((logits - first)[batch.real].abs().max()))
+            same &= ((logits.argmax(-1) == first.argmax(-1)) | ~batch.predicted).all(-1)
+        equal += int(same.sum())
+    return difference, equal / len(encoded)
+
+
+def _same(result: MaskEvaluation, masked: MaskEvaluation) -> np.ndarray:
+    """Return on which examples a form of the model predicts the same as the masked model, bool (1, N)."""
+    if result.logits is None:
+        return result.right == masked.right
+    if not result.task.has_decisions:
+        tolerance = SAME_OUTPUT * max(float(np.abs(masked.logits).max()), 1e-30)
+        return (np.abs(result.logits - masked.logits) <= tolerance).all(-1)
+    decisions = (result.task.decisions(torch.from_numpy(one.logits)) for one in (result, masked))
+    return result.task.same(*decisions).numpy()

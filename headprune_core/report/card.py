@@ -8,6 +8,7 @@ import re
 
 import pandas as pd
 
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.model.prunable_model import PrunableModel
@@ -25,7 +26,6 @@ from .pruning_record import PruningRecord, share
 PICTURE = "head_map.png"
 MAX_CLASSES_LISTED = 12
 BUILTIN_NOTE = "The base model ships with HeadPrune: MiniLM-L6 fine-tuned for English tweet sentiment."
-TASKS = {"classification": "classification", "language": "text generation", "translation": "sequence-to-sequence generation"}
 ACRONYMS = {  # expanded after the label of a criterion
     "HIS": "head importance score",
     "AE": "attention entropy",
@@ -113,19 +113,23 @@ def _summary(model: PrunableModel, record: PruningRecord | None, sizes: pd.DataF
 def _result(record: PruningRecord, final: MaskEvaluation) -> str:
     measured = share(final)
     unpruned = None if record.verification is None else share(record.verification.unpruned)
-    compared = "" if unpruned is None or unpruned.name == "agreement" else f" (unpruned: {unpruned.value:.1%})"
+    own = unpruned is None or unpruned.name in ("agreement", "correlation")
+    compared = "" if own else f" (unpruned: {unpruned.text})"
     name = measure_name(measured.name)
-    return f"{name}: {measured.value:.1%}{compared} on {examples_text(record, final)}."
+    return f"{name}: {measured.text}{compared} on {examples_text(record, final)}."
 
 
 def _details(model: PrunableModel, record: PruningRecord | None) -> str:
     revision = f", revision {escaped(record.revision)}" if record is not None and record.revision else ""
     lines = [f"- Base model: {_title(model, record)}{revision}"]
-    lines.append(f"- Task: {'image classification' if model.reads_images else TASKS[model.task]}")
+    task = task_of(model)
+    images = task.name == "classification" and model.reads_images
+    lines.append(f"- Task: {'image classification' if images else task.title}")
     if model.labels:
         names = [escaped(name) for name in model.labels]
         more = f" and {len(names) - MAX_CLASSES_LISTED} more" if len(names) > MAX_CLASSES_LISTED else ""
-        lines.append(f"- Classes ({len(names)}): {', '.join(names[:MAX_CLASSES_LISTED])}{more}")
+        kind = "Labels" if task.name == "multi_label" else "Classes"
+        lines.append(f"- {kind} ({len(names)}): {', '.join(names[:MAX_CLASSES_LISTED])}{more}")
     lines.append(f"- Attention heads: {int(model.grid.kept.sum())} of {model.grid.kept.size} kept")
     return "\n\n".join(["## Model details", "\n".join(lines), _kept_heads(model)])
 

@@ -24,16 +24,13 @@ import numpy as np
 
 examples = hp.load_examples({arguments})
 result = hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool))
-print(result.accuracy[0])  # {value:.4f}"""
+print(result.{name}[0])  # {value:.4f}"""
 _RUN = """\
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 with torch.inference_mode():
     {call}"""
-_CALLS = {
-    "classification": 'print(model(**tokenizer("a text", return_tensors="pt")).logits)',
-    "language": 'print(tokenizer.decode(model.generate(**tokenizer("a text", return_tensors="pt"), max_new_tokens=20)[0]))',
-}
-_CALLS["translation"] = _CALLS["language"]
+_LOGITS = 'print(model(**tokenizer("a text", return_tensors="pt")).logits)'
+_GENERATE = 'print(tokenizer.decode(model.generate(**tokenizer("a text", return_tensors="pt"), max_new_tokens=20)[0]))'
 
 
 def load_section(model: PrunableModel, record: PruningRecord | None) -> str:
@@ -59,7 +56,7 @@ def load_section(model: PrunableModel, record: PruningRecord | None) -> str:
         block(standalone_code(model)),
     ]
     if model.tokenizer is not None and not model.reads_images:
-        parts += ["Run inference:", block(_RUN.format(call=_CALLS[model.task]))]
+        parts += ["Run inference:", block(_RUN.format(call=_GENERATE if model.generates else _LOGITS))]
     return "\n\n".join(parts)
 
 
@@ -77,11 +74,12 @@ def _evaluation_code(record: PruningRecord | None) -> str | None:
     source = arguments.get("source", "embedded")
     plain = all(value is None or isinstance(value, (str, int)) for value in arguments.values())
     own_file = not is_hub_id(str(source)) or Path(str(source)).suffix.lower() in SUFFIXES
-    if measured.name != "accuracy" or not plain or own_file:
+    if measured.name not in ("accuracy", "pearson") or not plain or own_file:
         return None
     written = {k: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v) for k, v in arguments.items()}
     call = ", ".join(f"{name}={value}" for name, value in written.items())
-    return _EVALUATE.format(arguments=call, value=measured.value)
+    name = "accuracy" if measured.name == "accuracy" else "main_value"
+    return _EVALUATE.format(arguments=call, name=name, value=measured.value)
 
 
 def final_evaluation(record: PruningRecord | None) -> MaskEvaluation | None:

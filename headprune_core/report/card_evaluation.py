@@ -2,11 +2,13 @@
 
 import re
 
+from headprune_core.data.measures import format_difference, format_value, measure_label, sentence_name
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import mcnemar, share_difference, significance_text
+from headprune_core.measure.paired_tests import McNemar, significance_text
 from headprune_core.prune.recovery import Recovery
 
 from .card_text import escaped, table
+from .data import change
 from .pruning_record import PruningRecord, share
 
 
@@ -29,8 +31,8 @@ def evaluation_section(record: PruningRecord) -> str | None:
 
 
 def measure_name(name: str) -> str:
-    """Return the display name of "accuracy" or "agreement"."""
-    return "Agreement with the unpruned model" if name == "agreement" else name.capitalize()
+    """Return the display name of a measure."""
+    return "Agreement with the unpruned model" if name == "agreement" else measure_label(name)
 
 
 def examples_text(record: PruningRecord, evaluation: MaskEvaluation) -> str:
@@ -43,7 +45,7 @@ def examples_text(record: PruningRecord, evaluation: MaskEvaluation) -> str:
     Returns:
         Text such as "96 examples (tweets)"; the number is not repeated if the description contains it.
     """
-    count, description = str(evaluation.right.shape[1]), escaped(record.evaluation_data or "")
+    count, description = str(evaluation.losses.shape[1]), escaped(record.evaluation_data or "")
     if count in re.findall(r"\d+", description):
         return description
     return f"{count} examples ({description})" if description else f"{count} examples"
@@ -55,16 +57,17 @@ def _verification(record: PruningRecord) -> list[str]:
     forms |= {} if verification.reloaded is None else {"Reloaded": verification.reloaded}
     reading = ["\n".join(f"- {escaped(sentence)}" for sentence in record.reading)] if record.reading else []
     parts = [f"Evaluation set: {examples_text(record, verification.unpruned)}.", *reading, _table(forms)]
-    if share(verification.pruned).name == "accuracy":
+    if share(verification.pruned).name == verification.pruned.task.measure:
         parts.append(_difference(verification.unpruned, verification.pruned, "unpruned to pruned"))
     compared = "masked vs. pruned" if verification.reloaded is None else "masked vs. pruned vs. reloaded"
-    loss = verification.unpruned.logits is None
+    loss = verification.unpruned.task.generates
     difference = (
         f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
         if verification.max_logit_difference
         else f"{'losses' if loss else 'logits'} are bitwise identical"
     )
     identical = "the same token accuracy" if loss else "identical predictions"
+    identical = identical if verification.pruned.task.has_decisions else "the same output"
     parts.append(
         f"Equivalence check, {compared}: {difference}, {identical} on {verification.prediction_match:.1%} of examples."
     )
@@ -84,7 +87,7 @@ def _recovery(recovery: Recovery, training_data: str | None) -> list[str]:
     ]
     if recovery.before is not None and recovery.after is not None:
         parts.append(_table({"Before fine-tuning": recovery.before, "After fine-tuning": recovery.after}))
-        if share(recovery.after).name == "accuracy":
+        if share(recovery.after).name == recovery.after.task.measure:
             parts.append(_difference(recovery.before, recovery.after, "before to after fine-tuning"))
     return parts
 
@@ -92,23 +95,29 @@ def _recovery(recovery: Recovery, training_data: str | None) -> list[str]:
 def _table(forms: dict[str, MaskEvaluation]) -> str:
     shares = {name: share(evaluation) for name, evaluation in forms.items()}
     first = next(iter(shares.values()))
-    rows = [(name, f"{s.value:.1%}", f"{s.low:.1%} to {s.high:.1%}", s.n) for name, s in shares.items()]
-    return table(("Model", measure_name(first.name), "95% CI (Wilson)", "n"), *rows)
+    further = list(next(iter(forms.values())).further)
+    rows = []
+    for name, evaluation in forms.items():
+        one = shares[name]
+        more = (format_value(other, evaluation.further[other][0]) for other in further)
+        rows.append((name, one.text, one.interval, *more, one.n))
+    more = (measure_label(name) for name in further)
+    return table(("Model", measure_name(first.name), f"95% CI ({first.method})", *more, "n"), *rows)
 
 
 def _difference(before: MaskEvaluation, after: MaskEvaluation, which: str) -> str:
     """Return the paired difference of two evaluations on the same examples, with its confidence interval."""
-    a, b = after.right[0], before.right[0]
-    if before.logits is not None:  # One prediction per example.
-        test = mcnemar(a.astype(bool), b.astype(bool))
+    test, n, name = change(before, after), after.losses.shape[1], before.measure
+    if isinstance(test, McNemar):
         method = (
-            f"exact McNemar p = {test.p_value:.2g}; {test.b} examples correct only after, {test.c} only before; "
-            f"n = {len(a):,}"
+            f"exact McNemar p = {test.p_value:.2g}; {test.b} examples correct only after, {test.c} only before; n = {n:,}"
         )
     else:
-        test, method = share_difference(a, b), f"bootstrap over examples, each weighted equally; n = {len(a):,}"
-    low, high = (f"{100 * value:+.1f}" for value in (test.low, test.high))
+        weighted = ", each weighted equally" if name == "accuracy" else ""
+        method = f"bootstrap over examples{weighted}; n = {n:,}"
+    difference, low, high = (format_difference(name, value) for value in (test.difference, test.low, test.high))
+    low, high = low.removesuffix(" pp"), high.removesuffix(" pp")
     return (
-        f"Change in accuracy, {which}: {100 * test.difference:+.1f} pp (95% CI {low} to {high}; {method}), "
+        f"Change in {sentence_name(name)}, {which}: {difference} (95% CI {low} to {high}; {method}), "
         f"{significance_text(test)}."
     )

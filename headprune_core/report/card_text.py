@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from headprune_core.data.measures import measure_label
 from headprune_core.data.table_io import SUFFIXES
+from headprune_core.data.tasks import task_of
 from headprune_core.model.loading import display_name, is_hub_id
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.references import REFERENCES
 
 from .pruning_record import PruningRecord, Share
 
-PIPELINES = {"classification": "text-classification", "language": "text-generation", "translation": "translation"}
+METRICS = {"accuracy": "accuracy", "pearson": "pearsonr"}  # measure -> metric on the Hub
 TAGS = ("pruned", "attention-head-pruning", "headprune")
 NOT_ON_HUB = ("embedded", "smollm2")  # built-in sources that look like Hub IDs
 REFERENCES_BY_LABEL = {  # pattern in the label of a criterion -> keys of REFERENCES
@@ -51,17 +53,17 @@ def front_matter(model: PrunableModel, record: PruningRecord | None, final: Shar
     Args:
         model: pruned model.
         record: how it was pruned and evaluated.
-        final: accuracy or agreement of the saved weights; an accuracy on a public Hub dataset goes into the model index.
+        final: main measure of the saved weights; with labels of a public Hub dataset it goes into the model index.
 
     Returns:
         YAML between two lines of dashes.
     """
-    pipeline = "image-classification" if model.reads_images else PIPELINES[model.task]
+    pipeline = "image-classification" if model.reads_images else task_of(model).pipeline
     lines = ["---", "library_name: transformers", f"pipeline_tag: {pipeline}", "tags:", *(f"- {tag}" for tag in TAGS)]
     if record is not None and record.source not in NOT_ON_HUB and is_hub_id(record.source):
         lines.append(f"base_model: {json.dumps(record.source)}")
-    if final is not None and final.name == "accuracy":
-        lines += ["metrics:", "- accuracy", *_index(pipeline, record, final)]
+    if final is not None and final.name in METRICS:
+        lines += ["metrics:", f"- {METRICS[final.name]}", *_index(pipeline, record, final)]
     return "\n".join([*lines, "---"])
 
 
@@ -72,10 +74,11 @@ def _index(pipeline: str, record: PruningRecord, final: Share) -> list[str]:
     if data in ("", *NOT_ON_HUB) or not is_hub_id(data) or Path(data).suffix.lower() in SUFFIXES:
         return []
     where = {"type": data, "name": data, "config": arguments.get("subset"), "split": arguments.get("split")}
+    name = measure_label(final.name)
     result = {
         "task": {"type": pipeline},
         "dataset": {name: value for name, value in where.items() if value},
-        "metrics": [{"type": "accuracy", "value": round(final.value, 4), "name": f"Accuracy (n = {final.n})"}],
+        "metrics": [{"type": METRICS[final.name], "value": round(final.value, 4), "name": f"{name} (n = {final.n})"}],
     }
     index = [{"name": f"{one_line(plain_name(record.source))}, pruned", "results": [result]}]
     # JSON is valid YAML and quotes everything that needs quoting.

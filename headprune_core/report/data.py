@@ -8,16 +8,16 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 
+from headprune_core.data.measures import SHARES, correlation_difference, format_difference
+from headprune_core.data.tasks import Task, task_of
 from headprune_core.masks.criteria import CRITERIA
-from headprune_core.measure.curves import wilson
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.head_scores import HeadScores
 
-from .pruning_record import PruningRecord, Share
+from .pruning_record import PruningRecord, Share, share
 
 SCALED = {"layer": "within each layer", "global": "across all layers"}  # scope of scaling before scores are combined
 LOSS_TOLERANCE = 1e-3  # losses of the same example under the same weights differ by less, however they were batched
@@ -112,12 +112,23 @@ class Facts:
     @property
     def labeled(self) -> bool:
         """Whether the evaluation examples have labels, or tokens to predict."""
-        return self.record.verification is not None and not np.isnan(self.record.verification.unpruned.accuracy[0])
+        return self.record.verification is not None and self.record.verification.unpruned.labeled
 
     @property
     def tokens(self) -> bool:
-        """Whether the model predicts tokens."""
-        return self.model.task != "classification"
+        """Whether the model has a prediction for each token."""
+        return self.task.by_token
+
+    @property
+    def task(self) -> Task:
+        """The task of the model."""
+        return task_of(self.model)
+
+    @property
+    def measure(self) -> str:
+        """Name of the main measure; "accuracy" without an evaluation."""
+        verification = self.record.verification
+        return "accuracy" if verification is None else verification.unpruned.measure
 
     @cached_property
     def forms(self) -> dict[str, MaskEvaluation]:
@@ -138,15 +149,13 @@ def agreement(masked: MaskEvaluation) -> Share:
         masked: evaluation of one mask.
 
     Returns:
-        The share of identical predictions with its 95% CI.
+        The share of identical predictions (for regression the correlation of the outputs) with its 95% CI.
     """
-    value = float(masked.agreement[0])
-    low, high = wilson(round(value * masked.trials), masked.trials)
-    return Share("agreement", value, float(low), float(high), masked.trials)
+    return share(masked, name=masked.task.without_labels)
 
 
 def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDifference:
-    """Return the paired difference in accuracy of two evaluations on the same examples.
+    """Return the paired difference in the main measure of two evaluations on the same examples.
 
     Args:
         before: the reference.
@@ -155,27 +164,32 @@ def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDiff
     Returns:
         `after` minus `before`. In a McNemar test, b counts the examples that are correct only after.
     """
+    if after.right is None:
+        expected = before.unpruned if after.labels is None else after.labels
+        return ShareDifference(*correlation_difference(after.logits[0], before.logits[0], expected, before.unpruned))
     if after.logits is None:
         return share_difference(after.right[0], before.right[0])
     return mcnemar(after.right[0].astype(bool), before.right[0].astype(bool))
 
 
-def difference_text(test: McNemar | ShareDifference) -> str:
-    """Return a difference with its confidence interval, in percentage points.
+def difference_text(test: McNemar | ShareDifference, name: str = "accuracy") -> str:
+    """Return a difference with its confidence interval, in percentage points for shares.
 
     Args:
         test: paired comparison.
+        name: the measure that was compared.
 
     Returns:
         Text such as "+1.4 pp (95% CI −0.3 to 3.0)", with a sign for every number but 0.
     """
-    return f"{signed(test.difference)} pp (95% CI {signed(test.low)} to {signed(test.high)})"
+    unit = " pp" if name in SHARES else ""
+    return f"{signed(test.difference, name)}{unit} (95% CI {signed(test.low, name)} to {signed(test.high, name)})"
 
 
-def signed(share: float) -> str:
-    """Return a difference of shares in percentage points, with a typographic sign."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+def signed(difference: float, name: str = "accuracy") -> str:
+    """Return a difference with a typographic sign, in percentage points for shares."""
+    text = format_difference(name, difference).removesuffix(" pp")
+    return text[1:] if not text.strip("+-0.") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def same_examples(first: MaskEvaluation | None, other: MaskEvaluation) -> bool:
@@ -194,18 +208,18 @@ def by_class(before: MaskEvaluation, after: MaskEvaluation, names: tuple[str, ..
         names: names of the classes.
 
     Returns:
-        One entry per class with examples; none without labels or if the model predicts tokens.
+        One entry per class (or label) with examples; none without labels, for regression, or if the model predicts tokens.
     """
-    if before.logits is None or np.isnan(before.losses).any():
+    if before.labels is None or before.right is None:
         return []
-    # Evaluations do not store labels: the label is the class whose negative log-probability equals the loss.
-    distance = np.abs(before.losses[0][:, None] + log_softmax(before.logits[0], -1))
-    label = distance.argmin(-1)
-    changes = []
+    changes, labels, sets = [], before.labels, before.labels.ndim == 2
     for number, name in enumerate(names):
-        members = label == number
+        members = labels[:, number] > 0 if sets else labels == number
         if members.any():
-            right_before, right_after = (evaluation.right[0][members].astype(bool) for evaluation in (before, after))
+            right_before, right_after = (
+                (part.logits[0][members, number] > 0 if sets else part.right[0][members].astype(bool))
+                for part in (before, after)
+            )
             test = mcnemar(right_after, right_before)
             changes.append(ClassChange(name, int(members.sum()), right_before.mean(), right_after.mean(), test))
     return changes

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from headprune_core.data.measures import sentence_name
+
 from .data import SCALED, Facts
 from .html import Block, Points, Section, Text, cite
 
@@ -160,7 +162,7 @@ def limitations(facts: Facts) -> Section:
     points = [
         "Results are for one model and one dataset. Other data, languages or tasks may depend on the removed heads.",
         "Scores treat heads independently: redundant heads can each look unimportant but matter jointly.",
-        "Only accuracy was measured. Confidence calibration, robustness and fairness were not.",
+        f"Only {sentence_name(facts.task.measure)} was measured. Confidence calibration, robustness and fairness were not.",
     ]
     if facts.criterion not in (None, "custom", "random", "leave_one_out"):
         points.append("Scores are computed on the unpruned model; the importance of a head changes when others are removed.")

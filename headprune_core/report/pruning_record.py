@@ -6,10 +6,9 @@ Values that are not known are None and are omitted from both.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
-from headprune_core.measure.curves import wilson
+from headprune_core.data.measures import SHARES, format_value
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.measure.random_baseline import RandomBaseline
 from headprune_core.prune.recovery import Recovery
@@ -59,11 +58,11 @@ class PruningRecord:
 
 @dataclass(frozen=True)
 class Share:
-    """An accuracy or agreement with its 95% Wilson confidence interval.
+    """An accuracy, agreement or correlation with its 95% confidence interval (Wilson, or a bootstrap for correlations).
 
     Attributes:
-        name: "accuracy", or "agreement" if there are no labels.
-        value: the share, 0 to 1.
+        name: "accuracy", or "agreement" if there are no labels; for regression "pearson" or "correlation".
+        value: the share, 0 to 1, or the correlation.
         low: lower bound of the 95% CI.
         high: upper bound of the 95% CI.
         n: number of predictions.
@@ -76,20 +75,35 @@ class Share:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.1%} (95% CI {self.low:.1%} to {self.high:.1%})"
+        return f"{self.text} (95% CI {self.interval})"
+
+    @property
+    def text(self) -> str:
+        """The value as text: percent for a share."""
+        return format_value(self.name, self.value)
+
+    @property
+    def interval(self) -> str:
+        """The 95% CI as text."""
+        return f"{format_value(self.name, self.low)} to {format_value(self.name, self.high)}"
+
+    @property
+    def method(self) -> str:
+        """The method of the interval: "Wilson" or "bootstrap"."""
+        return "Wilson" if self.name in SHARES else "bootstrap"
 
 
-def share(evaluation: MaskEvaluation, which: int = 0) -> Share:
-    """Return the accuracy of one mask, or its agreement with the unpruned model if there are no labels.
+def share(evaluation: MaskEvaluation, which: int = 0, name: str | None = None) -> Share:
+    """Return the main measure of one mask: accuracy, or agreement with the unpruned model if there are no labels.
 
     Args:
         evaluation: evaluation of one or more masks.
         which: index of the mask.
+        name: another measure, as in `MaskEvaluation.measured`.
 
     Returns:
-        The share with its 95% CI.
+        The measure with its 95% CI.
     """
-    name = "agreement" if np.isnan(evaluation.accuracy[which]) else "accuracy"
-    value = float(getattr(evaluation, name)[which])
-    low, high = wilson(round(value * evaluation.trials), evaluation.trials)
-    return Share(name, value, float(low), float(high), evaluation.trials)
+    found = evaluation.measured(name)
+    value, low, high = (float(values[which]) for values in (found.value, found.low, found.high))
+    return Share(found.name, value, low, high, evaluation.trials)

@@ -15,6 +15,7 @@ import plotly
 import torch
 import transformers
 
+from headprune_core.data.measures import measure_label
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.pruning_text import count_parameters
@@ -100,17 +101,18 @@ def _abstract(facts: Facts) -> str:
     smaller = f"{1 - after / before:.1%} fewer parameters"
     if verification is None:
         sentences.append(f"The pruned model has {smaller}.")
+    elif not facts.labeled and not facts.task.has_decisions:
+        same = agreement(verification.masked)
+        sentences.append(f"The correlation with the unpruned model's outputs is {same}, with {smaller}.")
     elif not facts.labeled:
-        what = "Next-token predictions" if facts.tokens else "Predictions"
+        what = "Next-token predictions" if facts.model.generates else "Predictions"
         sentences.append(f"{what} match the unpruned model on {agreement(verification.masked)}, with {smaller}.")
     else:
         last = list(facts.forms.values())[-1]
-        accuracy = [f"{share(evaluation)} {name}" for name, evaluation in facts.forms.items()]
+        values = [f"{share(evaluation)} {name}" for name, evaluation in facts.forms.items()]
+        difference = difference_text(change(verification.unpruned, last), facts.measure)
         mean = ", averaged over examples" if facts.tokens else ""
-        sentences.append(
-            f"Accuracy: {', '.join(accuracy)}; change {difference_text(change(verification.unpruned, last))}{mean}, with "
-            f"{smaller}."
-        )
+        sentences.append(f"{measure_label(facts.measure)}: {', '.join(values)}; change {difference}{mean}, with {smaller}.")
     return " ".join([*sentences, describe_confidence(facts)])
 
 

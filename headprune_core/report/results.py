@@ -3,6 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from headprune_core.data.measures import format_value, measure_label, sentence_name
+from headprune_core.data.tasks import chance_level
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, row_name, score_heatmap
 from headprune_core.figures.orthogonality import orthogonality_scatter
@@ -26,6 +28,10 @@ from .data import SCALED, Facts, agreement, by_class, change, difference_text, s
 from .html import Block, Drawing, Heading, Points, Section, Table, Text, cite
 from .pruning_record import share
 
+OTHER_TITLES = {
+    "agreement": "Agreement with the unpruned model",
+    "correlation": "Correlation with the unpruned model",
+}  # without labels
 MAX_CLASSES_SHOWN = 12  # with more classes, only those with the largest drops are drawn
 _SCORES_SHOWN = {  # criterion -> scores that it is computed from
     "his": ("his",),
@@ -61,15 +67,19 @@ def _accuracy(facts: Facts) -> list[Block]:
     verification = facts.record.verification
     if verification is None:
         return []
-    title = "Accuracy before and after pruning" if facts.labeled else "Agreement with the unpruned model"
+    main = share(verification.unpruned)
+    name = measure_label(main.name)
+    title = f"{name} before and after pruning" if facts.labeled else OTHER_TITLES[main.name]
     blocks: list[Block] = [Heading(title)]
     if facts.labeled:
-        what = "next tokens" if facts.tokens else "examples"
+        wilson = main.method == "Wilson"
+        what = f"Accuracy (share of {facts.task.correct})" if wilson else name
+        interval = f"95% Wilson confidence interval {cite('wilson')}" if wilson else "95% bootstrap confidence interval"
+        others = f" Further measures of the pruned model: {_further(facts)}." if verification.pruned.further else ""
         blocks.append(
             Table(
-                f"Accuracy (share of {what} predicted correctly) with 95% Wilson confidence interval {cite('wilson')}, and "
-                "mean cross-entropy loss.",
-                ("Model", "Accuracy", "95% CI", "Loss (nats)", "Change (pp)"),
+                f"{what} with {interval}, and mean {facts.task.loss}.{others}",
+                ("Model", name, "95% CI", _loss_title(facts), "Change (pp)" if wilson else "Change"),
                 [_row(name, evaluation, verification.unpruned) for name, evaluation in facts.forms.items()],
             )
         )
@@ -77,29 +87,46 @@ def _accuracy(facts: Facts) -> list[Block]:
             Text(_change_text(name, verification.unpruned, evaluation)) for name, evaluation in list(facts.forms.items())[1:]
         ]
     same = agreement(verification.masked)
-    what = "next-token predictions" if facts.tokens else "predictions"
+    what = "next-token predictions" if facts.model.generates else "predictions"
     source = "" if facts.labeled else f" {cite('wilson')}"
-    blocks.append(Text(f"Agreement of the pruned with the unpruned model: {same} of {same.n:,} {what}{source}."))
+    if same.name == "agreement":
+        blocks.append(Text(f"Agreement of the pruned with the unpruned model: {same} of {same.n:,} {what}{source}."))
+    else:
+        blocks.append(Text(f"Correlation of the outputs of the pruned and the unpruned model: {same}, {same.n:,} examples."))
     return [*blocks, Text(_equivalence_text(facts))]
 
 
 def _row(name: str, evaluation: MaskEvaluation, unpruned: MaskEvaluation) -> tuple[str, ...]:
     measured = share(evaluation)
-    difference = "–" if name == "unpruned" else signed(measured.value - share(unpruned).value)
-    interval = f"{measured.low:.1%} to {measured.high:.1%}"
-    return name.capitalize(), f"{measured.value:.1%}", interval, f"{evaluation.loss[0]:.3f}", difference
+    difference = "–" if name == "unpruned" else signed(measured.value - share(unpruned).value, measured.name)
+    return name.capitalize(), measured.text, measured.interval, f"{evaluation.loss[0]:.3f}", difference
+
+
+def _loss_title(facts: Facts) -> str:
+    return "Loss (nats)" if facts.task.loss.endswith("(nats)") else "Squared error"
+
+
+def _further(facts: Facts) -> str:
+    """Return the further measures of the task before and after pruning."""
+    verification = facts.record.verification
+    parts = []
+    for name, values in verification.pruned.further.items():
+        before = verification.unpruned.further[name]
+        parts.append(f"{sentence_name(name)} {format_value(name, values[0])} ({format_value(name, before[0])} unpruned)")
+    return ", ".join(parts)
 
 
 def _change_text(name: str, before: MaskEvaluation, after: MaskEvaluation) -> str:
     test = change(before, after)
-    text = f"Change in accuracy, unpruned to {name}: {difference_text(test)}"
+    measure = before.measure
+    text = f"Change in {sentence_name(measure)}, unpruned to {name}: {difference_text(test, measure)}"
     if isinstance(test, McNemar):
         text += (
             f" {cite('newcombe')}; {test.b} examples correct only after, {test.c} only before (exact McNemar test, "
             f"{_p_value(test.p_value)} {cite('mcnemar')})"
         )
     else:
-        text += ", by a bootstrap over examples, each weighted equally"
+        text += ", by a bootstrap over examples" + (", each weighted equally" if measure == "accuracy" else "")
     if is_significant(test):
         return f"{text}. The difference is significant at the 5% level."
     return (
@@ -114,13 +141,14 @@ def _p_value(p: float) -> str:
 
 def _equivalence_text(facts: Facts) -> str:
     verification = facts.record.verification
-    loss = verification.unpruned.logits is None
+    loss = facts.model.generates
     forms = "masked vs. pruned model" if verification.reloaded is None else "masked vs. pruned vs. reloaded model"
     if verification.max_logit_difference == 0:
         difference = f"{'losses' if loss else 'logits'} are bitwise identical"
     else:
         difference = f"max. {'loss' if loss else 'logit'} difference {verification.max_logit_difference:.1e}"
-    identical = "the same token accuracy" if facts.tokens else "identical predictions"
+    identical = "the same token accuracy" if loss else "identical predictions"
+    identical = identical if facts.task.has_decisions else "the same output"
     text = f"Equivalence check, {forms}: {difference}, {identical} on {verification.prediction_match:.1%} of examples."
     if verification.prediction_match == 1:
         return f"{text} Removing the heads does not change any prediction compared with masking them."
@@ -208,13 +236,13 @@ def _curves(facts: Facts) -> list[Block]:
     if curves is None or curves.empty:
         return []
     measure = main_measure(curves)
-    chance = 1 / len(facts.model.labels) if facts.model.labels else None
+    chance = chance_level(facts.model)
     figure = curves_figure(curves, measure, chance)
     if facts.n_removed:
         _mark_sparsity(figure, facts.sparsity)
     caption = f"{describe_curves(curves, facts.sparsity)} Bars: 95% CI. Vertical line: sparsity of this model."
     points = [f"{label(method)}: {sentence}" for method, sentence in describe_verdict(curves).items()]
-    title = "Accuracy vs. sparsity" if measure == "accuracy" else f"{measure.capitalize()} vs. sparsity"
+    title = f"{measure_label(measure)} vs. sparsity"
     return [Heading(title), Drawing(figure, caption), Points(points)]
 
 
@@ -231,12 +259,12 @@ def _recovery(facts: Facts) -> list[Block]:
     if len(recovery.loss):
         blocks.append(Drawing(recovery_figure(recovery), describe_recovery(recovery)))
     before, after = recovery.before, recovery.after
-    if before is None or after is None or np.isnan(before.accuracy[0]) or before.right.shape != after.right.shape:
+    if before is None or after is None or not before.labeled or before.losses.shape != after.losses.shape:
         return blocks if len(blocks) > 1 else []
     test = change(before, after)
     text = (
-        f"Accuracy of the pruned model: {share(before)} before fine-tuning, {share(after)} after; change "
-        f"{difference_text(test)}. "
+        f"{measure_label(before.measure)} of the pruned model: {share(before)} before fine-tuning, {share(after)} after; "
+        f"change {difference_text(test, before.measure)}. "
     )
     if is_significant(test):
         text += f"The {'gain' if test.difference > 0 else 'loss'} is significant at the 5% level."

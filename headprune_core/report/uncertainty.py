@@ -1,5 +1,6 @@
 """The report's section on statistical confidence: intervals, random baseline, selection bias and what was not measured."""
 
+from headprune_core.data.measures import format_difference, sentence_name
 from headprune_core.figures.pruned import baseline_figure, describe_baseline
 from headprune_core.measure.curves import REGIMES
 from headprune_core.measure.paired_tests import is_significant
@@ -41,8 +42,8 @@ def describe_confidence(facts: Facts) -> str:
     if facts.labeled:
         significant = is_significant(change(facts.record.verification.unpruned, list(facts.forms.values())[-1]))
         parts.append(
-            f"{'after fine-tuning, ' if tuned else ''}the change in accuracy is {'' if significant else 'not '}significant "
-            "at the 5% level"
+            f"{'after fine-tuning, ' if tuned else ''}the change in {sentence_name(facts.measure)} is "
+            f"{'' if significant else 'not '}significant at the 5% level"
         )
     if baseline is None:
         parts.append("no random baseline was run")
@@ -64,11 +65,12 @@ def _interval_text(facts: Facts) -> str:
     if verification is None:
         return ""
     measured = share(verification.pruned) if facts.labeled else agreement(verification.masked)
-    half_width = 50 * (measured.high - measured.low)
+    half_width = (measured.high - measured.low) / 2
+    width = format_difference(measured.name, half_width).lstrip("+")
     unit = "predicted tokens" if facts.tokens else "images" if facts.model.reads_images else "examples"
     text = (
-        f"With {measured.n:,} {unit}, the 95% CI of {measured.name} is about ±{half_width:.1f} pp, so smaller differences "
-        "between models evaluated on different examples are not significant."
+        f"With {measured.n:,} {unit}, the 95% CI of {sentence_name(measured.name)} is about ±{width}, so smaller "
+        "differences between models evaluated on different examples are not significant."
     )
     if facts.labeled:
         text += " Models evaluated on the same examples are compared with a paired test, which is more sensitive."
@@ -93,10 +95,11 @@ def _baseline_text(facts: Facts) -> str:
 def _selection_bias(facts: Facts) -> list[Block]:
     if facts.record.verification is None:
         return []
+    name = sentence_name(facts.measure)
     return [
         Text(
-            "The intervals assume a single comparison. If criterion, alpha or sparsity were selected by their accuracy on "
-            "these examples, the accuracy is optimistically biased; confirm it on a fresh test set."
+            f"The intervals assume a single comparison. If criterion, alpha or sparsity were selected by their {name} on "
+            f"these examples, the {name} is optimistically biased; confirm it on a fresh test set."
         )
     ]
 
@@ -114,7 +117,10 @@ def _not_measured(facts: Facts) -> list[Block]:
     record, verification = facts.record, facts.record.verification
     missing = [
         (verification is None, "predictions of the pruned model (no evaluation set)"),
-        (verification is not None and not facts.labeled, "accuracy (the evaluation set has no labels)"),
+        (
+            verification is not None and not facts.labeled,
+            f"{sentence_name(facts.task.measure)} (the evaluation set has no labels)",
+        ),
         (
             verification is not None and verification.reloaded is None,
             "whether the reloaded model gives the same predictions",

@@ -8,6 +8,7 @@ import numpy as np
 
 from headprune_core.checked_mask import checked_mask
 from headprune_core.data.encoding import encode
+from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.forward_cache import cache_friendly_order
 from headprune_core.model.forward_cost import (
@@ -78,7 +79,7 @@ def evaluation_token_limit(model, longest: int, dtype: str | None = None) -> int
     free = memory_for_batches(model)
     if free is None:
         return None
-    fixed = one_time_bytes(model, dtype, backward=False) + (_reduced_bytes(LOGITS_AT_ONCE) if predicts_tokens(model) else 0)
+    fixed = one_time_bytes(model, dtype, backward=False) + (_reduced_bytes(LOGITS_AT_ONCE) if task_of(model).by_token else 0)
     text, target = _bytes_per_token(model, dtype)
     per_token = max(text, target) if model.task == "translation" else text + target
     per_token = max(1, model.cost.image_tokens) * (per_token + MASK_BYTES * longest)
@@ -91,21 +92,12 @@ def _batch_bytes(model, n: int, text: int, target: int, dtype: str | None) -> fl
     target = target or text
     per_text, per_target = _bytes_per_token(model, dtype)
     attention_mask = n * max(text, target) ** 2 * MASK_BYTES
-    reduced = _reduced_bytes(n * target * model.cost.logits) if predicts_tokens(model) else 0
+    reduced = _reduced_bytes(n * target * model.cost.logits) if task_of(model).by_token else 0
     return n * (text * per_text + target * per_target) + attention_mask + reduced
 
 
 def _reduced_bytes(logits: int) -> int:
     return min(logits, LOGITS_AT_ONCE) * REDUCTION_BYTES
-
-
-def predicts_tokens(model) -> bool:
-    """Return whether logits are reduced to losses and sums, because they are over a vocabulary.
-
-    Args:
-        model: The PrunableModel.
-    """
-    return model.task != "classification"
 
 
 def _bytes_per_token(model, dtype: str | None) -> tuple[float, float]:

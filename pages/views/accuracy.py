@@ -3,6 +3,8 @@
 import pandas as pd
 import streamlit as st
 
+from headprune_core.data.measures import sentence_name
+from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_verdicts import describe_stability
 from headprune_core.measure.curves import main_measure
@@ -25,8 +27,8 @@ publish("alpha")
 page_header("accuracy")
 st.markdown(
     f"Heads are pruned in the order given by each criterion, such as the {labels.HIS}, {labels.AE}, {labels.HIES} and "
-    f"{labels.GNORM}, and accuracy comes from held-out examples. A criterion is informative only if its curve lies "
-    "above the gray band of random pruning."
+    f"{labels.GNORM}, and {sentence_name(task_of(loaded.model).measure)} comes from held-out examples. A criterion is "
+    "informative only if its curve lies above the gray band of random pruning."
 )
 if loaded.evaluation is None:
     st.warning(
@@ -34,9 +36,15 @@ if loaded.evaluation is None:
         icon=":material/data_alert:",
     )
     st.stop()
-if loaded.model.task == "classification" and "label" not in loaded.evaluation.column_names:
+task = task_of(loaded.model)
+if not has_targets(loaded.model, loaded.evaluation.column_names):
+    shown = (
+        "agreement: the share of predictions that match the unpruned model"
+        if task.has_decisions
+        else "the correlation of the outputs with those of the unpruned model"
+    )
     st.info(
-        "The dataset has no labels, so the plot shows agreement: the share of predictions that match the unpruned model.",
+        f"The dataset has no labels, so the plot shows {shown}.",
         icon=":material/label_off:",
     )
 
@@ -103,7 +111,7 @@ def same_examples(result: CurveResult, measure: str) -> None:
     ranked = [name for name in dict.fromkeys(frame.method) if name != "random"]
     steps = sorted(share for share in frame.sparsity.unique() if share > 0)
     if result.curves.right is None:
-        st.caption("Paired tests need one prediction per example and are not available for token prediction.")
+        st.caption(f"Paired tests need one decision per example and are not available for {task.title}.")
     elif len(ranked) > 1 and steps:
         left, right = st.columns(2)
         nearest = min(steps, key=lambda share: abs(share - 0.3))

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks
+from headprune_core.data.tasks import task_of
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.alpha.mask_constraints import rules
 from pages.parts.alpha_choice.alpha_code import alpha_command, alpha_python
@@ -62,9 +63,11 @@ with st.container(border=True):
         if st.button("Evaluate all masks", type="primary", icon=":material/play_arrow:", disabled=runner().busy):
             start_path(loaded, request)
             st.rerun()
-        if st.button("Run quick search", icon=":material/bolt:", disabled=runner().busy, key="quick_search"):
-            by = "accuracy" if "label" in loaded.evaluation.column_names else None
-            start_search(loaded, request, by)
+        additive = task_of(loaded.model).has_decisions
+        why = None if additive else "Not available for regression: a correlation is no mean over examples."
+        blocked = runner().busy or not additive
+        if st.button("Run quick search", icon=":material/bolt:", disabled=blocked, key="quick_search", help=why):
+            start_search(loaded, request)
             st.rerun()
         described = constraints.describe_options(grid)
         in_use = f"Mask constraints: {described}." if described else ""

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
+from headprune_core.data.tasks import task_of
 from headprune_core.figures.curves import curves_figure, describe_curves
+from headprune_core.measure.curves import main_measure
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.session import current_workspace, runner
@@ -48,7 +50,7 @@ if run is None and not running:
     st.stop()
 changed = result.request != request and not busy
 hint = " The settings above have changed; click **Run Greedy-Gnorm** to update." if changed else ""
-st.caption(f"This run: {result.request.describe()}.{hint}")
+st.caption(f"This run: {result.request.describe(task_of(loaded.model).measure)}.{hint}")
 playing = st.session_state.get("greedy_playing", False)
 if run is not None and not running:
     icon = ":material/pause:" if playing else ":material/play_circle:"
@@ -71,8 +73,7 @@ if loaded.evaluation is not None:
     else:
         frame = result.compared.frame
         text = describe_curves(frame)
-        measure = "accuracy" if frame.accuracy.notna().any() else "agreement"
-        st.plotly_chart(curves_figure(frame, measure), alt=text, config=CONFIG)
+        st.plotly_chart(curves_figure(frame, main_measure(frame)), alt=text, config=CONFIG)
         st.caption(f"{text} Held-out examples: {result.request.size}.")
         st.markdown("\n".join(f"- {line}" for line in verdict_lines(frame, (result.request.method, "gnorm"))))
 

@@ -58,7 +58,8 @@ with left:
 with right:
     lengths = loaded.lengths
     text = f"Examples are {min(lengths)} to {max(lengths)} tokens long."
-    if loaded.labelled and loaded.model.task != "translation":  # the labels of translation are target texts
+    counted = loaded.model.task not in ("translation", "regression")  # whose labels are target texts and numbers
+    if loaded.labelled and counted:
         counts = table["label"].value_counts()
         st.plotly_chart(label_bars(counts), alt=f"Examples by class: {counts.to_dict()}", config={"displayModeBar": False})
     st.plotly_chart(length_histogram(lengths, loaded.model.max_tokens), alt=text, config={"displayModeBar": False})

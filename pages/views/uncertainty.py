@@ -4,6 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import agreement_matrix, criterion_rankings
+from headprune_core.data.measures import measure_label, sentence_name
+from headprune_core.data.tasks import task_of
 from headprune_core.figures.ablation import ablation_heatmap, ablation_kendall, describe_ablation
 from headprune_core.figures.heatmaps import METRIC_LABELS, METRIC_SHORT_LABELS
 from headprune_core.figures.uncertainty import (
@@ -167,6 +169,10 @@ st.markdown(
     f"The result below is for {result.size} {data}."
     + ("" if result.size == size else f" Click **Run leave-one-out** for {size} examples.")
 )
+task = task_of(loaded.model)
+drop_name = f"{measure_label(found.measure)} drop"
+if found.objective == "prediction" and task.has_decisions:
+    drop_name = "Changed predictions"
 measure = st.segmented_control(
     "Measure",
     [*MEASURES, "accuracy_drop"],
@@ -176,7 +182,7 @@ measure = st.segmented_control(
     format_func={
         "abs_loss_change": "Absolute change in loss",
         "loss_change": "Signed change in loss",
-        "accuracy_drop": "Accuracy drop" if found.objective == "loss" else "Changed predictions",
+        "accuracy_drop": drop_name,
     }.get,
     wrap=True,
     **KEEP,
@@ -184,9 +190,9 @@ measure = st.segmented_control(
 meaning = {
     "abs_loss_change": "Mean |Δloss| over examples. HIS is a first-order approximation of this quantity.",
     "loss_change": "Mean Δloss over examples. Negative: the model does better without the head.",
-    "accuracy_drop": "Drop in accuracy when the head is masked.",
+    "accuracy_drop": f"Drop in {sentence_name(found.measure)} when the head is masked.",
 }
-if found.objective == "prediction":
+if found.objective == "prediction" and task.has_decisions:
     meaning["accuracy_drop"] = "Share of predictions that change when the head is masked."
 left, right = st.columns([3, 2], gap="large")
 values = getattr(found, measure)
@@ -195,9 +201,9 @@ top = frame.loc[frame[measure].idxmax()]
 text = f"Largest for layer {top['row']:.0f}, head {top['head']:.0f}: {top[measure]:.3g}."
 if frame[measure].nunique() == 1:
     text = "The value is the same for every head."
-left.plotly_chart(ablation_heatmap(values, measure), alt=f"{meaning[measure]} {text}", config=PLAIN)
+left.plotly_chart(ablation_heatmap(values, measure, found.measure), alt=f"{meaning[measure]} {text}", config=PLAIN)
 left.caption(
-    f"{meaning[measure]} {text} Losses in nats; n = {result.size} {data}."
+    f"{meaning[measure]} {text} Loss: {task.loss}; n = {result.size} {data}."
     + (" No labels: the loss uses the model's own predictions as targets." if found.objective == "prediction" else "")
 )
 comparison, halves = bootstrap_cache.against(loaded, result, alpha)

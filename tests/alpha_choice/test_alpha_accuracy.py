@@ -5,7 +5,7 @@ import pytest
 from helpers.tiny_models import examples_for, random_examples, tiny
 
 import headprune_core as hp
-from headprune_core.measure.curves import wilson
+from headprune_core.data.measures import wilson
 
 MEASURES = ("accuracy", "loss", "agreement")
 

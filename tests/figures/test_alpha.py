@@ -9,8 +9,8 @@ import pytest
 import headprune_core as hp
 from headprune_core.alpha_choice import alpha_text
 from headprune_core.alpha_choice.successive_halving import HalvingResult, Round
+from headprune_core.data.measures import wilson
 from headprune_core.figures import alpha as drawn
-from headprune_core.measure.curves import wilson
 from headprune_core.measure.paired_tests import format_p
 
 ENDS, VALUES = [0.0, 0.2, 0.21, 0.61, 1.0], [0.6, 0.7, 0.9, 0.85]

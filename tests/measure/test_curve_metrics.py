@@ -6,8 +6,9 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.interpolate import interp1d
 
+from headprune_core.data.measures import wilson
 from headprune_core.measure.curve_metrics import SUMMARY, knee, method_curve, regime_of, steepest_drop, summary, unpruned
-from headprune_core.measure.curves import REGIMES, wilson
+from headprune_core.measure.curves import REGIMES
 
 STEPS = [0.0, 0.1, 0.3, 0.5, 0.9]
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
+from headprune_core.data.measures import wilson
 from headprune_core.measure.curve_verdicts import (
     MIN_RANDOM_RANKINGS,
     compare_with_random,
@@ -12,7 +13,6 @@ from headprune_core.measure.curve_verdicts import (
     describe_verdict,
     verdict_text,
 )
-from headprune_core.measure.curves import wilson
 from headprune_core.measure.failure_signatures import failure_signatures
 
 STEPS = [0.0, 0.1, 0.3, 0.5]

@@ -7,7 +7,7 @@ from helpers.tiny_models import random_examples, tiny
 from scipy.stats import binomtest
 
 import headprune_core as hp
-from headprune_core.measure.curves import wilson
+from headprune_core.data.measures import wilson
 
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
 COLUMNS += ["loss", "agreement", "correlation", "examples", "trials"]

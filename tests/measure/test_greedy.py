@@ -10,7 +10,7 @@ from helpers.tiny_models import FAMILIES, examples_for, random_examples, tiny
 from scipy.stats import kendalltau
 
 import headprune_core as hp
-from headprune_core.measure.curves import wilson
+from headprune_core.data.measures import wilson
 from headprune_core.measure.greedy import STEPS_PER_EVALUATION
 
 KINDS = ("bert", "albert", "llama", "gpt2", "t5", "modernbert")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headprune_core.measure.inflection import inflection
+from headprune_core.measure.greedy_trajectory import inflection
 
 FLAT, FALL, TAIL = [0.9] * 11, np.linspace(0.9, 0.33, 11)[1:].tolist(), np.linspace(0.33, 0.3, 50).tolist()
 

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import evaluate_masks
+from headprune_core import MaskEvaluation, evaluate_masks
+from headprune_core.data.measures import format_difference, sentence_name
 from headprune_core.figures.masks import describe_difference, mask_difference
-from headprune_core.measure.curves import wilson
-from headprune_core.measure.paired_tests import format_p, is_significant, mcnemar
+from headprune_core.measure.mask_evaluation import one_mask
+from headprune_core.measure.paired_tests import McNemar, format_p, significance_text
+from headprune_core.report.data import change
+from headprune_core.report.pruning_record import Share, share
 from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import shared
@@ -31,13 +34,15 @@ class Pin:
         key: The key of the workspace that it belongs to.
         words: Its setting in a few words.
         mask: (R, H) bool, True = kept.
-        right: (N,) which evaluation examples it predicts correctly; None before it is evaluated.
+        measured: Its main measure on the evaluation examples; None before it is evaluated.
+        result: The evaluation of this mask alone, which a paired comparison needs.
     """
 
     key: str
     words: str
     mask: np.ndarray
-    right: np.ndarray | None = None
+    measured: Share | None = None
+    result: MaskEvaluation | None = None
 
 
 def pins(loaded: Workspace) -> dict[str, Pin]:
@@ -80,8 +85,9 @@ def _comparison(loaded: Workspace, pinned: dict[str, Pin]) -> None:
     first, second, overlap = st.columns(3)
     for column, name in ((first, "A"), (second, "B")):
         pin = pinned[name]
-        accuracy = "not evaluated" if pin.right is None else f"{pin.right.mean():.1%}"
-        column.metric(f"Mask {name}", accuracy, _interval(pin), delta_color="off", delta_arrow="off", help=pin.words)
+        value = "not evaluated" if pin.measured is None else pin.measured.text
+        interval = None if pin.measured is None else pin.measured.interval
+        column.metric(f"Mask {name}", value, interval, delta_color="off", delta_arrow="off", help=pin.words)
         column.caption(f"{sentence(pin.words)} {int(pin.mask.sum())} heads kept.")
     overlap.metric("Overlap of pruned heads", jaccard, help="Jaccard index: heads pruned by both ÷ heads pruned by either")
     overlap.caption(f"{int((a.mask != b.mask).sum())} heads differ.")
@@ -90,15 +96,9 @@ def _comparison(loaded: Workspace, pinned: dict[str, Pin]) -> None:
         mask_difference(a.mask, b.mask, NAMES, labels), alt=difference, key="pins_figure", config={"displaylogo": False}
     )
     st.caption(difference)
-    if a.right is not None and b.right is not None and a.right.dtype == bool:
-        test = mcnemar(a.right, b.right)
-        significant = "significant" if is_significant(test) else "not significant"
-        st.markdown(
-            f"A is correct and B wrong on {test.b} of {len(a.right)} examples; the reverse on {test.c}. Difference in "
-            f"accuracy: {100 * test.difference:+.1f} pp (95% CI {100 * test.low:+.1f} to {100 * test.high:+.1f}), "
-            f"{significant} at the 5% level (exact McNemar test, {format_p(test.p_value)}, n = {len(a.right)})."
-        )
-    if loaded.evaluation is None or (a.right is not None and b.right is not None):
+    if a.result is not None and b.result is not None:
+        st.markdown(_difference(a, b))
+    if loaded.evaluation is None or (a.measured is not None and b.measured is not None):
         return
     if runner().busy:
         progress_panel("pins")
@@ -118,8 +118,10 @@ def _evaluate(loaded: Workspace, pinned: dict[str, Pin]) -> None:
         return evaluate_masks(loaded.model, examples, masks, cache=cache, progress=progress)
 
     def take(result, complete: bool) -> None:
-        right = result.right.astype(bool) if result.logits is not None else result.right
-        evaluated = {name: replace(pinned[name], right=right[i]) for i, name in enumerate(NAMES)}
+        evaluated = {
+            name: replace(pinned[name], measured=share(result, i), result=one_mask(result, i))
+            for i, name in enumerate(NAMES)
+        }
         current = st.session_state.get("pins", {})
         # A pin that was replaced while the job ran keeps its new mask.
         st.session_state["pins"] = {
@@ -135,8 +137,14 @@ def table(pinned: dict[str, Pin]) -> pd.DataFrame:
     return pd.DataFrame({"row": row, "head": head} | {f"kept_{name}": pin.mask.ravel() for name, pin in pinned.items()})
 
 
-def _interval(pin: Pin) -> str | None:
-    if pin.right is None:
-        return None
-    low, high = wilson(pin.right.sum(), len(pin.right))
-    return f"{low:.1%} to {high:.1%}"
+def _difference(a: Pin, b: Pin) -> str:
+    """The paired difference of A and B on the same examples, with its test."""
+    test, name, n = change(b.result, a.result), a.measured.name, a.result.losses.shape[1]
+    difference, low, high = (format_difference(name, value) for value in (test.difference, test.low, test.high))
+    text = f"{difference} (95% CI {low.removesuffix(' pp')} to {high.removesuffix(' pp')}), {significance_text(test)}"
+    if not isinstance(test, McNemar):
+        return f"Difference in {sentence_name(name)}: {text} (bootstrap over examples, n = {n})."
+    return (
+        f"A is correct and B wrong on {test.b} of {n} examples; the reverse on {test.c}. Difference in {name}: {text} "
+        f"(exact McNemar test, {format_p(test.p_value)}, n = {n})."
+    )

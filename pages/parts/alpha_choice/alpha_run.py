@@ -45,7 +45,7 @@ class AlphaResult:
     @property
     def measured(self) -> int:
         """Number of examples evaluated so far."""
-        return 0 if self.found is None else self.found.right.shape[1]
+        return 0 if self.found is None else self.found.examples
 
 
 @dataclass
@@ -76,12 +76,12 @@ def start_path(loaded: Workspace, request: AlphaRequest) -> None:
         st.session_state["alpha_result"] = result
 
 
-def start_search(loaded: Workspace, request: AlphaRequest, by: str) -> None:
+def start_search(loaded: Workspace, request: AlphaRequest) -> None:
     """Find the best mask of the path by successive halving, at a fraction of the cost."""
     cache, path = shared().cache, exact_path(loaded, request.sparsity, request.rules)
 
     def work(progress):
-        options = {"by": by, "cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
+        options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
         return successive_halving(loaded.model, examples(loaded, request.size), path, **options)
 
     def take(found, complete: bool) -> None:

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from headprune_core.data.measures import SHARES, format_value, sentence_name
+from headprune_core.data.tasks import task_of
 from pages.parts.common.labels import CI
 from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
@@ -13,9 +15,14 @@ from .surface_section import same_request
 
 def budget_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> None:
     """Draw the form of the budget, and its result if there is one for this request."""
-    st.header("Maximum sparsity for an accuracy budget")
+    task = task_of(loaded.model)
+    st.header(
+        "Maximum sparsity for an accuracy budget" if task.has_decisions else "Maximum sparsity for a correlation budget"
+    )
     points = st.slider(
-        "Maximum accuracy drop (percentage points)",
+        "Maximum accuracy drop (percentage points)"
+        if task.has_decisions
+        else "Maximum drop of the correlation (hundredths)",
         0.0,
         10.0,
         1.0,
@@ -35,10 +42,13 @@ def budget_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> N
         return
     made, alpha, end = budget
     limit = "pruning one more head exceeds the budget" if end.limited_by_accuracy else "the constraints allow no more"
+    drop = f"{end.max_drop_pp:g} pp" if end.measure in SHARES else f"{end.max_drop_pp / 100:g}"
+    ends = (end.accuracy, end.accuracy_low, end.accuracy_high, end.unpruned)
+    value, low, high, unpruned = (format_value(end.measure, number) for number in ends)
     st.markdown(
         f"Ranked by HIES (α = {alpha:.3g}), **{end.heads_removed} of {end.mask.size} heads** can be pruned with a drop of "
-        f"at most {end.max_drop_pp:g} pp: {end.measure} {end.accuracy:.1%} ({CI} {end.accuracy_low:.1%} to "
-        f"{end.accuracy_high:.1%}, n = {made.size}) vs. {end.unpruned:.1%} unpruned; {limit}."
+        f"at most {drop}: {sentence_name(end.measure)} {value} ({CI} {low} to {high}, n = {made.size}) vs. {unpruned} "
+        f"unpruned; {limit}."
     )
     if st.button(f"Use sparsity {end.sparsity:.1%}", key="take_sparsity", icon=":material/check:"):
         use("sparsity", end.sparsity)

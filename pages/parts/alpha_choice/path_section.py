@@ -12,7 +12,12 @@ from pages.parts.common.session import remember, setting
 from .alpha_run import AlphaResult
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-BY = {"accuracy": "Accuracy", "agreement": "Agreement with unpruned model (no labels needed)"}
+BY = {
+    "accuracy": "Accuracy",
+    "agreement": "Agreement with unpruned model (no labels needed)",
+    "pearson": "Pearson correlation with labels",
+    "correlation": "Correlation with unpruned model (no labels needed)",
+}
 NAMES = {"alpha": "Alpha", "sparsity": "Sparsity"}
 
 
@@ -35,7 +40,10 @@ def path_result(result: AlphaResult, *, busy: bool) -> None:
         if busy:
             st.caption("Evaluating the first batch…")
         return
-    available = [by for by in BY if not np.isnan(getattr(result.found, by)).any()]
+    available = [by for by in result.found.choices if not np.isnan(result.found.measured(by).value).any()]
+    if not available:
+        st.caption("The correlation is undefined, because these examples have equal labels or outputs.")
+        return
     by = available[0]
     if len(available) > 1:
         by = st.segmented_control(

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from headprune_core import distinct_masks
+from headprune_core.data.measures import sentence_name
 from headprune_core.figures.alpha import describe_surface, surface_heatmap
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.common.resume import resume_row
@@ -27,8 +28,8 @@ def surface_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> 
     text = describe_surface(result.found)
     st.plotly_chart(surface_heatmap(result.found), alt=text, key="surface", config=CONFIG)
     st.caption(
-        f"{text} {request.size} evaluation examples. The best mask was selected on these examples, so its accuracy is "
-        "optimistically biased."
+        f"{text} {request.size} evaluation examples. The best mask was selected on these examples, so its "
+        f"{sentence_name(result.found.measure)} is optimistically biased."
     )
 
 

@@ -20,7 +20,10 @@ from headprune_core import (
     score_heads,
 )
 from headprune_core.data.encoding import encode, truncation_note
+from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import read_examples
+from headprune_core.data.targets import example_targets, format_numbers
+from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.model.builtin import is_builtin
 from headprune_core.scores.objectives import OBJECTIVES
 
@@ -29,7 +32,10 @@ from .server_cache import ServerState, hold_lock
 EVALUATION_ROWS = 960  # maximum size of the evaluation set; pages may use fewer examples
 CHECKED = 96  # examples that the unpruned model is evaluated on when a dataset is loaded
 BATCH_SIZE = 32  # examples per batch when scoring; the per-batch HIS depends on it
-NO_LABELS = "The dataset has no labels, so {what} uses the model's own predictions as targets."
+NO_LABELS = {  # by the objective that replaces the loss
+    "prediction": "The dataset has no labels, so {what} uses the model's own predictions as targets.",
+    "logit_norm": "The dataset has no labels, so {what} uses the norm of the model's outputs as the objective.",
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,16 @@ class ScoreOptions:
         """The options that require rescoring: all but the reduction, which is applied to stored scores."""
         return {name: value for name, value in asdict(self).items() if name != "his_reduction"}
 
-    def fitting(self, *, answers: bool) -> tuple["ScoreOptions", list[str]]:
-        """Return the options that are possible with or without target labels, and a note on each that changed."""
+    def fitting(self, possible: tuple[str, ...]) -> tuple["ScoreOptions", list[str]]:
+        """Return the options that use only possible objectives, and a note on each that changed."""
         changed, notes = {}, []
+        other = next(objective for objective in ("prediction", "logit_norm") if objective in possible)
         for name, what in (("objective", "importance"), ("gnorm_objective", "Gnorm")):
-            if getattr(self, name) == "loss" and not answers:
-                changed[name] = "prediction"
-                notes.append(NO_LABELS.format(what=what))
+            objective = getattr(self, name)
+            if objective not in possible:
+                changed[name] = "loss" if "loss" in possible else other
+            if objective == "loss" and "loss" not in possible:
+                notes.append(NO_LABELS[other].format(what=what))
         return replace(self, **changed), notes
 
 
@@ -123,8 +132,8 @@ class Workspace:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The objectives that can be differentiated; the task loss needs targets."""
-        return OBJECTIVES if _has_targets(self.model, self.calibration) else tuple(o for o in OBJECTIVES if o != "loss")
+        """The objectives that can be differentiated; see `_objectives`."""
+        return _objectives(self.model, self.calibration)
 
     @property
     def options(self) -> ScoreOptions:
@@ -161,7 +170,12 @@ class Workspace:
         return shared.scores.peek(digest(*self.model_key, self.calibration, options.run))
 
     def label_names(self, values) -> list[str]:
-        """Return label names: those of the dataset, else those of the model."""
+        """Return label names: those of the dataset, else those of the model; the labels of a set are joined."""
+        if self.model.task == "multi_label":
+            sets = example_targets(self.model, self.calibration)
+            return [", ".join(n for n, y in zip(self.model.labels, row, strict=True) if y) or "no label" for row in sets]
+        if self.model.task == "regression":
+            return [format_numbers(value) for value in values]
         feature = self.calibration.features["label"]
         names = feature.names if isinstance(feature, datasets.ClassLabel) else self.model.labels
         return [names[v] if isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
@@ -198,6 +212,8 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
+    note = entity_note(model)
+    notes += [note] if note else []
     lengths = tuple(encoded.lengths.tolist())
     key = (request.model, request.revision, version)
     scores = _score(request.options, model, key, calibration, shared, lambda d, n, note: progress(2 * n + d, 4 * n, note))
@@ -249,13 +265,15 @@ def _score(wanted: ScoreOptions, model, model_key: tuple, calibration, shared: S
     return scores.reduced_by(options.his_reduction)
 
 
-def _has_targets(model: PrunableModel, calibration: datasets.Dataset) -> bool:
-    """Whether targets exist: labels, or the tokens that a language model predicts."""
-    return model.task != "classification" or "label" in calibration.column_names
+def _objectives(model: PrunableModel, calibration: datasets.Dataset) -> tuple[str, ...]:
+    """The objectives that can be differentiated: the task loss needs targets, and the own prediction a decision."""
+    impossible = set() if has_targets(model, calibration.column_names) else {"loss"}
+    impossible |= set() if task_of(model).has_decisions else {"prediction"}
+    return tuple(objective for objective in OBJECTIVES if objective not in impossible)
 
 
 def _fitting(options: ScoreOptions, model, calibration) -> tuple[ScoreOptions, list[str]]:
-    return options.fitting(answers=_has_targets(model, calibration))
+    return options.fitting(_objectives(model, calibration))
 
 
 def digest(*parts) -> str:

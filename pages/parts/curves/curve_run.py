@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, field
 import datasets
 import numpy as np
 import streamlit as st
+import torch
 
 from headprune_core import CRITERIA, Curves, PrunableModel, ResultCache, evaluate_masks, measure_curves
 from headprune_core.data.examples import overlap
+from headprune_core.data.tasks import task_of
 from headprune_core.jobs import Job
 from pages.parts.common.failures import drop_failure, report_failure
 from pages.parts.common.sentences import sentence
@@ -161,9 +163,10 @@ def same_decisions(
 ) -> float | None:
     """Share of `examples` on which the unpruned model predicts the same class in `dtype` and as loaded.
 
-    None for the precision that it was loaded in, and for token prediction.
+    None for the precision that it was loaded in, for token prediction and for regression.
     """
-    if model.in_precision(dtype) is model or model.task != "classification":
+    task = task_of(model)
+    if model.in_precision(dtype) is model or task.by_token or not task.has_decisions:
         return None
 
     def report(done: int, total: int, note: str) -> None:
@@ -172,7 +175,5 @@ def same_decisions(
 
     unpruned = np.ones((1, *model.grid.shape), bool)
     options = {"batch_size": BATCH_SIZE, "cache": cache, "progress": report}
-    loaded, other = (
-        evaluate_masks(model, examples, unpruned, dtype=d, **options).logits[0].argmax(-1) for d in (None, dtype)
-    )
-    return float((loaded == other).mean())
+    loaded, other = (evaluate_masks(model, examples, unpruned, dtype=d, **options).logits[0] for d in (None, dtype))
+    return float(task.same(*(task.decisions(torch.from_numpy(logits)) for logits in (loaded, other))).double().mean())

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import Curves
+from headprune_core.data.measures import SHARES, measure_label, sentence_name
 from headprune_core.masks.criteria import method_label
 from headprune_core.measure.curve_metrics import AT, PUBLISHED_STABILITY_RATIO, WITHIN, summary
 from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, paired
@@ -15,12 +16,16 @@ def summary_table(curves: pd.DataFrame, measure: str) -> None:
     table = summary(curves)
     table["method"] = [method_label(name) for name in table.method]
     number, share = st.column_config.NumberColumn, {"format": "percent"}
+    is_share, name = measure in SHARES, sentence_name(measure)
+    values = share if is_share else {"format": "%.3f"}
+    if not is_share:
+        table = table.drop(columns="agreement")  # the same as the stability
     columns = {
         "method": st.column_config.TextColumn("Criterion", pinned=True),
         "area": number(
             "Area",
             format="%.3f",
-            help=f"Normalized area under the curve (trapezoidal rule): mean {measure} over the sparsity range.",
+            help=f"Normalized area under the curve (trapezoidal rule): mean {name} over the sparsity range.",
         ),
         "stability": number(
             "Stability", format="%.3f", help="Mean logit correlation with the unpruned model over all sparsities above 0."
@@ -38,14 +43,16 @@ def summary_table(curves: pd.DataFrame, measure: str) -> None:
         ),
     }
     for points in WITHIN:
+        near = f"{points} pp" if is_share else f"{points / 100:g}"
         columns[f"within_{points}"] = number(
-            f"{labels.MAX_SPARSITY}, −{points} pp",
+            f"{labels.MAX_SPARSITY}, −{near}",
             **share,
-            help=f"Largest sparsity up to which {measure} stays within {points} pp of the unpruned model.",
+            help=f"Largest sparsity up to which {name} stays within {near} of the unpruned model.",
         )
     for at in AT:
-        name = f"at_{at:.0%}".rstrip("%")
-        columns[name] = number(f"At {at:.0%}", **share, help=f"{measure.capitalize()} at {at:.0%} sparsity.")
+        columns[f"at_{at:.0%}".rstrip("%")] = number(
+            f"At {at:.0%}", **values, help=f"{measure_label(measure)} at {at:.0%} sparsity."
+        )
     st.dataframe(table, hide_index=True, column_config=columns, key="summary_table")
 
 

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from headprune_core.data.measures import measure_label
+from headprune_core.data.tasks import task_of
 from pages.parts.common import labels
 from pages.parts.common.shared_ui import duration
 from pages.parts.common.workspace import Workspace
@@ -11,7 +13,7 @@ from .greedy_run import GreedyRequest, seconds_per_step
 STOPPING_RULES = {
     "all": "All heads pruned",
     "steps": "Fixed number of steps",
-    "floor": "Accuracy threshold",
+    "floor": "Accuracy threshold",  # or another measure of the task
     "inflection": "Inflection point",
 }
 PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
@@ -35,7 +37,10 @@ def greedy_form(loaded: Workspace) -> GreedyRequest:
     rules = list(STOPPING_RULES) if loaded.evaluation is not None else ["all", "steps"]
     if st.session_state.get("greedy_end") not in (*rules, None):
         del st.session_state["greedy_end"]  # kept from a dataset that had evaluation examples
-    rule = end.selectbox("Stopping rule", rules, format_func=STOPPING_RULES.get, key="greedy_end", **PERSIST)
+    task = task_of(loaded.model)
+    threshold = f"{measure_label(task.measure)} threshold"
+    names = STOPPING_RULES | {"floor": threshold}
+    rule = end.selectbox("Stopping rule", rules, format_func=names.get, key="greedy_end", **PERSIST)
     most = -(-rows * heads // per_step)
     left, right = st.columns(2)
     n_available = len(loaded.evaluation or ())
@@ -46,7 +51,10 @@ def greedy_form(loaded: Workspace) -> GreedyRequest:
     if rule == "steps" and most > 1:
         steps = right.slider("Steps", 1, most, min(12, most), key="greedy_steps", **PERSIST)
     elif rule == "floor":
-        floor = right.slider("Accuracy threshold", 10, 100, 80, format="%d%%", key="greedy_floor", **PERSIST) / 100
+        if task.has_decisions:
+            floor = right.slider(threshold, 10, 100, 80, format="%d%%", key="greedy_floor", **PERSIST) / 100
+        else:
+            floor = right.slider(threshold, 0.05, 1.0, 0.8, 0.05, key="greedy_floor_correlation", **PERSIST)
     return GreedyRequest(bool(inverse), per_step, steps, floor, rule == "inflection", size)
 
 

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from headprune_core import GreedyTrajectory
+from headprune_core.data.measures import measure_label
+from headprune_core.data.tasks import chance_level, task_of
 from headprune_core.figures.greedy import (
     describe_greedy_accuracy,
     describe_greedy_step,
@@ -55,14 +57,14 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     frame = " Orange frame: pruned next." if step < run.steps else ""
     map_.caption(f"{text} Color: log10 Gnorm. ×: pruned.{frame}")
     if len(run.measure):
-        n_classes = len(loaded.model.labels)
         text = describe_greedy_accuracy(run, step)
-        figure = greedy_accuracy(run, step, 1 / n_classes if n_classes else None)
+        figure = greedy_accuracy(run, step, chance_level(loaded.model))
         figure.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
         curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
         curve.caption(f"{text} Band: {CI}. Held-out examples: {result.request.size}.")
     elif loaded.evaluation is not None:
-        curve.caption("Accuracy is evaluated every eight steps and will appear here.")
+        measure = measure_label(task_of(loaded.model).measure)
+        curve.caption(f"{measure} is evaluated every eight steps and will appear here.")
     if step < run.steps and not runner().busy:
         _shift_section(loaded, result, step)
 

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import Curves, GreedyTrajectory, estimate_scoring, gradient_shift, greedy_gnorm, measure_curves
+from headprune_core.data.measures import SHARES, sentence_name
 from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.server_cache import shared
 from pages.parts.common.workspace import Workspace
@@ -36,13 +37,14 @@ class GreedyRequest:
         most = -(-n_heads // self.heads_per_step)
         return most if self.steps is None else min(self.steps, most)
 
-    def describe(self) -> str:
-        """The request in words."""
+    def describe(self, measure: str = "accuracy") -> str:
+        """The request in words; `measure` is the main measure of the task."""
         order = "highest Gnorm first (inverse control)" if self.inverse else "lowest Gnorm first"
         heads = f"{self.heads_per_step} head{'s' * (self.heads_per_step != 1)} per step"
         stop = "until all heads are pruned" if self.steps is None else f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.accuracy_floor is not None:
-            stop = f"until accuracy is below {self.accuracy_floor:.0%}"
+            floor = f"{self.accuracy_floor:.0%}" if measure in SHARES else f"{self.accuracy_floor:.2f}"
+            stop = f"until {sentence_name(measure)} is below {floor}"
         elif self.stop_at_inflection:
             stop = "until the inflection point"
         return f"{order}, {heads}, {stop}, {self.size} evaluation example{'s' * (self.size != 1)}"

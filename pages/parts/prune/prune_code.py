@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 from headprune_core import Recovery
+from headprune_core.data.tasks import task_of
 from pages.parts.common.as_code import command_arguments, examples_call, loading_lines
 from pages.parts.common.workspace import Workspace
 
@@ -33,8 +34,9 @@ def prune_python(loaded: Workspace, wanted: PruneRequest, tuned: FineTuningInfo 
     groups = "" if wanted.partial_groups == "zero" else f", partial_groups={wanted.partial_groups!r}"
     lines.append(f"smaller = prune_heads(model, mask{groups})")
     lines += [] if tuned is None else _finetuning_lines(loaded, tuned)
+    value = "accuracy" if task_of(loaded.model).measure == "accuracy" else "main_value"
     lines += [
-        "print(evaluate_masks(smaller, held_out, [smaller.grid.kept]).accuracy)",
+        f"print(evaluate_masks(smaller, held_out, [smaller.grid.kept]).{value})",
         'smaller.save_pretrained("smaller")',
     ]
     return "\n".join(dict.fromkeys(lines))

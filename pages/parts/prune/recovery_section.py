@@ -3,9 +3,11 @@
 import streamlit as st
 
 from headprune_core import estimate_recovery
+from headprune_core.data.measures import format_difference, measure_label
+from headprune_core.data.tasks import has_targets
 from headprune_core.figures.pruned import describe_recovery, recovery_figure
-from headprune_core.measure.paired_tests import format_p, is_significant, mcnemar
-from headprune_core.report.data import difference_text
+from headprune_core.measure.paired_tests import McNemar, format_p, significance_text
+from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import duration
@@ -20,8 +22,8 @@ PERSIST = {"persist_state": "session"}
 def recovery_section(loaded: Workspace, result: PruneResult) -> None:
     """Draw the form of the fine-tuning run, and its result."""
     st.header("Recovery fine-tuning")
-    has_targets = loaded.labelled or loaded.model.task != "classification"
-    available = [name for name in OBJECTIVES if name != "labels" or has_targets]
+    labeled = has_targets(loaded.model, loaded.calibration.column_names)
+    available = [name for name in OBJECTIVES if name != "labels" or labeled]
     if st.session_state.get("recover_from") not in (*available, None):
         del st.session_state["recover_from"]  # kept from a dataset with labels
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -65,14 +67,12 @@ def _result(result: PruneResult) -> None:
         return
     before, after = share(run.before), share(run.after)
     right.metric(
-        f"{after.name.capitalize()} after fine-tuning",
-        f"{after.value:.1%}",
-        f"{100 * (after.value - before.value):+.1f} pp",
+        f"{measure_label(after.name)} after fine-tuning",
+        after.text,
+        format_difference(after.name, after.value - before.value),
     )
     right.caption(f"Before fine-tuning {before}; after {after}.")
     if run.after.logits is not None:
-        test = mcnemar(run.after.right[0].astype(bool), run.before.right[0].astype(bool))
-        verdict = "significant" if is_significant(test) else "not significant"
-        right.caption(
-            f"Difference {difference_text(test)}: {verdict} at the 5% level (exact McNemar, {format_p(test.p_value)})."
-        )
+        test = change(run.before, run.after)
+        how = f"exact McNemar, {format_p(test.p_value)}" if isinstance(test, McNemar) else "bootstrap over examples"
+        right.caption(f"Difference {difference_text(test, after.name)}: {significance_text(test)} ({how}).")

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headprune_core.data.measures import format_difference, format_value, measure_label
 from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.figures.pruned import baseline_figure, describe_baseline, describe_head_map, head_map_figure
 from headprune_core.measure.paired_tests import significance_text
@@ -58,21 +59,31 @@ def _metrics(result: PruneResult) -> None:
     columns[1].metric("Parameters", f"{after / 1e6:.2f} M", f"{after / before - 1:.1%}", delta_color="inverse")
     if verification is None:
         return
-    pruned, unpruned = share(verification.pruned), share(verification.unpruned)
-    moved = round(100 * (pruned.value - unpruned.value), 1)
-    delta = f"{moved:+.1f} pp" if moved else "no change"
+    pruned, unpruned, task = share(verification.pruned), share(verification.unpruned), verification.pruned.task
+    delta = format_difference(pruned.name, pruned.value - unpruned.value)
+    moved = bool(delta.strip("+-0. p"))
     arrow = {} if moved else {"delta_color": "off", "delta_arrow": "off"}
-    columns[2].metric(pruned.name.capitalize(), f"{pruned.value:.1%}", delta, help=f"Unpruned: {unpruned}", **arrow)
-    columns[2].caption(f"{labels.CI}: {pruned.low:.1%} to {pruned.high:.1%}; n = {result.request.size}")
+    delta = delta if moved else "no change"
+    columns[2].metric(measure_label(pruned.name), pruned.text, delta, help=f"Unpruned: {unpruned}", **arrow)
+    columns[2].caption(f"{labels.CI}: {pruned.interval}; n = {result.request.size}")
     columns[3].metric(
         "Identical predictions",
         f"{verification.prediction_match:.1%}",
-        help="Share of examples on which the masked, pruned and reloaded models predict the same class",
+        help="Share of examples on which the masked, pruned and reloaded models predict the same "
+        + ("class or labels" if task.has_decisions else "number (up to 0.1% of the largest output)"),
     )
     columns[3].caption("Masked, pruned and reloaded models")
-    if pruned.name == "accuracy":
+    if pruned.name == task.measure:
         test = change(verification.unpruned, verification.pruned)
-        st.caption(f"Accuracy changes by {difference_text(test)}, {significance_text(test)}.")
+        further = "".join(
+            f" {measure_label(name)}: {format_value(name, values[0])} "
+            f"(unpruned: {format_value(name, verification.unpruned.further[name][0])})."
+            for name, values in verification.pruned.further.items()
+        )
+        st.caption(
+            f"{measure_label(pruned.name)} changes by {difference_text(test, pruned.name)}, "
+            f"{significance_text(test)}.{further}"
+        )
 
 
 def _cancelled(loaded: Workspace, result: PruneResult) -> None:
@@ -104,8 +115,9 @@ def try_input_section(loaded: Workspace, result: PruneResult) -> None:
     if result.logit_comparison is None:
         st.caption("Compares the logits of the unpruned, masked, pruned and reloaded models on this input.")
         return
-    comparison, classes = result.logit_comparison, loaded.model.task == "classification"
-    frame = comparison.frame().rename(columns=FORMS | {"class": "Class" if classes else "Next token"})
+    comparison = result.logit_comparison
+    kinds = {"language": "Next token", "multi_label": "Label", "regression": "Output"}
+    frame = comparison.frame().rename(columns=FORMS | {"class": kinds.get(loaded.model.task, "Class")})
     st.dataframe(
         frame,
         hide_index=True,
