@@ -15,15 +15,14 @@ from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import ATTENTION, MASKED_ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
 from .formats.source_checks import check_classes
+from .formats.tasks import EXPECTED, check_supported, example_task
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers
-from .head_tracing import EXPECTED, TraceRun, head_grid, run_model
+from .head_tracing import TraceRun, head_grid, run_model
 
 TOKENS = 6  # length of the sample text; a target has two tokens fewer
 NO_PAD = -1  # padding token of classifiers without one: it matches no token, so they read the last token of an example
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the largest logit; half precision: 0.05
-
-UNSUPPORTED = {"ForQuestionAnswering": "an extractive question answering model", "ForMaskedLM": "a masked language model"}
 
 
 def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
@@ -268,30 +267,3 @@ def _task(model: PreTrainedModel, logits: Tensor | None, grid: HeadGrid) -> str:
         "with the problem_type regression or multi_label_classification, (1, tokens, classes) from a token classifier, or "
         "(1, tokens, vocabulary) from a causal or sequence-to-sequence language model"
     )
-
-
-def example_task(config) -> str:
-    """Return the task of a model with one prediction per example, by the rules of Transformers.
-
-    Args:
-        config: the Transformers configuration; one output without a problem_type means regression.
-    """
-    problem = getattr(config, "problem_type", None)
-    if problem == "multi_label_classification":
-        return "multi_label"
-    return "regression" if problem == "regression" or (problem is None and config.num_labels == 1) else "classification"
-
-
-def check_supported(name: str, *class_names: str) -> None:
-    """Check that a model is of no kind that HeadPrune does not support.
-
-    Args:
-        name: name of the model.
-        class_names: names of its class and of the base classes.
-
-    Raises:
-        HeadPruneError: if it is an extractive question answering model or a masked language model.
-    """
-    for ending, kind in UNSUPPORTED.items():
-        if any(class_name.endswith(ending) for class_name in class_names):
-            raise HeadPruneError(f"{name} is {kind}, which HeadPrune does not support; {EXPECTED}")

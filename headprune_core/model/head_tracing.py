@@ -19,12 +19,9 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import AttentionCall
+from .formats.tasks import EXPECTED
 from .head_layout import AttentionRow, HeadGrid, Projection
 
-EXPECTED = (
-    "expected a model for text or image classification (single-label, multi-label or regression), for token classification, "
-    "a causal language model or a sequence-to-sequence model"
-)
 PACKAGE = Path(__file__).resolve().parents[1]
 NEARBY_CALLS = 16  # linear calls before and after an attention call that are searched for its projections
 

@@ -28,7 +28,7 @@ from headprune_core.errors import HeadPruneError
 from . import builtin, smollm2
 from .formats.adapter import WAY_OUT, Adapter, find_adapter
 from .formats.source_checks import check_index, checked_config
-from .head_discovery import check_supported
+from .formats.tasks import check_supported
 
 LOADERS = {  # by the library's name of the task
     "SEQUENCE_CLASSIFICATION": AutoModelForSequenceClassification,

@@ -20,8 +20,8 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import absolute_path, temporary_folder
 
 from .formats.source_checks import check_index, checked_config
+from .formats.tasks import example_task
 from .formats.v4_pruned import heads_pruned_by_v4, v4_head_map
-from .head_discovery import example_task
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
