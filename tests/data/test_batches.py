@@ -103,7 +103,7 @@ def test_batches_contain_every_example_once_longest_first(family):
 
 def pieces(batch):
     """The values of a batch for each example, by name."""
-    named = {name: getattr(batch, name) for name in vars(batch) if name != "inputs"} | batch.inputs
+    named = {name: getattr(batch, name) for name in vars(batch) if name not in ("inputs", "task")} | batch.inputs
     return {name: values for name, values in named.items() if values is not None}
 
 

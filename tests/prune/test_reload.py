@@ -288,7 +288,7 @@ BROKEN = {
     ),
     "another task": (
         lambda f: t.BertForMaskedLM(t.BertConfig(**SMALL)).save_pretrained(f),
-        "model, got BertForMaskedLM",
+        "is a masked language model, which HeadPrune does not support",
     ),
 }
 
