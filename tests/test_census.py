@@ -28,6 +28,7 @@ SAMPLE = {
     "UMT5ForConditionalGeneration": "exact",  # which has a position bias in every layer
     "DeepseekV3ForCausalLM": "refused",
     "MambaForCausalLM": "refused",
+    "BltForCausalLM": "refused",  # which computes attention over patches of bytes
     "XLNetForSequenceClassification": "refused",
 }
 

@@ -51,10 +51,22 @@ def find_heads(model: PreTrainedModel) -> tuple[HeadGrid, str, Cost]:
     own = _own_logits(model, inputs)
     _use_own_attention(model)
     trace, logits = _traced_forward(model, inputs)
+    _check_lengths(name, trace, inputs)
     grid = head_grid(model, trace)
     _check_same(name, own, logits)
     task = _task(model, logits, grid)
     return grid, task, _watch_projections(model, grid, trace)
+
+
+def _check_lengths(name: str, trace: TraceRun, inputs: dict[str, Tensor]) -> None:
+    """Raise HeadPruneError if attention has other queries than the tokens, whose padding would be unknown (BLT)."""
+    lengths = {ids.shape[1] for ids in inputs.values() if ids.dim() == 2}
+    odd = {call.query.shape[2] for call in trace.attention_calls} - lengths
+    if lengths and odd:
+        raise HeadPruneError(
+            f"{name} computes attention over {min(odd)} patches of a text of {TOKENS} tokens, so its heads cannot be scored "
+            "by token; use a model whose attention reads tokens"
+        )
 
 
 def interface_needed(name: str) -> str:
