@@ -35,7 +35,7 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     Raises:
         HeadPruneError: if columns are missing, labels are unknown to the model, or an example has too few tokens.
     """
-    examples = _checked(examples)
+    examples = _checked(examples, task_of(model).by_token)
     if len(examples) == 0:
         raise HeadPruneError("the dataset has no examples; at least 1 is needed")
     task, labels = task_of(model), None
@@ -72,8 +72,8 @@ def encode(model: PrunableModel, examples: datasets.Dataset) -> Encoded:
     )
 
 
-def _checked(examples) -> datasets.Dataset:
-    """The Dataset with plain Python values and, if its labels are in a column labels, with the column label instead."""
+def _checked(examples, by_token: bool) -> datasets.Dataset:
+    """The Dataset with plain Python values; unless tokens have labels, a column labels becomes the column label."""
     if not isinstance(examples, datasets.Dataset):
         splits = f" ({', '.join(examples)}); choose one" if isinstance(examples, datasets.DatasetDict) else ""
         raise HeadPruneError(
@@ -82,7 +82,7 @@ def _checked(examples) -> datasets.Dataset:
         )
     if examples.format["type"] is not None:
         examples = examples.with_format(None)
-    if "labels" in examples.column_names and "label" not in examples.column_names:
+    if not by_token and "labels" in examples.column_names and "label" not in examples.column_names:
         examples = examples.rename_column("labels", "label")
     return examples
 

@@ -15,6 +15,8 @@ from headprune_core.errors import HeadPruneError
 
 UNLABELED = frozenset(("-1", "", "-", "none", "nan"))  # by which datasets mark examples without a label
 SHOWN = 5  # labels that an error names
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_MINUS_ONE = re.compile(r"-1(\.0*)?")
 _GENERIC = re.compile(r"label_?\d+", re.IGNORECASE)
 
 
@@ -47,6 +49,27 @@ def plain_label(value) -> int | float | str | None:
     if re.fullmatch(r"[-+]?\d+(\.0*)?", text):
         return int(float(text)) if abs(float(text)) < 2**53 else text
     return text
+
+
+def measured_labels(values: Iterable) -> list[str | None] | None:
+    """Return labels that are measurements, such as ratings with fractions, as text with decimal points.
+
+    Args:
+        values: the labels of a column.
+
+    Returns:
+        The labels, None for empty ones; or None if the column holds class names or class numbers. In a column with
+        fractions or numbers below -1, the number -1 is no mark of a missing label.
+    """
+    texts = [
+        None if plain_label(value) is None and not _MINUS_ONE.fullmatch(str(value).strip()) else str(value).strip()
+        for value in values
+    ]
+    texts = [None if text is None else text.replace(",", ".") for text in texts]
+    numbers = [float(text) if _NUMBER.fullmatch(text) else None for text in texts if text is not None]
+    if not numbers or None in numbers or all(number.is_integer() and number >= -1 for number in numbers):
+        return None
+    return texts
 
 
 def label_feature(labels: Iterable) -> datasets.Value:

@@ -15,7 +15,7 @@ from headprune_core.errors import HeadPruneError
 
 from .columns import Columns, guess_columns
 from .delimited import Dialect
-from .labels import LabelMapping, label_feature, map_labels, plain_label
+from .labels import LabelMapping, label_feature, map_labels, measured_labels, plain_label
 from .source_tables import Source, read_source
 from .table_io import LeftOut
 
@@ -318,7 +318,8 @@ def _usable(found: Source, columns: Columns, guesses: list) -> tuple[pd.DataFram
     if columns.label:
         names = found.class_names.get(columns.label)
         values = table[columns.label]
-        labels = [_named(value, names) for value in values]
+        labels = measured_labels(values) if names is None else None
+        labels = [_named(value, names) for value in values] if labels is None else labels
         if any(label is not None for label in labels):
             if len({type(label) for label in labels if label is not None}) > 1:
                 labels = [None if label is None else str(label) for label in labels]

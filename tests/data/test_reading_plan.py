@@ -273,3 +273,17 @@ def test_the_question_of_a_pair_is_read():
     model = hp.PrunableModel(plain, tokenizer)
     examples, _ = read_examples(pd.DataFrame({"question": first, "sentence": second, "label": labels}), size=99)
     assert hp.evaluate_masks(model, examples, np.ones((1, *model.grid.shape), bool)).accuracy[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0.5, -1, 2, None], ["0.5", "-1.0", "2.0"]),
+        (["3,5", "-1", "0", ""], ["3.5", "-1", "0"]),
+        (["-4", "-1", "2", "-"], ["-4", "-1", "2"]),
+        ([0, -1, 1, 1], [0, 1, 1]),
+    ],
+)
+def test_minus_one_is_a_value_among_measurements(labels, expected):
+    plan = plan_examples(pd.DataFrame({"text": ["a", "b", "c", "d"], "label": labels}))
+    assert plan.rows.label.to_list() == expected

@@ -14,7 +14,7 @@ from helpers.tiny_models import examples_for, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 import headprune_core as hp
-from headprune_core.measure import mask_evaluation
+from headprune_core.measure import token_results
 from headprune_core.model import forward_cost as cost
 from headprune_core.scores import evaluation_cost
 
@@ -185,7 +185,7 @@ def test_logits_may_be_reduced_in_any_number_of_parts(family, at_once, monkeypat
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     masks = np.random.default_rng(0).random((2, *model.grid.shape)) < 0.6
     whole = hp.evaluate_masks(model, examples, masks)
-    monkeypatch.setattr(mask_evaluation, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(token_results, "LOGITS_AT_ONCE", at_once)
     parts = hp.evaluate_masks(model, examples, masks)
     for name in ("accuracy", "losses", "agreement", "correlation"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
