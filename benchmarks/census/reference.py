@@ -187,9 +187,11 @@ def _outputs_first(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
 
 
 def loss(logits: torch.Tensor, example: dict) -> torch.Tensor:
-    """Cross-entropy of one example: of its label, or the mean over its predicted tokens."""
+    """Cross-entropy of one example: of its label, or the mean over its labeled or predicted tokens."""
     if logits.dim() == 2:
         return torch.nn.functional.cross_entropy(logits, torch.tensor([example["label"]]))
+    if "labels" in example:
+        return torch.nn.functional.cross_entropy(logits[0], torch.tensor(example["labels"]))
     if "target_ids" in example:
         return torch.nn.functional.cross_entropy(logits[0], torch.tensor(example["target_ids"]))
     return torch.nn.functional.cross_entropy(logits[0, :-1], torch.tensor(example["input_ids"][1:]))

@@ -189,6 +189,8 @@ def random_inputs(model: transformers.PreTrainedModel, task: str, count: int = 5
         columns["input_ids"] = rows
         if task == "SEQ_TO_SEQ_CAUSAL_LM" and model.config.is_encoder_decoder:
             columns["target_ids"] = [generator.integers(5, top, n).tolist() for n in lengths[::-1]]
-    if task.endswith("CLASSIFICATION"):
+    if task == "TOKEN_CLASSIFICATION":
+        columns["labels"] = [generator.integers(0, CLASSES, len(row)).tolist() for row in columns["input_ids"]]
+    elif task.endswith("CLASSIFICATION"):
         columns["label"] = generator.integers(0, CLASSES, count).tolist()
     return datasets.Dataset.from_dict(columns)

@@ -4,6 +4,7 @@ The decision uses all labels of the column. A sample of it carries them in the `
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,15 +62,13 @@ def measured_labels(values: Iterable) -> list[str | None] | None:
         The labels, None for empty ones; or None if the column holds class names or class numbers. In a column with
         fractions or numbers below -1, the number -1 is no mark of a missing label.
     """
-    texts = [
-        None if plain_label(value) is None and not _MINUS_ONE.fullmatch(str(value).strip()) else str(value).strip()
-        for value in values
-    ]
-    texts = [None if text is None else text.replace(",", ".") for text in texts]
-    numbers = [float(text) if _NUMBER.fullmatch(text) else None for text in texts if text is not None]
-    if not numbers or None in numbers or all(number.is_integer() and number >= -1 for number in numbers):
+    texts = [str(value).strip().replace(",", ".") for value in values]
+    texts = [None if plain_label(text) is None and not _MINUS_ONE.fullmatch(text) else text for text in texts]
+    numbers = [None if text is None else float(text) if _NUMBER.fullmatch(text) else math.nan for text in texts]
+    known = [number for number in numbers if number is not None]
+    if not known or any(map(math.isnan, known)) or all(number.is_integer() and number >= -1 for number in known):
         return None
-    return texts
+    return [None if n is None else str(int(n)) if n.is_integer() else repr(n) for n in numbers]
 
 
 def label_feature(labels: Iterable) -> datasets.Value:

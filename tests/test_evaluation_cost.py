@@ -18,7 +18,7 @@ from headprune_core.measure import token_results
 from headprune_core.model import forward_cost as cost
 from headprune_core.scores import evaluation_cost
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 LLAMA_8B = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32}
 LLAMA_70B = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
 LARGE = {"8B": (LLAMA_8B, 8_030_261_248), "70B": (LLAMA_70B, 70_553_706_496)}  # published numbers of parameters
