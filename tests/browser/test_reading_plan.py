@@ -1,0 +1,58 @@
+"""Uploads in a real Chromium: the plan of reading is right or asks, and nothing is scored before it is answered."""
+
+from playwright.sync_api import expect
+
+from tests.browser.page_actions import LONG, at_rest, expand, open_page, pick
+
+UMLAUTS = "Satz;Klasse\r\n" + "".join(f"Schön war der Flug {i};{['positiv', 'negativ'][i % 2]}\r\n" for i in range(12))
+HEADERLESS = "".join(f"flight number {i} was fine\t{['positive', 'negative'][i % 2]}\n" for i in range(12))
+UNKNOWN = "premise,hypothesis,label\n" + "".join(
+    f"premise {i},hypothesis {i},{['positive', 'neutral', 'contradictory'][i % 3]}\n" for i in range(12)
+)
+
+
+def uploaded(tab, server, file):
+    open_page(tab, server, "")
+    expand(tab, "Load another model or dataset", tab.get_by_role("radio", name="Upload"))
+    tab.get_by_role("radio", name="Upload").click()
+    at_rest(tab)
+    tab.locator("input[type=file]").set_input_files(file)
+    expect(tab.get_by_test_id("stMain")).to_contain_text("Reading plan")
+    at_rest(tab)
+    return tab.get_by_role("button", name="Load and score")
+
+
+def test_a_semicolon_table_with_umlauts_in_windows_1252(tab, server, tmp_path):
+    file = tmp_path / "umlaute.csv"
+    file.write_bytes(UMLAUTS.encode("cp1252"))
+    load = uploaded(tab, server, file)
+    main = tab.get_by_test_id("stMain")
+    expect(main).to_contain_text("The delimiter is the semicolon")
+    expect(main).to_contain_text("The encoding is likely cp1252")
+    expect(main).to_contain_text("text in 'Satz', labels in 'Klasse'")
+    expect(load).to_be_enabled()
+    load.click()
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("umlaute.csv", timeout=LONG)
+    expect(main).to_contain_text("Unpruned accuracy")
+
+
+def test_a_table_without_a_header(tab, server, tmp_path):
+    file = tmp_path / "plain.tsv"
+    file.write_text(HEADERLESS)
+    load = uploaded(tab, server, file)
+    expect(tab.get_by_test_id("stMain")).to_contain_text("12 of 12 rows can be used")
+    expect(tab.get_by_test_id("stMain")).to_contain_text("text in 'column 1', labels in 'column 2'")
+    expect(load).to_be_enabled()
+
+
+def test_a_table_with_one_unknown_label(tab, server, tmp_path):
+    file = tmp_path / "nli.csv"
+    file.write_text(UNKNOWN)
+    load = uploaded(tab, server, file)
+    main = tab.get_by_test_id("stMain")
+    expect(main).to_contain_text("1 of 3 labels are not classes of the model")
+    expect(load).to_be_disabled()
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("built-in tweets")
+    pick(tab, "contradictory (4)", "Exclude")
+    expect(load).to_be_enabled()
+    expect(main).to_contain_text("4 rows labeled 'contradictory' were left out")
