@@ -83,12 +83,17 @@ def _finding(task: str, name: str) -> Finding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             problem, limit = _differences(body, model, examples)
+            rounding = problem
+            if problem is not None:  # rounding of float32, unless it is still there in double precision
+                problem, limit = _differences(body, hp.PrunableModel(copy.deepcopy(body).double()), examples)
     except Exception as error:
         problem, limit = f"raw error: {_words(error)}", None
     if problem is not None:
         found.result, found.reason = "fault", problem
     elif limit is not None:
         found.result, found.reason = "masking only", limit
+    elif rounding is not None:
+        found.reason = f"in double precision; in float32, {rounding}"
     return found
 
 

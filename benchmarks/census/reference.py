@@ -46,7 +46,7 @@ class Reference:
             | {"module": modules[row.name], "group": row.kv_group}
             for row in wrapped.grid.rows
         ]
-        self._options = {} if wrapped.task == "classification" else {"use_cache": False}
+        self._options = {"use_cache": False} if wrapped.generates else {}
 
     def inputs(self, example: dict) -> dict[str, torch.Tensor]:
         """Keyword arguments for one example; decoder inputs are made by the library's own rule."""
