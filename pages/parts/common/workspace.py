@@ -212,8 +212,7 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
-    note = entity_note(model)
-    notes += [note] if note else []
+    notes += [note for note in (entity_note(model), model.note) if note]
     lengths = tuple(encoded.lengths.tolist())
     key = (request.model, request.revision, version)
     scores = _score(request.options, model, key, calibration, shared, lambda d, n, note: progress(2 * n + d, 4 * n, note))
