@@ -223,7 +223,7 @@ def greedy(options) -> tuple[Document, str]:
     frame = run.to_frame().dropna(axis=1, how="all")
     table = frame[[name for name in frame if not name.endswith(("_low", "_high"))]]
     table = table.to_string(index=False, float_format="%.4g")
-    table += "" if run.measure_name in frame else f"\n{sentence_name(run.measure_name)} unknown: {NO_LABELS}"
+    table += f"\naccuracy unknown: {NO_LABELS}" if run.measure_name == "agreement" else ""
     inflection = "no inflection point found" if run.inflection is None else f"inflection point: step {run.inflection}"
     return document, f"{table}\n\n{inflection}"
 
@@ -261,7 +261,7 @@ def _number(value: float) -> float | None:
 def _describe_evaluation(result: MaskEvaluation) -> str:
     """Return the main measure of the unpruned model; without labels, the reason why there is none."""
     if not result.labeled:
-        return f"the accuracy of the unpruned model is unknown, because {result.reason}"
+        return f"unpruned {sentence_name(result.task.measure)} unknown: {NO_LABELS}"
     count = f"{result.trials} predictions"
     return f"unpruned {sentence_name(result.measure)} {result.main_value[0]:.4f} ({count})"
 
