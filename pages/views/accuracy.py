@@ -142,10 +142,11 @@ def warnings(result: CurveResult) -> None:
             icon=":material/content_copy:",
         )
     targets = loaded.evaluation["label"] if "label" in loaded.evaluation.column_names else []
-    targets = set(map(str, targets[made.start : made.start + made.size]))
-    if len(targets) == 1 and loaded.model.task == "classification":
+    targets = set(targets[made.start : made.start + made.size]) if loaded.model.task == "classification" else set()
+    if len(targets) == 1:
+        (only,) = loaded.label_names(targets)
         st.warning(
-            f"All evaluation examples have the same label ({targets.pop()}), so accuracy is not informative. Use agreement "
+            f"All evaluation examples have the same label ({only}), so accuracy is not informative. Use agreement "
             "or logit correlation.",
             icon=":material/label_important:",
         )

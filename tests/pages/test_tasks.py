@@ -50,7 +50,7 @@ def workspace(task, folder, labeled=True):
         parts = [part.select_columns("text") for part in parts]
     options = ScoreOptions(objective="loss" if labeled else "logit_norm")
     scores = hp.score_heads(model, parts[0], **options.run)
-    return Workspace(Request(str(folder), text="mine", options=options), model, *parts, (4, 9), scores, ())
+    return Workspace(Request(str(folder), text="mine", options=options), model, "1", *parts, (4, 9), scores, ())
 
 
 @pytest.fixture(scope="module", params=[(task, labeled) for task in TASKS for labeled in (True, False)], ids=str)
@@ -235,13 +235,13 @@ def test_a_folder_and_ratings_are_loaded_like_any_other(tmp_path_factory):
     folder = folder_of("regression", tmp_path_factory)
     texts = [f"w{i} w{i + 1} w{i + 2}" for i in range(5, 45)]
     table = pd.DataFrame({"text": texts, "label": np.linspace(0, 5, len(texts))})
-    work = load(Request(str(folder), text="mine", table=table), ServerState(), lambda *_: None)
+    work = load(Request(str(folder), text="mine", plan=hp.plan_examples(table)), ServerState(), lambda *_: None)
     assert work.scores.settings["objective"] == "loss"
     labels = np.array(work.evaluation["label"], float)
     found = hp.evaluate_masks(work.model, work.evaluation, np.ones((1, *work.model.grid.shape), bool))
     expected = np.corrcoef(found.logits[0, :, 0], labels)[0, 1]
     assert found.main_value[0] == pytest.approx(expected)
-    work = load(Request(str(folder), text="mine", table=table[["text"]]), ServerState(), lambda *_: None)
+    work = load(Request(str(folder), text="mine", plan=hp.plan_examples(table[["text"]])), ServerState(), lambda *_: None)
     assert work.scores.settings["objective"] == "logit_norm"
     assert "importance uses the norm of the model's outputs as the objective" in " ".join(work.notes)
     with pytest.raises(hp.HeadPruneError, match="must be a finite number; example 0 has"):
