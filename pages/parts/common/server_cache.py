@@ -79,7 +79,7 @@ class ServerState:
         self.heavy = threading.Lock()
 
     def model(self, source: str, revision: str | None, progress) -> tuple[PrunableModel, str]:
-        """Return a model, loaded anew if its content has changed since it was loaded last, and the version of the content.
+        """Return a model, loaded again if its content has changed since it was loaded last, and the version of the content.
 
         Args:
             source: A Hub ID, a folder, or "embedded" for the built-in model.
@@ -128,7 +128,7 @@ def model_version(source: str, revision: str | None = None) -> str:
 
 
 def _files(folder: Path | None) -> list[tuple]:
-    """Name, size, times and number of every file in a folder; writing a file anew changes at least one of them."""
+    """Name, size, times and number of every file in a folder; rewriting a file changes at least one of them."""
     if folder is None or not folder.is_dir():
         return []
     files = [(entry.name, entry.stat()) for entry in os.scandir(folder) if entry.is_file()]
