@@ -14,22 +14,15 @@ from headprune_core.model.loading import LOADERS, task_loader
 
 SAMPLE = {
     "BertForSequenceClassification": "exact",
-    "AlbertForSequenceClassification": "exact",
-    "ModernBertForSequenceClassification": "exact",
-    "LlamaForSequenceClassification": "exact",
     "DogeForSequenceClassification": "masking only",  # whose masks depend on the text
     "DeiTForImageClassificationWithTeacher": "exact",
-    "GPT2LMHeadModel": "exact",
     "GptOssForCausalLM": "exact",
     "PhimoeForCausalLM": "exact",  # whose routers are linear layers
     "ApertusForCausalLM": "exact",  # whose constructor reads the dtype
     "Olmo2ForCausalLM": "masking only",
-    "T5ForConditionalGeneration": "exact",
     "UMT5ForConditionalGeneration": "exact",  # which has a position bias in every layer
     "DeepseekV3ForCausalLM": "refused",
-    "MambaForCausalLM": "refused",
     "BltForCausalLM": "refused",  # which computes attention over patches of bytes
-    "XLNetForSequenceClassification": "refused",
 }
 
 

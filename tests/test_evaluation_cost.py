@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from helpers.tiny_models import examples_for, tiny
+from helpers.tiny_models import EVERYTHING, examples_for, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 import headprune_core as hp
@@ -23,22 +23,23 @@ LLAMA_8B = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers"
 LLAMA_70B = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
 LARGE = {"8B": (LLAMA_8B, 8_030_261_248), "70B": (LLAMA_70B, 70_553_706_496)}  # published numbers of parameters
 
-# 32 examples of 128 tokens under 4 masks, with a vocabulary of 128,000, in a process with an address space of 4 GiB
+# Examples under masks, with a vocabulary of 128,000, in a process with an address space of so many GiB
 LIMITED = """
 import json, resource, sys, threading, time
 import datasets, numpy as np, psutil, torch, transformers as t
 import headprune_core as hp
 
 torch.set_num_threads(1)
+count, tokens, n_masks, gib = json.loads(sys.argv[1])
 sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 torch.manual_seed(0)
 config = t.LlamaConfig(**sizes, vocab_size=128_000, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 model = hp.PrunableModel(t.LlamaForCausalLM(config))
 generator = np.random.default_rng(0)
-examples = datasets.Dataset.from_dict({"input_ids": generator.integers(5, 128_000, (32, 128)).tolist()})
-masks = generator.random((4, *model.grid.shape)) < 0.6
+examples = datasets.Dataset.from_dict({"input_ids": generator.integers(5, 128_000, (count, tokens)).tolist()})
+masks = generator.random((n_masks, *model.grid.shape)) < 0.6
 process = psutil.Process()
-resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30),) * 2)
 estimated = hp.estimate_evaluation(model, examples, masks)
 sizes, peaks, run = [], [process.memory_info().rss], model.logits
 
@@ -57,7 +58,7 @@ watcher.start()
 together = hp.evaluate_masks(model, examples, masks)
 finished.set()
 watcher.join()
-few = int(sys.argv[1])
+few = 2
 single = hp.evaluate_masks(model, examples.select(range(few)), masks, batch_size=1)
 names = ("losses", "right")
 print(json.dumps({
@@ -69,13 +70,15 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-def test_a_vocabulary_of_128k_is_evaluated_in_4_gigabytes_within_the_estimate():
-    command = [sys.executable, "-c", LIMITED, "2"]
+@pytest.mark.parametrize("size", [[12, 64, 2, 3], *([[32, 128, 4, 4]] if EVERYTHING else [])])
+def test_a_vocabulary_of_128k_is_evaluated_in_little_memory_within_the_estimate(size):
+    """All examples at once do not fit into the address space that is left."""
+    command = [sys.executable, "-c", LIMITED, json.dumps(size)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert 0.5 <= found["measured"] / found["estimated"] <= 2
-    assert 1 < max(found["sizes"]) < 32  # all at once would take 4 GiB for two sets of logits alone
+    assert 1 < max(found["sizes"]) < size[0]
     for name, values in found["together"].items():
         np.testing.assert_allclose(values, found["single"][name], rtol=1e-5)
 

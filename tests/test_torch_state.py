@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.assert_equal import same
-from helpers.tiny_models import FAMILIES, REPRESENTATIVE, examples_for, random_examples, short, tiny
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, examples_for, random_examples, short, thorough, tiny
 
 import headprune_core as hp
 from headprune_core.prune.onnx_export import has_onnx
@@ -237,6 +237,7 @@ def test_every_public_function_that_runs_a_model_is_tested_here():
 
 
 @pytest.mark.slow
+@thorough
 @pytest.mark.skipif(not has_onnx(), reason="needs the packages of the ONNX export")
 def test_the_onnx_export_is_independent_of_the_state(tmp_path):
     wrapped = model()

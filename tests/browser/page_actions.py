@@ -15,6 +15,7 @@ from pages.parts.common import labels
 from tests.browser.conftest import PATIENCE
 
 PAGES = {"" if page.path == "model" else page.path: page.title for page in labels.PAGES.values()}
+BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 22, 28)"}  # of the app, by color scheme
 LONG = 5 * PATIENCE  # ms; until the model has finished
 SOON = 10_000  # ms; until the effect of a click shows, unless a rerun dropped the click
 expect.set_options(timeout=PATIENCE)

@@ -1,14 +1,15 @@
 """Every page, empty and with results, light and dark, on a screen and a phone: it fits, and axe-core finds no serious
 violation; nor does it in the HTML report."""
 
-import pytest
+import itertools
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 import headprune_core as hp
 from pages.parts.common import labels
 from tests.browser.conftest import opened_tab
-from tests.browser.page_actions import LONG, PAGES, at_rest, go_to, open_page
+from tests.browser.page_actions import BACKGROUNDS, LONG, PAGES, at_rest, go_to, open_page
 
 SERIOUS = ("serious", "critical")
 RESULTS = {  # a page, the button that makes its results, and a heading or text that then shows
@@ -41,13 +42,25 @@ def audit(tab) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_page_fits_and_has_no_serious_violation(browser, server, width):
-    with opened_tab(browser, width=width) as tab:
+def test_every_page_fits_and_has_no_serious_violation(browser, server):
+    with opened_tab(browser) as tab:
         open_page(tab, server, "")
         for path in PAGES:
             go_to(tab, path)
+            heading_levels_have_no_gaps(tab, path)
             in_both_schemes(tab, path)
+            tab.set_viewport_size({"width": 390, "height": 900})
+            at_rest(tab)
+            fits_without_violations(tab, (path, "390 px"))
+            tab.set_viewport_size({"width": 1280, "height": 900})
+
+
+def heading_levels_have_no_gaps(tab, path: str) -> None:
+    levels = tab.get_by_test_id("stMain").evaluate(
+        "main => [...main.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(heading => Number(heading.tagName[1]))"
+    )
+    assert levels[0] == 1, path
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), path
 
 
 def test_no_page_with_results_has_one(browser, server):
@@ -70,17 +83,20 @@ def test_no_page_with_results_has_one(browser, server):
 
 def in_both_schemes(tab, name: str) -> None:
     """The page follows the browser's color scheme, is not wider than the window, and has no serious violation."""
-    for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 22, 28)")):
+    for scheme, background in BACKGROUNDS.items():
         tab.emulate_media(color_scheme=scheme)
         expect(tab.get_by_test_id("stApp")).to_have_css("background-color", background)
         at_rest(tab)
-        assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (name, scheme)
-        assert violations(tab) == [], (name, scheme)
+        fits_without_violations(tab, (name, scheme))
     tab.emulate_media(color_scheme="light")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_has_none(browser, scheme, tmp_path):
+def fits_without_violations(tab, what) -> None:
+    assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, what
+    assert violations(tab) == [], what
+
+
+def test_the_report_has_none(browser, tmp_path):
     model = hp.PrunableModel.from_pretrained("embedded")
     examples = hp.load_examples(split="evaluation", size=24)
     scores = hp.score_heads(model, hp.load_examples(size=8))
@@ -94,6 +110,8 @@ def test_the_report_has_none(browser, scheme, tmp_path):
     )
     file = tmp_path / "report.html"
     file.write_text(hp.html_report(model, pruned, record, scores=scores), encoding="utf-8")
-    with opened_tab(browser, color_scheme=scheme) as tab:
+    with opened_tab(browser) as tab:
         tab.goto(file.as_uri())
-        assert violations(tab) == []
+        for scheme in BACKGROUNDS:
+            tab.emulate_media(color_scheme=scheme)
+            assert violations(tab) == [], scheme

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_models import FAMILIES, examples_for, random_examples, tiny
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, examples_for, random_examples, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,7 +156,7 @@ def test_a_batch_is_halved_until_it_fits(error, most, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 def test_halving_does_not_change_scores(family, monkeypatch):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family)
     whole = hp.score_heads(model, examples, batch_size=9)

@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from helpers.tiny_models import EVERYTHING
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +79,7 @@ def files(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=2_000 if EVERYTHING else 500, suppress_health_check=[HealthCheck.filter_too_much])
 @given(files())
 def test_a_table_is_read_back_equal_or_refused(tmp_path_factory, file):
     rows, header, content, encoding, extension = file

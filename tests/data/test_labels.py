@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import transformers as t
-from helpers.tiny_models import SMALL, tiny_tokenizer
+from helpers.tiny_models import EVERYTHING, SMALL, tiny_tokenizer
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -134,7 +134,7 @@ names = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=300 if EVERYTHING else 100)
 @given(
     classes=names,
     order=st.randoms(use_true_random=False),

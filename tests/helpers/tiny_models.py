@@ -1,10 +1,12 @@
 """Tiny random models of every family, and random inputs for them, for tests of exactness."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import datasets
 import numpy as np
+import pytest
 import torch
 import transformers as t
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -243,7 +245,11 @@ FAMILIES = {
 }
 
 
-# one family for every kind of layout and mask, for slow tests
+# Before a release, HEADPRUNE_TESTS=all runs the slow tests with all families and at full size.
+EVERYTHING = os.environ.get("HEADPRUNE_TESTS") == "all"
+thorough = pytest.mark.skipif(not EVERYTHING, reason="runs with HEADPRUNE_TESTS=all, before a release")
+
+# One family for every kind of layout and mask, for slow tests.
 REPRESENTATIVE = (
     "bert",
     "albert",
@@ -257,6 +263,7 @@ REPRESENTATIVE = (
     "bart-classifier",
     "vit",
 )
+REPRESENTATIVE = tuple(FAMILIES) if EVERYTHING else REPRESENTATIVE
 
 
 def tiny(family: str, seed: int = 0) -> t.PreTrainedModel:

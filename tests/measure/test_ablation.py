@@ -41,13 +41,13 @@ def plain(family, model, examples, targets):
     return losses, np.array([np.concatenate([right for _, right in some]) for some in found])
 
 
-CLASSIFIERS = ["bert", "albert", "gpt2-classifier", "bart-classifier", "t5-classifier", "vit"]
-WRITERS = ["llama", "gpt2", "gemma2", "t5", "bart"]
+CLASSIFIERS = ["bert", "albert", "bart-classifier", "vit"]
+WRITERS = ["llama", "t5"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "labeled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS)]
+    ("family", "labeled"), [*((f, True) for f in CLASSIFIERS + WRITERS), *((f, False) for f in CLASSIFIERS[:1])]
 )
 def test_a_masked_head_equals_zeroed_output_columns(family, labeled):
     model, examples = tiny(family), examples_for(family, count=6)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.reference import plain_logits
-from helpers.tiny_models import FAMILIES, columns, examples_for, random_examples, tiny
+from helpers.tiny_models import FAMILIES, REPRESENTATIVE, columns, examples_for, random_examples, tiny
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
 from headprune_core.measure.evaluation import masked_logits
 
-CLASSIFIERS = [family for family in FAMILIES if hp.PrunableModel(tiny(family)).task == "classification"]
-WRITERS = [family for family in FAMILIES if family not in CLASSIFIERS]
+CLASSIFIERS = [family for family in REPRESENTATIVE if hp.PrunableModel(tiny(family)).task == "classification"]
+WRITERS = [family for family in REPRESENTATIVE if family not in CLASSIFIERS]
 
 
 def some_masks(shape, count=4, seed=0):

@@ -13,7 +13,7 @@ import peft
 import pytest
 import torch
 from helpers.assert_equal import same
-from helpers.tiny_models import FAMILIES, examples_for, random_examples, short, tiny
+from helpers.tiny_models import EVERYTHING, REPRESENTATIVE, examples_for, random_examples, short, tiny
 
 import headprune_core as hp
 from headprune_core.model.packed_linear import SAMPLE, WeightState
@@ -128,9 +128,18 @@ QUICK = ("HIS", "AE in bfloat16", "evaluation with a cache", "fingerprint")
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")
-@pytest.mark.parametrize("names", [QUICK, pytest.param(tuple(CALLS), marks=pytest.mark.slow)], ids=["quick", "all"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_call_uses_the_changed_weights(change, names, tmp_path):
+def test_every_change_is_noticed(change, tmp_path):
+    check_calls(QUICK, change, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [next(iter(CHANGES))] if not EVERYTHING else CHANGES)
+def test_every_call_uses_the_changed_weights(change, tmp_path):
+    check_calls(CALLS, CHANGES[change], tmp_path)
+
+
+def check_calls(names, change, tmp_path):
     model, cache = hp.PrunableModel(short("bert")), hp.ResultCache(tmp_path)
     first = {name: CALLS[name](model, cache) for name in names}
     torch.manual_seed(0)
@@ -232,7 +241,7 @@ def test_a_copy_gives_equal_results(copied, used):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVE)
 @pytest.mark.parametrize("copied", [COPIES["deepcopy"], COPIES["pickle"]], ids=["deepcopy", "pickle"])
 def test_copies_of_every_family_and_of_its_pruned_model(copied, family, runs):
     model, examples = hp.PrunableModel(tiny(family)), examples_for(family, count=4)

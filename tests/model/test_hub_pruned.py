@@ -101,15 +101,39 @@ def check(found, source, folder):
     assert found["parameters"] == sum(p.numel() for p in here.model.parameters())
 
 
+@pytest.fixture(scope="module")
+def v4_folder(tmp_path_factory):
+    """Folder as Transformers v4 saved pruned models: the config names the heads of layer 0 that are gone."""
+    kept, place = np.ones((3, 4), bool), tmp_path_factory.mktemp("v4") / "model"
+    kept[0, :2] = False
+    hp.prune_heads(hp.PrunableModel(tiny("bert"), tiny_tokenizer()), kept).save_pretrained(place)
+    (place / HEAD_MAP).unlink()
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"pruned_heads": {"0": [1, 0]}}))
+    return place, kept
+
+
+def adapter_folder(place, base):
+    """Folder of a PEFT adapter that names its base model."""
+    adapted = peft.get_peft_model(tiny("bert"), peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    adapted.save_pretrained(place)
+    adapter = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": base}))
+    return place
+
+
 @pytest.mark.slow
-def test_cached_models_load_offline_by_their_ids(folder, whole_folder, tmp_path):
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft uses the old name
+def test_cached_models_load_offline_by_their_ids(folder, whole_folder, v4_folder, tmp_path):
     cached(tmp_path, "user/pruned", folder)
     cached(tmp_path, "user/whole", whole_folder)
     cached(tmp_path, "user/part", folder, leave_out=("model.safetensors",))
+    cached(tmp_path, "user/v4", v4_folder[0])
+    cached(tmp_path, "user/adapter", adapter_folder(tmp_path / "adapter", "user/whole"))
+    cached(tmp_path, "user/alone", adapter_folder(tmp_path / "alone", "user/base"))
     revisions = [("user/pruned", revision) for revision in (None, "v2", COMMIT)]
-    *pruned, whole, other, unknown, part = load(
-        tmp_path, *revisions, "user/whole", "user/other", ("user/pruned", "v3"), "user/part"
-    )
+    others = ("user/whole", "user/other", ("user/pruned", "v3"), "user/part", "user/v4", "user/adapter", "user/alone")
+    *pruned, whole, other, unknown, part, v4, merged, alone = load(tmp_path, *revisions, *others)
     for found in pruned:
         check(found, "user/pruned", folder)
     assert np.array(whole["kept"]).all()
@@ -119,33 +143,11 @@ def test_cached_models_load_offline_by_their_ids(folder, whole_folder, tmp_path)
     assert "part" in part
     assert "safetensors" in part
     assert "\n" not in part
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft uses the old name
-def test_adapters_and_folders_of_v4_load_offline_by_their_ids(whole_folder, tmp_path):
-    kept = np.ones((3, 4), bool)
-    kept[0, :2] = False
-    hp.prune_heads(hp.PrunableModel(tiny("bert"), tiny_tokenizer()), kept).save_pretrained(tmp_path / "v4")
-    (tmp_path / "v4" / HEAD_MAP).unlink()
-    config = json.loads((tmp_path / "v4" / "config.json").read_text())
-    (tmp_path / "v4" / "config.json").write_text(json.dumps(config | {"pruned_heads": {"0": [1, 0]}}))
-    adapted = peft.get_peft_model(tiny("bert"), peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
-    adapted.save_pretrained(tmp_path / "adapter")
-    adapter = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": "user/base"}))
-    (tmp_path / "alone").mkdir()
-    for home in (tmp_path, tmp_path / "alone"):
-        cached(home, "user/adapter", tmp_path / "adapter")
-    cached(tmp_path, "user/v4", tmp_path / "v4")
-    cached(tmp_path, "user/base", whole_folder)
-    pruned, merged = load(tmp_path, "user/v4", "user/adapter")
-    assert pruned["kept"] == kept.tolist()
+    assert v4["kept"] == v4_folder[1].tolist()
     assert np.array(merged["kept"]).all()
     assert merged["name"] == "user/adapter"
     assert merged["words"] == [2, 7, 8, 3]
-    (without_base,) = load(tmp_path / "alone", "user/adapter")
-    assert "contains a PEFT adapter for user/base, which cannot be loaded (could not reach the Hub" in without_base
+    assert "contains a PEFT adapter for user/base, which cannot be loaded (could not reach the Hub" in alone
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -113,13 +111,20 @@ def test_a_short_fine_tuning_run_is_evaluated_on_the_same_examples(pruned):
     expected = hp.estimate_recovery(pruned.session_state["pruned"].pruned, hp.load_examples(), steps=200)
     text = next(caption.value for caption in pruned.caption if "200 steps take about" in caption.value)
     assert f"{expected.peak_bytes / 2**20:,.0f} MiB" in text
-    pruned.session_state["recover_steps"] = 10
-    app = press(pruned.run(), "Fine-tune")
+    app = fine_tuned(pruned)
     result = app.session_state["pruned"]
     assert result.recovery.steps == 10
     assert result.recovery.before.accuracy[0] == result.verification.pruned.accuracy[0]
     assert metrics(app)["Accuracy after fine-tuning"] == f"{result.recovery.after.accuracy[0]:.1%}"
     np.testing.assert_array_equal(result.recovered.grid.kept, result.pruned.grid.kept)
+
+
+def fine_tuned(app):
+    """The app after fine-tuning, which another test may have run before."""
+    if app.session_state["pruned"].recovery is None:
+        app.session_state["recover_steps"] = 10
+        press(app.run(), "Fine-tune")
+    return app
 
 
 @pytest.mark.slow
@@ -130,9 +135,8 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     if pruned.session_state["pruned"].speed is None:  # another process may have run the tests before this one
         pruned.session_state["time_batches"], pruned.session_state["time_lengths"] = [1], [16]
         press(pruned.run(), "Run benchmark")
-    if recovered and pruned.session_state["pruned"].recovery is None:
-        pruned.session_state["recover_steps"] = 10
-        press(pruned.run(), "Fine-tune")
+    if recovered:
+        fine_tuned(pruned)
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     home = ExportBundle(work, result, recovered, {"alpha": 0.8}, None)
     with zipfile.ZipFile(home.bundle()) as archive:
@@ -192,13 +196,14 @@ def choose_taken(app, recovered):
 
 
 @pytest.mark.slow
-def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path):
+def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path, monkeypatch):
     from pages.parts.prune.export_bundle import ExportBundle
 
+    fine_tuned(pruned)
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     home = ExportBundle(work, result, True, {}, None)
-    run = subprocess.run([sys.executable, "-c", home.code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    monkeypatch.chdir(tmp_path)
+    exec(home.code, {})
     made = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
     found = hp.evaluate_masks(made, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
     np.testing.assert_allclose(found.logits, result.recovery.after.logits, atol=1e-3)
@@ -214,23 +219,16 @@ def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypa
     work, result = pruned.session_state["work"], pruned.session_state["pruned"]
     code = prune_python(work, result.request)
     assert "read_mask" not in code
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert float(re.search(r"[\d.]+", run.stdout)[0]) == pytest.approx(result.verification.pruned.accuracy[0], abs=1e-4)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.verification.pruned.accuracy[0], abs=1e-4)
     by_file = replace(result.request, choice=replace(result.request.choice, code=()))
     (tmp_path / "mask.json").write_text(mask_json(result.cut.kept))
-    monkeypatch.chdir(tmp_path)
     exec(prune_python(work, by_file), {})
     printed = capsys.readouterr().out
     assert float(re.search(r"[\d.]+", printed)[0]) == pytest.approx(result.verification.pruned.accuracy[0], abs=1e-4)
     assert "--mask mask.json" in prune_command(work, result.request)
-
-
-def environment():
-    import os
-    from pathlib import Path
-
-    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def test_a_manual_mask_and_one_from_a_file(tmp_path):

@@ -53,7 +53,7 @@ def workspace(task, folder, labeled=True):
     return Workspace(Request(str(folder), text="mine", options=options), model, "1", *parts, (4, 9), scores, ())
 
 
-@pytest.fixture(scope="module", params=[(task, labeled) for task in TASKS for labeled in (True, False)], ids=str)
+@pytest.fixture(scope="module", params=[*((task, True) for task in TASKS), ("regression", False)], ids=str)
 def case(request, tmp_path_factory):
     """(task, labeled, app, workspace); the app has the workspace loaded."""
     task, labeled = request.param

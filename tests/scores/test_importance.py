@@ -50,7 +50,7 @@ def test_his_is_the_derivative_of_the_loss_by_the_scale_of_a_head(family):
             assert found[n, row, head] == pytest.approx(abs(slope), rel=1e-4, abs=1e-6)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=REPRESENTATIVE)
 def products(request):
     """(model, examples, signed sums (N, R, H), sums of absolute values by token, lengths), from the plain reference."""
     model, examples = tiny(request.param), examples_for(request.param)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from helpers.tiny_models import GROUPED, SMALL, random_examples, randomized
+from helpers.tiny_models import GROUPED, SMALL, random_examples, randomized, thorough
 
 import headprune_core as hp
 
@@ -102,6 +102,7 @@ def test_a_constructor_that_reads_the_dtype_works_after_saving(tmp_path):
 
 
 @pytest.mark.slow
+@thorough
 @pytest.mark.filterwarnings("ignore")
 def test_a_constructor_that_reads_the_dtype_is_exported(tmp_path):
     pytest.importorskip("onnxruntime")
