@@ -71,6 +71,19 @@ def measured_labels(values: Iterable) -> list[str | None] | None:
     return [None if n is None else str(int(n)) if n.is_integer() else repr(n) for n in numbers]
 
 
+def binary_labels(values: Iterable) -> list[int | None] | None:
+    """Return labels that are zeros and ones (or true and false), None for empty ones; None if there are others or none.
+
+    Args:
+        values: the labels of a column.
+    """
+    words = {"true": 1, "false": 0}
+    labels = [plain_label(value) for value in values]
+    labels = [words.get(label.casefold(), label) if isinstance(label, str) else label for label in labels]
+    known = {label for label in labels if label is not None}
+    return labels if known and known <= {0, 1} else None
+
+
 def label_feature(labels: Iterable) -> datasets.Value:
     """Return the feature of a label column that also carries all labels, so that a sample of the column keeps them.
 
@@ -80,6 +93,15 @@ def label_feature(labels: Iterable) -> datasets.Value:
     labels = set(labels)
     dtype = "int64" if all(isinstance(label, int) for label in labels) else "string"
     return datasets.Value(dtype, id=json.dumps(sorted(map(str, labels))))
+
+
+def column_labels(feature) -> list[str] | None:
+    """Return all labels of the column that a sample was drawn from; None if its feature does not carry them.
+
+    Args:
+        feature: feature of the column, or of the elements of its lists, from `label_feature`.
+    """
+    return json.loads(feature.id) if getattr(feature, "id", None) else None
 
 
 def all_labels(examples: datasets.Dataset) -> tuple[list[str], list[str] | None, bool]:
@@ -95,8 +117,8 @@ def all_labels(examples: datasets.Dataset) -> tuple[list[str], list[str] | None,
     feature = examples.features["label"]
     if isinstance(feature, datasets.ClassLabel):
         return list(feature.names), list(feature.names), False
-    if getattr(feature, "id", None):
-        return json.loads(feature.id), None, True
+    if (labels := column_labels(feature)) is not None:
+        return labels, None, True
     found = (plain_label(value) for value in examples["label"])
     return list(dict.fromkeys(str(label) for label in found if label is not None)), None, False
 
@@ -127,7 +149,7 @@ def map_labels(
     chosen = {str(label): value for label, value in (chosen or {}).items()}
     if foreign := [label for label in chosen if label not in labels]:
         raise HeadPruneError(f"label {foreign[0]!r} is not in the data, which has the labels {_listed(labels)}")
-    names = _ClassNames(classes)
+    names = ClassNames(classes)
     decided = {label: names.chosen(value) for label, value in chosen.items()}
     rest = [label for label in labels if label not in decided]
     known = {label: names.number(label) for label in rest if names.number(label) is not None}
@@ -143,12 +165,12 @@ def map_labels(
     plural = "a label" if len(unknown) == 1 else "labels"
     raise HeadPruneError(
         f"the data has {plural} that the model does not have: {_listed(unknown)}; the model's classes are "
-        f"{names.described()}. Say which class each is (label_mapping), leave its examples out, or use no labels "
+        f"{names.described()}. Say which class each is, or exclude it with None (label_mapping), or use no labels "
         "(label_column=False)"
     )
 
 
-class _ClassNames:
+class ClassNames:
     """Class numbers of a model by name, spelled loosely unless two names would be the same."""
 
     def __init__(self, classes: Sequence[str]):
@@ -158,10 +180,22 @@ class _ClassNames:
         self._loose = {name: number for number, name in enumerate(loose) if loose.count(name) == 1}
 
     def number(self, name) -> int | None:
+        """Return the number of the class of a name; None if there is none.
+
+        Args:
+            name: the name.
+        """
         return self._exact.get(str(name), self._loose.get(_plain(name)))
 
     def chosen(self, value) -> int | None:
-        """The number of a class that the user has named, by its name or number; None stays None."""
+        """Return the number of a class that the user has named, by its name or number; None stays None.
+
+        Args:
+            value: the name, the number or None.
+
+        Raises:
+            HeadPruneError: if there is no such class.
+        """
         if value is None:
             return None
         number = self.number(value)
@@ -172,6 +206,7 @@ class _ClassNames:
         return number
 
     def described(self) -> str:
+        """Return the numbers and names as text."""
         return _listed([f"{number} = {name}" for number, name in enumerate(self.names)], quote=False)
 
 
