@@ -80,8 +80,9 @@ def tagged_words(words: Sequence[str], tags: Sequence, names: Sequence[str] | No
         tags: the tag of each word; None or -100 for a word without one.
         names: names of the tags if they are numbers, else None.
     """
-    shown = (tag if names is None or not isinstance(tag, int) else names[tag] if tag >= 0 else None for tag in tags)
-    return " ".join(word if tag is None else f"{word}/{tag}" for word, tag in zip(words, shown, strict=True))
+    if names is not None:
+        tags = [tag if tag is None or isinstance(tag, str) else names[tag] if tag >= 0 else None for tag in tags]
+    return " ".join(word if tag is None else f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
 
 
 def _quoted(name: str | tuple[str, ...]) -> str:

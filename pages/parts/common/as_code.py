@@ -79,6 +79,10 @@ def _plan_options(plan: ReadingPlan) -> list[str]:
                 words += ["--label", f"{label}={'' if number is None else number}"]
         elif name == "label_column" and value is False:
             words.append("--no-labels")
+        elif name == "label_column":
+            words += [
+                word for column in ([value] if isinstance(value, str) else value) for word in ("--label-column", column)
+            ]
         elif name == "quoted":
             words += ["--quotes", "enclose" if value else "text"]
         elif name == "header":
