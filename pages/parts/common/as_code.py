@@ -80,9 +80,8 @@ def _plan_options(plan: ReadingPlan) -> list[str]:
         elif name == "label_column" and value is False:
             words.append("--no-labels")
         elif name == "label_column":
-            words += [
-                word for column in ([value] if isinstance(value, str) else value) for word in ("--label-column", column)
-            ]
+            for column in [value] if isinstance(value, str) else value:
+                words += ["--label-column", column]
         elif name == "quoted":
             words += ["--quotes", "enclose" if value else "text"]
         elif name == "header":

@@ -108,8 +108,8 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
         unknown = [label for label in labels if found[label] is None]
     if unknown and len(labels) > MOST_LABELS:
         st.error(
-            f"Column {plain(str(plan.columns.label))} has {len(labels):,} distinct labels, which the model does not have. Choose "
-            "another label column, or none to score without labels.",
+            f"Column {plain(str(plan.columns.label))} has {len(labels):,} distinct labels, which the model does not have. "
+            "Choose another label column, or none to score without labels.",
             icon=":material/error:",
         )
         return None, False
