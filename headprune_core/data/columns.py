@@ -116,7 +116,9 @@ def guess_columns(
         raise HeadPruneError(f"column {text!r} must contain text, got {table[text].dtype} values")
     if label is None and in_words and tagger is not False:
         label = _find_tags(lists, text, guesses)
-    if label is None and not tagger:
+    if label is None and tagger:
+        guesses.append(("label_column", "No column has a tag for each word: examples are read without labels."))
+    elif label is None:
         label = _find_label_columns(table, {text, pair}, model) or _find_label(table, {text, pair}, lists, guesses)
     named = label if isinstance(label, tuple) else (label or None,)
     used = {text, pair or None, *named}

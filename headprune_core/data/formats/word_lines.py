@@ -23,17 +23,23 @@ class WordLines:
     Attributes:
         columns: number of columns; the word is in the first one, the tag in the last one.
         tabs: whether tabs separate them, else spaces.
+        dropped: number of lines of document marks (-DOCSTART-) and comments, which are not read.
         lines: what a line contains, as the argument `lines` of `plan_examples`.
     """
 
     columns: int
     tabs: bool
+    dropped: int = 0
     lines: str = "words"
 
     def describe(self) -> str:
         """Describe the lines in words."""
         by = "tabs" if self.tabs else "spaces"
-        return f"one word per line, the word in column 1 and its tag in column {self.columns} of {self.columns} ({by})"
+        dropped = f", {self.dropped:,} lines of comments or document marks dropped" if self.dropped else ""
+        return (
+            f"one word per line, the word in column 1 and its tag in column {self.columns} of {self.columns} ({by})"
+            + dropped
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def read_word_lines(text: str, *, known_names: frozenset[str] = frozenset(), cer
         raise HeadPruneError(
             "its first column contains word numbers, as in CoNLL-U; write the word in the first column, the tag in the last"
         )
-    found = Sentences(WordLines(width, tabs), [], [], [], [], [] if certain or likely == "certain" else [_GUESS])
+    dropped = sum(bool(row) for _, row in split) - len(rows)
+    found = Sentences(WordLines(width, tabs, dropped), [], [], [], [], [] if certain or likely == "certain" else [_GUESS])
     for group in groups:
         wrong = next(((number, len(row)) for number, row in group if len(row) != width), None)
         if wrong is not None:

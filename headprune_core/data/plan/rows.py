@@ -16,7 +16,8 @@ from ..model_labels import ModelLabels
 from ..source_tables import Source
 from ..table_io import MAX_BAD, LeftOut
 from ..tasks import IGNORED
-from .label_values import LabelValues, read_labels
+from .label_reader import read_labels
+from .label_values import LabelValues
 
 LONGEST_CELL = 100_000  # characters; a longer text is probably a complete file in one cell
 _SHORT = 60  # characters of a text that is shown as an example
@@ -96,7 +97,7 @@ def usable_rows(
     if columns.label:
         single = columns.label if isinstance(columns.label, str) else None
         names = found.class_names.get(single)
-        labels = read_labels(table, columns.label, names, words=words, **reading)
+        labels = read_labels(table.set_axis(found.rows), columns.label, names, words=words, **reading)
         guesses += labels.guesses
         if len(labels.unusable) > max(1, MAX_BAD * len(table)):
             position, reason = next(iter(labels.unusable.items()))

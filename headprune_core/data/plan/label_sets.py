@@ -1,0 +1,108 @@
+"""Label sets: lists of names or numbers, vectors of zeros and ones, names in one cell, and one column for each label."""
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from headprune_core.errors import HeadPruneError
+
+from ..labels import SHOWN, ClassNames, binary_labels, plain_label
+from ..model_labels import ModelLabels
+from .label_values import LabelValues, class_named, elements, named_class
+
+SEPARATORS = (",", ";", "|")  # between the labels of a set that is written as text
+
+
+def sets_of_columns(table: pd.DataFrame, columns: tuple[str, ...], model: ModelLabels | None) -> LabelValues:
+    if model is not None and model.task not in ("multi_label", "language"):
+        raise HeadPruneError(f"several label columns need a multi-label model; name one of {', '.join(columns)}")
+    read = {name: binary_labels(table[name]) for name in columns}
+    if other := [name for name, labels in read.items() if labels is None]:
+        raise HeadPruneError(f"column {other[0]!r} must contain zeros and ones if several label columns are named")
+    rows = zip(*read.values(), strict=True)
+    values = [None if None in row else tuple(n for n, flag in zip(columns, row, strict=True) if flag) for row in rows]
+    return LabelValues("set", values, order=columns, complete=True)
+
+
+def sets_of_lists(lists, label: str, names, model: ModelLabels | None) -> LabelValues:
+    if any(None in row for row in lists if row):
+        raise HeadPruneError(f"column {label!r} has an empty label in a list; remove it")
+    if names is not None:
+        return LabelValues(
+            "set", [row if row is None else tuple(class_named(v, names) for v in row) for row in lists], names
+        )
+    fractions = any(isinstance(value, float) and not value.is_integer() for row in lists if row for value in row)
+    if model.task == "regression" if model is not None else fractions:
+        return LabelValues("number", [None if row is None else tuple(row) for row in lists])
+    rows = elements(lists, label)
+    count = len(model.names) if model is not None and model.task == "multi_label" else None
+    if (length := _vector_length(rows, count)) is not None:
+        order = model.names if count else tuple(range(length))
+        values = [None if row is None else tuple(n for n, flag in zip(order, row, strict=True) if flag) for row in rows]
+        if not count:
+            return LabelValues("set", values, vector=length, complete=True)
+        said = ("label_mapping", f"Zeros and ones of column {label!r} are in the order of the model's labels.")
+        return LabelValues("set", values, order, in_order=True, complete=True, guesses=[said])
+    repeated = next((row for row in rows if row and len(set(row)) < len(row) and set(row) <= {0, 1}), None)
+    if repeated is not None:
+        wanted = f"{count} zeros and ones, or " if count else ""
+        raise HeadPruneError(f"column {label!r} must have lists of {wanted}labels without repetition, got {list(repeated)}")
+    return LabelValues("set", rows)
+
+
+def _vector_length(rows: list[tuple | None], count: int | None) -> int | None:
+    """The length of the rows if they are vectors of zeros and ones.
+
+    With a model, all have an entry for each of its `count` labels. Without, some row must repeat a value: no set does so.
+    """
+    known = [row for row in rows if row is not None]
+    lengths = {len(row) for row in known}
+    if len(lengths) != 1 or not all(value in (0, 1) and isinstance(value, int) for row in known for value in row):
+        return None
+    (length,) = lengths
+    if count is None:
+        return length if any(len(set(row)) < length for row in known) else None
+    return length if length == count else None
+
+
+def sets_of_text(column, label: str, names, model: ModelLabels, separator: str | None, known) -> LabelValues:
+    """Sets of cells with one label, or with several labels of the model between separators."""
+    cells = [plain_label(value) if names is None else named_class(value, names) for value in column]
+    if names is not None:
+        return LabelValues("set", [None if cell is None else (cell,) for cell in cells], names)
+    filled = [cell for cell in cells if cell is not None]
+    if separator:
+        return LabelValues("set", [None if cell is None else _parts(cell, separator) for cell in cells])
+    is_known = _known_labels(model, known)
+    if model.named and filled and all(isinstance(cell, int) and not is_known(cell) for cell in filled):
+        raise HeadPruneError(
+            f"column {label!r} has one number per row, but the model predicts label sets of {', '.join(model.names[:5])}; "
+            "name the column of the sets, or a column of zeros and ones for each label"
+        )
+    if not all(map(is_known, filled)) and separator is None:
+        for one in SEPARATORS:
+            several = any(one in str(cell) for cell in filled)
+            if several and all(is_known(part) for cell in filled for part in _parts(cell, one)):
+                said = ("label_separator", f"The labels of a set are separated by {one!r} in column {label!r}.")
+                values = [None if cell is None else _parts(cell, one) for cell in cells]
+                return LabelValues("set", values, separator=one, guesses=[said])
+            sets = [parts for cell in filled if len(parts := _parts(cell, one)) > 1 and not is_known(cell)]
+            if any(all(map(is_known, parts)) for parts in sets):
+                unknown = sorted({part for cell in filled for part in _parts(cell, one) if not is_known(part)})
+                raise HeadPruneError(
+                    f"column {label!r} has cells with several labels, separated by {one!r}, but the model does not have "
+                    f"{', '.join(map(repr, unknown[:SHOWN]))}; name the separator (label_separator={one!r}) and say which "
+                    "label of the model each is (label_mapping)"
+                )
+    return LabelValues("set", [None if cell is None else (cell,) for cell in cells])
+
+
+def _known_labels(model: ModelLabels, known: Collection[str]):
+    """A function that tells whether a text is a label of the model or one that the user has mapped."""
+    names, numbers = ClassNames(model.names), () if model.named else set(map(str, range(len(model.names))))
+    return lambda label: str(label) in known or str(label) in numbers or names.number(label) is not None
+
+
+def _parts(cell, separator: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in str(cell).split(separator))
+    return tuple(part for part in parts if part)
