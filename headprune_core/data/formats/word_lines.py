@@ -34,12 +34,9 @@ class WordLines:
 
     def describe(self) -> str:
         """Describe the lines in words."""
-        by = "tabs" if self.tabs else "spaces"
+        columns = f"in column 1 and its tag in column {self.columns} of {self.columns}"
         dropped = f", {self.dropped:,} lines of comments or document marks dropped" if self.dropped else ""
-        return (
-            f"one word per line, the word in column 1 and its tag in column {self.columns} of {self.columns} ({by})"
-            + dropped
-        )
+        return f"one word per line, the word {columns}, separated by {'tabs' if self.tabs else 'spaces'}{dropped}"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def read_labels(
             )
         return sets_of_lists(lists, label, names, model)
     if task == "multi_label":
-        return sets_of_text(table[label], label, names, model, separator, known)
+        return sets_of_text(table[label], names, model, separator, known)
     return _single(table[label], names, task)
 
 
@@ -73,9 +73,9 @@ def _tags(lists: list[list | None], label: str, words, names: tuple[str, ...] | 
         if row is not None and len(row) != len(row_words):
             unusable[position] = "with different numbers of words and tags"
     lists = [None if i in unusable or row is None else [_tag(tag) for tag in row] for i, row in enumerate(lists)]
-    rows = (
-        elements(lists, label) if names is None else [row and tuple(class_named(tag, names) for tag in row) for row in lists]
-    )
+    rows = elements(lists, label)
+    if names is not None:
+        rows = [None if row is None else tuple(class_named(tag, names) for tag in row) for row in rows]
     values = [row if row and any(tag is not None for tag in row) else None for row in rows]
     return LabelValues("tags", values, names, unusable=unusable)
 

@@ -14,6 +14,16 @@ SEPARATORS = (",", ";", "|")  # between the labels of a set that is written as t
 
 
 def sets_of_columns(table: pd.DataFrame, columns: tuple[str, ...], model: ModelLabels | None) -> LabelValues:
+    """Read label sets from one column of zeros and ones for each label.
+
+    Args:
+        table: the rows.
+        columns: the columns, which are named as the labels.
+        model: the labels of the model, or None if they are not known.
+
+    Raises:
+        HeadPruneError: if the model predicts no label sets, or if a column has other values.
+    """
     if model is not None and model.task not in ("multi_label", "language"):
         raise HeadPruneError(f"several label columns need a multi-label model; name one of {', '.join(columns)}")
     read = {name: binary_labels(table[name]) for name in columns}
@@ -24,13 +34,26 @@ def sets_of_columns(table: pd.DataFrame, columns: tuple[str, ...], model: ModelL
     return LabelValues("set", values, order=columns, complete=True)
 
 
-def sets_of_lists(lists, label: str, names, model: ModelLabels | None) -> LabelValues:
+def sets_of_lists(lists: list[list | None], label: str, names, model: ModelLabels | None) -> LabelValues:
+    """Read label sets from lists of names or numbers or from vectors of zeros and ones.
+
+    Args:
+        lists: the list of each row; None for rows without labels.
+        label: name of the column.
+        names: names of the classes if the lists contain class numbers, else None.
+        model: the labels of the model, or None if they are not known.
+
+    Returns:
+        The sets; or numbers, if the model predicts numbers, or if it is not known and there are fractions.
+
+    Raises:
+        HeadPruneError: if lists are neither sets nor vectors.
+    """
     if any(None in row for row in lists if row):
         raise HeadPruneError(f"column {label!r} has an empty label in a list; remove it")
     if names is not None:
-        return LabelValues(
-            "set", [row if row is None else tuple(class_named(v, names) for v in row) for row in lists], names
-        )
+        values = [None if row is None else tuple(class_named(v, names) for v in row) for row in lists]
+        return LabelValues("set", values, names)
     fractions = any(isinstance(value, float) and not value.is_integer() for row in lists if row for value in row)
     if model.task == "regression" if model is not None else fractions:
         return LabelValues("number", [None if row is None else tuple(row) for row in lists])
@@ -65,8 +88,19 @@ def _vector_length(rows: list[tuple | None], count: int | None) -> int | None:
     return length if length == count else None
 
 
-def sets_of_text(column, label: str, names, model: ModelLabels, separator: str | None, known) -> LabelValues:
-    """Sets of cells with one label, or with several labels of the model between separators."""
+def sets_of_text(column: pd.Series, names, model: ModelLabels, separator: str | None, known: Collection[str]) -> LabelValues:
+    """Read label sets from cells with one label, or with several labels of the model between separators.
+
+    Args:
+        column: the cells.
+        names: names of the classes if the column contains class numbers, else None.
+        model: the labels of the model.
+        separator: what separates labels; None to detect it, "" for nothing.
+        known: labels of the data that the user has mapped.
+
+    Raises:
+        HeadPruneError: if each row has one number, or if only some of the separated labels are the model's.
+    """
     cells = [plain_label(value) if names is None else named_class(value, names) for value in column]
     if names is not None:
         return LabelValues("set", [None if cell is None else (cell,) for cell in cells], names)
@@ -76,21 +110,21 @@ def sets_of_text(column, label: str, names, model: ModelLabels, separator: str |
     is_known = _known_labels(model, known)
     if model.named and filled and all(isinstance(cell, int) and not is_known(cell) for cell in filled):
         raise HeadPruneError(
-            f"column {label!r} has one number per row, but the model predicts label sets of {', '.join(model.names[:5])}; "
+            f"column {column.name!r} has one number per row, but the model predicts label sets of {', '.join(model.names[:5])}; "
             "name the column of the sets, or a column of zeros and ones for each label"
         )
     if not all(map(is_known, filled)) and separator is None:
         for one in SEPARATORS:
             several = any(one in str(cell) for cell in filled)
             if several and all(is_known(part) for cell in filled for part in _parts(cell, one)):
-                said = ("label_separator", f"The labels of a set are separated by {one!r} in column {label!r}.")
+                said = ("label_separator", f"The labels of a set are separated by {one!r} in column {column.name!r}.")
                 values = [None if cell is None else _parts(cell, one) for cell in cells]
                 return LabelValues("set", values, separator=one, guesses=[said])
             sets = [parts for cell in filled if len(parts := _parts(cell, one)) > 1 and not is_known(cell)]
             if any(all(map(is_known, parts)) for parts in sets):
                 unknown = sorted({part for cell in filled for part in _parts(cell, one) if not is_known(part)})
                 raise HeadPruneError(
-                    f"column {label!r} has cells with several labels, separated by {one!r}, but the model does not have "
+                    f"column {column.name!r} has cells with several labels, separated by {one!r}, but the model does not have "
                     f"{', '.join(map(repr, unknown[:SHOWN]))}; name the separator (label_separator={one!r}) and say which "
                     "label of the model each is (label_mapping)"
                 )

@@ -53,9 +53,17 @@ def as_number(value) -> float | None:
 
 
 def elements(lists, label: str) -> list[tuple | None]:
-    """Lists of labels as tuples of integers or of text; None stays None."""
+    """Return lists of labels as tuples of integers or of text; None stays None.
+
+    Args:
+        lists: the list of each row, or None.
+        label: name of the column.
+
+    Raises:
+        HeadPruneError: if a label is a fraction or empty.
+    """
     try:
-        rows = [None if row is None else tuple(None if v is None else element(v) for v in row) for row in lists]
+        rows = [None if row is None else tuple(None if v is None else _element(v) for v in row) for row in lists]
     except ValueError as error:
         raise HeadPruneError(
             f"column {label!r} has the label {error} in a list; labels must be names, numbers from 0, or zeros and ones"
@@ -66,7 +74,7 @@ def elements(lists, label: str) -> list[tuple | None]:
     return [None if row is None else tuple(None if v is None else str(v) for v in row) for row in rows]
 
 
-def element(value) -> int | str:
+def _element(value) -> int | str:
     """A label in a list: an integer if it is one, else text."""
     text = str(value).strip()
     if isinstance(value, bool):
@@ -79,11 +87,25 @@ def element(value) -> int | str:
 
 
 def named_class(value, names: tuple[str, ...]) -> str | None:
+    """Return the name of the class number in a cell; None for a cell without a label.
+
+    Args:
+        value: the cell.
+        names: names of the classes.
+    """
     return class_named(plain_label(value), names)
 
 
 def class_named(label, names: tuple[str, ...]) -> str | None:
-    """The name of a class number; None stays None."""
+    """Return the name of a class number; None stays None.
+
+    Args:
+        label: the class number, or None.
+        names: names of the classes.
+
+    Raises:
+        HeadPruneError: if there is no such class.
+    """
     if label is None:
         return None
     if isinstance(label, int) and 0 <= label < len(names):
