@@ -49,7 +49,7 @@ _LIKELY_LABEL = (
 _LIKELY_LABEL += ("coarse_label", "fine_label", "label_text", "label_name", "score", "similarity", "similarity_score")
 _LISTS = ("emotions", "topics", "categories", "tags", "genres", "classes")  # likely label columns if they contain lists
 _TAGS = (*TAGS, "ner", "tag", "chunk_tags", "upos", "pos")
-HEADER_NAMES = frozenset(_TEXT + _LABEL + _LIKELY_LABEL + ("id", "idx", "index", "guid"))
+HEADER_NAMES = frozenset(_TEXT + _LABEL + _LIKELY_LABEL + ("id", "idx", "index", "guid", "tokens", "ner_tags", "pos_tags"))
 
 
 @dataclass(frozen=True)

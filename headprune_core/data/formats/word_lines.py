@@ -131,12 +131,12 @@ def _likely(sentences: list[list[list[str]]], known_names: frozenset[str]) -> st
     """Return "certain" if all tags are those of entities; "guess" if sentences of few tags are separated by empty lines."""
     rows = [row for sentence in sentences for row in sentence]
     tags = {row[-1] for row in rows}
-    if any(re.search(r"\s", row[0]) for row in rows) or known_names & {cell.casefold() for cell in rows[0]}:
+    if any(re.search(r"\s", row[0]) for row in rows):
         return None
     if all(map(_ENTITY_TAG.fullmatch, tags)) and tags != {"O"}:
         return "certain"
-    several = len(sentences) > 1 and len(rows) >= 2 * len(sentences)
-    return "guess" if several and len(tags) <= max(2, len(rows) / 3) else None
+    several = len(sentences) > 1 and len(rows) >= 2 * len(sentences) and rows[0][-1].casefold() not in known_names
+    return "guess" if several and len(tags) <= len(rows) / 2 else None
 
 
 def _are_numbered(sentences: list[list[list[str]]]) -> bool:

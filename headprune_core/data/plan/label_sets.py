@@ -110,7 +110,7 @@ def sets_of_text(column: pd.Series, names, model: ModelLabels, separator: str | 
     is_known = _known_labels(model, known)
     if model.named and filled and all(isinstance(cell, int) and not is_known(cell) for cell in filled):
         raise HeadPruneError(
-            f"column {column.name!r} has one number per row, but the model predicts label sets of {', '.join(model.names[:5])}; "
+            f"column {column.name!r} has one number per row, but the model predicts sets of {', '.join(model.names[:5])}; "
             "name the column of the sets, or a column of zeros and ones for each label"
         )
     if not all(map(is_known, filled)) and separator is None:
@@ -124,7 +124,7 @@ def sets_of_text(column: pd.Series, names, model: ModelLabels, separator: str | 
             if any(all(map(is_known, parts)) for parts in sets):
                 unknown = sorted({part for cell in filled for part in _parts(cell, one) if not is_known(part)})
                 raise HeadPruneError(
-                    f"column {column.name!r} has cells with several labels, separated by {one!r}, but the model does not have "
+                    f"column {column.name!r} has cells with several labels, separated by {one!r}, of which the model lacks "
                     f"{', '.join(map(repr, unknown[:SHOWN]))}; name the separator (label_separator={one!r}) and say which "
                     "label of the model each is (label_mapping)"
                 )

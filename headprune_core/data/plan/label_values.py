@@ -83,7 +83,7 @@ def _element(value) -> int | str:
         return int(value)
     if isinstance(value, float) or not text:
         raise ValueError(repr(value))
-    return int(text) if re.fullmatch(r"\d{1,9}", text) else text
+    return int(text) if re.fullmatch(r"0|[1-9][0-9]{0,8}", text) else text
 
 
 def named_class(value, names: tuple[str, ...]) -> str | None:
