@@ -68,7 +68,8 @@ def preview(rows: Rows, names: Sequence[str] | None, count: int) -> pd.DataFrame
         sets = ([str(one) if names is None else names[one] for one in labels] for labels in first.label)
         table["label"] = [", ".join(labels) or "no label" for labels in sets]
     if kind == "tags":
-        table["text"] = [tagged_words(*row, names) for row in zip(first.tokens, first.tags, strict=True)]
+        table["words"] = [tagged_words(*row, names) for row in zip(first.tokens, first.tags, strict=True)]
+        table = table.drop(columns="text")
     return table
 
 

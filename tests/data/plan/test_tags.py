@@ -71,7 +71,7 @@ def test_the_plan_counts_tags_and_shows_words_with_them():
         "Columns: words in 'tokens', tags in 'ner_tags'.",
         "Tags of words, matched by name: B-LOC → B-LOC (2), B-PER → B-PER (1), O → O (4).",
     ]
-    assert plan.preview(2).text.to_list() == ["Ann/B-PER lives/O in/O Paris/B-LOC", "Bonn/B-LOC"]
+    assert plan.preview(2).words.to_list() == ["Ann/B-PER lives/O in/O Paris/B-LOC", "Bonn/B-LOC"]
     examples, _ = read_examples(plan, size=1)
     assert examples.column_names == ["text", "tokens", "tags"]
 
@@ -92,7 +92,7 @@ def test_words_without_a_tag():
     plan = hp.plan_examples(table(values=values), model=MODEL)
     assert plan.rows.tags.to_list() == [values[0], values[2]]
     assert [(part.reason, part.row) for part in plan.left_out] == [("without a tag", 2)]
-    assert plan.preview(1).text.to_list() == ["Ann/B-PER lives in Paris/B-LOC"]
+    assert plan.preview(1).words.to_list() == ["Ann/B-PER lives in Paris/B-LOC"]
 
 
 def test_rows_of_other_lengths_are_left_out_or_stop():
