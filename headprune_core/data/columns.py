@@ -120,6 +120,8 @@ def guess_columns(
         guesses.append(("label_column", "No column has a tag for each word: examples are read without labels."))
     elif label is None:
         label = _find_label_columns(table, {text, pair}, model) or _find_label(table, {text, pair}, lists, guesses)
+    if isinstance(label, str) and _is_label_of(label, table, model):
+        label = (label,)
     named = label if isinstance(label, tuple) else (label or None,)
     used = {text, pair or None, *named}
     for name in repeated:
@@ -155,6 +157,12 @@ def _find_tags(lists, text: str, guesses) -> str | None:
     if len(found) > 1:
         guesses.append(("label_column", f"The tags are taken from column {found[0]!r}, not from {_and(found[1:])}."))
     return found[0] if found else None
+
+
+def _is_label_of(name: str, table, model: ModelLabels | None) -> bool:
+    """Whether a column of zeros and ones is named as one label of a multi-label model."""
+    known = model is not None and model.task == "multi_label" and _plain(name) in map(_plain, model.names)
+    return known and binary_labels(table[name]) is not None
 
 
 def _find_label_columns(table, texts, model: ModelLabels | None) -> tuple[str, ...] | None:

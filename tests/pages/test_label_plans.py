@@ -9,6 +9,11 @@ from helpers.tasks import NAMES, TAGS, tiny_task
 from helpers.tiny_models import tiny_tokenizer
 
 import headprune_core as hp
+from headprune_core.cli.inputs import plan_settings
+from headprune_core.cli.main import COMMANDS
+from headprune_core.cli.parser import parser
+from headprune_core.data.model_labels import ModelLabels
+from pages.parts.common.as_code import _plan_options
 
 LABELS = tuple(NAMES["id2label"].values())
 
@@ -144,3 +149,21 @@ def test_a_hub_dataset_is_read_planned_and_loaded(rows, tmp_path, monkeypatch):
     for row in work.evaluation:
         assert [LABELS[number] for number in row["label"]] == sets[text.index(row["text"])]
     assert work.plan.split == "train"
+
+
+def test_a_copied_command_reads_in_the_same_way(rows, tmp_path):
+    words, sets, tags = rows
+    text = [" ".join(row) for row in words]
+    columns = {name: [int(name in names) for names in sets] for name in LABELS}
+    lines = ("\n".join(map("\t".join, zip(*row, strict=True))) for row in zip(words, tags, strict=True))
+    (tmp_path / "words.tsv").write_text("\n\n".join(lines).replace("-", ""))
+    sets_model, tagger = ModelLabels("multi_label", LABELS), ModelLabels("token_classification", TAGS)
+    merged = {tag.replace("-", ""): number for number, tag in enumerate(TAGS) if number} | {"BPER": None}
+    for source, model, mapping in (
+        (pd.DataFrame({"text": text} | columns), sets_model, {"joy": None}),
+        (pd.DataFrame({"text": text, "labels": [", ".join(names) for names in sets]}), sets_model, None),
+        (tmp_path / "words.tsv", tagger, merged),
+    ):
+        plan = hp.plan_examples(source, model=model, label_mapping=mapping)
+        options = parser(COMMANDS).parse_args(["score", *_plan_options(plan)])
+        assert hp.plan_examples(source, model=model, **plan_settings(options)).usable.table.equals(plan.usable.table)

@@ -143,6 +143,8 @@ def test_columns_of_only_some_labels_stop():
         hp.plan_examples(source, model=MODEL)
     plan = hp.plan_examples(source, model=MODEL, label_column=["joy", "fear"])
     assert named(plan) == dict(zip(TEXT, [["joy"], ["fear"]] * 3, strict=True))
+    one = hp.plan_examples(source, model=MODEL, label_column="joy")
+    assert named(one) == dict(zip(TEXT, [["joy"], []] * 3, strict=True))
     with pytest.raises(hp.HeadPruneError, match="column 'trust' must contain zeros and ones"):
         hp.plan_examples(source, model=MODEL, label_column=["joy", "trust"])
     both = table(SETS, **{name: [0, 1] * 3 for name in NAMES})
