@@ -225,9 +225,10 @@ def _find_label(table, texts, lists, guesses) -> str | None:
     few = (name for name in table if name not in texts and name not in lists and _has_few_values(table[name]))
     found = usual or likely or list(few)
     if len(found) > 1:
+        sets = all(binary_labels(table[name]) is not None for name in found)
         raise HeadPruneError(
-            f"several columns may contain the labels: {', '.join(found)}; name one with label_column, or none with "
-            "label_column=False"
+            f"several columns may contain the labels: {', '.join(found)}; name one with label_column"
+            f"{' (several for a multi-label model)' if sets else ''}, or none with label_column=False"
         )
     if found and not usual:
         reason = "by its name" if likely else "the only column with few distinct values"

@@ -71,6 +71,15 @@ def measured_labels(values: Iterable) -> list[str | None] | None:
     return [None if n is None else str(int(n)) if n.is_integer() else repr(n) for n in numbers]
 
 
+def is_minus_one(value) -> bool:
+    """Return True for -1, which marks an example without a label or is a number.
+
+    Args:
+        value: a label as it stands in the data.
+    """
+    return _MINUS_ONE.fullmatch(str(value).strip()) is not None
+
+
 def binary_labels(values: Iterable) -> list[int | None] | None:
     """Return labels that are zeros and ones (or true and false), None for empty ones; None if there are others or none.
 

@@ -36,11 +36,13 @@ def cell_list(cell) -> list | None:
     """Return the list in a cell; None if it is no flat list.
 
     Args:
-        cell: a list, tuple, array, or text with a list literal of JSON, Python or NumPy, such as "['joy', 'fear']".
+        cell: a list, tuple, set, array, or text with a list literal of JSON, Python or NumPy, such as "['joy', 'fear']".
     """
     if isinstance(cell, str):
         cell = _literal(cell.strip())
     cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    if isinstance(cell, set | frozenset):
+        cell = sorted(cell, key=str)
     if not isinstance(cell, list | tuple):
         return None
     values = [value.item() if hasattr(value, "item") else value for value in cell]

@@ -8,7 +8,7 @@ import pandas as pd
 from headprune_core.errors import HeadPruneError
 
 from ..formats.list_cells import column_lists
-from ..labels import measured_labels, plain_label
+from ..labels import is_minus_one, measured_labels, plain_label
 from ..model_labels import ModelLabels
 from ..tasks import IGNORED
 from .label_sets import sets_of_columns, sets_of_lists, sets_of_text
@@ -93,12 +93,17 @@ def _single(column: pd.Series, names, task: str | None) -> LabelValues:
             return LabelValues("number", _checked_numbers(values, column))
         return LabelValues("class", values, names)
     measured = measured_labels(column)
-    values = [plain_label(value) for value in column] if measured is None else measured
+    values, guesses = [plain_label(value) for value in column] if measured is None else measured, []
+    if task == "regression" and measured is None and any(value is not None for value in values):
+        values = [-1 if is_minus_one(cell) else value for cell, value in zip(column, values, strict=True)]
+        if -1 in values:
+            guesses = [("label_column", f"-1 in column {column.name!r} is a number, not the mark of a missing label.")]
     if len({type(value) for value in values if value is not None}) > 1:
         values = [None if value is None else str(value) for value in values]
     if task == "regression":
         values = _checked_numbers(values, column)
-    return LabelValues("number" if task == "regression" or (task is None and measured is not None) else "class", values)
+    kind = "number" if task == "regression" or (task is None and measured is not None) else "class"
+    return LabelValues(kind, values, guesses=guesses)
 
 
 def _checked_numbers(values: list, column: pd.Series) -> list:

@@ -166,6 +166,15 @@ def test_numbers_of_many_values_are_found_by_their_name(name):
     assert hp.plan_examples(source).columns.label == name
 
 
+def test_minus_one_is_a_number_for_a_regression_model_if_there_are_others():
+    model = ModelLabels("regression", ())
+    source = pd.DataFrame({"text": list("abcd"), "label": [-1, 0, 1, None]})
+    plan = hp.plan_examples(source, model=model)
+    assert (plan.rows.label.to_list(), plan.label_range) == ([-1, 0, 1], (-1.0, 1.0))
+    assert plan.guesses == (("label_column", "-1 in column 'label' is a number, not the mark of a missing label."),)
+    assert hp.plan_examples(source.assign(label=-1), model=model).label_kind is None
+
+
 def test_a_regression_model_needs_numbers():
     source = pd.DataFrame({"text": list("abcd"), "label": ["3,5", "1", "good", "2"]})
     with pytest.raises(hp.HeadPruneError, match="column 'label' has 'good' in row 3, but the model predicts numbers"):
