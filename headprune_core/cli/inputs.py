@@ -72,9 +72,13 @@ def plan_settings(options) -> dict[str, object]:
     given["quoted"] = {"enclose": True, "text": False}.get(options.quotes)
     given["header"] = {"yes": True, "no": False}.get(options.header)
     if options.no_labels:
-        if options.label_column or options.label_mapping:
-            raise HeadPruneError("--no-labels excludes --label-column and --label; give one of them")
+        if options.label_column or options.label_mapping or options.label_numbers:
+            raise HeadPruneError("--no-labels excludes --label-column, --label and --label-numbers; give one of them")
         given["label_column"] = False
+    if options.label_mapping and options.label_numbers:
+        raise HeadPruneError("--label excludes --label-numbers; give one of them")
+    if options.label_numbers:
+        given["label_mapping"] = "numbers"
     if options.label_mapping:
         given["label_mapping"] = dict(map(_label_class, options.label_mapping))
     return {name: value for name, value in given.items() if value is not None}

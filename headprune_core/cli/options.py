@@ -197,6 +197,7 @@ def common_options(add) -> None:
         help="the model's class (name or number) of a label of the data; LABEL= excludes it: its examples are left out, it "
         "is dropped from label sets, or words with this tag have no target; repeatable",
     )
+    add("--label-numbers", action="store_true", help="read labels as class numbers of the model, counted from 0")
     add(
         "--label-separator",
         metavar="CHARACTER",

@@ -137,8 +137,9 @@ def map_labels(
     classes: Sequence[str],
     *,
     ordered: Sequence[str] | None = None,
-    chosen: Mapping | None = None,
+    chosen: Mapping | str | None = None,
     whole_column: bool = True,
+    in_lists: bool = False,
 ) -> LabelMapping:
     """Decide which class of the model each label of the data is.
 
@@ -146,8 +147,11 @@ def map_labels(
         labels: the labels of the data, as text.
         classes: class names of the model.
         ordered: class names of the data in the order of their numbers, if the data has them.
-        chosen: the user's decision for some or all labels: a class name, a class number, or None to leave out its examples.
+        chosen: the user's decision for some or all labels: a class name, a class number, or None to exclude it; or "numbers"
+            if the labels are the class numbers of the model.
         whole_column: whether `labels` are all of the column; then numbers must include 0, because others may count from 1.
+        in_lists: whether labels stand in label sets or are tags of words; then numbers are only accepted if the classes have
+            no names, because datasets of words number their tags in many orders.
 
     Returns:
         The class of each label.
@@ -155,6 +159,8 @@ def map_labels(
     Raises:
         HeadPruneError: if the labels do not fit the classes; the unknown labels and the classes are named.
     """
+    if isinstance(chosen, str):
+        return _by_numbers(labels, len(classes), ordered, chosen)
     chosen = {str(label): value for label, value in (chosen or {}).items()}
     if foreign := [label for label in chosen if label not in labels]:
         raise HeadPruneError(f"label {foreign[0]!r} is not in the data, which has the labels {_listed(labels)}")
@@ -166,9 +172,15 @@ def map_labels(
         return LabelMapping(known | decided, "user" if chosen else "name")
     if not known and not chosen:
         numbers = [int(label) if re.fullmatch(r"\d+", label) else len(classes) for label in rest]
+        nameless = all(map(_GENERIC.fullmatch, names.names))
         if max(numbers) < len(classes) and (0 in numbers or not whole_column):
+            if in_lists and not nameless:
+                raise HeadPruneError(
+                    f"the data has label numbers, but the model's classes have names: {names.described()}. Say that they "
+                    "are its class numbers (label_mapping='numbers'), or which class each is (label_mapping)"
+                )
             return LabelMapping(dict(zip(rest, numbers, strict=True)), "number")
-        if ordered and len(ordered) == len(classes) and all(_GENERIC.fullmatch(name) for name in names.names):
+        if ordered and len(ordered) == len(classes) and nameless:
             return LabelMapping({label: ordered.index(label) for label in rest}, "number")
     unknown = [label for label in rest if label not in known]
     plural = "a label" if len(unknown) == 1 else "labels"
@@ -177,6 +189,15 @@ def map_labels(
         f"{names.described()}. Say which class each is, or exclude it with None (label_mapping), or use no labels "
         "(label_column=False)"
     )
+
+
+def _by_numbers(labels: Sequence[str], count: int, ordered: Sequence[str] | None, chosen: str) -> LabelMapping:
+    if chosen != "numbers":
+        raise HeadPruneError(f"label_mapping must be a dictionary or 'numbers', got {chosen!r}")
+    position = {str(i): i for i in range(count)} if ordered is None else {name: i for i, name in enumerate(ordered[:count])}
+    if other := [label for label in labels if label not in position]:
+        raise HeadPruneError(f"label_mapping='numbers' needs class numbers from 0 to {count - 1}, got {_listed(other)}")
+    return LabelMapping({label: position[label] for label in labels}, "number")
 
 
 class ClassNames:

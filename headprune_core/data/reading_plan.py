@@ -167,7 +167,7 @@ def plan_examples(
     text_column: str | None = None,
     text_pair_column: str | bool | None = None,
     label_column: str | bool | Sequence[str] | None = None,
-    label_mapping: Mapping | None = None,
+    label_mapping: Mapping | str | None = None,
     label_separator: str | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
@@ -192,8 +192,8 @@ def plan_examples(
         label_column: name of the label column, or names of one column of zeros and ones for each label; None to find it,
             False for no labels.
         label_mapping: class (name or number) of some or all labels of the data. None excludes a label: its examples are
-            left out, it is dropped from sets, or words with this tag have no target. Without a model it is applied by
-            `for_model`.
+            left out, it is dropped from sets, or words with this tag have no target. "numbers" if the labels are the class
+            numbers of the model. Without a model it is applied by `for_model`.
         label_separator: what separates the labels of a set in a cell of text; None to detect it, "" for nothing.
         encoding: encoding of a text file; None to detect it.
         delimiter: delimiter of a CSV or TSV file; None to detect it.
@@ -246,13 +246,16 @@ def _read(found: Source, arguments: Mapping) -> ReadingPlan:
     model = ModelLabels.of(arguments["model"])
     named = (arguments[name] for name in ("text_column", "text_pair_column", "label_column"))
     columns, guesses = guess_columns(found.table, *named, model)
+    known = arguments["label_mapping"] or ()
+    if isinstance(known, str):
+        known = range(0 if model is None else len(model.names))
     rows = usable_rows(
         found,
         columns,
         guesses,
         model=model,
         separator=arguments["label_separator"],
-        known=frozenset(map(str, arguments["label_mapping"] or ())),
+        known=frozenset(map(str, known)),
     )
     labels = rows.labels
     return ReadingPlan(
@@ -284,7 +287,7 @@ def _mapped(plan: ReadingPlan, *, strict: bool = True) -> ReadingPlan:
     model, chosen = ModelLabels.of(plan.arguments["model"]), plan.arguments["label_mapping"]
     if model is None or model.task in ("language", "translation", "regression") or plan.label_kind is None:
         return plan
-    if chosen and not strict:
+    if isinstance(chosen, Mapping) and not strict:
         chosen = {label: number for label, number in chosen.items() if str(label) in {one.label for one in plan.labels}}
     rows, labels, by = mapped_rows(plan.usable, plan.labels, model, chosen)
     return replace(

@@ -67,7 +67,7 @@ def _label_sets(model: PrunableModel, values: list, feature) -> list[list[float]
     if not named and labels is None and all(len(value) == count and all(_is_binary(v) for v in value) for value in values):
         return [[float(v) for v in value] for value in values]
     position = {name.casefold(): i for i, name in enumerate(model.labels)}
-    mapping = None if labels is None else map_labels(labels, model.labels).classes
+    mapping = None if labels is None else map_labels(labels, model.labels, in_lists=True).classes
     rows = []
     for number, value in enumerate(values):
         names = [element.names[v] for v in value] if named else value

@@ -119,7 +119,7 @@ def _class_numbers(model: PrunableModel, labels: list[list], column: str, exampl
     names = element.names if isinstance(element, datasets.ClassLabel) else None
     position = {name.casefold(): i for i, name in enumerate(model.labels)}
     tags = column_labels(element)
-    mapping = None if tags is None else map_labels(tags, model.labels).classes
+    mapping = None if tags is None else map_labels(tags, model.labels, in_lists=True).classes
     if names is not None and all(name.startswith(GENERIC) for name in position) and len(names) == len(position):
         names = None  # the model's classes have no names, so the numbers of the dataset are theirs
 

@@ -114,3 +114,17 @@ def test_labels_are_excluded_and_mapped_by_options(examples, folders, tmp_path, 
     _, said = run(capsys, *words, "--label", "B-CITY=B-LOC", "--label", "I-PER=")
     assert "B-CITY → B-LOC (" in said
     assert "I-PER → no target (" in said
+
+
+def test_tag_numbers_of_a_model_with_names_need_an_option(examples, folders, tmp_path, capsys):
+    words, _, tags = examples
+    file = tmp_path / "t.jsonl"
+    numbers = [[TAGS.index(tag) for tag in row] for row in tags]
+    pd.DataFrame({"tokens": words, "ner_tags": numbers}).to_json(file, orient="records", lines=True)
+    words = ("--model", str(folders / "token_classification"), "--dataset", str(file))
+    assert main(["score", "--json", *words]) == 2
+    assert "the data has label numbers, but the model's classes have names: 0 = O" in capsys.readouterr().err
+    _, said = run(capsys, *words, "--label-numbers")
+    assert "Tags of words, class numbers counted from 0: 0 → O (" in said
+    assert main(["score", *words, "--label-numbers", "--label", "0=O"]) == 2
+    assert "--label excludes --label-numbers" in capsys.readouterr().err

@@ -123,6 +123,20 @@ def test_words_with_tags(rows, tmp_path):
     )
 
 
+def test_tag_numbers_are_asked_for(rows, tmp_path):
+    words, _, tags = rows
+    table = pd.DataFrame({"tokens": words, "ner_tags": [[TAGS.index(tag) for tag in row] for row in tags]})
+    app = form("token_classification", tmp_path / "m")
+    app = uploaded(app, "t.jsonl", table.to_json(orient="records", lines=True).encode())
+    assert "5 of 5 labels are not classes of the model" in said(app.warning)
+    assert button(app, "Load and score").disabled
+    app.checkbox[0].check().run()
+    assert "Tags of words, class numbers counted from 0: 0 → O (" in said(app.caption)
+    tagged = [" ".join(f"{w}/{t}" for w, t in zip(*row, strict=True)) for row in zip(words, tags, strict=True)]
+    assert app.dataframe[0].value["words"].to_list() == tagged[:5]
+    assert not button(app, "Load and score").disabled
+
+
 def test_a_hub_dataset_is_read_planned_and_loaded(rows, tmp_path, monkeypatch):
     """A local folder named like a dataset on the Hub is read by the same functions, without the network."""
     words, sets, _ = rows
@@ -163,6 +177,11 @@ def test_a_copied_command_reads_in_the_same_way(rows, tmp_path):
         (pd.DataFrame({"text": text} | columns), sets_model, {"joy": None}),
         (pd.DataFrame({"text": text, "labels": [", ".join(names) for names in sets]}), sets_model, None),
         (tmp_path / "words.tsv", tagger, merged),
+        (
+            pd.DataFrame({"text": text, "labels": [[LABELS.index(n) for n in names] for names in sets]}),
+            sets_model,
+            "numbers",
+        ),
     ):
         plan = hp.plan_examples(source, model=model, label_mapping=mapping)
         options = parser(COMMANDS).parse_args(["score", *_plan_options(plan)])

@@ -187,7 +187,7 @@ def label_range(rows: Rows) -> tuple[float, float] | None:
 
 
 def mapped_rows(
-    rows: Rows, planned: tuple[PlannedLabel, ...], model: ModelLabels, chosen: Mapping | None
+    rows: Rows, planned: tuple[PlannedLabel, ...], model: ModelLabels, chosen: Mapping | str | None
 ) -> tuple[Rows, tuple[PlannedLabel, ...], str]:
     """Map labels to the classes of a model.
 
@@ -205,7 +205,8 @@ def mapped_rows(
         HeadPruneError: if the labels do not fit the classes, or if nothing is left.
     """
     kind, table, left_out = rows.labels.kind, rows.table, []
-    mapping = map_labels([one.label for one in planned], model.names, ordered=rows.labels.order, chosen=chosen)
+    labels = [one.label for one in planned]
+    mapping = map_labels(labels, model.names, ordered=rows.labels.order, chosen=chosen, in_lists=kind != "class")
     number = mapping.classes
     if kind == "class":
         values = [number[str(label)] for label in table.label]

@@ -5,7 +5,7 @@ from collections import Counter
 import streamlit as st
 
 from headprune_core import HeadPruneError, ReadingPlan, plan_examples
-from headprune_core.data.labels import map_labels, suggested_class
+from headprune_core.data.labels import ClassNames, map_labels, suggested_class
 from headprune_core.data.model_labels import ModelLabels
 from headprune_core.data.reading_plan import plan_unmapped
 from pages.parts.common.sentences import plain, sentence
@@ -97,15 +97,26 @@ def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, obje
     return decided
 
 
-def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | None, bool]:
+def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | str | None, bool]:
     """The class of each label, prefilled by name, and whether the user has decided; None while a label is open."""
     labels = [planned.label for planned in plan.labels]
     try:
-        found = map_labels(labels, classes, ordered=plan.class_names).classes
+        found = map_labels(labels, classes, ordered=plan.class_names, in_lists=plan.label_kind != "class").classes
         unknown: list[str] = []
     except HeadPruneError:
-        found = {label: _known(label, classes) for label in labels}
+        found = {label: ClassNames(classes).number(label) for label in labels}
         unknown = [label for label in labels if found[label] is None]
+    numbered = plan.label_kind != "class" and {*labels} <= {*map(str, range(len(classes)))}
+    if (
+        unknown
+        and numbered
+        and st.checkbox(
+            "The labels are class numbers of the model, counted from 0",
+            key=f"numbers {plan.columns.label} {'|'.join(classes)} {key[:12]}",
+            **FORM,
+        )
+    ):
+        return "numbers", True
     if unknown and len(labels) > MOST_LABELS:
         st.error(
             f"Column {plain(str(plan.columns.label))} has {len(labels):,} distinct labels, which the model does not have. "
@@ -118,7 +129,7 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if unknown:
         st.warning(
             f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or exclude it. "
-            "To score without labels, set the label column to none.",
+            "To score without labels, choose no label column.",
             icon=":material/help:",
         )
     options: list[int | None] = [*range(len(classes)), -1]
@@ -143,10 +154,3 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if open_labels:
         return None, False
     return mapping, bool(unknown) or mapping != found
-
-
-def _known(label: str, classes: tuple[str, ...]) -> int | None:
-    try:
-        return map_labels([label], classes).classes[label]
-    except HeadPruneError:
-        return None

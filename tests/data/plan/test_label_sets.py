@@ -50,14 +50,15 @@ EXPECTED = {text: sorted(names, key=NAMES.index) for text, names in zip(TEXT, SE
     ],
 )
 def test_lists_in_every_form_are_the_same_sets(labels, by, tmp_path):
-    plan = hp.plan_examples(table(labels), model=MODEL)
+    said = {"model": MODEL, "label_mapping": "numbers" if by == "number" else None}
+    plan = hp.plan_examples(table(labels), **said)
     assert (named(plan), plan.label_kind, plan.mapped_by) == (EXPECTED, "set", by)
     table(labels).to_csv(tmp_path / "t.csv", index=False)
     table([list(row) if not isinstance(row, str) else row for row in labels]).to_json(
         tmp_path / "t.jsonl", orient="records", lines=True
     )
     for name in ("t.csv", "t.jsonl"):
-        assert named(hp.plan_examples(tmp_path / name, model=MODEL)) == EXPECTED
+        assert named(hp.plan_examples(tmp_path / name, **said)) == EXPECTED
 
 
 def test_a_dataset_has_the_names_of_its_own_classes():
@@ -168,6 +169,21 @@ def test_other_lists_stop(labels, message):
         hp.plan_examples(table(labels), model=MODEL)
 
 
+def test_numbers_of_a_model_with_names_stop_until_the_user_says_so():
+    with pytest.raises(hp.HeadPruneError, match=r"has label numbers, but .* 0 = joy, .*label_mapping='numbers'"):
+        hp.plan_examples(table(NUMBERS), model=MODEL)
+    by_hand = hp.plan_examples(table(NUMBERS), model=MODEL, label_mapping=dict(enumerate(NAMES)))
+    assert (named(by_hand), by_hand.mapped_by) == (EXPECTED, "user")
+    plan = hp.plan_examples(table(NUMBERS), label_mapping="numbers").for_model(MODEL)
+    assert plan.describe()[2].startswith("Label sets, class numbers counted from 0: 0 → joy (3), 1 → anger (1)")
+    cells = [",".join(map(str, numbers)) for numbers in NUMBERS]
+    assert named(hp.plan_examples(table(cells), model=MODEL, label_mapping="numbers"))[TEXT[4]] == ["joy", "fear"]
+    with pytest.raises(hp.HeadPruneError, match="needs class numbers from 0 to 3, got '4'"):
+        hp.plan_examples(table([[0], [4]] * 3), model=MODEL, label_mapping="numbers")
+    with pytest.raises(hp.HeadPruneError, match="must be a dictionary or 'numbers', got 'names'"):
+        hp.plan_examples(table(NUMBERS), model=MODEL, label_mapping="names")
+
+
 def test_sets_need_a_multi_label_model():
     with pytest.raises(hp.HeadPruneError, match="column 'labels' has lists, but the model predicts one class per example"):
         hp.plan_examples(table(SETS), model=NAMES)
@@ -189,7 +205,7 @@ def test_without_a_model_sets_stay_and_vectors_are_told_from_numbers():
     assert [(one.label, one.count) for one in plan.labels] == [("anger", 1), ("fear", 1), ("joy", 3), ("trust", 2)]
     assert read_examples(hp.plan_examples(table(VECTORS)), size=2)[0]["label"][0] in VECTORS
     two = [[0, 1], [1, 0]] * 3  # sets of both labels, or vectors: the model decides
-    pair = ModelLabels("multi_label", ("a", "b"))
+    pair = ModelLabels("multi_label", ("LABEL_0", "LABEL_1"))
     assert hp.plan_examples(table(two), model=pair).rows.label.to_list() == [[1], [0]] * 3
     assert hp.plan_examples(table([*two[:5], [0]]), model=pair).rows.label.to_list() == [[0, 1]] * 5 + [[0]]
     assert named(hp.plan_examples(table(VECTORS)).for_model(MODEL)) == EXPECTED

@@ -28,7 +28,8 @@ def read(plan):
 @pytest.mark.parametrize("tags", ["ner_tags", "tags", "labels", "pos_tags", "label", "ner"])
 @pytest.mark.parametrize("values", [NAMED, NUMBERS, [np.array(row) for row in NUMBERS]])
 def test_words_and_tags_by_their_usual_names(words, tags, values):
-    plan = hp.plan_examples(table(words, tags, values), model=MODEL)
+    said = None if values is NAMED else "numbers"
+    plan = hp.plan_examples(table(words, tags, values), model=MODEL, label_mapping=said)
     assert (plan.columns.text, plan.columns.label, plan.columns.words, plan.label_kind) == (words, tags, True, "tags")
     assert (read(plan), plan.guesses) == ((WORDS, NUMBERS), ())
 
@@ -89,7 +90,9 @@ def test_excluded_tags_have_no_target():
 
 def test_words_without_a_tag():
     values = [[1, -100, -100, 3], [-100], [0, 0]]
-    plan = hp.plan_examples(table(values=values), model=MODEL)
+    with pytest.raises(hp.HeadPruneError, match=r"has label numbers, but the model's classes have names: 0 = O, 1 = B-PER"):
+        hp.plan_examples(table(values=values), model=MODEL)
+    plan = hp.plan_examples(table(values=values), model=MODEL, label_mapping="numbers")
     assert plan.rows.tags.to_list() == [values[0], values[2]]
     assert [(part.reason, part.row) for part in plan.left_out] == [("without a tag", 2)]
     assert plan.preview(1).words.to_list() == ["Ann/B-PER lives in Paris/B-LOC"]
