@@ -128,7 +128,7 @@ def test_tag_numbers_are_asked_for(rows, tmp_path):
     table = pd.DataFrame({"tokens": words, "ner_tags": [[TAGS.index(tag) for tag in row] for row in tags]})
     app = form("token_classification", tmp_path / "m")
     app = uploaded(app, "t.jsonl", table.to_json(orient="records", lines=True).encode())
-    assert "5 of 5 labels are not classes of the model" in said(app.warning)
+    assert "The labels are numbers, but the classes of the model have names" in said(app.warning)
     assert button(app, "Load and score").disabled
     app.checkbox[0].check().run()
     assert "Tags of words, class numbers counted from 0: 0 → O (" in said(app.caption)

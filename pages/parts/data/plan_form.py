@@ -107,15 +107,9 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
         found = {label: ClassNames(classes).number(label) for label in labels}
         unknown = [label for label in labels if found[label] is None]
     numbered = plan.label_kind != "class" and {*labels} <= {*map(str, range(len(classes)))}
-    if (
-        unknown
-        and numbered
-        and st.checkbox(
-            "The labels are class numbers of the model, counted from 0",
-            key=f"numbers {plan.columns.label} {'|'.join(classes)} {key[:12]}",
-            **FORM,
-        )
-    ):
+    said = "The labels are class numbers of the model, counted from 0"
+    box = f"numbers {plan.columns.label} {'|'.join(classes)} {key[:12]}"
+    if unknown and numbered and st.checkbox(said, key=box, **FORM):
         return "numbers", True
     if unknown and len(labels) > MOST_LABELS:
         st.error(
@@ -127,9 +121,11 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if len(labels) > MOST_LABELS:
         return found, False
     if unknown:
+        problem = f"{len(unknown)} of {len(labels)} labels are not classes of the model."
+        if numbered:
+            problem = "The labels are numbers, but the classes of the model have names."
         st.warning(
-            f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or exclude it. "
-            "To score without labels, choose no label column.",
+            f"{problem} Assign each to a class or exclude it. To score without labels, choose no label column.",
             icon=":material/help:",
         )
     options: list[int | None] = [*range(len(classes)), -1]
