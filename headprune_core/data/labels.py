@@ -14,11 +14,11 @@ import numpy as np
 
 from headprune_core.errors import HeadPruneError
 
+from .model_labels import GENERIC, ClassNames, listed, plain_name
+
 UNLABELED = frozenset(("-1", "", "-", "none", "nan"))  # by which datasets mark examples without a label
-SHOWN = 5  # labels that an error names
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _MINUS_ONE = re.compile(r"-1(\.0*)?")
-_GENERIC = re.compile(r"label_?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def map_labels(
         return _by_numbers(labels, len(classes), ordered, chosen)
     chosen = {str(label): value for label, value in (chosen or {}).items()}
     if foreign := [label for label in chosen if label not in labels]:
-        raise HeadPruneError(f"label {foreign[0]!r} is not in the data, which has the labels {_listed(labels)}")
+        raise HeadPruneError(f"label {foreign[0]!r} is not in the data, which has the labels {listed(labels)}")
     names = ClassNames(classes)
     decided = {label: names.chosen(value) for label, value in chosen.items()}
     rest = [label for label in labels if label not in decided]
@@ -172,7 +172,7 @@ def map_labels(
         return LabelMapping(known | decided, "user" if chosen else "name")
     if not known and not chosen:
         numbers = [int(label) if re.fullmatch(r"\d+", label) else len(classes) for label in rest]
-        nameless = all(map(_GENERIC.fullmatch, names.names))
+        nameless = all(map(GENERIC.fullmatch, names.names))
         if max(numbers) < len(classes) and (0 in numbers or not whole_column):
             if in_lists and not nameless:
                 raise HeadPruneError(
@@ -185,7 +185,7 @@ def map_labels(
     unknown = [label for label in rest if label not in known]
     plural = "a label" if len(unknown) == 1 else "labels"
     raise HeadPruneError(
-        f"the data has {plural} that the model does not have: {_listed(unknown)}; the model's classes are "
+        f"the data has {plural} that the model does not have: {listed(unknown)}; the model's classes are "
         f"{names.described()}. Say which class each is, or exclude it with None (label_mapping), or use no labels "
         "(label_column=False)"
     )
@@ -196,48 +196,8 @@ def _by_numbers(labels: Sequence[str], count: int, ordered: Sequence[str] | None
         raise HeadPruneError(f"label_mapping must be a dictionary or 'numbers', got {chosen!r}")
     position = {str(i): i for i in range(count)} if ordered is None else {name: i for i, name in enumerate(ordered[:count])}
     if other := [label for label in labels if label not in position]:
-        raise HeadPruneError(f"label_mapping='numbers' needs class numbers from 0 to {count - 1}, got {_listed(other)}")
+        raise HeadPruneError(f"label_mapping='numbers' needs class numbers from 0 to {count - 1}, got {listed(other)}")
     return LabelMapping({label: position[label] for label in labels}, "number")
-
-
-class ClassNames:
-    """Class numbers of a model by name, spelled loosely unless two names would be the same."""
-
-    def __init__(self, classes: Sequence[str]):
-        self.names = [str(name) for name in classes]
-        self._exact = {name: number for number, name in enumerate(self.names)}
-        loose = [_plain(name) for name in self.names]
-        self._loose = {name: number for number, name in enumerate(loose) if loose.count(name) == 1}
-
-    def number(self, name) -> int | None:
-        """Return the number of the class of a name; None if there is none.
-
-        Args:
-            name: the name.
-        """
-        return self._exact.get(str(name), self._loose.get(_plain(name)))
-
-    def chosen(self, value) -> int | None:
-        """Return the number of a class that the user has named, by its name or number; None stays None.
-
-        Args:
-            value: the name, the number or None.
-
-        Raises:
-            HeadPruneError: if there is no such class.
-        """
-        if value is None:
-            return None
-        number = self.number(value)
-        if number is None and isinstance(value, int | np.integer) and not isinstance(value, bool):
-            number = int(value)
-        if number is None or not 0 <= number < len(self.names):
-            raise HeadPruneError(f"{value!r} is not a class of the model; its classes are {self.described()}")
-        return number
-
-    def described(self) -> str:
-        """Return the numbers and names as text."""
-        return _listed([f"{number} = {name}" for number, name in enumerate(self.names)], quote=False)
 
 
 def suggested_class(label: str, classes: Sequence[str]) -> int | None:
@@ -247,17 +207,7 @@ def suggested_class(label: str, classes: Sequence[str]) -> int | None:
         label: a label of the data.
         classes: class names of the model.
     """
-    text = _plain(label)
-    alike = (name.startswith(text) or text.startswith(name) for name in map(_plain, classes))
+    text = plain_name(label)
+    alike = (name.startswith(text) or text.startswith(name) for name in map(plain_name, classes))
     found = [number for number, flag in enumerate(alike) if flag and len(text) > 2]
     return found[0] if len(found) == 1 else None
-
-
-def _plain(name) -> str:
-    """The name without case, and with a space for each run of spaces, hyphens and underscores."""
-    return re.sub(r"[\s_-]+", " ", str(name).strip()).casefold()
-
-
-def _listed(names: Sequence[str], *, quote: bool = True) -> str:
-    shown = [repr(name) if quote else name for name in names[:SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -6,8 +6,8 @@ import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
-from ..labels import SHOWN, ClassNames, binary_labels, plain_label
-from ..model_labels import ModelLabels
+from ..labels import binary_labels, plain_label
+from ..model_labels import SHOWN, ClassNames, ModelLabels
 from .label_values import LabelValues, class_named, elements, named_class
 
 SEPARATORS = (",", ";", "|")  # between the labels of a set that is written as text

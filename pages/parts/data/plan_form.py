@@ -5,8 +5,8 @@ from collections import Counter
 import streamlit as st
 
 from headprune_core import HeadPruneError, ReadingPlan, plan_examples
-from headprune_core.data.labels import ClassNames, map_labels, suggested_class
-from headprune_core.data.model_labels import ModelLabels
+from headprune_core.data.labels import map_labels, suggested_class
+from headprune_core.data.model_labels import ClassNames, ModelLabels
 from headprune_core.data.reading_plan import plan_unmapped
 from pages.parts.common.sentences import plain, sentence
 
