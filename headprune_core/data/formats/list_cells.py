@@ -3,12 +3,15 @@
 import ast
 import io
 import json
+import re
 import tokenize
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 _VALUES = (tokenize.STRING, tokenize.NUMBER, tokenize.NAME)
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER)
+_NEIGHBORS = re.compile(r"""['"\w.]\s*['"]|[\w.]\s+[\w.'"]""")  # possibly two values without a comma between them
 _SCALARS = (str, bool, int, float, type(None))
 
 
@@ -58,6 +61,7 @@ def is_empty(cell) -> bool:
     return cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str) and not cell.strip())
 
 
+@lru_cache(maxsize=1 << 14)  # the same few label sets stand in many rows
 def _literal(text: str) -> list | None:
     if not (text.startswith("[") and text.endswith("]")):
         return None
@@ -77,6 +81,8 @@ def _python_literal(text: str) -> list | None:
     Python joins neighboring strings, so that ['a' 'b'] would be one label. They are separate values here, or the text is no
     list if other values are separated by commas.
     """
+    if not _NEIGHBORS.search(text):
+        return ast.literal_eval(text)
     inner = list(tokenize.generate_tokens(io.StringIO(text).readline))[1:]
     inner = [token for token in inner if token.type not in _LAYOUT]
     neighbors = any(one.type in _VALUES and other.type in _VALUES for one, other in pairwise(inner))
