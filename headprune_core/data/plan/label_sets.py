@@ -106,29 +106,45 @@ def sets_of_text(column: pd.Series, names, model: ModelLabels, separator: str | 
         return LabelValues("set", [None if cell is None else (cell,) for cell in cells], names)
     filled = [cell for cell in cells if cell is not None]
     if separator:
-        return LabelValues("set", [None if cell is None else _parts(cell, separator) for cell in cells])
+        sets = [None if cell is None else tuple(filter(None, _parts(cell, separator))) for cell in cells]
+        return LabelValues("set", sets)
     is_known = _known_labels(model, known)
     if model.named and filled and all(isinstance(cell, int) and not is_known(cell) for cell in filled):
         raise HeadPruneError(
             f"column {column.name!r} has one number per row, but the model predicts sets of {', '.join(model.names[:5])}; "
             "name the column of the sets, or a column of zeros and ones for each label"
         )
-    if not all(map(is_known, filled)) and separator is None:
-        for one in SEPARATORS:
-            several = any(one in str(cell) for cell in filled)
-            if several and all(is_known(part) for cell in filled for part in _parts(cell, one)):
-                said = ("label_separator", f"The labels of a set are separated by {one!r} in column {column.name!r}.")
-                values = [None if cell is None else _parts(cell, one) for cell in cells]
-                return LabelValues("set", values, separator=one, guesses=[said])
-            sets = [parts for cell in filled if len(parts := _parts(cell, one)) > 1 and not is_known(cell)]
-            if any(all(map(is_known, parts)) for parts in sets):
-                unknown = sorted({part for cell in filled for part in _parts(cell, one) if not is_known(part)})
-                raise HeadPruneError(
-                    f"column {column.name!r} has cells with several labels, separated by {one!r}, of which the model lacks "
-                    f"{', '.join(map(repr, unknown[:SHOWN]))}; name the separator (label_separator={one!r}) and say which "
-                    "label of the model each is (label_mapping)"
-                )
+    single = all(map(is_known, filled))
+    fitting = [one for one in SEPARATORS if separator is None and _separates(one, filled, is_known)]
+    if len(fitting) + single > 1:
+        choices = " or ".join(f"label_separator={one!r}" for one in [*fitting, ""][: len(fitting) + single])
+        raise HeadPruneError(f"the cells of column {column.name!r} are label sets in several ways; say which ({choices})")
+    if fitting:
+        said = ("label_separator", f"The labels of a set are separated by {fitting[0]!r} in column {column.name!r}.")
+        values = [None if cell is None else _parts(cell, fitting[0]) for cell in cells]
+        return LabelValues("set", values, separator=fitting[0], guesses=[said])
+    if not single and separator is None:
+        _check_no_separator(filled, is_known, column.name)
     return LabelValues("set", [None if cell is None else (cell,) for cell in cells])
+
+
+def _separates(separator: str, cells: list, is_known) -> bool:
+    """Whether some cells have several labels between separators, and all labels are known."""
+    sets = [_parts(cell, separator) for cell in cells]
+    return any(separator in str(cell) for cell in cells) and all(is_known(part) for parts in sets for part in parts)
+
+
+def _check_no_separator(cells: list, is_known, name: str) -> None:
+    """Refuse cells with several labels of which only some are known."""
+    for one in SEPARATORS:
+        sets = [_parts(cell, one) for cell in cells if not is_known(cell)]
+        if any(len(parts) > 1 and all(map(is_known, parts)) for parts in sets):
+            unknown = sorted({part for parts in sets for part in parts if not is_known(part)})
+            raise HeadPruneError(
+                f"column {name!r} has cells with several labels, separated by {one!r}, of which the model lacks "
+                f"{', '.join(map(repr, unknown[:SHOWN]))}; name the separator (label_separator={one!r}) and say which "
+                "label of the model each is (label_mapping)"
+            )
 
 
 def _known_labels(model: ModelLabels, known: Collection[str]):
@@ -138,5 +154,4 @@ def _known_labels(model: ModelLabels, known: Collection[str]):
 
 
 def _parts(cell, separator: str) -> tuple[str, ...]:
-    parts = (part.strip() for part in str(cell).split(separator))
-    return tuple(part for part in parts if part)
+    return tuple(part.strip() for part in str(cell).split(separator))

@@ -86,10 +86,18 @@ def test_names_between_separators_are_a_guess():
         assert named(again) == filled
 
 
-def test_a_name_that_contains_a_separator_is_one_label():
+def test_a_name_that_contains_a_separator_is_one_label_or_stops():
+    cells = ["joy, anger", "joy", "joy"] * 2
+    plan = hp.plan_examples(table(cells), model=ModelLabels("multi_label", ("joy", "joy, anger")))
+    assert (plan.guesses, plan.rows.label.to_list()) == ((), [[1], [0], [0]] * 2)
     model = ModelLabels("multi_label", ("joy", "joy, anger", "anger"))
-    plan = hp.plan_examples(table(["joy, anger", "joy", "anger"] * 2), model=model)
-    assert (plan.guesses, plan.rows.label.to_list()[0]) == ((), [1])
+    with pytest.raises(hp.HeadPruneError, match=r"in several ways; say which .label_separator=',' or label_separator=''."):
+        hp.plan_examples(table(cells), model=model)
+    assert hp.plan_examples(table(cells), model=model, label_separator="").rows.label[0] == [1]
+    assert hp.plan_examples(table(cells), model=model, label_separator=",").rows.label[0] == [0, 2]
+    both = ModelLabels("multi_label", ("a", "b;c", "a,b", "c"))
+    with pytest.raises(hp.HeadPruneError, match=r"say which .label_separator=',' or label_separator=';'."):
+        hp.plan_examples(table(["a,b;c"] * 6), model=both)
 
 
 def test_separated_names_that_fit_partly_stop():

@@ -41,7 +41,7 @@ def plan_or_none(table, kind, model):
         return None
 
 
-@settings(max_examples=60)
+@settings(max_examples=35)
 @given(names=NAMES, kind=st.sampled_from(["jsonl", "parquet", "csv"]), vectors=st.booleans(), data=st.data())
 def test_label_sets(names, kind, vectors, data):
     sets = data.draw(st.lists(st.sets(st.sampled_from(names)), min_size=1, max_size=6))
@@ -55,7 +55,18 @@ def test_label_sets(names, kind, vectors, data):
         assert {names[number] for number in numbers} == sets[int(text.rsplit(" ", 1)[1])]
 
 
-@settings(max_examples=60)
+@settings(max_examples=35)
+@given(names=NAMES, separator=st.sampled_from([",", ";", "|", ", "]), data=st.data())
+def test_names_between_separators(names, separator, data):
+    sets = data.draw(st.lists(st.sets(st.sampled_from(names), min_size=1), min_size=1, max_size=4))
+    cells = [separator.join(sorted(one)) for one in sets]
+    table = pd.DataFrame({"text": [f"a text {i}" for i in range(len(sets))], "labels": cells})
+    plan = plan_or_none(table, "csv", ModelLabels("multi_label", tuple(names)))
+    for text, numbers in () if plan is None else zip(plan.rows.text, plan.rows.label, strict=True):
+        assert {names[number] for number in numbers} == sets[int(text.rsplit(" ", 1)[1])]
+
+
+@settings(max_examples=35)
 @given(names=NAMES, kind=st.sampled_from(["jsonl", "parquet", "csv", "conll", "spaces"]), data=st.data())
 def test_tags(names, kind, data):
     pair = st.tuples(st.text(HARD, min_size=1, max_size=4), st.sampled_from(names))
