@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from headprune_core.data.examples import load_examples, read_examples
+from headprune_core.data.model_labels import ModelLabels, configured_labels
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
@@ -51,7 +52,10 @@ def reading_plan(options, model: PrunableModel | None = None) -> ReadingPlan | s
     if is_builtin(options.dataset):
         return options.dataset
     if not hasattr(options, "plan"):
-        options.plan = plan_examples(options.dataset, split=options.calibration_split, **plan_settings(options))
+        settings = plan_settings(options)
+        known = None if model is None else ModelLabels.of(model)
+        known = known or configured_labels(options.model, options.revision)
+        options.plan = plan_examples(options.dataset, model=known, split=options.calibration_split, **settings)
     if model is not None and not hasattr(options, "mapped_plan"):
         options.mapped_plan = options.plan.for_model(model)
         print(*options.mapped_plan.describe(), sep="\n", file=sys.stderr)
@@ -60,15 +64,21 @@ def reading_plan(options, model: PrunableModel | None = None) -> ReadingPlan | s
 
 def plan_settings(options) -> dict[str, object]:
     """Return the options of reading as arguments of `plan_examples`, without those that are not given."""
-    names = ("text_column", "text_pair_column", "label_column", "subset", "encoding", "delimiter")
+    names = ("text_column", "text_pair_column", "label_separator", "lines", "subset", "encoding", "delimiter")
     given: dict[str, object] = {name: getattr(options, name) for name in names}
+    columns = options.label_column or [None]
+    given["label_column"] = columns[0] if len(columns) == 1 else columns
     given["delimiter"] = {"tab": "\t", "\\t": "\t"}.get(options.delimiter, options.delimiter)
     given["quoted"] = {"enclose": True, "text": False}.get(options.quotes)
     given["header"] = {"yes": True, "no": False}.get(options.header)
     if options.no_labels:
-        if options.label_column or options.label_mapping:
-            raise HeadPruneError("--no-labels excludes --label-column and --label; give one of them")
+        if options.label_column or options.label_mapping or options.label_numbers:
+            raise HeadPruneError("--no-labels excludes --label-column, --label and --label-numbers; give one of them")
         given["label_column"] = False
+    if options.label_mapping and options.label_numbers:
+        raise HeadPruneError("--label excludes --label-numbers; give one of them")
+    if options.label_numbers:
+        given["label_mapping"] = "numbers"
     if options.label_mapping:
         given["label_mapping"] = dict(map(_label_class, options.label_mapping))
     return {name: value for name, value in given.items() if value is not None}

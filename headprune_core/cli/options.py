@@ -2,6 +2,7 @@
 
 import argparse
 
+from headprune_core.data.table_io import LINES
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import CRITERIA, get_criterion
 from headprune_core.prune.structural_pruning import PARTIAL_GROUPS
@@ -171,8 +172,8 @@ def common_options(add) -> None:
         "--dataset",
         "--text",
         default="embedded",
-        help="file (csv, tsv, jsonl, json, parquet, txt), Hub dataset id, or 'embedded' for the built-in dataset (default: "
-        "embedded)",
+        help="file (csv, tsv, jsonl, json, parquet, txt, conll), Hub dataset id, or 'embedded' for the built-in dataset "
+        "(default: embedded)",
     )
     add("--subset", metavar="NAME", help="dataset configuration name (default: the only one)")
     add("--calibration-split", default="calibration", metavar="NAME", help="calibration split (default: calibration)")
@@ -181,14 +182,31 @@ def common_options(add) -> None:
     add("--evaluation-size", type=int, default=960, metavar="N", help="maximum number of evaluation examples (default: 960)")
     add("--text-column", metavar="NAME", help="text column (default: auto-detected)")
     add("--text-pair-column", metavar="NAME", help="column of the second text of a pair (default: auto-detected)")
-    add("--label-column", metavar="NAME", help="label column (default: auto-detected)")
+    add(
+        "--label-column",
+        action="append",
+        metavar="NAME",
+        help="column of labels, label sets or tags; repeat it for columns of zeros and ones (default: auto-detected)",
+    )
     add("--no-labels", action="store_true", help="read the dataset without labels")
     add(
         "--label",
         action="append",
         metavar="LABEL=CLASS",
         dest="label_mapping",
-        help="the model's class (name or number) of a label of the data; LABEL= leaves out its examples; repeatable",
+        help="the model's class (name or number) of a label of the data; LABEL= excludes it: its examples are left out, it "
+        "is dropped from label sets, or words with this tag have no target; repeatable",
+    )
+    add("--label-numbers", action="store_true", help="read labels as class numbers of the model, counted from 0")
+    add(
+        "--label-separator",
+        metavar="CHARACTER",
+        help="what separates the labels of a set that is written as text (default: auto-detected)",
+    )
+    add(
+        "--lines",
+        choices=LINES,
+        help="whether a line of a text file is an example, or a word with its tag (default: auto-detected)",
     )
     add("--encoding", metavar="NAME", help="encoding of a text file, such as utf-8 or cp1252 (default: auto-detected)")
     add("--delimiter", metavar="CHARACTER", help="delimiter of a csv or tsv file; 'tab' is one (default: auto-detected)")

@@ -1,8 +1,8 @@
 """Calibration and evaluation examples from any supported source, as a `datasets.Dataset`.
 
-Its columns are text, text_pair (if any) and label (if any). The classes alternate, so every prefix is as balanced as the
-data allow and smaller sets are subsets of larger ones. A table without splits (a file, pasted lines) is divided by a
-fixed shuffle, so "calibration" and "evaluation" never share a row. Tokenizing is left to `encoding`.
+Its columns are text, text_pair, tokens (words), label and tags, as far as there are any. The classes alternate, so every
+prefix is as balanced as the data allow and smaller sets are subsets of larger ones. A table without splits (a file, pasted
+lines) is divided by a fixed shuffle, so "calibration" and "evaluation" never share a row. Tokenizing is left to `encoding`.
 """
 
 import threading
@@ -18,8 +18,10 @@ from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model import builtin
 
 from .reading_plan import ReadingPlan, plan_examples
+from .tasks import WORDS
 
 CALIBRATION_POOL = 256  # maximum number of calibration rows in a table without splits, and at most a third of the table
+TEXT = datasets.Value("string")
 _MAKING = threading.Lock()  # creating a Dataset hashes it with dill, which replaces sys.stdout for a moment
 
 
@@ -31,7 +33,7 @@ def load_examples(
     seed: int = 0,
     text_column: str | None = None,
     text_pair_column: str | None = None,
-    label_column: str | bool | None = None,
+    label_column: str | bool | Sequence[str] | None = None,
     subset: str | None = None,
 ) -> datasets.Dataset:
     """Load labeled or unlabeled examples.
@@ -47,12 +49,13 @@ def load_examples(
         seed: seed of the shuffle.
         text_column: name of the text column; None to find it by its usual names.
         text_pair_column: name of the column with the second text of a pair; None to find it.
-        label_column: name of the label column; None to find it, False for no labels.
+        label_column: name of the label column, or names of one column of zeros and ones for each label; None to find it,
+            False for no labels.
         subset: subset (configuration) of a Hub dataset.
 
     Returns:
-        Dataset with the columns text, text_pair (if any) and label (if any), and up to `size` rows. With a plan for a
-        model, labels are class numbers of the model.
+        Dataset with up to `size` rows and the columns text, text_pair (if any), label (if any; lists for label sets), and,
+        for words with tags, tokens and tags. With a plan for a model, labels are class numbers of the model.
 
     Raises:
         HeadPruneError: if the source cannot be read, is ambiguous or has no usable rows.
@@ -88,21 +91,22 @@ def read_examples(source="embedded", *, split="calibration", size=32, seed=0, co
     """
     size, seed = whole_number("size", size, 1), whole_number("seed", seed, 0)
     if builtin.is_builtin(source):
-        table, notes, feature = builtin.rows(split), [], datasets.ClassLabel(names=list(builtin.LABELS))
+        table, notes = builtin.rows(split), []
+        features = datasets.Features({"text": TEXT, "label": datasets.ClassLabel(names=list(builtin.LABELS))})
     else:
         if isinstance(source, ReadingPlan):
             plan = source.for_split(split)
         else:
             names = dict(zip(("text_column", "text_pair_column", "label_column"), columns, strict=True))
             plan = plan_examples(source, **names, subset=subset, split=split)
-        table, feature = plan.table, plan.label_feature
+        table, features = plan.table, plan.features
         notes = plan.notes
         if plan.needs_split:
             table = _part_of_table(table, split)
     table = table.iloc[balanced_order(table, seed)[:size]]
     if len(table) < size:
         notes.append(f"Requested {size} examples, but the {split} split has only {len(table)}; using all of them.")
-    return _dataset(table, feature), notes
+    return _dataset(table, features), notes
 
 
 def as_examples(texts: Sequence[str]) -> datasets.Dataset:
@@ -111,7 +115,7 @@ def as_examples(texts: Sequence[str]) -> datasets.Dataset:
     Args:
         texts: the texts.
     """
-    return _dataset(pd.DataFrame({"text": list(texts)}), None)
+    return _dataset(pd.DataFrame({"text": list(texts)}), datasets.Features({"text": TEXT}))
 
 
 def overlap(first: datasets.Dataset, second: datasets.Dataset) -> int:
@@ -142,7 +146,8 @@ def describe_overlap(n_overlap: int) -> str:
 
 
 def _contents(examples: datasets.Dataset) -> list[str]:
-    names = [n for n in ("text", "text_pair", "input_ids", "pixel_values", "image") if n in examples.column_names]
+    inputs = ("text", "text_pair", *WORDS, "input_ids", "pixel_values", "image")
+    names = [name for name in inputs if name in examples.column_names]
     return [repr([row[name] for name in names]) for row in examples]
 
 
@@ -159,7 +164,8 @@ def balanced_order(table: pd.DataFrame, seed: int) -> np.ndarray:
     shuffled = np.random.default_rng(seed).permutation(len(table))
     if "label" not in table:
         return shuffled
-    turn = table.label.iloc[shuffled].groupby(table.label.iloc[shuffled].to_numpy(), sort=False).cumcount().to_numpy()
+    labels = table.label.iloc[shuffled].map(str)  # a set of labels is a class here
+    turn = labels.groupby(labels.to_numpy(), sort=False).cumcount().to_numpy()
     return shuffled[np.argsort(turn, kind="stable")]
 
 
@@ -176,10 +182,6 @@ def _part_of_table(table: pd.DataFrame, split: str) -> pd.DataFrame:
     return table.iloc[part].reset_index(drop=True)
 
 
-def _dataset(table: pd.DataFrame, label_feature: datasets.Value | datasets.ClassLabel | None) -> datasets.Dataset:
-    columns = {name: table[name].to_list() for name in table}
-    features = datasets.Features({name: datasets.Value("string") for name in columns})
-    if "label" in columns:
-        features["label"] = label_feature
+def _dataset(table: pd.DataFrame, features: datasets.Features) -> datasets.Dataset:
     with _MAKING:
-        return datasets.Dataset.from_dict(columns, features=features)
+        return datasets.Dataset.from_dict({name: table[name].to_list() for name in table}, features=features)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from headprune_core.errors import HeadPruneError
 
-from .delimited import Dialect, unique_names
+from .formats.delimited import Dialect, unique_names
+from .formats.word_lines import WordLines
 from .table_io import SUFFIXES, LeftOut, read_table
 
 
@@ -23,10 +24,10 @@ class Source:
         file_type: the extension without its dot, "hub" or "memory".
         table: the rows.
         rows: number of each row in the source, from 1.
-        class_names: names of the classes by column, for columns that contain class numbers.
+        class_names: names of the classes by column, for columns that contain class numbers or lists of them.
         needs_split: whether the rows still have to be divided into calibration and evaluation sets.
         encoding: encoding of a text file, else None.
-        dialect: how the values of a CSV or TSV file are separated, else None.
+        dialect: how the values of a line are separated, for CSV and TSV files and files of one word per line, else None.
         left_out: damaged rows.
         guesses: (setting, sentence) of what is likely but not certain.
     """
@@ -38,7 +39,7 @@ class Source:
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs_split: bool = True
     encoding: str | None = None
-    dialect: Dialect | None = None
+    dialect: Dialect | WordLines | None = None
     left_out: tuple[LeftOut, ...] = ()
     guesses: tuple[tuple[str, str], ...] = ()
 
@@ -51,7 +52,7 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
             open binary file with a name), a Hugging Face dataset ID, or a Source, which is returned.
         subset: subset (configuration) of a Hub dataset, or None.
         split: "calibration", "evaluation", or the name of a dataset's own split.
-        reading: encoding, delimiter, quoted and header of `read_table`, None for those to be detected.
+        reading: encoding, delimiter, quoted, header and lines of `read_table`, None for those to be detected.
 
     Returns:
         The rows and how they were read.
@@ -113,7 +114,8 @@ def _list_table(items) -> pd.DataFrame:
 
 
 def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, *, needs_split: bool) -> Source:
-    classes = {c: tuple(f.names) for c, f in rows.features.items() if isinstance(f, datasets.ClassLabel)}
+    elements = {name: getattr(feature, "feature", feature) for name, feature in rows.features.items()}
+    classes = {name: tuple(e.names) for name, e in elements.items() if isinstance(e, datasets.ClassLabel)}
     table = rows.with_format(None).to_pandas()
     return Source(name, file_type, table, list(range(1, len(table) + 1)), classes, needs_split)
 

@@ -1,4 +1,4 @@
-"""Files as tables of text cells: CSV, TSV, JSON lines, JSON, Parquet and plain text, without unpickling.
+"""Files as tables: CSV, TSV, JSON lines, JSON, Parquet, plain text and one word per line, without unpickling.
 
 The content of a file must match its extension; otherwise the error names the detected format. Choosing columns and rows is
 left to `reading_plan`.
@@ -15,10 +15,13 @@ import pandas as pd
 from headprune_core.errors import HeadPruneError
 
 from .columns import HEADER_NAMES
-from .delimited import Dialect, read_delimited
-from .text_decoding import DecodedText, decode, has_bad_bytes
+from .formats import word_lines
+from .formats.delimited import Dialect, read_delimited
+from .formats.text_decoding import DecodedText, decode, has_bad_bytes
+from .formats.word_lines import WordLines, read_word_lines
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", *word_lines.SUFFIXES)
+LINES = ("examples", "words")  # what a line of a text file contains
 MAX_BAD = 0.1  # share of damaged rows from which a file was misread
 _USUAL = {".csv": ",", ".tsv": "\t"}
 _MAGIC = {
@@ -71,7 +74,7 @@ class FileTable:
         rows: number of each row in the file, from 1 (of its line, for text files).
         file_type: the extension without its dot.
         encoding: the encoding of a text file, else None.
-        dialect: how the values of a CSV or TSV file are separated, else None.
+        dialect: how the values of a line are separated, for CSV and TSV files and files of one word per line, else None.
         left_out: damaged rows.
         guesses: (setting, sentence) of what is likely but not certain.
     """
@@ -80,7 +83,7 @@ class FileTable:
     rows: list[int]
     file_type: str
     encoding: str | None = None
-    dialect: Dialect | None = None
+    dialect: Dialect | WordLines | None = None
     left_out: tuple[LeftOut, ...] = ()
     guesses: tuple[tuple[str, str], ...] = ()
 
@@ -93,6 +96,7 @@ def read_table(
     delimiter: str | None = None,
     quoted: bool | None = None,
     header: bool | None = None,
+    lines: str | None = None,
 ) -> FileTable:
     """Read a file as a table.
 
@@ -103,6 +107,8 @@ def read_table(
         delimiter: delimiter of a CSV or TSV file; None to detect it.
         quoted: whether double quotes enclose values in a CSV or TSV file; None to detect it.
         header: whether a CSV or TSV file has the names of its columns in the first row; None to detect it.
+        lines: "examples" or "words", for what a line of a text file contains; None to detect it. Sentences of words become
+            rows with the columns tokens and tags.
 
     Returns:
         The table, with at least one row, and how it was read.
@@ -115,6 +121,8 @@ def read_table(
         raise HeadPruneError(f"file extension of {name} must be one of {', '.join(SUFFIXES)}, got {suffix or 'none'}")
     if not data.strip():
         raise HeadPruneError(f"{name} is empty; it must contain a table with a text column")
+    if lines not in (None, *LINES):
+        raise HeadPruneError(f"lines must be 'examples' or 'words', got {lines!r}")
     looks_like = next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)
     if looks_like is None and suffix == ".parquet" and b"\0" in data:
         looks_like = "binary data"
@@ -129,7 +137,8 @@ def read_table(
             frame = pd.read_parquet(io.BytesIO(data))
             table = FileTable(frame, list(range(1, len(frame) + 1)), "parquet")
         else:
-            table = _text_table(suffix, decode(data, encoding), {"delimiter": delimiter, "quoted": quoted, "header": header})
+            options = {"delimiter": delimiter, "quoted": quoted, "header": header}
+            table = _text_table(suffix, decode(data, encoding), options, lines)
     except HeadPruneError as error:
         raise HeadPruneError(f"{name}: {error}") from error
     except Exception as error:  # pandas and pyarrow raise a dozen types for a malformed file
@@ -166,21 +175,24 @@ def _lines(text: str) -> tuple[pd.DataFrame, list[int]]:
     return pd.DataFrame(lines, columns=["text", "label"][: 2 if labeled else 1]), [number for number, _ in numbered]
 
 
-def _text_table(suffix: str, decoded: DecodedText, options: dict) -> FileTable:
+def _text_table(suffix: str, decoded: DecodedText, options: dict, lines: str | None) -> FileTable:
     guesses = [] if decoded.certain else [("encoding", f"The encoding is likely {decoded.encoding}; check the letters.")]
     dialect, bad = None, []
-    if suffix in _USUAL:
+    if (words := _word_lines(suffix, decoded.text, options, lines)) is not None:
+        frame, rows = pd.DataFrame({"tokens": words.words, "tags": words.tags}), words.rows
+        dialect, bad, guesses = words.layout, words.bad, guesses + words.guesses
+    elif suffix in _USUAL:
         found = read_delimited(decoded.text, usual=_USUAL[suffix], known_names=HEADER_NAMES, **options)
         frame, rows = pd.DataFrame(found.values, columns=found.names, dtype=object), found.lines
         dialect, bad, guesses = found.dialect, found.bad, guesses + found.guesses
-    elif suffix == ".txt":
-        frame, rows = _lines(decoded.text)
     elif suffix == ".json":
         frame = pd.read_json(io.StringIO(decoded.text), dtype=False)
         rows = list(range(1, len(frame) + 1))
-    else:
+    elif suffix == ".jsonl":
         frame, rows, bad = _json_lines(decoded.text)
-    spoiled = frame.map(lambda cell: isinstance(cell, str) and has_bad_bytes(cell)).any(axis=1).to_numpy(bool)
+    else:
+        frame, rows = _lines(decoded.text)
+    spoiled = frame.map(_is_spoiled).any(axis=1).to_numpy(bool)
     bad = bad + [(row, f"a byte that is not {decoded.encoding}") for row, flag in zip(rows, spoiled, strict=True) if flag]
     if len(bad) > max(1, MAX_BAD * (len(rows) + len(bad))):
         raise HeadPruneError(
@@ -190,6 +202,19 @@ def _text_table(suffix: str, decoded: DecodedText, options: dict) -> FileTable:
     kept = [row for row, flag in zip(rows, spoiled, strict=True) if not flag]
     frame = frame[~spoiled].reset_index(drop=True)
     return FileTable(frame, kept, suffix[1:], decoded.encoding, dialect, tuple(left_out), tuple(guesses))
+
+
+def _word_lines(suffix: str, text: str, options: dict, lines: str | None):
+    """The sentences of a file of one word per line; None for any other file."""
+    certain = lines == "words" or (lines is None and suffix in word_lines.SUFFIXES)
+    possible = lines is None and suffix in (".txt", ".tsv") and set(options.values()) == {None}
+    return read_word_lines(text, known_names=HEADER_NAMES, certain=certain) if certain or possible else None
+
+
+def _is_spoiled(cell) -> bool:
+    if isinstance(cell, list):
+        return any(map(_is_spoiled, cell))
+    return isinstance(cell, str) and has_bad_bytes(cell)
 
 
 def _json_lines(text: str) -> tuple[pd.DataFrame, list[int], list[tuple[int, str]]]:

@@ -1,6 +1,5 @@
 """Targets of multi-label and regression models from a label column."""
 
-import re
 from collections.abc import Sequence
 
 import datasets
@@ -8,6 +7,9 @@ import numpy as np
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.prunable_model import PrunableModel
+
+from .labels import column_labels, map_labels
+from .plan.label_values import as_number
 
 GENERIC = "label_"  # beginning of the names that Transformers gives to labels without names
 
@@ -61,15 +63,24 @@ def _label_sets(model: PrunableModel, values: list, feature) -> list[list[float]
             f"names or numbers, or the name of one label; example {odd} has {values[odd]!r}"
         )
     element = getattr(feature, "feature", None)
-    named = isinstance(element, datasets.ClassLabel)
-    if not named and all(len(value) == count and all(_is_binary(v) for v in value) for value in values):
+    named, labels = isinstance(element, datasets.ClassLabel), column_labels(element)
+    if not named and labels is None and all(len(value) == count and all(_is_binary(v) for v in value) for value in values):
         return [[float(v) for v in value] for value in values]
     position = {name.casefold(): i for i, name in enumerate(model.labels)}
+    mapping = None if labels is None else map_labels(labels, model.labels, in_lists=True).classes
     rows = []
     for number, value in enumerate(values):
         names = [element.names[v] for v in value] if named else value
+        if not named and len(set(value)) < len(value) and all(_is_binary(v) for v in value):
+            raise HeadPruneError(
+                f"example {number} has {value}; expected a vector of {count} zeros and ones, or label numbers without "
+                "repetition"
+            )
         row = [0.0] * count
         for name in names:
+            if mapping is not None:
+                row[mapping[str(name)]] = 1.0
+                continue
             at = position.get(name.casefold()) if isinstance(name, str) else _class_number(name, count)
             if at is None:
                 raise HeadPruneError(
@@ -88,7 +99,7 @@ def _numbers(model: PrunableModel, values: list, feature) -> list[list[float]]:
         values = [feature.names[value] for value in values]
     for number, value in enumerate(values):
         parts = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-        row = [_number(part) for part in parts]
+        row = [as_number(part) for part in parts]
         if len(row) != count or None in row:
             expected = "a finite number" if count == 1 else f"a list of {count} finite numbers"
             raise HeadPruneError(
@@ -104,13 +115,3 @@ def _is_binary(value) -> bool:
 
 def _class_number(value, count: int) -> int | None:
     return int(value) if isinstance(value, (int, np.integer)) and 0 <= value < count else None
-
-
-def _number(value) -> float | None:
-    """A finite number, or None; text may hold a number with a decimal point."""
-    is_text = isinstance(value, str)
-    if is_text and not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", value):
-        return None
-    if not is_text and not isinstance(value, (int, float, np.number)):
-        return None
-    return float(value) if np.isfinite(float(value)) else None

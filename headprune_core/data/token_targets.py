@@ -7,6 +7,7 @@ import datasets
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
 from headprune_core.model.prunable_model import PrunableModel
 
+from .labels import column_labels, map_labels
 from .targets import GENERIC
 from .tasks import IGNORED, WORDS, has_targets, tag_column
 
@@ -113,16 +114,20 @@ def _counted(model: PrunableModel, ids: list[int]) -> list[int]:
 
 
 def _class_numbers(model: PrunableModel, labels: list[list], column: str, examples: datasets.Dataset) -> list[list[int]]:
-    """Class numbers of the model: by name if the tags have names, else the given numbers."""
+    """Class numbers of the model: by all tags of the column or by name if they are known, else the given numbers."""
     element = getattr(examples.features[column], "feature", None)
     names = element.names if isinstance(element, datasets.ClassLabel) else None
     position = {name.casefold(): i for i, name in enumerate(model.labels)}
+    tags = column_labels(element)
+    mapping = None if tags is None else map_labels(tags, model.labels, in_lists=True).classes
     if names is not None and all(name.startswith(GENERIC) for name in position) and len(names) == len(position):
         names = None  # the model's classes have no names, so the numbers of the dataset are theirs
 
     def number(tag) -> int:
-        if not isinstance(tag, str) and tag == IGNORED:
+        if tag is None or (not isinstance(tag, str) and tag == IGNORED):
             return IGNORED
+        if mapping is not None:
+            return mapping[str(tag)]
         if names is not None and not isinstance(tag, str) and 0 <= tag < len(names):
             tag = names[tag]
         at = position.get(tag.casefold()) if isinstance(tag, str) else int(tag)

@@ -1,11 +1,13 @@
 """The code in a model card: load the model with HeadPrune or Transformers only, and reproduce the evaluation."""
 
+import inspect
 import json
 from pathlib import Path
 
 import torch
 import transformers
 
+from headprune_core.data.examples import load_examples
 from headprune_core.data.table_io import SUFFIXES
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.model.loading import is_hub_id
@@ -73,6 +75,7 @@ def _evaluation_code(record: PruningRecord | None) -> str | None:
     measured, arguments = share(final), dict(record.evaluation_source)
     source = arguments.get("source", "embedded")
     plain = all(value is None or isinstance(value, (str, int)) for value in arguments.values())
+    plain &= arguments.keys() <= inspect.signature(load_examples).parameters.keys()
     own_file = not is_hub_id(str(source)) or Path(str(source)).suffix.lower() in SUFFIXES
     if measured.name not in ("accuracy", "pearson") or not plain or own_file:
         return None

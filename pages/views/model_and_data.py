@@ -9,6 +9,7 @@ from pages.parts.common import labels
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
+from pages.parts.data.calibration_table import calibration_table
 from pages.parts.data.load_form import load_form
 
 page_header("model_and_data")
@@ -36,7 +37,7 @@ with st.container(horizontal=True):
     st.metric(labels.EVALUATION_EXAMPLES, len(loaded.evaluation or ()))
     if loaded.check is not None:
         st.metric("Unpruned accuracy", f"{loaded.check.accuracy:.1%}", help=f"On {loaded.check.n} labeled examples.")
-        st.metric("Chance level", f"{loaded.check.chance:.1%}", help="Share of the most frequent class among them.")
+        st.metric("Chance level", f"{loaded.check.chance:.1%}", help="Share of the most frequent class, label set or tag.")
 for note in loaded.notes:
     st.info(note, icon=":material/info:")
 if loaded.plan is not None:
@@ -46,11 +47,7 @@ if loaded.plan is not None:
 load_form()
 
 st.header("Calibration set")
-table = loaded.calibration.to_pandas()
-if loaded.labelled:
-    table.insert(
-        0, "target" if loaded.model.task == "translation" else "label", loaded.label_names(list(table.pop("label")))
-    )
+table = calibration_table(loaded)
 left, right = st.columns([3, 2], gap="large")
 with left:
     st.dataframe(table, hide_index=True, height=300, column_config={name: name.capitalize() for name in table.columns})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import headprune_core as hp
 from headprune_core.data.examples import CALIBRATION_POOL, as_examples, describe_overlap, overlap, read_examples
-from headprune_core.data.reading_plan import LONGEST_CELL
+from headprune_core.data.plan.rows import LONGEST_CELL
 from headprune_core.data.table_io import lines_table
 
 SENTENCES = [f"sentence number {i}" for i in range(60)]

@@ -64,7 +64,8 @@ def test_every_format_is_read(name):
 
 
 def test_every_supported_extension_is_tested_above():
-    assert {f".{name.lower().split('.')[1]}" for name in FILES} == set(SUFFIXES)
+    words = {".conll", ".bio", ".iob"}  # in tests/data/plan/test_tags.py
+    assert {f".{name.lower().split('.')[1]}" for name in FILES} == set(SUFFIXES) - words
 
 
 @pytest.mark.parametrize(("name", "data", "words"), MISMATCHES.values(), ids=MISMATCHES)

@@ -74,11 +74,16 @@ def _plan_options(plan: ReadingPlan) -> list[str]:
     """The settings of a plan as options of the command line."""
     words = []
     for name, value in plan.settings.items():
-        if name == "label_mapping":
+        if name == "label_mapping" and value == "numbers":
+            words.append("--label-numbers")
+        elif name == "label_mapping":
             for label, number in value.items():
                 words += ["--label", f"{label}={'' if number is None else number}"]
         elif name == "label_column" and value is False:
             words.append("--no-labels")
+        elif name == "label_column":
+            for column in [value] if isinstance(value, str) else value:
+                words += ["--label-column", column]
         elif name == "quoted":
             words += ["--quotes", "enclose" if value else "text"]
         elif name == "header":

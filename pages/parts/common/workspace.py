@@ -4,6 +4,7 @@ Loading is one job: read the dataset, load the model, score the heads.
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
@@ -22,8 +23,9 @@ from headprune_core import (
 from headprune_core.data.encoding import encode, truncation_note
 from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import read_examples
+from headprune_core.data.model_labels import configured_labels
 from headprune_core.data.targets import example_targets, format_numbers
-from headprune_core.data.tasks import has_targets, task_of
+from headprune_core.data.tasks import IGNORED, has_targets, task_of
 from headprune_core.model.builtin import is_builtin
 from headprune_core.scores.objectives import OBJECTIVES
 
@@ -94,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Check:
-    """Accuracy of the unpruned model, share of the most frequent class (chance level), and number of examples."""
+    """Accuracy of the unpruned model, share of the most frequent class, label set or tag, and number of examples."""
 
     accuracy: float
     chance: float
@@ -198,7 +200,8 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     progress(0, 4, "Reading the dataset")
     plan = request.plan
     if plan is None and not is_builtin(request.text):
-        plan = plan_examples(request.text, subset=request.subset, split=request.splits[0])
+        known = configured_labels(request.model, request.revision)
+        plan = plan_examples(request.text, model=known, subset=request.subset, split=request.splits[0])
     progress(1, 4, "Loading the built-in model" if request.model == "embedded" else f"Loading {request.model}")
     model, version = shared.model(request.model, request.revision, progress)
     progress(2, 4, "Tokenizing")
@@ -236,13 +239,18 @@ def _examples(request: Request, plan: ReadingPlan | None):
 
 def _check(model: PrunableModel, examples: datasets.Dataset, shared: ServerState, progress) -> Check | None:
     """The unpruned model on a few labeled examples: if it is no better than chance, columns or labels were misread."""
-    if model.task != "classification" or "label" not in examples.column_names:
-        return None
+    task = task_of(model)
     few = examples.select(range(min(CHECKED, len(examples))))
+    if task.generates or not task.has_decisions or not (encoded := encode(model, few)).labeled:
+        return None
     with hold_lock(shared.heavy, progress):
         found = evaluate_masks(model, few, np.ones((1, *model.grid.shape), bool))
-    chance = np.bincount(encode(model, few).labels).max() / len(few)
-    return Check(float(found.accuracy[0]), float(chance), len(few))
+    if task.by_token:
+        targets = [tag for row in encoded.inputs for tag in row["labels"] if tag != IGNORED]
+    else:
+        targets = [str(label) for label in encoded.labels]  # a set of labels is one of the classes
+    chance = Counter(targets).most_common(1)[0][1] / len(targets)
+    return Check(float(found.accuracy[0]), chance, len(few))
 
 
 def rescore(workspace: Workspace, options: ScoreOptions, shared: ServerState, progress) -> Workspace:

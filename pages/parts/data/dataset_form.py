@@ -27,7 +27,7 @@ class Dataset:
         name: how pages name it.
         found: its rows, or None for the built-in dataset.
         key: a digest of its content and of how it was read, for widgets that belong to it.
-        reading: chosen encoding, delimiter, quoted and header, None for those to be detected.
+        reading: chosen encoding, delimiter, quoted, header and lines, None for those to be detected.
         subset: subset of a Hub dataset.
         splits: names of the calibration and evaluation splits.
     """
@@ -70,7 +70,7 @@ def dataset_form() -> Dataset | None:
 
 def _upload_form() -> Dataset | None:
     upload = st.file_uploader(
-        "Table, or text file with one example per line",
+        "Table, text file with one example per line, or CoNLL file with one word per line",
         type=[s[1:] for s in SUFFIXES],
         key="upload",
         on_change=_take_upload,
@@ -110,6 +110,9 @@ def _format_form(name: str, content: str) -> tuple[tuple[str, object], ...]:
         choices["delimiter"] = ("Delimiter", delimiters)
         choices["quoted"] = ("Double quotes", {None: "Detect", True: "Enclose values", False: "Ordinary text"})
         choices["header"] = ("Header", {None: "Detect", True: "First row", False: "None"})
+    if suffix not in ("csv", "json", "jsonl"):
+        lines = {None: "Detect", "examples": "Examples", "words": "Words with tags"}
+        choices["lines"] = ("Lines", lines)
     with st.popover("File format", icon=":material/data_object:"):
         columns = st.columns(len(choices))
         return tuple(

@@ -1,10 +1,9 @@
 """The form of the page Model & data that loads another model or dataset."""
 
 import streamlit as st
-from transformers import AutoConfig
 
 from headprune_core import HeadPruneError, ReadingPlan
-from headprune_core.model.builtin import LABELS
+from headprune_core.data.model_labels import ModelLabels, configured_labels
 from headprune_core.model.smollm2 import INSTALL, SMOLLM2, has_smollm2
 from pages.parts.common import labels
 from pages.parts.common.failures import current_failure, drop_failure, show_failure
@@ -32,7 +31,7 @@ def load_form() -> None:
                 st.error(sentence(str(reason)), icon=":material/error:")
         plan = None
         if data is not None and data.found is not None:
-            plan = plan_form(data, _classes(model, revision))
+            plan = plan_form(data, _labels(model, revision))
         size = st.slider(
             labels.CALIBRATION_EXAMPLES,
             1,
@@ -79,27 +78,17 @@ def _model_form() -> tuple[str, str | None]:
     return "embedded", None
 
 
-@st.cache_data(max_entries=32, ttl=600, show_spinner="Reading the class names of the model…")
-def class_names(source: str, revision: str | None) -> tuple[str, ...] | None:
-    """Return the class names in the configuration of a model that is not loaded; None if it has none or cannot be read."""
-    try:
-        config = AutoConfig.from_pretrained(source, revision=revision)
-    except Exception:  # the loader raises exceptions of any class; loading the model will say what is wrong
-        return None
-    kinds = [name for name in config.architectures or () if name.endswith("ForSequenceClassification")]
-    if not kinds or config.problem_type not in (None, "single_label_classification") or config.num_labels < 2:
-        return None
-    return tuple(str(config.id2label.get(number, number)) for number in range(config.num_labels))
+@st.cache_data(max_entries=32, ttl=600, show_spinner="Reading the labels of the model…")
+def _configured_labels(source: str, revision: str | None) -> ModelLabels | None:
+    return configured_labels(source, revision)
 
 
-def _classes(model: str, revision: str | None) -> tuple[str, ...] | None:
-    """Class names of the chosen model; None if it has none or if they are not known."""
+def _labels(model: str, revision: str | None) -> ModelLabels | None:
+    """Labels of the chosen model; None if they are not known."""
     loaded = current_workspace()
     if (loaded.request.model, loaded.request.revision) == (model, revision):
-        return loaded.model.labels if loaded.model.task == "classification" else None
-    if model == "embedded":
-        return LABELS
-    return class_names(model, revision) if model and model != SMOLLM2 else None
+        return ModelLabels.of(loaded.model)
+    return _configured_labels(model, revision) if model else None
 
 
 def _missing_input(model: str, data: Dataset | None, plan: ReadingPlan | None) -> str | None:

@@ -1,18 +1,25 @@
 """The plan of reading in the form: columns, labels and first rows as they will be read; every guess can be changed."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import streamlit as st
 
 from headprune_core import HeadPruneError, ReadingPlan, plan_examples
 from headprune_core.data.labels import map_labels, suggested_class
+from headprune_core.data.model_labels import ClassNames, ModelLabels
+from headprune_core.data.reading_plan import plan_unmapped
 from pages.parts.common.sentences import plain, sentence
 
 from .dataset_form import FORM, Dataset
 
 MOST_LABELS = 30  # more distinct labels than can be assigned by hand
 EXCLUDE = "Exclude"
+_EXCLUDED = {  # what it means to exclude a label, by kind of labels
+    "class": "Its examples are left out.",
+    "set": "It is dropped from the label sets.",
+    "tags": "Words with this tag have no target.",
+}
+_SEPARATORS = {None: "Detect", ",": "Comma", ";": "Semicolon", "|": "Bar", "": "None"}
 _CAPTIONS = {
     "text_column": "Text column",
     "text_pair_column": "Second text column",
@@ -20,25 +27,25 @@ _CAPTIONS = {
 }
 
 
-def plan_form(dataset: Dataset, classes: Sequence[str] | None) -> ReadingPlan | None:
+def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None:
     """Show how the dataset will be read, and return the plan; None if a question is still open.
 
     Args:
         dataset: The chosen dataset.
-        classes: Class names of the chosen model; None if they are not known yet, or if the model has none.
+        model: Labels of the chosen model; None if they are not known yet.
     """
     st.markdown("**Reading plan**")
-    columns = _columns_form(dataset)
+    columns = _columns_form(dataset, model)
     if columns is None:
         return None
     arguments = columns | dict(dataset.reading) | {"subset": dataset.subset, "split": dataset.splits[0]}
     try:
-        plan = plan_examples(dataset.found, **arguments)
-        if plan.labels and classes:
-            mapping, chosen = _labels_form(plan, tuple(classes), dataset.key)
+        plan = plan_unmapped(dataset.found, model=model, **arguments)
+        if plan.labels and model is not None and model.names:
+            mapping, chosen = _labels_form(plan, model.names, dataset.key)
             if mapping is None:
                 return None
-            plan = plan_examples(dataset.found, model=classes, label_mapping=mapping if chosen else None, **arguments)
+            plan = plan_examples(dataset.found, model=model, label_mapping=mapping if chosen else None, **arguments)
     except HeadPruneError as reason:
         st.error(sentence(str(reason)), icon=":material/error:")
         return None
@@ -51,57 +58,74 @@ def plan_form(dataset: Dataset, classes: Sequence[str] | None) -> ReadingPlan | 
     return plan
 
 
-def _columns_form(dataset: Dataset) -> dict[str, object] | None:
+def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, object] | None:
     """Columns of the plan: those found are preselected; None if the text column is not chosen."""
     try:
-        found = plan_examples(dataset.found).columns
+        found = plan_unmapped(dataset.found, model=model).columns
         start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
     except HeadPruneError as reason:
         found, start = None, dict.fromkeys(_CAPTIONS)
         st.warning(sentence(str(reason)), icon=":material/help:")
-    names = list(dataset.found.table.columns)
-    chosen = {
-        setting: column.selectbox(
-            caption,
-            [None, *names],
-            ([None, *names]).index(start[setting]),
-            format_func=lambda name: "none" if name is None else name,
-            key=f"{setting} {dataset.key[:12]}",
-            **FORM,
+    names, sets = list(dataset.found.table.columns), model is not None and model.task == "multi_label"
+    places, chosen = st.columns(4 if sets else 3), {}
+    for place, (setting, caption) in zip(places, _CAPTIONS.items(), strict=False):
+        options, key = [None, *names], f"{setting} {dataset.key[:12]}"
+        if sets and setting == "label_column":
+            first = start[setting] if isinstance(start[setting], tuple) else [start[setting]] if start[setting] else []
+            picked = place.multiselect(f"{caption}s", names, first, key=f"{key} {'|'.join(model.names)}", **FORM)
+            chosen[setting] = picked[0] if len(picked) == 1 else tuple(picked) or None
+            continue
+        chosen[setting] = place.selectbox(
+            caption, options, options.index(start[setting]), format_func=lambda name: name or "none", key=key, **FORM
         )
-        for column, (setting, caption) in zip(st.columns(3), _CAPTIONS.items(), strict=True)
-    }
     if chosen["text_column"] is None:
         return None
     # What is still as it was found stays a guess that the plan states; none is False, because None would be found again.
-    return {
+    decided = {
         setting: None if found is not None and column == start[setting] else column or False
         for setting, column in chosen.items()
     }
+    if sets:
+        decided["label_separator"] = places[3].selectbox(
+            "Label separator",
+            list(_SEPARATORS),
+            format_func=_SEPARATORS.get,
+            key=f"label_separator {dataset.key[:12]}",
+            help="Separates the labels of a set in one cell.",
+            **FORM,
+        )
+    return decided
 
 
-def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | None, bool]:
+def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | str | None, bool]:
     """The class of each label, prefilled by name, and whether the user has decided; None while a label is open."""
     labels = [planned.label for planned in plan.labels]
     try:
-        found = map_labels(labels, classes, ordered=plan.class_names).classes
+        found = map_labels(labels, classes, ordered=plan.class_names, in_lists=plan.label_kind != "class").classes
         unknown: list[str] = []
     except HeadPruneError:
-        found = {label: _known(label, classes) for label in labels}
+        found = {label: ClassNames(classes).number(label) for label in labels}
         unknown = [label for label in labels if found[label] is None]
+    numbered = plan.label_kind != "class" and {*labels} <= {*map(str, range(len(classes)))}
+    said = "The labels are class numbers of the model, counted from 0"
+    box = f"numbers {plan.columns.label} {'|'.join(classes)} {key[:12]}"
+    if unknown and numbered and st.checkbox(said, key=box, **FORM):
+        return "numbers", True
     if unknown and len(labels) > MOST_LABELS:
         st.error(
-            f"Column {plain(plan.columns.label)} has {len(labels):,} distinct labels, which the model does not have. Choose "
-            "another label column, or none to score without labels.",
+            f"Column {plain(str(plan.columns.label))} has {len(labels):,} distinct labels, which the model does not have. "
+            "Choose another label column, or none to score without labels.",
             icon=":material/error:",
         )
         return None, False
     if len(labels) > MOST_LABELS:
         return found, False
     if unknown:
+        problem = f"{len(unknown)} of {len(labels)} labels are not classes of the model."
+        if numbered:
+            problem = "The labels are numbers, but the classes of the model have names."
         st.warning(
-            f"{len(unknown)} of {len(labels)} labels are not classes of the model. Assign each to a class or exclude its "
-            "examples. To score without labels, set the label column to none.",
+            f"{problem} Assign each to a class or exclude it. To score without labels, choose no label column.",
             icon=":material/help:",
         )
     options: list[int | None] = [*range(len(classes)), -1]
@@ -117,6 +141,7 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
                 None if number is None else options.index(number),
                 format_func=lambda one: EXCLUDE if one == -1 else classes[one],
                 placeholder="Choose a class",
+                help=f"{EXCLUDE}: {_EXCLUDED[plan.label_kind]}",
                 key=f"label {label} {plan.columns.label} {'|'.join(classes)} {key[:12]}",
                 **FORM,
             )
@@ -125,10 +150,3 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if open_labels:
         return None, False
     return mapping, bool(unknown) or mapping != found
-
-
-def _known(label: str, classes: tuple[str, ...]) -> int | None:
-    try:
-        return map_labels([label], classes).classes[label]
-    except HeadPruneError:
-        return None

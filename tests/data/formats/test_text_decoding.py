@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headprune_core as hp
+from headprune_core.data.formats.text_decoding import decode
 from headprune_core.data.table_io import read_table
-from headprune_core.data.text_decoding import decode
 
 SENTENCES = {
     "gb18030": "房间很干净，服务态度非常好",

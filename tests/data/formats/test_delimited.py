@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import headprune_core as hp
-from headprune_core.data.delimited import Dialect, read_delimited
+from headprune_core.data.formats.delimited import Dialect, read_delimited
 from headprune_core.data.reading_plan import plan_examples
 
 ASCII = "abZ .,;\t|\"'\n\r07="
