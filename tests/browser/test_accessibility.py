@@ -12,13 +12,15 @@ from tests.browser.conftest import opened_tab
 from tests.browser.page_actions import BACKGROUNDS, LONG, PAGES, at_rest, go_to, open_page
 
 SERIOUS = ("serious", "critical")
-RESULTS = {  # a page, the button that makes its results, and a heading or text that then shows
-    "uncertainty": "Run leave-one-out",
-    "greedy": "Run Greedy-Gnorm",
-    "accuracy": "Evaluate curves",
-    "alpha_choice": "Evaluate all masks",
-    "prune": "Prune model",
+RESULTS = {  # a page, the button that makes its results, and what then shows
+    "uncertainty": ("Run leave-one-out", "Kendall's τ between each criterion and"),
+    "greedy": ("Run Greedy-Gnorm", "72 heads pruned, 0 remaining"),
+    "accuracy": ("Evaluate curves", "1 evaluation example"),
+    "alpha_choice": ("Evaluate all masks", "Recommendation"),
+    "prune": ("Prune model", "Identical predictions"),
 }
+LEAST = {labels.EVALUATION_EXAMPLES: "Home", labels.RANDOM_RANKINGS: "Home", labels.RANDOM_MASKS: "Home"}
+LEAST |= {"Heads per step": "End"}  # the key that makes each slider ask for the least work
 
 
 def violations(tab) -> list[str]:
@@ -68,14 +70,15 @@ def test_no_page_with_results_has_one(browser, server):
     with opened_tab(browser) as tab:
         open_page(tab, server, "scores?head=3.5")
         in_both_schemes(tab, "scores with a head")
-        for path, button in RESULTS.items():
+        for path, (button, result) in RESULTS.items():
             go_to(tab, path)
             main = tab.get_by_test_id("stMain")
-            for name in (labels.EVALUATION_EXAMPLES, labels.RANDOM_RANKINGS, labels.RANDOM_MASKS):
+            for name, key in LEAST.items():
                 if main.get_by_role("slider", name=name).count():
-                    main.get_by_role("slider", name=name).first.press("Home")
+                    main.get_by_role("slider", name=name).first.press(key)
                     at_rest(tab)
             main.get_by_role("button", name=button, exact=True).click()
+            expect(main).to_contain_text(result, timeout=LONG)
             expect(tab.get_by_test_id("stSidebar").get_by_text("Idle", exact=True)).to_be_visible(timeout=LONG)
             at_rest(tab)
             in_both_schemes(tab, path)

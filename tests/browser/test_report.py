@@ -20,7 +20,7 @@ def record_and_file(tmp_path_factory):
     """A real report of the built-in model at 50% sparsity."""
     model = hp.PrunableModel.from_pretrained("embedded", device="cpu")
     scores = hp.score_heads(model, hp.load_examples("embedded"))
-    texts = hp.load_examples("embedded", split="evaluation", size=96)
+    texts = hp.load_examples("embedded", split="evaluation", size=32)
     mask = hp.prune_mask(scores.his, 0.5)
     pruned = hp.prune_heads(model, mask)
     folder = tmp_path_factory.mktemp("report")
@@ -32,14 +32,14 @@ def record_and_file(tmp_path_factory):
         criterion="HIS",
         sparsity=0.5,
         calibration_data="32 tweets, the calibration split",
-        evaluation_data="96 tweets, the evaluation split",
+        evaluation_data="32 tweets, the evaluation split",
         settings=scores.settings,
         verification=hp.verify_pruning(model, pruned, texts, reloaded=reloaded),
-        random_baseline=random_baseline(model, texts, mask, n_random=5),
+        random_baseline=random_baseline(model, texts, mask, n_random=3),
         latency=hp.measure_latency(pruned, compare=model, batch_sizes=(2,), sequence_length=16, repeats=3),
     )
     curves = hp.sparsity_curves(
-        model, texts, scores, methods=["his", "hies", "random"], sparsities=[0, 0.25, 0.5, 0.75], n_random=3
+        model, texts, scores, methods=["his", "hies", "random"], sparsities=[0, 0.5, 0.75], n_random=2
     )
     html = html_report(
         model,
