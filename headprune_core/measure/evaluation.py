@@ -104,6 +104,7 @@ class _Evaluator:
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
         self._tokens, self._tags = task_of(model).by_token, entity_tags(model)
         counted = () if self._tags is None else ("entities",)
+        counted += ("classes",) if self._tokens and not task_of(model).generates else ()
         self._key = () if cache is None else (model.fingerprint, *counted)
 
     def results(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
