@@ -133,7 +133,8 @@ def difference_from_mean(first: Outcomes, others: Sequence[Outcomes]) -> tuple[f
     resampled = _resampled(together)
     differences = resampled[:, 0] - resampled[:, 1:].mean(1)
     low, high = np.nanquantile(differences, [0.025, 0.975]) if np.isfinite(differences).any() else (np.nan, np.nan)
-    return float(value - np.mean(rest)), float(low), float(high)
+    found = np.round([value - np.mean(rest), low, high], 12) + 0.0  # no rounding error gives a sign to 0
+    return tuple(found.tolist())
 
 
 def _measured(outcomes: Sequence[Outcomes]) -> np.ndarray:
