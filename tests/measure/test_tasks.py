@@ -222,7 +222,7 @@ def test_greedy_leave_one_out_and_random_masks_use_the_measure_of_the_task(task,
     control = hp.random_baseline(model, evaluation, masks[3], n_random=4)
     assert control.measure == name
     assert control.value == pytest.approx(run.measure[3])
-    assert ("%" in control.summary.partition(";")[0]) is (task == "multi_label")
+    assert ("%" in control.summary.partition(" for ")[0]) is (task == "multi_label")
     assert "nan" not in control.summary
 
 
