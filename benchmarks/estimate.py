@@ -1,4 +1,4 @@
-"""`bench estimate`: estimated and measured cost of scoring and recovery fine-tuning, on several kinds of models.
+"""`bench estimate`: estimated and measured cost of scoring, evaluation and recovery fine-tuning, on several kinds of models.
 
 Each case runs in its own process, so that its peak memory can be measured.
 """
@@ -13,7 +13,16 @@ import numpy as np
 import torch
 import transformers as t
 
-from headprune_core import PrunableModel, estimate_recovery, estimate_scoring, load_examples, recover, score_heads
+from headprune_core import (
+    PrunableModel,
+    estimate_evaluation,
+    estimate_recovery,
+    estimate_scoring,
+    evaluate_masks,
+    load_examples,
+    recover,
+    score_heads,
+)
 
 from . import machine
 
@@ -25,6 +34,13 @@ CASES = {  # case: (examples, tokens per example, dtype)
     "llama, vocabulary of 49152": (16, 64, None),
     "t5": (16, 64, None),
     "vit": (8, 0, None),
+}
+EVALUATED = {  # case: (examples, tokens per example, random masks, dtype)
+    "built-in, evaluation": (128, 0, 20, None),
+    "bert, evaluation": (32, 64, 8, None),
+    "bert, evaluation, bfloat16": (32, 64, 8, "bfloat16"),
+    "llama, evaluation": (16, 64, 4, None),
+    "t5, evaluation": (16, 64, 4, None),
 }
 RECOVERED = {  # case: (objective, dtype), for STEPS steps of 32 examples; random ones have 64 tokens
     "built-in, fine-tuning": ("labels", None),
@@ -45,7 +61,7 @@ BUILD = {
 def run(device: torch.device, progress=None) -> dict:
     """Return estimates and measurements by case."""
     cases = {}
-    for number, case in enumerate(names := [*CASES, *RECOVERED]):
+    for number, case in enumerate(names := [*CASES, *EVALUATED, *RECOVERED]):
         if progress is not None:
             progress(number, len(names), case)
         command = [sys.executable, "-m", "benchmarks.estimate", case, str(device)]
@@ -67,7 +83,8 @@ def table(result: dict) -> str:
 
 
 def _one(case: str, device: torch.device) -> dict:
-    estimated, work = (_recovery if case in RECOVERED else _scoring)(case, device)
+    kind = _recovery if case in RECOVERED else _evaluation if case in EVALUATED else _scoring
+    estimated, work = kind(case, device)
     before = machine.reset_peak(device)
     start = time.perf_counter()
     seconds = work()
@@ -90,6 +107,18 @@ def _scoring(case: str, device: torch.device):
         score_heads(model, examples, dtype=dtype)
 
     return estimate_scoring(model, examples, dtype=dtype), work
+
+
+def _evaluation(case: str, device: torch.device):
+    count, tokens, n_masks, dtype = EVALUATED[case]
+    model, examples = _built(case.split(",")[0], count, tokens, device)
+    masks = np.random.default_rng(0).random((n_masks, *model.grid.shape)) < 0.5
+    evaluate_masks(model, examples.select([0]), masks[:1], dtype=dtype)
+
+    def work() -> None:
+        evaluate_masks(model, examples, masks, dtype=dtype)
+
+    return estimate_evaluation(model, examples, masks, dtype=dtype), work
 
 
 def _recovery(case: str, device: torch.device):

@@ -17,7 +17,6 @@ from headprune_core.measure.curves import Curves, measure_curves, sparsity_curve
 from headprune_core.measure.evaluation import MaskEvaluation, evaluate_masks
 from headprune_core.measure.gradient_shift import gradient_shift
 from headprune_core.measure.greedy import GreedyTrajectory, greedy_gnorm
-from headprune_core.measure.logit_comparison import LogitComparison, compare_logits
 from headprune_core.measure.random_baseline import RandomBaseline, random_baseline
 from headprune_core.measure.ranking_agreement import (
     AgreementMatrix,
@@ -32,6 +31,7 @@ from headprune_core.prune.finetuning_cost import estimate_recovery
 from headprune_core.prune.flops import flops_per_token
 from headprune_core.prune.latency import measure_latency
 from headprune_core.prune.latency_text import describe_latency
+from headprune_core.prune.logit_comparison import LogitComparison, compare_logits
 from headprune_core.prune.onnx_export import OnnxExport, export_onnx
 from headprune_core.prune.parameter_table import parameter_table
 from headprune_core.prune.recovery import Recovery, recover

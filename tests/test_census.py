@@ -10,7 +10,7 @@ from benchmarks.census.__main__ import table
 from benchmarks.census.checks import Finding, check_architecture
 from benchmarks.census.reference import Reference
 from benchmarks.census.tiny import architectures, random_inputs, tiny_config, tiny_model
-from headprune_core.model.loading import LOADERS, task_loader
+from headprune_core.model.formats.tasks import LOADERS, task_loader
 
 SAMPLE = {
     "BertForSequenceClassification": "exact",

@@ -56,7 +56,7 @@ def main(folder: str | None = None) -> None:
     for method, words in describe_verdict(frame).items():
         print(f"- **{method_label(method)}**: {words}")
     print(describe_stability(frame), "\n", *[f"- {s.sentence}\n" for s in failure_signatures(frame)])
-    print(paired(found.frame, found.right, fine[heads // 2]).round(4).to_string())
+    print(paired(found.frame, found.outcomes, fine[heads // 2]).round(4).to_string())
     print("inflection points:", greedy.inflection, inverse.inflection)
     print(f"processor time of this run: {minutes:.0f} min")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from headprune_core.model.loading import LOADERS
+from headprune_core.model.formats.tasks import LOADERS
 
 from .checks import Finding, check_architecture
 from .tiny import architectures

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import transformers
 
-from headprune_core.model.loading import LOADERS, task_classes
+from headprune_core.model.formats.tasks import LOADERS, task_classes
 
 VOCABULARY, CLASSES, IMAGE = 120, 3, 16
 LAYERS = 2

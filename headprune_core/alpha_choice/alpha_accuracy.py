@@ -49,6 +49,7 @@ class AlphaAccuracy:
         random_agreement: (S,), agreement under random masks.
         unpruned: accuracy of the unpruned model.
         trials: number of predictions that accuracy is a share of.
+        counts: (N,), number of predictions of each example, for token prediction; else None.
         correlations: for regression, correlations of the masks by measure: "pearson" if there are labels, and "correlation".
     """
 
@@ -67,6 +68,7 @@ class AlphaAccuracy:
     random_agreement: np.ndarray
     unpruned: float
     trials: int
+    counts: np.ndarray | None = None
     correlations: Mapping[str, MaskCorrelations] = field(default_factory=dict)
 
     @property
@@ -265,5 +267,6 @@ def _alpha_accuracy(
         random_agreement=result.agreement[random],
         unpruned=float(result.accuracy[-1]),
         trials=result.trials,
+        counts=result.counts,
         correlations=mask_correlations(result, len(masks)),
     )

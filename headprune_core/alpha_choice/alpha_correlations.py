@@ -1,13 +1,13 @@
-"""The choice of alpha for regression: correlations of all masks, and tests of the selected one by a bootstrap."""
+"""The choice of alpha for regression: correlations of all masks, and paired tests of the selected one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from headprune_core.data.measures import Measured, correlation_difference, correlation_interval, correlations
+from headprune_core.data.measures import Measured, correlation_interval, correlations
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import ShareDifference
+from headprune_core.measure.permutation_tests import correlation_test
 
 from .alpha_recommendation import CrossValidated
 from .cross_validation import chosen_by_fold
@@ -57,7 +57,7 @@ def mask_correlations(result: MaskEvaluation, masks: int) -> dict[str, MaskCorre
 def tested_correlations(
     found: MaskCorrelations, mask: int, his: int, in_fold: np.ndarray, choose: Callable[[np.ndarray], int]
 ) -> dict:
-    """Test a selection by a correlation with paired bootstraps over examples.
+    """Test a selection by a correlation with paired bootstraps and permutation tests over examples.
 
     Args:
         found: the correlations of the masks.
@@ -78,7 +78,7 @@ def tested_correlations(
     pooled, of_his = found.outputs[chosen, np.arange(len(chosen))], found.outputs[his]
     low, high = (float(end[0]) for end in correlation_interval(pooled[None], *labels))
     value = float(correlations(pooled[None], *labels)[0])
-    against = ShareDifference(*correlation_difference(pooled, of_his, *labels))
-    best = ShareDifference(*correlation_difference(found.outputs[mask], of_his, *labels))
+    against = correlation_test(pooled, of_his, *labels)
+    best = correlation_test(found.outputs[mask], of_his, *labels)
     counts = len(np.unique(in_fold)), len(np.unique(chosen))
     return {"against_his": best, "cross_validated": CrossValidated(value, low, high, np.nan, against, *counts)}

@@ -7,7 +7,8 @@ HIS only, or if no test is available. The computation is in `recommendation`, th
 from dataclasses import dataclass
 
 from headprune_core.data.measures import format_difference, sentence_name
-from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, McNemar, ShareDifference, format_p
+from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, McNemar, format_p
+from headprune_core.measure.permutation_tests import PairedTest
 
 from .cochran import Cochran
 
@@ -30,7 +31,7 @@ class CrossValidated:
     low: float
     high: float
     accuracy: float
-    against_his: McNemar | ShareDifference
+    against_his: PairedTest
     folds: int
     masks: int
 
@@ -62,7 +63,7 @@ class AlphaRecommendation:
         examples: number of examples.
         is_his: whether the best mask is that of HIS only.
         against_his: paired comparison of the best mask with HIS only; None if no per-example values are available.
-        p_corrected: its exact McNemar p-value after Holm's correction for all masks; nan if not available.
+        p_corrected: its p-value after Holm's correction for all masks; nan if not available, and for regression.
         cochran: test of all distinct masks; None if no per-example values are available, and for regression.
         cross_validated: result on examples not used for the selection; None if no per-example values are available.
     """
@@ -88,7 +89,7 @@ class AlphaRecommendation:
     random: float
     examples: int
     is_his: bool
-    against_his: McNemar | ShareDifference | None
+    against_his: PairedTest | None
     p_corrected: float
     cochran: Cochran | None
     cross_validated: CrossValidated | None
@@ -104,7 +105,7 @@ class AlphaRecommendation:
         if self.cross_validated is None or self.is_his:
             return False
         test = self.cross_validated.against_his
-        return _rejects_equality(test) and test.difference > 0 and not self.p_corrected >= SIGNIFICANCE_LEVEL
+        return test.p_value < SIGNIFICANCE_LEVEL and test.difference > 0 and not self.p_corrected >= SIGNIFICANCE_LEVEL
 
     @property
     def advised_alpha(self) -> float:
@@ -157,17 +158,17 @@ class AlphaRecommendation:
         test = self.cross_validated.against_his
         corrected = (
             f", {format_p(self.p_corrected)} after Holm's correction for {self.masks - 1} masks"
-            if _rejects_equality(test) and self.p_corrected >= SIGNIFICANCE_LEVEL
+            if test.p_value < SIGNIFICANCE_LEVEL and self.p_corrected >= SIGNIFICANCE_LEVEL
             else ""
         )
         return f"cross-validated: {describe_difference(test, self.by)}{corrected}, n = {self.examples}"
 
 
-def describe_difference(test: McNemar | ShareDifference, by: str = "accuracy") -> str:
+def describe_difference(test: PairedTest, by: str = "accuracy") -> str:
     """Return a paired difference with its 95% CI and p-value.
 
     Args:
-        test: a result of `mcnemar`, or of `share_difference`, which has no p-value.
+        test: result of a paired test.
         by: the measure that was compared.
 
     Returns:
@@ -176,7 +177,7 @@ def describe_difference(test: McNemar | ShareDifference, by: str = "accuracy") -
     bootstrap = "" if isinstance(test, McNemar) else "bootstrap "
     difference, low, high = (format_difference(by, value) for value in (test.difference, test.low, test.high))
     text = f"{difference}, 95% {bootstrap}CI {low.removesuffix(' pp')} to {high.removesuffix(' pp')}"
-    return f"{text}, exact McNemar {format_p(test.p_value)}" if isinstance(test, McNemar) else text
+    return f"{text}, {test.test.removesuffix(' test')} {format_p(test.p_value)}"
 
 
 def format_inside(value: float, low: float, high: float) -> str:
@@ -191,10 +192,3 @@ def format_inside(value: float, low: float, high: float) -> str:
         The number with two decimals, or with as many as necessary.
     """
     return next((text for digits in range(2, 17) if low < float(text := f"{value:.{digits}f}") < high), repr(value))
-
-
-def _rejects_equality(test: McNemar | ShareDifference) -> bool:
-    """Return True if the p-value is below the significance level or, without one, if the 95% CI excludes 0."""
-    if isinstance(test, McNemar):
-        return test.p_value < SIGNIFICANCE_LEVEL
-    return not test.low <= 0.0 <= test.high

@@ -45,8 +45,9 @@ def describe_recommendation(chosen: AlphaRecommendation) -> list[str]:
         lines.append(f"{name[0].upper()}{name[1:]} is within {near} of the best for {chosen.near:.0%} of the alpha range.")
         if np.isfinite(chosen.p_corrected):
             lines.append(
-                f"Alpha = {chosen.alpha_text} vs. HIS only on the examples used for selection: exact McNemar "
-                f"{format_p(chosen.p_corrected)} (Holm-corrected for {chosen.masks - 1} masks)."
+                f"Alpha = {chosen.alpha_text} vs. HIS only on the examples used for selection: "
+                f"{chosen.against_his.test.removesuffix(' test')} {format_p(chosen.p_corrected)} (Holm-corrected for "
+                f"{chosen.masks - 1} masks)."
             )
     return lines
 

@@ -3,9 +3,9 @@
 The best mask is the one with the highest accuracy or, without labels, the highest agreement with the unpruned model; of
 ties, the one that covers the largest share of the alpha range, at the midpoint of its widest interval. Three tests accompany
 it: Cochran's Q over all distinct masks, the cross-validated value of the selection, and exact McNemar tests against HIS only
-(cross-validated, and with Holm's correction for the number of masks). Token prediction and regression use bootstrap
-intervals over examples instead of McNemar's test, and regression has no test over all masks. `AlphaRecommendation` states
-what follows from the tests.
+(cross-validated, and with Holm's correction for the number of masks). Token prediction and regression use permutation tests
+and bootstrap intervals over examples instead of McNemar's test, and regression has no test over all masks.
+`AlphaRecommendation` states what follows from the tests.
 """
 
 from functools import partial
@@ -14,7 +14,8 @@ import numpy as np
 
 from headprune_core.data.measures import sentence_name, wilson
 from headprune_core.errors import HeadPruneError
-from headprune_core.measure.paired_tests import McNemar, ShareDifference, holm, mcnemar, share_difference
+from headprune_core.measure.paired_tests import compare, holm
+from headprune_core.measure.permutation_tests import Outcomes, token_test
 
 from .alpha_accuracy import AlphaAccuracy
 from .alpha_correlations import tested_correlations
@@ -126,39 +127,50 @@ def widest_interval(found: AlphaAccuracy, mask: int) -> int:
 
 def _tested(found: AlphaAccuracy, answers: np.ndarray, mask: int, folds: int, seed: int) -> dict:
     """Return the tests, which need per-example values (M, N)."""
-    his = int(found.which[-1])
+    his, counts = int(found.which[-1]), found.counts
     examples = np.arange(answers.shape[1])
     in_fold = stratified_folds(found.answers, min(folds, len(examples)), seed=seed)
-    chosen = chosen_without(answers, in_fold, lambda values: best_mask(values, found.widths))
-    pooled = answers[chosen, examples]
-    accuracy = found.right[found.first][chosen, examples].mean() if found.measure == "accuracy" else np.nan
-    against = _compared(pooled, answers[his])
+    # An example with more predictions has more weight, so that means over examples are accuracies.
+    weights = None if counts is None else counts / counts.mean()
+    values = answers if weights is None else np.nan_to_num(answers) * weights
+    chosen = chosen_without(values, in_fold, lambda means: best_mask(means, found.widths))
+    pooled, *outcomes = (_outcomes(row, counts) for row in (answers[chosen, examples], *answers))
+    right = found.right[found.first][chosen, examples]
+    accuracy = np.average(np.nan_to_num(right), weights=weights) if found.measure == "accuracy" else np.nan
+    value = values[chosen, examples].mean()
     low, high = _interval(pooled)
     return {
-        "against_his": _compared(answers[mask], answers[his]),
-        "p_corrected": _corrected(answers, mask, his),
-        "cochran": cochran_q(answers),
+        "against_his": compare(outcomes[mask], outcomes[his]),
+        "p_corrected": _corrected(outcomes, mask, his),
+        "cochran": cochran_q(values),
         "cross_validated": CrossValidated(
-            float(pooled.mean()), low, high, float(accuracy), against, len(np.unique(in_fold)), len(np.unique(chosen))
+            float(value),
+            low,
+            high,
+            float(accuracy),
+            compare(pooled, outcomes[his]),
+            len(np.unique(in_fold)),
+            len(np.unique(chosen)),
         ),
     }
 
 
-def _compared(first: np.ndarray, second: np.ndarray) -> McNemar | ShareDifference:
-    return mcnemar(first, second) if first.dtype == bool else share_difference(first, second)
+def _outcomes(answers: np.ndarray, counts: np.ndarray | None) -> Outcomes:
+    """Correct decisions, or shares of correct predictions, as outcomes."""
+    return Outcomes(answers) if counts is None else Outcomes(np.nan_to_num(answers) * counts, counts)
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    if values.dtype == bool:
-        low, high = wilson(values.sum(), len(values))
+def _interval(pooled: Outcomes) -> tuple[float, float]:
+    if pooled.counts is None:
+        low, high = wilson(pooled.values.sum(), len(pooled.values))
         return float(low), float(high)
-    around = share_difference(values, np.zeros(len(values)))
+    around = token_test(pooled.values, np.zeros(len(pooled.values)), pooled.counts)
     return around.low, around.high
 
 
-def _corrected(answers: np.ndarray, mask: int, his: int) -> float:
-    """Return the Holm-corrected p-value of a mask against HIS only, among the tests of all masks; nan if not available."""
-    if answers.dtype != bool or mask == his:
+def _corrected(outcomes: list[Outcomes], mask: int, his: int) -> float:
+    """Return the Holm-corrected p-value of a mask against HIS only, among the tests of all masks; nan for HIS only."""
+    if mask == his:
         return np.nan
-    others = [m for m in range(len(answers)) if m != his]
-    return float(holm([mcnemar(answers[m], answers[his]).p_value for m in others])[others.index(mask)])
+    others = [m for m in range(len(outcomes)) if m != his]
+    return float(holm([compare(outcomes[m], outcomes[his]).p_value for m in others])[others.index(mask)])

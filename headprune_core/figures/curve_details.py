@@ -144,7 +144,8 @@ def describe_class_curves(curves: pd.DataFrame, method: str) -> str:
         method: criterion; random rankings are averaged.
 
     Returns:
-        One or two sentences; the second says if every example is classified as one class at the highest sparsity.
+        One or two sentences; the second says if every example (or labeled token) is classified as one class at the highest
+        sparsity.
     """
     recall = {name: _recall(curves, method, name) for name in class_names(curves)}
     recall = {name: values for name, values in recall.items() if len(values)}
@@ -164,7 +165,8 @@ def describe_class_curves(curves: pd.DataFrame, method: str) -> str:
         return f"{start}changes equally in all {len(recall)} classes, for example {change(most)}."
     text = f"{start}drops most for {change(most)} and least for {change(least)}."
     all_to_one = recall[least].iloc[-1] >= 0.99 and all(v.iloc[-1] <= 0.01 for n, v in recall.items() if n != least)
-    return text + (f" At the highest sparsity, every example is classified as {least}." if all_to_one else "")
+    unit = "labeled token" if "trials" in curves and (curves.trials > curves.examples).any() else "example"
+    return text + (f" At the highest sparsity, every {unit} is classified as {least}." if all_to_one else "")
 
 
 def _recall(curves: pd.DataFrame, method: str, name: str) -> pd.Series:

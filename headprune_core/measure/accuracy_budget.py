@@ -20,6 +20,8 @@ from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
 from .evaluation import MaskEvaluation, evaluate_masks
+from .paired_tests import compare
+from .permutation_tests import Outcomes, PairedTest
 
 MASKS_PER_BATCH = 8  # size of the first group; each group is twice as large, because similar masks share computation
 
@@ -39,6 +41,7 @@ class AccuracyBudget:
         accuracy_low: lower bound of its 95% CI (Wilson, or a bootstrap over examples for correlations).
         accuracy_high: upper bound of that interval.
         unpruned: accuracy of the unpruned model.
+        change: the mask compared with the unpruned model on the same examples.
         limited_by_accuracy: whether a larger mask was evaluated and lost too much; otherwise the constraints allow no more.
         measured: one row per evaluated mask, with the columns heads_removed, sparsity, accuracy, accuracy_low,
             accuracy_high, points_lost (pp) and within (whether the decrease is allowed).
@@ -53,6 +56,7 @@ class AccuracyBudget:
     accuracy_low: float
     accuracy_high: float
     unpruned: float
+    change: PairedTest
     limited_by_accuracy: bool
     measured: pd.DataFrame
 
@@ -99,6 +103,7 @@ def max_sparsity(
     unpruned = np.ones((1, *model.grid.shape), bool)  # in every group, because decreases are relative to it
     size, total = MASKS_PER_BATCH, len(masks) * len(examples)
     tables: list[pd.DataFrame] = []
+    outcomes: list[Outcomes] = []
     done: AccuracyBudget | None = None
 
     def report(at: int, of: int, note: str) -> None:
@@ -113,7 +118,9 @@ def max_sparsity(
             options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": report}
             result = evaluate_masks(model, examples, np.concatenate([unpruned, masks[part]]), **options)
             tables.append(_table(result, masks[part], sparsities[part], points))
-            done, size = _budget(result, pd.concat(tables, ignore_index=True), masks, points), 2 * size
+            outcomes += [result.outcomes(i + 1) for i in range(len(masks[part]))]
+            measured = pd.concat(tables, ignore_index=True)
+            done, size = _budget(result, measured, outcomes, masks, points), 2 * size
         if progress is not None:
             progress(total, total, "Measuring accuracy")
     except Cancelled as stop:
@@ -144,7 +151,9 @@ def _table(result: MaskEvaluation, masks: np.ndarray, sparsities: np.ndarray, po
     return pd.DataFrame(columns)
 
 
-def _budget(result: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, points: float) -> AccuracyBudget:
+def _budget(
+    result: MaskEvaluation, measured: pd.DataFrame, outcomes: list[Outcomes], masks: np.ndarray, points: float
+) -> AccuracyBudget:
     within = measured.within.to_numpy()
     last = int(within.argmin()) - 1 if not within.all() else len(within) - 1
     if last < 0:
@@ -163,6 +172,7 @@ def _budget(result: MaskEvaluation, measured: pd.DataFrame, masks: np.ndarray, p
         accuracy_low=float(row.accuracy_low),
         accuracy_high=float(row.accuracy_high),
         unpruned=float(found.value[0]),
+        change=compare(outcomes[last], result.outcomes(0)),
         limited_by_accuracy=not within.all(),
         measured=measured,
     )

@@ -13,10 +13,12 @@ from headprune_core.masks.criteria import method_label
 
 from .curve_metrics import PUBLISHED_STABILITY_RATIO, area, steepest_drop, summary
 from .curves import main_measure
-from .random_baseline import MIN_RANDOM_MASKS
+from .paired_tests import CHANGE, GAIN, format_p
+from .random_baseline import MIN_RANDOM_MASKS, gain_text
 
 VERDICTS = ["method", "area", "random_low", "random_high", "verdict", "n_random", "enough_random"]
 MIN_RANDOM_RANKINGS = MIN_RANDOM_MASKS  # fewer random rankings cannot reach significance at the 5% level
+_MIDDLE = 0.5  # sparsity at which a method is compared with the mean of the random rankings
 _RANGE_PP = 2  # percentage points below the unpruned model, for the usable range of sparsities
 
 
@@ -115,15 +117,42 @@ def _against_random(row: pd.Series, curves: pd.DataFrame) -> str:
         rankings = f"the range of {row.n_random} random rankings" if row.n_random > 1 else "that of 1 random ranking"
         return (
             f"{text.capitalize()}: mean {name} {row.area:.3f}, not above {rankings} ({row.random_low:.3f} to "
-            f"{row.random_high:.3f})."
+            f"{row.random_high:.3f}).{_gain_text(row.name, curves)}"
         )
     values = f"{row.random_low:.3f} to {row.random_high:.3f}" if row.n_random > 1 else f"{row.random_low:.3f}"
     if few:
-        return f"{text[0].upper()}{text[1:]}. Mean {name} {row.area:.3f} vs. {values}; rank-based p ≤ 1/{row.n_random + 1}."
+        return (
+            f"{text[0].upper()}{text[1:]}. Mean {name} {row.area:.3f} vs. {values}; rank-based p ≤ 1/{row.n_random + 1}."
+            f"{_gain_text(row.name, curves)}"
+        )
     return (
         f"{text.capitalize()}: mean {name} {row.area:.3f} vs. {values} for {row.n_random} random rankings; rank-based "
-        f"p ≤ 1/{row.n_random + 1}."
+        f"p ≤ 1/{row.n_random + 1}.{_gain_text(row.name, curves)}"
     )
+
+
+def _gain_text(method: str, curves: pd.DataFrame) -> str:
+    """Return the paired difference from the random rankings at the sparsity nearest to 50%; empty if it is unknown."""
+    part = curves[(curves.method == method) & (curves.sparsity > 0)]
+    part = part.dropna(subset=list(GAIN)) if set(GAIN) <= set(curves.columns) else part.iloc[:0]
+    if part.empty:
+        return ""
+    row = part.loc[(part.sparsity - _MIDDLE).abs().idxmin()]
+    text = gain_text(main_measure(curves), tuple(row[list(GAIN)]), int(row.examples))
+    return f" At {row.sparsity:.0%} sparsity: {text}."
+
+
+def _change_text(method: str, sparsity: float, curves: pd.DataFrame) -> str:
+    """Return the paired difference from the unpruned model in parentheses; empty if it is unknown."""
+    part = curves[(curves.method == method) & np.isclose(curves.sparsity, sparsity)]
+    part = part.dropna(subset=list(CHANGE)) if set(CHANGE) <= set(curves.columns) else part.iloc[:0]
+    if part.empty or sparsity == 0:
+        return ""
+    row = part.iloc[0]
+    values = (format_difference(main_measure(curves), row[name]) for name in CHANGE[:3])
+    difference, low, high = (value.removesuffix(" pp") if i else value for i, value in enumerate(values))
+    test = f"{row.change_test}, {format_p(row.change_p)}, n = {row.examples:,}"
+    return f" (there {difference}, 95% CI {low} to {high}; {test})"
 
 
 def _inverse_control(row: pd.Series) -> list[str]:
@@ -145,7 +174,7 @@ def _range_text(curves: pd.DataFrame, method: str, usable: float) -> str:
         where = f"up to {usable:.0%} sparsity" if usable > 0 else "at no measured sparsity"
         near = format_difference(measure, _RANGE_PP / 100).lstrip("+").replace("2.0 pp", "2 pp")
         of = "that of the unpruned model" if measure == "correlation" else f"the unpruned model's {name}"
-        parts.append(f"it stays within {near} of {of} {where}")
+        parts.append(f"it stays within {near} of {of} {where}{_change_text(method, usable, curves)}")
     if drop is None:
         parts.append(f"its {name} never decreases")
     else:

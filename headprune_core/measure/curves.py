@@ -6,7 +6,7 @@ after the first batch. Intervals are Wilson's for proportions, and a bootstrap o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import datasets
 import numpy as np
@@ -20,6 +20,8 @@ from headprune_core.result_cache import ResultCache
 from headprune_core.scores.head_scores import HeadScores
 
 from .evaluation import MaskEvaluation, evaluate_masks
+from .mask_evaluation import some_masks
+from .paired_tests import Outcomes, paired_columns
 
 REGIMES = ((0.0, 0.1, "redundancy"), (0.1, 0.3, "transition"), (0.3, 0.5, "specialization"), (0.5, 1.0, "collapse"))
 
@@ -30,12 +32,11 @@ class Curves:
 
     Attributes:
         frame: one row per method, seed and sparsity; see `sparsity_curves`.
-        right: bool (rows, N), for paired tests: whether the prediction for each example is correct (without labels: equal to
-            the unpruned model's); None for token prediction and regression.
+        outcomes: of each row, for paired tests.
     """
 
     frame: pd.DataFrame
-    right: np.ndarray | None
+    outcomes: tuple[Outcomes, ...]
 
 
 def sparsity_curves(
@@ -56,6 +57,10 @@ def sparsity_curves(
         (number) and trials (number of predictions). For text generation also perplexity = exp(loss); for classes or labels
         "accuracy: CLASS", the recall of each. Further measures of the task have columns by their names. For regression,
         accuracy is missing; pearson has the interval pearson_low, pearson_high (or correlation, without labels).
+
+        Paired comparisons of the main measure on the same examples, for every criterion: change, change_low, change_high
+        (95% CI), change_p and change_test, from the unpruned model; gain, gain_low, gain_high (95% bootstrap CI over
+        examples), from the mean of the random rankings of the same sparsity. Partial results lack them.
     """
     frames = None if on_partial is None else lambda curves: on_partial(curves.frame)
     return measure_curves(model, examples, scores, on_partial=frames, **options).frame
@@ -117,6 +122,7 @@ def measure_curves(
             ranked.append((name, seed, criterion.rank(scores, alpha, np.random.default_rng(seed))))
     rows = [(name, seed, float(sparsity)) for sparsity in sparsities for name, seed, _ in ranked]
     masks = np.stack([prune_mask(ranking, sparsity) for sparsity in sparsities for _, _, ranking in ranked])
+    masks = np.concatenate([np.ones_like(masks[:1]), masks])  # the unpruned model is the first
     last: list[Curves] = []
 
     def part(result: MaskEvaluation) -> None:
@@ -126,10 +132,12 @@ def measure_curves(
 
     options = {"batch_size": batch_size, "dtype": dtype, "cache": cache, "progress": progress}
     try:
-        return _curves(model, rows, masks, evaluate_masks(model, examples, masks, on_partial=part, **options))
+        result = evaluate_masks(model, examples, masks, on_partial=part, **options)
     except Cancelled as stop:
         stop.partial = last[0].frame if last else None
         raise
+    found = _curves(model, rows, masks, result)
+    return replace(found, frame=found.frame.assign(**paired_columns(found.frame, found.outcomes, result.outcomes(0))))
 
 
 def main_measure(curves: pd.DataFrame) -> str:
@@ -179,6 +187,8 @@ def _checked(name: str, ranking, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _curves(model: PrunableModel, rows: list[tuple], masks: np.ndarray, result: MaskEvaluation) -> Curves:
+    """Return the curves; the first mask is that of the unpruned model, which has no row."""
+    masks, result = masks[1:], some_masks(result, slice(1, None))
     names, seeds, sparsities = zip(*rows, strict=True)
     columns = {
         "method": names,
@@ -189,8 +199,8 @@ def _curves(model: PrunableModel, rows: list[tuple], masks: np.ndarray, result: 
         "examples": result.losses.shape[1],
         "trials": result.trials,
     }
-    if result.recall is None:
-        more = {"perplexity": np.exp(result.loss)} if model.generates else {}
-        return Curves(pd.DataFrame(columns | more), None)
-    by_class = {f"accuracy: {label}": result.recall[:, c] for c, label in enumerate(model.labels)}
-    return Curves(pd.DataFrame(columns | by_class), result.right.astype(bool))
+    if model.generates:
+        columns["perplexity"] = np.exp(result.loss)
+    if result.recall is not None:
+        columns |= {f"accuracy: {label}": result.recall[:, c] for c, label in enumerate(model.labels)}
+    return Curves(pd.DataFrame(columns), tuple(result.outcomes(i) for i in range(len(masks))))

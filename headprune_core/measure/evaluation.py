@@ -103,14 +103,16 @@ class _Evaluator:
         self._model, self._masks, self._width, self._cache = model, masks, width, cache
         self._order = cache_friendly_order(model.grid, masks)  # the unpruned model is the first
         self._tokens, self._tags = task_of(model).by_token, entity_tags(model)
+        counted = () if self._tags is None else ("entities",)
+        counted += ("classes",) if self._tokens and not task_of(model).generates else ()
+        self._key = () if cache is None else (model.fingerprint, *counted)
 
     def results(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of a mask, its results (n, width)), in any order of the masks."""
         if self._cache is None:
             yield from self._computed(batch, self._order)
             return
-        counted = () if self._tags is None else ("entities",)
-        text = fingerprint(self._model.fingerprint, *counted, *batch.content())
+        text = fingerprint(*self._key, *batch.content())
         keys = {number: fingerprint(text, self._masks[number]) for number in self._order}
         known = self._cache.get(keys.values(), shape=(len(batch), self._width))
         for number in self._order:

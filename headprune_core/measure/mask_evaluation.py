@@ -15,7 +15,8 @@ from headprune_core.data.measures import SHARES, Measured, correlation_interval,
 from headprune_core.data.tasks import TASKS, Task
 from headprune_core.model.prunable_model import PrunableModel
 
-from .token_results import ENTITIES, EQUAL, LOSS, RIGHT, SUMS, TRIALS
+from .paired_tests import Outcomes
+from .token_results import ENTITIES, EQUAL, LOSS, RIGHT, SUMS, TRIALS, class_counts
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class MaskEvaluation:
         trials: number of predictions that accuracy is a share of.
         right: (M, N), share of correct predictions of each example; without labels, of predictions equal to the unpruned
             model's; None for regression.
-        recall: (M, C), recall of each class or label, nan for one without examples; None for token prediction and
-            regression.
+        recall: (M, C), recall of each class or label, nan for one without examples; None for text generation and regression.
         task: the task of the model.
         labels: (N,) class numbers, (N, C) zeros and ones or numbers; None without labels and for token prediction.
         unpruned: (N, C), logits of the model that agreement and correlation compare with; None for token prediction.
         further: (M,) by name, the further measures of the task (`Task.further`); empty without labels.
+        counts: (N,), number of predictions of each example, if every token has one; else None.
+        class_hits: (M, N, C), number of correctly predicted tokens of each class, of a token classifier; else None.
+        class_counts: (N, C), number of tokens of each class; else None.
         own_losses: (M, N), loss against the unpruned model's predictions, of a token classifier without labels; else None.
     """
 
@@ -55,6 +58,9 @@ class MaskEvaluation:
     labels: np.ndarray | None = None
     unpruned: np.ndarray | None = None
     further: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counts: np.ndarray | None = None
+    class_hits: np.ndarray | None = None
+    class_counts: np.ndarray | None = None
     own_losses: np.ndarray | None = None
 
     @property
@@ -95,6 +101,18 @@ class MaskEvaluation:
             return Measured(name, value, *wilson(value * self.trials, self.trials))
         expected = self.labels if name == "pearson" else self.unpruned
         return Measured(name, value, *correlation_interval(self.logits, expected, self.unpruned))
+
+    def outcomes(self, which: int = 0) -> Outcomes:
+        """Return what is compared with other models on the same examples in paired tests.
+
+        Args:
+            which: index of the mask.
+        """
+        if self.right is None:
+            return Outcomes(self.logits[which], None, self.labels if self.labeled else self.unpruned, self.unpruned)
+        if self.counts is not None:
+            return Outcomes(np.rint(np.nan_to_num(self.right[which]) * self.counts), self.counts)
+        return Outcomes(self.right[which].astype(bool))
 
     @property
     def reason(self) -> str | None:
@@ -149,17 +167,17 @@ def evaluation_measures(
     return compared(result, unpruned)
 
 
-def one_mask(result: MaskEvaluation, which: int) -> MaskEvaluation:
-    """Return the evaluation of one of M masks.
+def some_masks(result: MaskEvaluation, which: slice) -> MaskEvaluation:
+    """Return the evaluation of some of M masks.
 
     Args:
         result: evaluation of M masks.
-        which: index of the mask.
+        which: the masks.
     """
-    names = ("logits", "accuracy", "loss", "losses", "agreement", "correlation", "right", "recall")
-    parts = {name: getattr(result, name) for name in names}
-    cut = {name: None if values is None else values[which : which + 1] for name, values in parts.items()}
-    return replace(result, **cut, further={name: values[which : which + 1] for name, values in result.further.items()})
+    names = ("logits", "accuracy", "loss", "losses", "agreement", "correlation", "right", "recall", "class_hits")
+    parts = {name: getattr(result, name) for name in (*names, "own_losses")}
+    cut = {name: None if values is None else values[which] for name, values in parts.items()}
+    return replace(result, **cut, further={name: values[which] for name, values in result.further.items()})
 
 
 def compared(result: MaskEvaluation, unpruned: np.ndarray) -> MaskEvaluation:
@@ -204,10 +222,15 @@ def _further(task: Task, logits: np.ndarray, labels: np.ndarray, unpruned: np.nd
 
 def _token_measures(encoded: Encoded, stored: np.ndarray) -> MaskEvaluation:
     trials, losses, missing = stored[..., TRIALS].sum(1), stored[..., LOSS], np.full(stored.shape[:2], np.nan)
-    labeled, further = encoded.labeled, {}
+    labeled, further, classes = encoded.labeled, {}, {}
     if not encoded.task.generates and np.isfinite(stored[..., ENTITIES]).all():
         hits, total = stored[..., ENTITIES].sum(1).T
         further = {"entity_f1": f1(hits, total)}
+    if not encoded.task.generates:
+        hits, counts = class_counts(stored)
+        total = counts.sum(1)
+        recall = np.divide(hits.sum(1), total, out=np.full(total.shape, np.nan), where=total > 0)
+        classes = {"recall": recall, "class_hits": hits, "class_counts": counts[0]}
     return MaskEvaluation(
         logits=None,
         accuracy=stored[..., RIGHT].sum(1) / trials if labeled else missing[:, 0],
@@ -217,9 +240,10 @@ def _token_measures(encoded: Encoded, stored: np.ndarray) -> MaskEvaluation:
         correlation=_pearson(stored[..., SUMS].sum(1)),
         trials=int(trials[0]),
         right=stored[..., RIGHT] / stored[..., TRIALS],
-        recall=None,
         task=encoded.task,
         further=further,
+        counts=stored[0, :, TRIALS],
+        **({"recall": None} | classes),
         own_losses=None if labeled else losses,
     )
 

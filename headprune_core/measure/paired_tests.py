@@ -1,12 +1,14 @@
-"""Paired tests of two methods on the same examples.
+"""Paired tests of two methods on the same examples, by the kind of their predictions.
 
-McNemar's exact test (McNemar 1947) with Newcombe's interval for the difference of paired proportions (Statistics in Medicine
-17, 2635-2650, 1998, method 10), and Holm's correction (1979) if several methods are compared with one. If an example has
-several predictions (tokens), its share of correct ones is compared by a bootstrap over examples. More than two methods at
-once are left to `alpha_choice.cochran`.
+One decision per example is compared by McNemar's exact test (McNemar 1947), with Newcombe's interval for the difference of
+paired proportions (Statistics in Medicine 17, 2635-2650, 1998, method 10). All others are compared by `permutation_tests`.
+If several methods are compared with one, p-values have Holm's correction (1979). More than two methods at once are left to
+`alpha_choice.cochran`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,44 +18,43 @@ from headprune_core.data.measures import wilson
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import method_label
 
+from .permutation_tests import Outcomes, PairedTest, correlation_test, difference_from_mean, token_test
+
 PAIRED = ["method", "difference", "low", "high", "b", "c", "p_value", "p_holm"]
 SIGNIFICANCE_LEVEL = 0.05  # of every test in this package
+# columns of the frame of `sparsity_curves`
+CHANGE, GAIN = ("change", "change_low", "change_high", "change_p"), ("gain", "gain_low", "gain_high")
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """Result of McNemar's exact test of two methods on the same examples.
+class McNemar(PairedTest):
+    """Result of McNemar's exact test.
 
     Attributes:
         b: number of examples that only the first method classifies correctly.
         c: number of examples that only the second method classifies correctly.
-        p_value: exact, two-sided.
-        difference: accuracy of the first method minus that of the second.
-        low: lower bound of the 95% CI (Newcombe) of the difference.
-        high: upper bound of that interval.
     """
 
     b: int
     c: int
-    p_value: float
-    difference: float
-    low: float
-    high: float
+    test: ClassVar[str] = "exact McNemar test"
 
 
-@dataclass(frozen=True)
-class ShareDifference:
-    """Mean difference of per-example shares between two methods, with a bootstrap interval.
+def compare(first: Outcomes, second: Outcomes) -> PairedTest:
+    """Compare two methods by the test for their kind of predictions.
 
-    Attributes:
-        difference: mean over examples of the first method's share minus the second's.
-        low: lower bound of the 95% bootstrap CI.
-        high: upper bound of that interval.
+    Args:
+        first: outcomes of the first method.
+        second: outcomes of the second method on the same examples.
+
+    Returns:
+        The difference of accuracies (for regression of correlations), first minus second, with its 95% CI and p-value.
     """
-
-    difference: float
-    low: float
-    high: float
+    if first.expected is not None:
+        return correlation_test(first.values, second.values, first.expected, first.unpruned)
+    if first.counts is not None:
+        return token_test(first.values, second.values, first.counts)
+    return mcnemar(first.values, second.values)
 
 
 def mcnemar(right_a, right_b) -> McNemar:
@@ -78,52 +79,26 @@ def mcnemar(right_a, right_b) -> McNemar:
     first, second = int((a & ~b).sum()), int((~a & b).sum())
     p_value = binomtest(first, first + second).pvalue if first + second else 1.0
     low, high = _difference_interval(int((a & b).sum()), first, second, int((~a & ~b).sum()))
-    return McNemar(first, second, float(p_value), (first - second) / a.size, low, high)
+    return McNemar((first - second) / a.size, low, high, float(p_value), a.size, first, second)
 
 
-def share_difference(share_a, share_b, *, resamples: int = 2000, seed: int = 0) -> ShareDifference:
-    """Compare two methods by the share of correct predictions of each of N examples.
-
-    Args:
-        share_a: (N,), 0 to 1, under the first method. Every example has the same weight.
-        share_b: (N,), the same for the second method, in the same order.
-        resamples: number of bootstrap resamples of the examples.
-        seed: of the resampling.
-
-    Returns:
-        The mean difference with its 95% bootstrap CI (percentiles).
-
-    Raises:
-        HeadPruneError: if the arrays are empty or of different lengths.
-    """
-    a, b = np.asarray(share_a, float), np.asarray(share_b, float)
-    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
-        raise HeadPruneError(f"share_a and share_b must be two arrays of one length, got shapes {a.shape} and {b.shape}")
-    differences = a - b
-    generator, count = np.random.default_rng(seed), len(differences)
-    resampled = [differences[generator.integers(0, count, count)].mean() for _ in range(resamples)]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return ShareDifference(float(differences.mean()), float(low), float(high))
-
-
-def is_significant(test: McNemar | ShareDifference) -> bool:
+def is_significant(test: PairedTest) -> bool:
     """Return True if a paired difference is significant at the 5% level.
 
     Args:
-        test: a result of `mcnemar` or `share_difference`.
+        test: result of a paired test.
 
     Returns:
-        Whether the 95% CI excludes 0 and, if available, McNemar's exact p-value is below 0.05.
+        Whether the 95% CI excludes 0 and the p-value is below 0.05.
     """
-    excludes_zero = bool(test.low > 0 or test.high < 0)
-    return excludes_zero and (not isinstance(test, McNemar) or test.p_value < SIGNIFICANCE_LEVEL)
+    return bool(test.low > 0 or test.high < 0) and test.p_value < SIGNIFICANCE_LEVEL
 
 
-def why_not_significant(test: McNemar | ShareDifference) -> str:
+def why_not_significant(test: PairedTest) -> str:
     """Return the reason why a paired difference is not significant at the 5% level.
 
     Args:
-        test: a result of `mcnemar` or `share_difference`.
+        test: result of a paired test.
 
     Returns:
         A sentence without its period; empty if the difference is significant.
@@ -131,22 +106,32 @@ def why_not_significant(test: McNemar | ShareDifference) -> str:
     if is_significant(test):
         return ""
     if test.low > 0 or test.high < 0:
-        return (
-            f"The 95% CI excludes 0, but the exact McNemar test is not significant at the 5% level (p = {test.p_value:.3f})"
-        )
+        return f"The 95% CI excludes 0, but the {test.test} is not significant at the 5% level (p = {test.p_value:.3f})"
     return "The 95% CI includes 0"
 
 
-def significance_text(test: McNemar | ShareDifference) -> str:
+def significance_text(test: PairedTest) -> str:
     """Return the end of a sentence that states whether a difference is significant.
 
     Args:
-        test: a result of `mcnemar` or `share_difference`.
+        test: result of a paired test.
 
     Returns:
         "significant at the 5% level" or "not significant at the 5% level"; the sentence around it states p and n.
     """
     return f"{'' if is_significant(test) else 'not '}significant at the 5% level"
+
+
+def method_text(test: PairedTest) -> str:
+    """Return the test with its p-value and number of examples.
+
+    Args:
+        test: result of a paired test.
+
+    Returns:
+        Text such as "exact McNemar test, p = 0.034, n = 500".
+    """
+    return f"{test.test}, {format_p(test.p_value)}, n = {test.n:,}"
 
 
 def format_p(p_value: float) -> str:
@@ -161,32 +146,29 @@ def format_p(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
-def paired(curves: pd.DataFrame, right, sparsity: float, against: str = "his") -> pd.DataFrame:
+def paired(curves: pd.DataFrame, outcomes: Sequence[Outcomes] | None, sparsity: float, against: str = "his") -> pd.DataFrame:
     """Compare every method with one reference method on the same examples, at a measured sparsity.
 
     Random rankings are left out: they are many, and `compare_with_random` compares with their range.
 
     Args:
         curves: frame of `measure_curves`.
-        right: bool (rows of `curves`, N), correct predictions, in the order of the rows.
+        outcomes: of the rows of `curves`, in their order (`Curves.outcomes`).
         sparsity: one of the measured sparsities, 0 to 1.
         against: the reference method.
 
     Returns:
-        A frame with the columns method; difference (of accuracy, above 0 if the method is better than the reference), low,
-        high (95% CI, Newcombe); b, c and p_value as in `McNemar`; p_holm: p_value after Holm's correction for the number of
-        methods.
+        A frame with the columns method; difference (of the main measure, above 0 if the method is better than the
+        reference), low, high (95% CI) and p_value as in `PairedTest`; b and c as in `McNemar`, else missing; p_holm: p_value
+        after Holm's correction for the number of methods.
 
     Raises:
         HeadPruneError: if there are no per-example predictions, or if the sparsity or reference was not measured.
     """
-    if right is None:
+    if outcomes is None:
         raise HeadPruneError("these curves have no per-example predictions; compute them with measure_curves")
-    right = np.asarray(right)
-    if right.ndim != 2 or len(right) != len(curves):
-        raise HeadPruneError(
-            f"right must have shape ({len(curves)}, N), one row for each row of the curves, got {right.shape}"
-        )
+    if len(outcomes) != len(curves):
+        raise HeadPruneError(f"outcomes must be those of the {len(curves)} rows of the curves, got {len(outcomes)}")
     at = np.isclose(curves.sparsity.to_numpy(float), sparsity)
     if not at.any():
         measured = ", ".join(f"{value:g}" for value in sorted(curves.sparsity.unique()))
@@ -197,10 +179,33 @@ def paired(curves: pd.DataFrame, right, sparsity: float, against: str = "his") -
         available = ", ".join(method for method in position if method != "random")
         raise HeadPruneError(f"against must be one of {available or '(no method measured)'}, got {method_label(against)}")
     others = [method for method in position if method not in (against, "random")]
-    tests = [mcnemar(right[position[method]], right[position[against]]) for method in others]
-    rows = [(m, t.difference, t.low, t.high, t.b, t.c, t.p_value) for m, t in zip(others, tests, strict=True)]
-    table = pd.DataFrame(rows, columns=PAIRED[:-1])
+    tests = [compare(outcomes[position[method]], outcomes[position[against]]) for method in others]
+    table = pd.DataFrame([{"method": m, **vars(test)} for m, test in zip(others, tests, strict=True)])
+    table = table.reindex(columns=PAIRED[:-1])
     return table.assign(p_holm=holm(table.p_value))
+
+
+def paired_columns(curves: pd.DataFrame, outcomes: Sequence[Outcomes], unpruned: Outcomes) -> dict[str, np.ndarray]:
+    """Compare every criterion with the unpruned model, and with the random rankings of the same sparsity.
+
+    Args:
+        curves: frame of `measure_curves`.
+        outcomes: of its rows, in their order.
+        unpruned: outcomes of the unpruned model.
+
+    Returns:
+        The columns of `sparsity_curves` on paired comparisons, missing for random rankings.
+    """
+    change, gain = np.full((len(CHANGE), len(curves)), np.nan), np.full((len(GAIN), len(curves)), np.nan)
+    random, sparsity = (curves.method == "random").to_numpy(), curves.sparsity.to_numpy(float)
+    names = np.full(len(curves), None)
+    for i in np.flatnonzero(~random):
+        test = compare(outcomes[i], unpruned)
+        change[:, i], names[i] = (test.difference, test.low, test.high, test.p_value), test.test
+        others = [outcomes[k] for k in np.flatnonzero(random & (sparsity == sparsity[i]))]
+        if others:
+            gain[:, i] = difference_from_mean(outcomes[i], others)
+    return {**dict(zip(CHANGE, change, strict=True)), "change_test": names, **dict(zip(GAIN, gain, strict=True))}
 
 
 def holm(p_values) -> np.ndarray:

@@ -13,12 +13,13 @@ import numpy as np
 
 from headprune_core.arguments import whole_number
 from headprune_core.checked_mask import checked_mask
-from headprune_core.data.measures import format_value, measure_label
+from headprune_core.data.measures import format_difference, format_value, measure_label
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
 
 from .evaluation import evaluate_masks
 from .paired_tests import SIGNIFICANCE_LEVEL
+from .permutation_tests import difference_from_mean
 
 N_RANDOM = 20
 # With n random masks or rankings, the smallest rank-based p-value is 1 / (n + 1): 19 are needed to reach the 5% level.
@@ -34,11 +35,16 @@ class RandomBaseline:
             "correlation".
         value: the measure under the mask.
         random_values: (S,), the measure under each random mask.
+        gain: the measure minus its mean under the random masks, and the 95% bootstrap CI over examples (low, high) of this
+            difference; None if unknown.
+        examples: number of examples.
     """
 
     measure: str
     value: float
     random_values: np.ndarray
+    gain: tuple[float, float, float] | None = None
+    examples: int = 0
 
     @property
     def n_beaten(self) -> int:
@@ -64,6 +70,8 @@ class RandomBaseline:
         values = f"{low} to {high} (mean {mean})" if count > 1 else low
         masks = f"{count} random masks" if count > 1 else "1 random mask"
         text = f"{measure_label(self.measure)} {value} vs. {values} for {masks} of the same size"
+        if self.gain is not None:
+            text += f", {gain_text(self.measure, self.gain, self.examples)}"
         if self.better_than_random:
             return (
                 f"{text}; better than all {count}: significantly better than random at the 5% level "
@@ -117,4 +125,22 @@ def random_baseline(
         masks[seed + 1].ravel()[pruned] = False
     result = evaluate_masks(model, examples, masks, batch_size=batch_size, cache=cache, progress=progress)
     found = result.measured()
-    return RandomBaseline(found.name, float(found.value[0]), found.value[1:])
+    outcomes = [result.outcomes(i) for i in range(len(masks))]
+    gain = difference_from_mean(outcomes[0], outcomes[1:])
+    return RandomBaseline(found.name, float(found.value[0]), found.value[1:], gain, result.losses.shape[1])
+
+
+def gain_text(measure: str, gain: tuple[float, float, float], examples: int) -> str:
+    """Return a difference from the mean of random masks in words.
+
+    Args:
+        measure: name of the measure.
+        gain: difference and its 95% CI (low, high).
+        examples: number of examples.
+
+    Returns:
+        Text such as "a difference of +3.1 pp from their mean (95% bootstrap CI +1.0 to +5.2, n = 500)".
+    """
+    difference, low, high = (format_difference(measure, value) for value in gain)
+    interval = f"95% bootstrap CI {low.removesuffix(' pp')} to {high.removesuffix(' pp')}"
+    return f"a difference of {difference} from their mean ({interval}, n = {examples:,})"

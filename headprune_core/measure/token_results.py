@@ -14,9 +14,9 @@ from headprune_core.scores.objectives import predictions, token_losses
 
 # For token prediction, ten numbers are stored per example: numbers of correct predictions, of predictions equal to the
 # unpruned model's, and of predictions; the loss; six sums (n, x, y, xx, yy, xy) of the logits x and the unpruned model's
-# logits y. Token classifiers store two more: numbers of correct entities, and of predicted and expected ones together (nan
-# if they are not counted). Without labels, the unpruned model's predictions take their place. With one prediction per
-# example, the logits are stored.
+# logits y. Token classifiers store 2 + 2 C more: numbers of correct entities, and of predicted and expected ones together
+# (nan if they are not counted); for each class, the numbers of its tokens that are predicted correctly, and of its tokens.
+# Without labels, the unpruned model's predictions take their place. With one prediction per example, the logits are stored.
 RIGHT, EQUAL, TRIALS, LOSS, SUMS, ENTITIES = 0, 1, 2, 3, slice(4, 10), slice(10, 12)
 
 
@@ -29,7 +29,19 @@ def stored_width(task: Task, outputs: int) -> int:
     """
     if not task.by_token:
         return outputs
-    return SUMS.stop if task.generates else ENTITIES.stop
+    return SUMS.stop if task.generates else ENTITIES.stop + 2 * outputs
+
+
+def class_counts(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many tokens of each class are predicted correctly, and how many there are.
+
+    Args:
+        stored: (..., 12 + 2 C), numbers of a token classifier.
+
+    Returns:
+        Two arrays (..., C).
+    """
+    return tuple(np.split(stored[..., ENTITIES.stop :], 2, axis=-1))
 
 
 def token_results(
@@ -44,7 +56,7 @@ def token_results(
         tags: names of the classes, to count entities; None to count none.
 
     Returns:
-        (n, 10) numbers, or (n, 12) for a token classifier.
+        (n, 10) numbers, or (n, 12 + 2 C) for a token classifier.
     """
     step = max(1, LOGITS_AT_ONCE // (len(batch) * logits.shape[-1]))
     parts = (slice(start, start + step) for start in range(0, logits.shape[1], step))
@@ -54,11 +66,15 @@ def token_results(
     numbers = numbers.cpu().numpy()
     if batch.task.generates:
         return numbers
-    entities = np.full((len(batch), 2), np.nan)
-    if tags is not None and batch.targets is not None:
-        rows = (part.cpu().numpy() for part in (batch.predicted, batch.targets, torch.cat(predicted, dim=1)))
-        entities[:] = [entity_counts(tags, target[some], guess[some]) for some, target, guess in zip(*rows, strict=True)]
-    return np.concatenate([numbers, entities], axis=1)
+    entities, classes = np.full((len(batch), 2), np.nan), np.zeros((len(batch), 2, logits.shape[-1]))
+    if batch.targets is not None:
+        parts = (part.cpu().numpy() for part in (batch.predicted, batch.targets, torch.cat(predicted, dim=1)))
+        rows = [(target[some], guess[some]) for some, target, guess in zip(*parts, strict=True)]
+        if tags is not None:
+            entities[:] = [entity_counts(tags, target, guess) for target, guess in rows]
+        for row, (target, guess) in zip(classes, rows, strict=True):
+            row[:] = [np.bincount(some, minlength=row.shape[1]) for some in (target[target == guess], target)]
+    return np.concatenate([numbers, entities, classes.reshape(len(batch), -1)], axis=1)
 
 
 def _token_sums(

@@ -3,7 +3,7 @@
     {"version": 1, "task": "classification", "shape": [R, H], "layers": [row of every attention call],
      "rows": {name of the attention module: {"heads": H, "kept": [...], "gated": [...], "kind": "self",
               "projections": {"q": {"module": path, "features": [a head's [[start, stop], ...], ...]}, "k", "v", "out"}}},
-     "plain": what a loader without this code needs (`standalone_sizes.py`)}
+     "plain": what a loader without this code needs (`formats/standalone_sizes.py`)}
 
 Head numbers and features are those before pruning; "gated" heads have weights, but their output weights are 0. Together with
 the configuration of the unpruned model this determines the shape of every weight, so the unpruned weights are never needed.
@@ -18,8 +18,8 @@ from torch import nn
 
 from headprune_core.errors import HeadPruneError
 
+from .formats.standalone_sizes import standalone_sizes
 from .head_layout import KINDS, PARTS, AttentionRow, HeadGrid, Projection, width
-from .standalone_sizes import standalone_sizes
 from .weight_slicing import slice_row
 
 HEAD_MAP = "head_map.json"

@@ -1,42 +1,24 @@
-"""Loading of unpruned models and tokenizers, with every failure translated to one sentence.
+"""Loading of unpruned models and tokenizers.
 
-Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is executed.
+Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code from a repository is executed. Failures of
+the libraries are translated to one sentence in `formats.library_calls`.
 """
 
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub.utils import logging as hub_logging
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-)
-from transformers.models.auto import modeling_auto
-from transformers.utils import logging as transformers_logging
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 
 from . import builtin, smollm2
 from .formats.adapter import WAY_OUT, Adapter, find_adapter
+from .formats.library_calls import no_safetensors, silence_transformers, translate_errors
 from .formats.source_checks import check_index, checked_config
-from .formats.tasks import check_supported
+from .formats.tasks import loader_for
 
-LOADERS = {  # by the library's name of the task
-    "SEQUENCE_CLASSIFICATION": AutoModelForSequenceClassification,
-    "TOKEN_CLASSIFICATION": AutoModelForTokenClassification,
-    "IMAGE_CLASSIFICATION": AutoModelForImageClassification,
-    "CAUSAL_LM": AutoModelForCausalLM,
-    "SEQ_TO_SEQ_CAUSAL_LM": AutoModelForSeq2SeqLM,
-}
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
 
@@ -140,7 +122,7 @@ def checked_folder(folder: Path) -> Path:
         raise HeadPruneError(f"the folder {folder} contains no config.json; use a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")):
         others = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-        raise HeadPruneError(_no_safetensors(f"the folder {folder}", others))
+        raise HeadPruneError(no_safetensors(f"the folder {folder}", others))
     return folder
 
 
@@ -175,110 +157,6 @@ def _check_complete(source: str, report: dict, known: set[str]) -> None:
             f"{source} is missing weights for {len(random)} parameters ({', '.join(random[:3])}); the checkpoint is "
             "incomplete or does not match its config.json"
         )
-
-
-def task_classes(task: str) -> list[str]:
-    """Return the names of the library's classes for a task.
-
-    Args:
-        task: a key of LOADERS.
-    """
-    listed = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES").values()
-    return [name for entry in listed for name in ((entry,) if isinstance(entry, str) else entry)]
-
-
-def task_loader(architecture: str) -> type | None:
-    """Return the Auto class that builds a class of the library, or None if it is for another task.
-
-    Args:
-        architecture: name of the class.
-    """
-    return next((loader for task, loader in LOADERS.items() if architecture in task_classes(task)), None)
-
-
-def loader_for(source, config):
-    """Return the Auto class for the task of a configuration.
-
-    Args:
-        source: name of the model, for the error message.
-        config: its Transformers configuration.
-
-    Raises:
-        HeadPruneError: if the task is not supported.
-    """
-    names = config.architectures or ["none"]
-    check_supported(str(source), names[0])
-    loader = task_loader(names[0])
-    if loader is not None:
-        return loader
-    raise HeadPruneError(
-        f"architecture of {source} must be a model for text, token or image classification, a causal language model or "
-        f"a sequence-to-sequence model, got {names[0]}"
-    )
-
-
-@contextmanager
-def translate_errors(source: str, is_folder: bool):
-    """Translate errors that the libraries raise in this block to one sentence.
-
-    Args:
-        source: name of the model, for the message.
-        is_folder: whether it is a local folder.
-
-    Raises:
-        HeadPruneError: in place of any other exception.
-    """
-    try:
-        yield
-    except HeadPruneError:
-        raise
-    except Exception as error:  # OSError, ValueError, KeyError, httpx and safetensors errors all occur
-        text = " ".join(str(error).split())
-        if "trust_remote_code" in text:
-            reason = (
-                f"{source} requires trust_remote_code, which HeadPrune does not support; use an architecture built into "
-                "Transformers"
-            )
-        elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
-            reason = _no_safetensors(source, ["pickle files"] if ".bin" in text else [])
-        elif is_folder:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        elif re.search("[Oo]ffline|[Cc]onnect|resolve|timed out|[Mm]ax retries|traffic", text):
-            reason = f"could not reach the Hub to load {source}; check the network, or use a local folder or 'embedded'"
-        elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
-            reason = (
-                f"model {source} not found on the Hub, or it is private; check the name, or run `hf auth login` for a "
-                "private model"
-            )
-        else:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
-        raise HeadPruneError(reason) from error
-
-
-def _no_safetensors(where: str, others: list[str]) -> str:
-    content = f"contains {', '.join(others)} but no safetensors file" if others else "contains no safetensors file"
-    return (
-        f"{where} {content}; only safetensors weights are loaded, since pickle files can execute code: if you trust the "
-        "model, convert it with model.save_pretrained(folder)"
-    )
-
-
-@contextmanager
-def silence_transformers():
-    """Turn off the progress bars and messages of Transformers and the Hub in this block."""
-    level = transformers_logging.get_verbosity()
-    hub_level = hub_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        hub_logging.set_verbosity(hub_level)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def display_name(source: str) -> str:

@@ -19,12 +19,13 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import absolute_path, temporary_folder
 
+from .formats.library_calls import silence_transformers, translate_errors
 from .formats.source_checks import check_index, checked_config
-from .formats.tasks import example_task
+from .formats.tasks import example_task, loader_for
 from .formats.v4_pruned import heads_pruned_by_v4, v4_head_map
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
-from .loading import checked_folder, loader_for, processor, silence_transformers, translate_errors
+from .loading import checked_folder, processor
 
 # Names of the files of a saved model; a folder with any other file is not replaced.
 MODEL_FILES = ("config.json", "*_config.json", HEAD_MAP, "model*.safetensors", "model*.safetensors.index.json")

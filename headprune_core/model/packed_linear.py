@@ -2,14 +2,11 @@
 
 Weights are prepacked once for oneDNN (and transposed for the backward pass), weight gradients are never computed, and rows
 with zero gradient (padding, and all but the pooled token in a classifier's last layer) are skipped exactly. A
-`TorchFunctionMode` is active in its own thread only, so other users of the model are not affected. A `WeightState` shows
-whether the weights are still those that were packed.
+`TorchFunctionMode` is active in its own thread only, so other users of the model are not affected.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
@@ -20,71 +17,6 @@ from headprune_core.memory import available_memory
 MAX_NONZERO_ROWS = 0.75  # zero rows are skipped if at most this fraction of all rows is nonzero
 FIRST_COLUMNS = 8  # columns that are tested first
 MIN_FREE_MEMORY = 4  # weights are packed if this multiple of their size is free
-SAMPLE = 64  # values of each tensor that are compared to find changes
-
-
-class WeightState:
-    """The parameters and buffers of a model at one time, to find out later whether they have changed.
-
-    Replaced tensors, moved data and in-place operations are found by identity, address and version counter. Some changes
-    leave no such trace: edits through `.data`, NumPy or a fused optimizer. They are found if they change one of 64 values of
-    a tensor, which are spread evenly over its rows and over its columns; an edit of fewer values may be missed.
-
-    Args:
-        module: the model.
-    """
-
-    def __init__(self, module: torch.nn.Module):
-        self._tensors = _tensors(module)
-        self._held = [tensor.detach() for tensor in self._tensors]  # so that no other data can have the same address
-        self._marks = _marks(self._tensors)
-        self._sample = _sample(self._tensors)
-
-    def has_changed(self, module: torch.nn.Module) -> bool:
-        """Return True if a weight was changed, replaced, added or removed since.
-
-        Args:
-            module: the model.
-        """
-        tensors = _tensors(module)
-        return (
-            len(tensors) != len(self._tensors)
-            or any(now is not then for now, then in zip(tensors, self._tensors, strict=True))
-            or _marks(tensors) != self._marks
-            or _sample(tensors) != self._sample
-        )
-
-
-def _tensors(module: torch.nn.Module) -> list[Tensor]:
-    """The parameters and buffers of all submodules; a shared one is listed once for each of them."""
-    held = (part for m in module.modules() for part in (m._parameters, m._buffers))
-    return [tensor for part in held for tensor in part.values() if tensor is not None]
-
-
-def _marks(tensors: list[Tensor]) -> list[tuple[int, int]]:
-    """Address and version counter of each tensor; inference tensors have no counter."""
-    return [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
-
-
-def _sample(tensors: list[Tensor]) -> list[bytes]:
-    """The bytes of some values of all tensors, for each device and dtype."""
-    parts: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for tensor in tensors:
-        if tensor.numel() and tensor.device.type != "meta":
-            values = torch.take(tensor.detach(), _positions(tensor.shape, tensor.device))
-            parts.setdefault((tensor.device, tensor.dtype), []).append(values)
-    return [torch.cat(values).view(torch.uint8).cpu().numpy().tobytes() for values in parts.values()]
-
-
-@lru_cache(maxsize=1024)
-def _positions(shape: torch.Size, device: torch.device) -> Tensor:
-    """Positions of the sampled values in a flattened tensor: a lattice that covers rows and columns evenly."""
-    rows = shape[0] if len(shape) > 1 else 1
-    columns = shape.numel() // rows
-    steps = np.arange(SAMPLE)
-    along = steps * 0.6180339887498949 % 1.0 if rows > 1 else (steps + 0.5) / SAMPLE
-    positions = ((steps + 0.5) / SAMPLE * rows).astype(int) * columns + (along * columns).astype(int)
-    return torch.from_numpy(positions).to(device)
 
 
 class PackedWeights:

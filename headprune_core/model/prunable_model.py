@@ -4,37 +4,34 @@ A wrapped model is never modified, so threads can share it; gates and callbacks 
 Functions that run a model have the decorator `runs_models`: it fixes PyTorch's state and finds weights that have changed.
 """
 
-import copy
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headprune_core.errors import HeadPruneError, HeadPruneWarning
-from headprune_core.result_cache import fingerprint
 from headprune_core.torch_state import check_runnable, fixed_torch_state, make_runnable
 
 from .attention_hooks import ATTENTION, MASKED_ATTENTION
 from .builtin import is_builtin
 from .formats.adapter import check_no_adapter
 from .formats.hub import pruned_on_hub
+from .formats.library_calls import silence_transformers
 from .formats.library_class import check_reloadable, save_model
 from .forward_cache import enable_caching
 from .forward_cost import Cost
+from .from_weights import FromWeights, unchanged
 from .head_discovery import find_heads, verify_layout
-from .head_layout import PARTS, HeadGrid, linear_layers
+from .head_layout import PARTS, HeadGrid
 from .head_map import HEAD_MAP, head_map
-from .loading import display_name, find_device, load, silence_transformers
+from .loading import display_name, find_device, load
 from .model_io import atomic_folder, is_pruned, load_pruned
-from .packed_linear import PackedWeights, WeightState
-from .trial_run import BATCHING, batching_note, check_length_limit, find_batching, name_padding, pad_token
+from .trial_run import BATCHING, batching_note, check_length_limit, find_batching, length_limit, name_padding, pad_token
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -51,31 +48,23 @@ def runs_models(function):
     @wraps(function)
     def run(*args, **kwargs):
         with fixed_torch_state():
-            for value in (*args, *kwargs.values()):
-                if isinstance(value, PrunableModel):
-                    value.prepare()
-            return function(*args, **kwargs)
+            models = [value for value in (*args, *kwargs.values()) if isinstance(value, PrunableModel)]
+            for model in models:
+                model.prepare()
+            with unchanged(models):
+                return function(*args, **kwargs)
 
     return run
 
 
-@dataclass
-class _Derived:
-    """What was computed from one state of the weights, by name."""
-
-    weights: WeightState
-    values: dict[str, object] = field(default_factory=dict)
-
-
-class PrunableModel:
+class PrunableModel(FromWeights):
     """A Transformers model whose heads can be scored, masked and pruned.
 
     The model is frozen, put in eval mode and switched to HeadPrune's attention function; its heads are located with one
     forward pass. Models on the meta device work too.
 
     After a change of the weights (training, `load_state_dict`, a merged adapter), the next call computes with the new ones.
-    An edit through `.data` or NumPy is found if it changes one of 64 sampled values of a tensor; after a smaller edit, wrap
-    the model again. A model in train mode is refused. Copies and pickles give equal results.
+    A model in train mode is refused. Copies and pickles give equal results.
 
     Args:
         model: a loaded Transformers model.
@@ -99,7 +88,6 @@ class PrunableModel:
     # Function that creates the files of a pruned model's card by name. headprune_core/__init__.py sets it, because the
     # report room lies above this one.
     card_files: ClassVar[Callable[["PrunableModel", object | None], Mapping[str, bytes]]]
-    _derived: _Derived | None = None
 
     @fixed_torch_state()
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, *, name=None):
@@ -221,10 +209,6 @@ class PrunableModel:
             if not self.grid.kept.all():
                 (folder / HEAD_MAP).write_text(json.dumps(head_map(self)) + "\n")
 
-    def __getstate__(self) -> dict:
-        """Return what is copied and pickled: all but what can be computed from the weights again."""
-        return {name: value for name, value in vars(self).items() if name != "_derived"}
-
     def prepare(self) -> None:
         """Check that the model can be run, and discard what was derived from weights that have changed since.
 
@@ -234,17 +218,6 @@ class PrunableModel:
         heads = {part for row in self.grid.rows for part in (row.module, *(getattr(row, name).module for name in PARTS))}
         check_runnable(self.model, heads, {ATTENTION, MASKED_ATTENTION})
         self._discard_outdated()
-
-    def _discard_outdated(self) -> None:
-        if self._derived is None or self._derived.weights.has_changed(self.model):
-            self._derived = _Derived(WeightState(self.model))
-
-    def _derive(self, name: str, compute: Callable[[], object]):
-        """Return a value that depends on the weights, computed at first use and shared by all threads."""
-        if self._derived is None:
-            self._discard_outdated()
-        values = self._derived.values
-        return values[name] if name in values else values.setdefault(name, compute())
 
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Run a forward pass with the active `AttentionHooks`.
@@ -266,84 +239,6 @@ class PrunableModel:
             inputs = inputs | {"pixel_values": inputs["pixel_values"].to(self.model.dtype)}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             return self.model(**inputs, **options).logits
-
-    def in_precision(self, dtype: str | None) -> "PrunableModel":
-        """Return the model with another precision of matrix products; everything else stays as loaded.
-
-        The bfloat16 version is created once and kept; it has a copy of the linear weights of half the size.
-
-        Args:
-            dtype: "bfloat16", "float32" or None; the last two return this model.
-
-        Raises:
-            HeadPruneError: if dtype has another value.
-        """
-        if dtype not in (None, "float32", "bfloat16"):
-            raise HeadPruneError(f"dtype must be None, 'float32' or 'bfloat16', got {dtype!r}")
-        if dtype != "bfloat16" or self.model.dtype != torch.float32:
-            return self
-        self._discard_outdated()
-        return self._derive("bfloat16", self._in_bfloat16)
-
-    @property
-    def uses_bfloat16(self) -> bool:
-        """Whether this is the bfloat16 version of a model with float32 weights."""
-        return self._autocast
-
-    @property
-    def has_bfloat16(self) -> bool:
-        """Whether the bfloat16 version exists already."""
-        return self._derived is not None and "bfloat16" in self._derived.values
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the weights, the configuration, the precision and the PyTorch version."""
-        self._discard_outdated()
-        config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
-        heads = () if self.grid.kept.all() else (self.grid.kept,)
-        setting = torch.__version__, self.device.type, self._autocast, sorted(config.items(), key=str)
-        return fingerprint(*setting, *heads, self._derive("fingerprint", self._hash_weights))
-
-    def _hash_weights(self) -> str:
-        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        return fingerprint(*(part for named in tensors for part in named))
-
-    @property
-    def packed(self) -> PackedWeights:
-        """The weights in the layout of the CPU's kernels, packed at first use."""
-        return self._derive("packed", lambda: PackedWeights(self.model))
-
-    def _in_bfloat16(self) -> "PrunableModel":
-        layers = set(linear_layers(self.model))
-        linear = {id(p) for layer in layers for p in layer.parameters()}
-        # A tied embedding keeps its precision; otherwise all hidden states would be bfloat16.
-        linear -= {id(p) for m in self.model.modules() if m not in layers for p in m.parameters(recurse=False)}
-        copies = {id(p): p.to(torch.bfloat16) if id(p) in linear else p for p in self.model.parameters()}
-        twin = copy.copy(self)
-        twin.model = copy.deepcopy(self.model, {i: torch.nn.Parameter(p, False) for i, p in copies.items()})
-        twin.grid = self.grid.moved(dict(zip(self.model.modules(), twin.model.modules(), strict=True)))
-        twin._autocast = True
-        return twin
-
-    def describe_non_finite(self) -> str | None:
-        """Describe the first weights that are NaN or infinite, by row and head if they belong to a head.
-
-        Returns:
-            A lower-case sentence, or None if all weights are finite.
-        """
-        for row, (row_name, parts) in enumerate(self.grid.weights()):
-            for part, heads in parts.items():
-                bad = [h for h, block in enumerate(heads) if not torch.isfinite(block).all()]
-                if bad:
-                    head = self._numbers(row, part)[bad[0]]
-                    return f"the {part} weights of row {row} ({row_name}), head {head}, contain NaN or infinite values"
-        bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
-        return f"the weights {bad[0]} contain NaN or infinite values" if bad else None
-
-    def _numbers(self, row: int, part: str) -> np.ndarray:
-        """Original numbers of a row's query and output blocks, or of its key and value blocks."""
-        present = self.grid.rows[row].present
-        return present if part in ("query", "output") else np.unique(self.grid.rows[row].kv_group[present])
 
     @property
     def device(self) -> torch.device:
@@ -387,11 +282,4 @@ class PrunableModel:
         """Maximum sequence length in tokens, or None if it is unlimited or the model expects images."""
         if self.reads_images:
             return None
-        limits = [self.tokenizer.model_max_length] if self.tokenizer is not None else []
-        table = next((m for n, m in self.model.named_modules() if n.endswith("position_embeddings")), None)
-        if isinstance(table, torch.nn.Embedding):
-            # RoBERTa and related models number positions from the padding index on.
-            limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
-        elif getattr(self.model.config, "max_position_embeddings", None):
-            limits.append(self.model.config.max_position_embeddings)
-        return min((int(limit) for limit in limits if limit < 10**9), default=None)
+        return length_limit(self.model, self.tokenizer)

@@ -123,6 +123,23 @@ def check_length_limit(tokenizer) -> None:
         )
 
 
+def length_limit(model: PreTrainedModel, tokenizer) -> int | None:
+    """Return the maximum sequence length of a text model in tokens, or None if it is unlimited.
+
+    Args:
+        model: the Transformers model.
+        tokenizer: its tokenizer, or None.
+    """
+    limits = [] if tokenizer is None else [tokenizer.model_max_length]
+    table = next((m for n, m in model.named_modules() if n.endswith("position_embeddings")), None)
+    if isinstance(table, torch.nn.Embedding):
+        # RoBERTa and related models number positions from the padding index on.
+        limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
+    elif getattr(model.config, "max_position_embeddings", None):
+        limits.append(model.config.max_position_embeddings)
+    return min((int(limit) for limit in limits if limit < 10**9), default=None)
+
+
 def name_padding(model: PreTrainedModel, tokenizer) -> None:
     """Set the padding token of a classifier without one.
 

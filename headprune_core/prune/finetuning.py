@@ -1,13 +1,15 @@
 """The training loop of recovery fine-tuning: AdamW with linear warm-up and decay, without dropout.
 
 Weight decay is decoupled (Loshchilov & Hutter 2019) and applies to weights, not to norms and biases; gradients are clipped
-to norm 1. Zeroed heads stay zero, because the gradients of their output projections are dropped. Options, evaluation and
-error handling belong to `recovery`.
+to norm 1. Zeroed heads stay zero, because the gradients of their output projections are dropped. If a model computes only
+batches of one length exactly, a batch is run in parts and their gradients are added. Options, evaluation and error handling
+belong to `recovery`.
 """
 
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -30,10 +32,12 @@ Value = Callable[[Tensor, Batch], Tensor]  # (logits (N, C) or (N, T, V), batch)
 
 
 def copied(model: PrunableModel) -> PrunableModel:
-    """Return a copy of the model with its own weights; tied weights stay tied."""
+    """Return a copy of the model with its own weights and the same batching; tied weights stay tied."""
     body = copy.deepcopy(model.model)
     grid = model.grid.moved(dict(zip(model.model.modules(), body.modules(), strict=True)))
-    return PrunableModel.of_heads(body, grid, model.task, model.tokenizer, name=model.name)
+    twin = PrunableModel.of_heads(body, grid, model.task, model.tokenizer, name=model.name)
+    twin.batching = model.batching
+    return twin
 
 
 def label_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -115,25 +119,52 @@ def fine_tune(
     model.model.requires_grad_(True)
     try:
         for step, index in zip(range(steps), drawn(encoded.lengths, batch_size, seed), strict=False):
-            batch = encoded.batch(index, model.device)
-            with torch.enable_grad():
-                loss = value(model.logits(batch.inputs), batch).mean()
-                loss.backward()
+            loss_value = add_gradients(model, encoded, index, value)
             for weight, axis, columns in zeroed:
                 weight.grad.index_fill_(axis, columns, 0.0)
-            loss_value, norm = loss.item(), nn.utils.clip_grad_norm_(weights, CLIP).item()
+            norm = nn.utils.clip_grad_norm_(weights, CLIP).item()
             if not (math.isfinite(loss_value) and math.isfinite(norm)):
                 raise HeadPruneError(_not_finite(model, step, loss_value, norm, learning_rate))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * schedule(step, steps)
             optimizer.step()
             optimizer.zero_grad()
-            after(loss_value, len(batch))
+            after(loss_value, len(index))
     finally:
         model._autocast = False
         model.model.requires_grad_(False)
         for weight in weights:
             weight.grad = None
+
+
+def add_gradients(model: PrunableModel, encoded: Encoded, index: np.ndarray, value: Value) -> float:
+    """Add the gradient of the mean loss of some examples to the weights' gradients.
+
+    Args:
+        model: model whose weights require gradients.
+        encoded: encoded training set, whose `batching` says which examples may run together.
+        index: numbers of the examples.
+        value: training loss (N,) from logits and batch.
+
+    Returns:
+        The mean loss.
+    """
+    total = 0.0
+    for part in _parts(encoded, index, model.device):
+        batch = encoded.batch(part, model.device)
+        with torch.enable_grad():
+            loss = value(model.logits(batch.inputs), batch).sum() / len(index)
+            loss.backward()
+        total += loss.item()
+    return total
+
+
+def _parts(encoded: Encoded, index: np.ndarray, device: torch.device) -> list[np.ndarray]:
+    """Split a batch into those that the model computes exactly: of one length, or of one example."""
+    if encoded.batching == "padded":
+        return [index]
+    members = replace(encoded, inputs=[encoded.inputs[i] for i in index])
+    return [index[part] for part in members.packed(len(index), None, device)]
 
 
 def schedule(step: int, steps: int) -> float:

@@ -9,9 +9,9 @@ import math
 from dataclasses import replace
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.model.formats.standalone_sizes import unpruned_architecture
 from headprune_core.model.head_layout import PARTS, Projection, width
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import unpruned_architecture
 
 
 def flops_per_token(model: PrunableModel, sequence_length: int | None = None) -> float:

@@ -7,7 +7,7 @@ All weights of a copy are trained (`finetuning`) and evaluated before and after 
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import datasets
 import numpy as np
@@ -19,6 +19,7 @@ from headprune_core.data.examples import overlap
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.measure.evaluation import MaskEvaluation
 from headprune_core.model.prunable_model import PrunableModel, runs_models
+from headprune_core.model.trial_run import BATCHING
 
 from .finetuning import copied, fine_tune, label_loss, teacher_loss
 from .finetuning_evaluation import BeforeAfterEvaluator
@@ -108,6 +109,8 @@ def recover(
     _check_options(steps, batch_size, learning_rate, objective, dtype)
     _check_models(model, objective, teacher)
     encoded = encode(model, examples)
+    if teacher is not None:  # it runs on the same batches
+        encoded = replace(encoded, batching=max(model.batching, teacher.batching, key=BATCHING.index))
     if objective == "labels" and not encoded.labeled:
         raise HeadPruneError("the training set has no labels; add a label column, or use objective 'teacher'")
     evaluator = BeforeAfterEvaluator(model, evaluation, teacher, batch_size)

@@ -11,8 +11,8 @@ import pandas as pd
 from headprune_core.data.tasks import task_of
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import MaskEvaluation
+from headprune_core.model.formats.standalone_sizes import unpruned_architecture
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import unpruned_architecture
 from headprune_core.prune.flops import flops_before, flops_per_token
 from headprune_core.prune.latency_text import describe_latency
 from headprune_core.prune.parameter_table import parameter_table

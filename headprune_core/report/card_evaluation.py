@@ -4,7 +4,7 @@ import re
 
 from headprune_core.data.measures import format_difference, format_value, measure_label, sentence_name
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import McNemar, significance_text
+from headprune_core.measure.paired_tests import McNemar, method_text, significance_text
 from headprune_core.prune.recovery import Recovery
 
 from .card_text import escaped, table
@@ -113,8 +113,7 @@ def _difference(before: MaskEvaluation, after: MaskEvaluation, which: str) -> st
             f"exact McNemar p = {test.p_value:.2g}; {test.b} examples correct only after, {test.c} only before; n = {n:,}"
         )
     else:
-        weighted = ", each weighted equally" if name == "accuracy" else ""
-        method = f"bootstrap over examples{weighted}; n = {n:,}"
+        method = f"bootstrap over examples; {method_text(test)}"
     difference, low, high = (format_difference(name, value) for value in (test.difference, test.low, test.high))
     low, high = low.removesuffix(" pp"), high.removesuffix(" pp")
     return (

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from headprune_core.data.measures import SHARES, correlation_difference, format_difference
+from headprune_core.data.measures import SHARES, format_difference
 from headprune_core.data.tasks import Task, task_of
 from headprune_core.masks.criteria import CRITERIA
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
+from headprune_core.measure.paired_tests import compare, mcnemar
+from headprune_core.measure.permutation_tests import PairedTest, token_test
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.scores.head_scores import HeadScores
 
@@ -29,7 +30,7 @@ class ClassChange:
 
     Attributes:
         name: name of the class.
-        n: number of examples of the class.
+        n: number of examples (for token classification: of tokens) of the class.
         before: recall of the unpruned model, 0 to 1.
         after: recall of the pruned model, 0 to 1.
         change: paired comparison of both.
@@ -39,7 +40,7 @@ class ClassChange:
     n: int
     before: float
     after: float
-    change: McNemar
+    change: PairedTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ def agreement(masked: MaskEvaluation) -> Share:
     return share(masked, name=masked.task.without_labels)
 
 
-def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDifference:
+def change(before: MaskEvaluation, after: MaskEvaluation) -> PairedTest:
     """Return the paired difference in the main measure of two evaluations on the same examples.
 
     Args:
@@ -164,15 +165,10 @@ def change(before: MaskEvaluation, after: MaskEvaluation) -> McNemar | ShareDiff
     Returns:
         `after` minus `before`. In a McNemar test, b counts the examples that are correct only after.
     """
-    if after.right is None:
-        expected = before.unpruned if after.labels is None else after.labels
-        return ShareDifference(*correlation_difference(after.logits[0], before.logits[0], expected, before.unpruned))
-    if after.logits is None:
-        return share_difference(after.right[0], before.right[0])
-    return mcnemar(after.right[0].astype(bool), before.right[0].astype(bool))
+    return compare(after.outcomes(), before.outcomes())
 
 
-def difference_text(test: McNemar | ShareDifference, name: str = "accuracy") -> str:
+def difference_text(test: PairedTest, name: str = "accuracy") -> str:
     """Return a difference with its confidence interval, in percentage points for shares.
 
     Args:
@@ -208,8 +204,15 @@ def by_class(before: MaskEvaluation, after: MaskEvaluation, names: tuple[str, ..
         names: names of the classes.
 
     Returns:
-        One entry per class (or label) with examples; none without labels, for regression, or if the model predicts tokens.
+        One entry per class (or label) with examples; none without labels, for regression, or if the model generates text.
     """
+    if before.class_counts is not None and before.labeled:
+        counts, hits = before.class_counts, (before.class_hits[0], after.class_hits[0])
+        numbers = np.flatnonzero(counts.sum(0))
+        tests = [token_test(hits[1][:, c], hits[0][:, c], counts[:, c]) for c in numbers]
+        recalls = [[float(part[:, c].sum() / counts[:, c].sum()) for part in hits] for c in numbers]
+        found = zip(numbers, recalls, tests, strict=True)
+        return [ClassChange(names[c], int(counts[:, c].sum()), *recall, test) for c, recall, test in found]
     if before.labels is None or before.right is None:
         return []
     changes, labels, sets = [], before.labels, before.labels.ndim == 2

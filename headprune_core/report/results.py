@@ -20,7 +20,7 @@ from headprune_core.figures.style import label
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
 from headprune_core.measure.evaluation import MaskEvaluation
-from headprune_core.measure.paired_tests import McNemar, is_significant, why_not_significant
+from headprune_core.measure.paired_tests import McNemar, is_significant, method_text, why_not_significant
 from headprune_core.scores.hies import min_max
 from headprune_core.scores.orthogonality import orthogonality
 
@@ -126,7 +126,7 @@ def _change_text(name: str, before: MaskEvaluation, after: MaskEvaluation) -> st
             f"{_p_value(test.p_value)} {cite('mcnemar')})"
         )
     else:
-        text += ", by a bootstrap over examples" + (", each weighted equally" if measure == "accuracy" else "")
+        text += f", by a bootstrap over examples ({method_text(test)})"
     if is_significant(test):
         return f"{text}. The difference is significant at the 5% level."
     return (
@@ -175,7 +175,8 @@ def _classes(facts: Facts) -> list[Block]:
     worst = worst_first[0]
     if worst.change.difference < 0:
         text = (
-            f"Largest drop: {worst.name}, {worst.before:.1%} to {worst.after:.1%} ({worst.n} examples), "
+            f"Largest drop: {worst.name}, {worst.before:.1%} to {worst.after:.1%} "
+            f"({worst.n} {'tokens' if facts.tokens else 'examples'}), "
             f"{difference_text(worst.change)}. "
         )
         text += (

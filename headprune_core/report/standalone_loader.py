@@ -1,12 +1,12 @@
 """Generate code that loads a pruned model without HeadPrune; it needs torch, transformers and safetensors.
 
 The code subclasses the model's own Transformers class and sets the sizes of pruned layers from head_map.json
-(`model.standalone_sizes`) in its constructor. Transformers then loads the weights as usual, so the unpruned weights are
+(`formats.standalone_sizes`) in its constructor. Transformers then loads the weights as usual, so the unpruned weights are
 never allocated.
 """
 
+from headprune_core.model.formats.standalone_sizes import standalone_sizes
 from headprune_core.model.prunable_model import PrunableModel
-from headprune_core.model.standalone_sizes import standalone_sizes
 
 _START = """\
 folder = "pruned-model"

@@ -4,7 +4,12 @@ The forward cache keeps outputs of every layer for the next mask. A language mod
 every position: those of the unpruned model stay in memory for comparison while those of a mask are computed.
 """
 
+import time
+from functools import cache
+
 import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
 
 from headprune_core.checked_mask import checked_mask
 from headprune_core.data.encoding import encode
@@ -16,6 +21,7 @@ from headprune_core.model.forward_cost import (
     MEMORY_SHARE,
     SECONDS_PER_CALL,
     CostEstimate,
+    computing_device,
     memory_for_batches,
     model_bytes,
     product_rate,
@@ -26,7 +32,6 @@ from .scoring_cost import one_time_bytes
 
 LOGITS_AT_ONCE = 2**22  # logits of a language model that are reduced to losses and sums at once
 REDUCTION_BYTES = 40  # per logit that is reduced: losses, and copies in double precision
-SECONDS_PER_REDUCED_LOGIT = 2e-8  # losses, predictions and sums
 WIDEST_COPIES = 3  # outputs of the widest layer that exist at once, for example the two of a gate and their product
 MASK_BYTES = 5  # per pair of tokens of the attention mask, which is built as Booleans and as numbers
 
@@ -51,6 +56,7 @@ def estimate_evaluation(model, examples, masks, *, batch_size: int = 32, dtype: 
     encoded, cost = encode(model, examples), model.cost
     texts, targets = (np.array([len(row.get(name, ())) for row in encoded.inputs]) for name in ("input_ids", "target_ids"))
     limit = evaluation_token_limit(model, int(encoded.lengths.max()), dtype)
+    per_logit = seconds_per_reduced_logit(str(computing_device(model))) if cost.logits else 0.0
     flops = seconds = largest = 0.0
     for batch in encoded.packed(batch_size, limit, model.device):
         n, text, target = len(batch), int(texts[batch].max()), int(targets[batch].max())
@@ -59,10 +65,33 @@ def estimate_evaluation(model, examples, masks, *, batch_size: int = 32, dtype: 
         body = 2.0 * cost.of(n, n * text, n * target).multiply_adds - head
         body += 4.0 * n * max(text, target, cost.image_tokens) ** 2 * cost.attention
         flops += passes * body + n_masks * head
-        seconds += passes * cost.calls * SECONDS_PER_CALL + n_masks * positions * cost.logits * SECONDS_PER_REDUCED_LOGIT
+        seconds += passes * cost.calls * SECONDS_PER_CALL + n_masks * positions * cost.logits * per_logit
         largest = max(largest, _batch_bytes(model, n, text, target, dtype))
     seconds += flops / (EFFICIENCY * product_rate(model, dtype))
     return CostEstimate(flops, seconds, largest + one_time_bytes(model, dtype, backward=False), model_bytes(model))
+
+
+@cache
+def seconds_per_reduced_logit(device: str) -> float:
+    """Measure how long the losses, predictions and sums of logits take on this machine; later calls return the same value.
+
+    Args:
+        device: name of the device.
+
+    Returns:
+        Seconds for each logit of a mask.
+    """
+    rows, columns = LOGITS_AT_ONCE // 2**14, 2**14
+    logits, reference = torch.randn(2, rows, columns, device=device)
+    targets, best = torch.arange(rows, device=device), float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        losses, same = cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == reference.argmax(-1)
+        x, y = logits.double(), reference.double()
+        sums = x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()
+        float(losses.sum() + same.sum() + sum(sums))  # waits until the device has finished
+        best = min(best, time.perf_counter() - start)
+    return best / logits.numel()
 
 
 def evaluation_token_limit(model, longest: int, dtype: str | None = None) -> int | None:

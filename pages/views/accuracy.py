@@ -110,9 +110,7 @@ def same_examples(result: CurveResult, measure: str) -> None:
     frame = result.curves.frame
     ranked = [name for name in dict.fromkeys(frame.method) if name != "random"]
     steps = sorted(share for share in frame.sparsity.unique() if share > 0)
-    if result.curves.right is None:
-        st.caption(f"Paired tests need one decision per example and are not available for {task.title}.")
-    elif len(ranked) > 1 and steps:
+    if len(ranked) > 1 and steps:
         left, right = st.columns(2)
         nearest = min(steps, key=lambda share: abs(share - 0.3))
         at = nearest

@@ -1,5 +1,7 @@
 """Recommended alpha: against brute force over alpha and plain loops, and verdicts on simulated predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.tiny_models import examples_for, random_examples, tiny
@@ -10,7 +12,8 @@ from headprune_core.alpha_choice.alpha_recommendation import format_inside
 from headprune_core.alpha_choice.alpha_text import describe_recommendation
 from headprune_core.alpha_choice.cross_validation import stratified_folds
 from headprune_core.alpha_choice.recommendation import best_mask, widest_interval
-from headprune_core.measure.paired_tests import McNemar, ShareDifference, mcnemar, share_difference
+from headprune_core.measure.paired_tests import McNemar, mcnemar
+from headprune_core.measure.permutation_tests import PairedTest, token_test
 
 
 def made(right, path=None, agrees=None, labels=True):
@@ -221,15 +224,18 @@ def test_a_selection_by_agreement_reports_accuracy_if_labels_exist():
     assert chosen.cross_validated.accuracy == pytest.approx(right[2].mean())
 
 
-def test_token_predictions_are_compared_by_bootstrap():
+def test_token_predictions_are_compared_by_permutation():
     model, examples = hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=8)
     scores = hp.score_heads(model, examples_for("gpt2", seed=1), metrics=("his", "ae"))
     found = hp.alpha_accuracy(model, examples, hp.alpha_path(scores.his, scores.ae, 0.5), n_random=1)
     chosen = hp.recommend_alpha(found)
-    assert isinstance(chosen.against_his, ShareDifference)
-    assert isinstance(chosen.cross_validated.against_his, ShareDifference)
+    assert type(chosen.against_his) is type(chosen.cross_validated.against_his) is PairedTest
     assert chosen.cross_validated.folds == 8
-    assert np.isnan(chosen.p_corrected)
+    assert np.isnan(chosen.p_corrected) == chosen.is_his
+    counts = np.array([len(ids) - 1 for ids in examples["input_ids"]])
+    result = hp.evaluate_masks(model, examples, found.masks[[chosen.mask, found.which[-1]]])
+    assert chosen.against_his == token_test(*(result.right * counts).round(), counts)
+    assert chosen.against_his.difference == pytest.approx(result.accuracy[0] - result.accuracy[1])
     by_agreement = hp.recommend_alpha(found, by="agreement")
     assert by_agreement.cochran is by_agreement.cross_validated is by_agreement.against_his is None
     assert by_agreement.verdict.endswith("has the highest agreement; no significance test is available for this task.")
@@ -238,23 +244,18 @@ def test_token_predictions_are_compared_by_bootstrap():
         assert_consistent(one)
 
 
-def test_significantly_higher_shares():
+def test_significantly_more_correct_tokens():
     generator = np.random.default_rng(0)
-    low, high = generator.random((2, 300)) * 0.5
-    found = hp.recommend_alpha(made(np.stack([low, high + 0.3, low])))
+    counts = generator.integers(5, 20, 300)
+    low, high = (generator.binomial(counts, share) / counts for share in (0.4, 0.7))
+    found = hp.recommend_alpha(replace(made(np.stack([low, high, low])), counts=counts))
     assert found.verdict.startswith("Choose alpha = 0.50: significantly better than HIS only (cross-validated: +")
     assert "95% bootstrap CI" in found.verdict
-    assert " p " not in found.verdict
+    assert "permutation p < 0.001" in found.verdict
+    assert found.p_corrected < 0.001
     assert_consistent(found)
-    test = share_difference(high + 0.3, low)
-    assert test.difference == pytest.approx((high + 0.3 - low).mean())
-    reach = 1.96 * (high - low).std() / np.sqrt(300)
-    assert (test.low, test.high) == (
-        pytest.approx(test.difference - reach, abs=0.005),
-        pytest.approx(test.difference + reach, abs=0.005),
-    )
-    with pytest.raises(hp.HeadPruneError, match="must be two arrays of one length"):
-        share_difference([0.5], [0.5, 0.5])
+    gained = ((high - low) * counts).sum() / counts.sum()
+    assert found.cross_validated.against_his.difference == pytest.approx(gained)
 
 
 def test_invalid_arguments_raise():

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
+from headprune_core.measure.paired_tests import compare
 
 CONSTRAINTS = {
     "free": {},
@@ -56,6 +57,8 @@ def test_maximum_sparsity_equals_that_of_evaluating_every_mask(model, examples, 
     reached = []
     for answers in range(0, 24, 3):  # that may be lost, of 40
         found = hp.max_sparsity(model, examples, RANKING, 2.5 * answers, cache=cache, **constraints)
+        pair = hp.evaluate_masks(model, examples, [found.mask, np.ones_like(found.mask)], cache=cache)
+        assert found.change == compare(pair.outcomes(0), pair.outcomes(1))
         limited_by_accuracy = np.flatnonzero(right < right[0] - answers)
         last = limited_by_accuracy[0] - 1 if len(limited_by_accuracy) else len(masks) - 1
         np.testing.assert_array_equal(found.mask, masks[last])

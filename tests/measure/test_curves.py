@@ -12,6 +12,7 @@ from headprune_core.data.measures import wilson
 COLUMNS = ["method", "sparsity", "heads_pruned", "seed", "accuracy", "accuracy_low", "accuracy_high"]
 COLUMNS += ["loss", "agreement", "correlation", "examples", "trials"]
 COLUMNS += [f"accuracy: LABEL_{c}" for c in range(3)]
+COLUMNS += ["change", "change_low", "change_high", "change_p", "change_test", "gain", "gain_low", "gain_high"]
 ALL = [name for name, criterion in hp.CRITERIA.items() if criterion.produced_by is None]
 
 

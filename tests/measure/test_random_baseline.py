@@ -60,6 +60,17 @@ def test_summary_states_values_and_rank_based_p():
     assert below.summary.endswith("; better than none of 19: not significantly better than random (rank-based p = 1.00).")
 
 
+def test_the_gain_over_random_masks_is_paired(model):
+    examples, mask = examples_for("bert", count=12), np.ones(model.grid.shape, bool)
+    mask[0] = False
+    found = hp.random_baseline(model, examples, mask, n_random=3)
+    gain, low, high = found.gain
+    assert gain == pytest.approx(found.value - found.random_values.mean())
+    assert low <= gain <= high
+    assert "from their mean (95% bootstrap CI " in found.summary
+    assert "n = 12); " in found.summary
+
+
 @pytest.mark.parametrize("masks", [1, 2, 18])
 def test_too_few_random_masks_are_not_significant(masks):
     few = RandomBaseline("agreement", 0.9, np.linspace(0.5, 0.8, masks))

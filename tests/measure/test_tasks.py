@@ -16,6 +16,7 @@ from headprune_core.measure.curve_metrics import summary
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
 from headprune_core.measure.failure_signatures import failure_signatures
+from headprune_core.measure.paired_tests import compare, paired
 
 TASKS = ("multi_label", "regression")
 MEASURE = {"multi_label": "accuracy", "regression": "pearson"}
@@ -172,7 +173,18 @@ def test_curves_hold_the_measure_of_the_task(task, labeled):
         assert (frame.pearson_low <= frame.pearson).all()
         assert (frame.pearson <= frame.pearson_high).all()
         assert frame.accuracy.isna().all()
-        assert curves.right is None
+    tested = paired(frame, curves.outcomes, 0.3)
+    at = {method: np.flatnonzero((frame.method == method) & (frame.sparsity == 0.3))[0] for method in ("his", "hies")}
+    his, hies = (curves.outcomes[at[method]] for method in ("his", "hies"))
+    assert tested.difference.tolist() == [compare(hies, his).difference]
+    assert tested.b.isna().all() == (task == "regression")
+    change = compare(found.outcomes(2), hp.evaluate_masks(model, evaluation, np.ones_like(masks[:1])).outcomes())
+    last = frame[(frame.method == "his") & (frame.sparsity == 0.6)].iloc[0]
+    assert (last.change, last.change_low, last.change_high, last.change_p) == pytest.approx(
+        (change.difference, change.low, change.high, change.p_value)
+    )
+    assert last.gain == pytest.approx(last[name] - frame[(frame.method == "random") & (frame.sparsity == 0.6)][name].mean())
+    assert f"n = {len(evaluation)}" in describe_verdict(frame)["his"]
     summary(frame)
     text = " ".join([*describe_verdict(frame).values(), *(s.sentence for s in failure_signatures(frame))])
     assert "nan" not in text
@@ -210,7 +222,7 @@ def test_greedy_leave_one_out_and_random_masks_use_the_measure_of_the_task(task,
     control = hp.random_baseline(model, evaluation, masks[3], n_random=4)
     assert control.measure == name
     assert control.value == pytest.approx(run.measure[3])
-    assert ("%" in control.summary.partition(";")[0]) is (task == "multi_label")
+    assert ("%" in control.summary.partition(" for ")[0]) is (task == "multi_label")
     assert "nan" not in control.summary
 
 

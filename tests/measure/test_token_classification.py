@@ -5,10 +5,11 @@ import pytest
 from helpers.reference import plain_logits
 from helpers.tasks import TAGS, task_examples, tiny_task
 from nervaluate import Evaluator
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, recall_score
 
 import headprune_core as hp
 from headprune_core.data import entities
+from headprune_core.figures.curve_details import class_names
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
 
@@ -45,7 +46,18 @@ def test_labeled_tokens_are_measured_like_scikit_learn(case):
     assert found.accuracy[0] == pytest.approx(accuracy_score(labels, predicted))
     np.testing.assert_allclose(found.right[0], [accuracy_score(label, guess) for guess, label in pairs])
     assert found.agreement[0] == pytest.approx(1.0)
-    assert found.logits is found.recall is None
+    assert found.logits is None
+    recall = recall_score(labels, predicted, labels=range(len(TAGS)), average=None)
+    np.testing.assert_allclose(found.recall[0], recall)
+    assert found.class_counts.sum(0).tolist() == np.bincount(labels, minlength=len(TAGS)).tolist()
+
+
+def test_recall_of_a_class_without_tokens_is_undefined(case):
+    model, examples, masks, *_ = case
+    labels = [[tag if tag != 2 else -100 for tag in row] for row in examples["labels"]]
+    found = hp.evaluate_masks(model, examples.remove_columns("labels").add_column("labels", labels), masks)
+    assert np.isnan(found.recall).all(0).tolist() == [False, False, True, False, False]
+    assert np.isnan(hp.evaluate_masks(model, examples.remove_columns("labels"), masks).recall).all()
 
 
 def test_entities_are_counted_like_nervaluate(case):
@@ -80,6 +92,7 @@ def test_batches_and_the_cache_do_not_change_results(case, tmp_path):
         found = hp.evaluate_masks(model, examples, masks, batch_size=3, cache=cache)
         np.testing.assert_array_equal(found.accuracy, expected.accuracy)
         np.testing.assert_array_equal(found.further["entity_f1"], expected.further["entity_f1"])
+        np.testing.assert_array_equal(found.class_hits, expected.class_hits)
         np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
         np.testing.assert_allclose(found.correlation, expected.correlation, rtol=1e-5)
     unlabeled = hp.evaluate_masks(model, examples_of(model, labeled=False), masks, cache=cache)
@@ -124,6 +137,8 @@ def test_every_measurement_runs_with_and_without_tags(labeled):
     assert main_measure(frame) == name
     assert "perplexity" not in frame
     assert ("entity_f1" in frame) is labeled
+    assert class_names(frame) == (list(model.labels) if labeled else [])
+    assert (frame[frame.method == "his"].change_test == "permutation test").all()
     assert "nan" not in " ".join(describe_verdict(frame).values())
     run = hp.greedy_gnorm(model, calibration, evaluation=evaluation, steps=2)
     masks = np.stack([run.mask(step) for step in range(3)])

@@ -16,7 +16,7 @@ from helpers.assert_equal import same
 from helpers.tiny_models import EVERYTHING, REPRESENTATIVE, examples_for, random_examples, short, tiny
 
 import headprune_core as hp
-from headprune_core.model.packed_linear import SAMPLE, WeightState
+from headprune_core.model.from_weights import WeightState, _bits, _sums
 
 EXAMPLES, MORE = random_examples(count=4, longest=7), random_examples(count=5, longest=6, seed=1)
 MASKS = np.array([[[1, 0, 1, 1], [0, 1, 1, 0]], [[1, 1, 1, 1], [0, 1, 1, 1]]], bool)
@@ -89,6 +89,11 @@ def edit_one_output(body):
     body.bert.encoder.layer[0].attention.output.dense.weight.numpy()[:, 8:16] = 0.5
 
 
+def edit_one_value(body):
+    """One weight, by NumPy."""
+    body.bert.encoder.layer[0].attention.self.query.weight.numpy()[5, 7] = 3.0
+
+
 def replace_data(body):
     """Twice, so that the second data may be where the first were."""
     for weight in linear_weights(body):
@@ -118,6 +123,7 @@ CHANGES = {
     "data in place": edit_data,
     "data of one head": edit_one_head,
     "NumPy, one head": edit_one_output,
+    "NumPy, one value": edit_one_value,
     "other data": replace_data,
     "other parameters": replace_parameters,
     "a merged adapter": merge_adapter,
@@ -177,25 +183,32 @@ def test_the_fingerprint_follows_the_configuration():
     assert model.fingerprint != before
 
 
-@pytest.mark.parametrize(
-    "shape", [(64,), (768,), (40, 32), (768, 768), (768, 3072), (50257, 64), (5, 3, 2, 2), (1, 512, 64)]
-)
-def test_the_sample_covers_rows_and_columns(shape):
-    """Each eighth of the rows and each eighth of the columns has a sampled value; a vector of 64 is compared whole."""
-    module = torch.nn.Module()
-    module.weight = torch.nn.Parameter(torch.zeros(shape), False)
-    state = WeightState(module)
-    rows = module.weight.data.reshape(shape[0], -1) if len(shape) > 1 else module.weight.data[None]
-    for axis in (0, 1):
-        parts = min(8, rows.shape[axis])
-        for part in rows.tensor_split(parts, dim=axis):
-            part += 1.0
-            assert state.has_changed(module)
-            part -= 1.0
-            assert not state.has_changed(module)
-    if shape == (SAMPLE,):
-        module.weight.data[17] = 1.0
+SHAPES = [(64,), (40, 32), (5, 3, 2, 2), (1, 512, 64), (300, 7)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.bool])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_changed_value_is_seen(shape, dtype):
+    """By the hash of all values and, as on other devices than the CPU, by sums over rows and columns."""
+    module, generator = torch.nn.Module(), np.random.default_rng(0)
+    module.register_buffer("values", torch.from_numpy(generator.standard_normal(shape) > 0).to(dtype))
+    state, sums, flat = WeightState(module), _sums(_bits(module.values)), module.values.data.view(-1)
+    for position in generator.integers(0, flat.numel(), 20):
+        before = flat[position].clone()
+        flat.data[position] = before.logical_not().to(dtype)
         assert state.has_changed(module)
+        assert not torch.equal(_sums(_bits(module.values)), sums)
+        flat.data[position] = before
+        assert not state.has_changed(module)
+
+
+def test_swapped_values_are_seen():
+    module = torch.nn.Module()
+    module.register_buffer("values", torch.arange(12.0).view(3, 4))
+    state, sums = WeightState(module), _sums(_bits(module.values))
+    module.values.data[[0, 2]] = module.values.data[[2, 0]]
+    assert state.has_changed(module)
+    assert not torch.equal(_sums(_bits(module.values)), sums)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
+from helpers.batching import CountsPadding, SharesBatch
 from helpers.tiny_models import FAMILIES, GROUPED, SMALL, random_examples, randomized, tiny, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,25 +14,6 @@ import headprune_core as hp
 from headprune_core.data.encoded import Encoded
 
 CPU = torch.device("cpu")
-
-
-class CountsPadding(t.BertForSequenceClassification):
-    """Adds the mean over all positions, padding included."""
-
-    def forward(self, input_ids, attention_mask=None, **more):
-        result = super().forward(input_ids, attention_mask=attention_mask, **more)
-        states = self.bert(input_ids, attention_mask=attention_mask)[0]
-        result.logits = result.logits + states[..., :1].mean(1) * torch.tensor([1.0, 0.0, -1.0])
-        return result
-
-
-class SharesBatch(t.BertForSequenceClassification):
-    """Subtracts the mean over the batch, like experts whose capacity all examples share."""
-
-    def forward(self, *args, **more):
-        result = super().forward(*args, **more)
-        result.logits = result.logits - 0.5 * result.logits.mean(0) * (len(result.logits) > 1)
-        return result
 
 
 class TakesOne(t.BertForSequenceClassification):

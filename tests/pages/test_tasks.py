@@ -136,8 +136,10 @@ def test_curves(case):
     assert name.lower() in said.lower()
     if not labeled:
         assert "The dataset has no labels" in said
-    if task == "regression":
-        assert "Paired tests need one decision per example and are not available for regression" in said
+    exact = task == "multi_label"
+    test = "exact McNemar test uses only those" if exact else "permutation test swaps the two criteria within examples"
+    assert f" examples; the {test}" in said
+    assert ("b" in app.main.dataframe[-1].value) is exact
     for measure in app.main.segmented_control(key="measure").options:
         app.segmented_control(key="measure").set_value(measure.lower().replace(" ", "_")).run()
         check(case)

@@ -6,13 +6,24 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_models import FAMILIES, columns, examples_for, tiny, tiny_tokenizer
+import transformers as t
+from helpers.batching import CountsPadding, SharesBatch
+from helpers.tiny_models import (
+    FAMILIES,
+    SMALL,
+    columns,
+    examples_for,
+    random_examples,
+    randomized,
+    tiny,
+    tiny_tokenizer,
+)
 from scipy.special import log_softmax
 from torch.nn.functional import cross_entropy
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
-from headprune_core.prune.finetuning import copied, drawn, fine_tune, label_loss, schedule, teacher_loss
+from headprune_core.prune.finetuning import add_gradients, copied, drawn, fine_tune, label_loss, schedule, teacher_loss
 from headprune_core.prune.recovery import recover
 
 LEARNING_RATE = 1e-2
@@ -160,6 +171,35 @@ def test_a_teacher_is_learned_from_without_labels(family):
             )
             said, wanted = (logits(some, held).flatten().numpy() for some in (model, teacher))
             assert judged.correlation[0] == pytest.approx(np.corrcoef(said, wanted)[0, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["labels", "teacher"])
+@pytest.mark.parametrize("kind", [CountsPadding, SharesBatch])
+def test_a_batch_is_trained_on_like_its_examples_one_at_a_time(kind, objective):
+    """The loss and the gradient of a batch are the means of those of its examples."""
+    with pytest.warns(hp.HeadPruneWarning, match="depend on"):
+        teacher = hp.PrunableModel(randomized(lambda: kind(t.BertConfig(**SMALL, num_labels=3))))
+    pruned, examples = hp.prune_heads(teacher, mask_of(teacher.grid.shape)), random_examples(8, 9)
+    twin = copied(pruned)
+    assert (twin.batching, twin.note) == (pruned.batching, pruned.note) == (teacher.batching, teacher.note)
+    value = label_loss if objective == "labels" else teacher_loss(teacher, 1.0)
+    twin.model.requires_grad_(True)
+    losses, gradients = [], []
+    for parts in ([np.arange(8)], np.arange(8)[:, None]):
+        losses.append(np.mean([add_gradients(twin, encode(pruned, examples), part, value) for part in parts]))
+        gradients.append({name: p.grad / len(parts) for name, p in twin.model.named_parameters()})
+        twin.model.zero_grad()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6, msg=name)
+    twin.model.requires_grad_(False)
+    options = {"steps": 2, "batch_size": 4, "objective": objective, "teacher": teacher, "learning_rate": 1e-9}
+    tuned, found = recover(pruned, examples, **options, evaluation=(held := random_examples(3, 9, seed=1)))
+    assert found.loss.mean() == pytest.approx(losses[1], rel=1e-4)  # each epoch has every example once
+    assert found.examples == 8
+    assert tuned.batching == pruned.batching
+    alone = [hp.evaluate_masks(tuned, held.select([i]), np.ones((1, 3, 4), bool)).loss[0] for i in range(3)]
+    assert found.after.loss[0] == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_without_labels_to_judge_by_what_counts_is_agreement(bert):

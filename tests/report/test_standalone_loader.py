@@ -13,8 +13,8 @@ from helpers.tiny_models import GROUPED, REPRESENTATIVE, examples_for, randomize
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
+from headprune_core.model.formats.standalone_sizes import standalone_sizes
 from headprune_core.model.head_map import HEAD_MAP
-from headprune_core.model.standalone_sizes import standalone_sizes
 from headprune_core.report.standalone_loader import standalone_code
 
 # runs pieces of code in one process, each with its inputs, where headprune_core cannot be imported

@@ -103,6 +103,7 @@ def test_card_and_report_name_the_measure(pruned):
         assert "next token" not in card + report
         if labeled:
             assert "share of labeled tokens predicted correctly" in report
+            assert "Per-class recall" in report
     if task == "regression":
         assert "- Task: regression" in card
         assert "Classes" not in card
@@ -128,6 +129,24 @@ def test_recall_of_each_label_is_tested_on_its_examples():
         assert one.before == (before.logits[0][members, number] > 0).mean() == before.recall[0, number]
         assert one.after == (after.logits[0][members, number] > 0).mean() == after.recall[0, number]
         assert one.change.difference == pytest.approx(one.after - one.before)
+
+
+def test_recall_of_each_tag_is_tested_on_its_tokens():
+    model = wrapped("token_classification")
+    examples = task_examples(model.model, "token_classification", 30)
+    masks = np.ones((2, *model.grid.shape), bool)
+    masks[1, 1] = False
+    before, after = (hp.evaluate_masks(model, examples, mask[None]) for mask in masks)
+    labels = np.concatenate(examples["labels"])
+    changes = by_class(before, after, model.labels)
+    assert [one.name for one in changes] == list(model.labels)
+    for number, one in enumerate(changes):
+        assert one.n == (labels == number).sum()
+        assert (one.before, one.after) == pytest.approx((before.recall[0, number], after.recall[0, number]))
+        assert one.change.difference == pytest.approx(one.after - one.before)
+        assert one.change.n == len(examples)
+    unlabeled = [hp.evaluate_masks(model, examples.remove_columns("labels"), mask[None]) for mask in masks]
+    assert by_class(*unlabeled, model.labels) == []
 
 
 @pytest.mark.parametrize("objective", ["labels", "teacher"])

@@ -11,9 +11,10 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
 from headprune_core.model import smollm2
 from headprune_core.model.head_map import HEAD_MAP
-from headprune_core.model.loading import is_hub_id, silence_transformers, translate_errors
+from headprune_core.model.loading import is_hub_id
 
 from .adapter import CONFIG
+from .library_calls import silence_transformers, translate_errors
 from .source_checks import FILES
 from .v4_pruned import heads_pruned_by_v4
 

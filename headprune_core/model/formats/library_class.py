@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_discovery import NO_PAD, sample_inputs
-from headprune_core.model.loading import task_loader
+
+from .tasks import task_loader
 
 
 def library_class(model: PreTrainedModel) -> type[PreTrainedModel]:

@@ -9,8 +9,8 @@ import streamlit as st
 from headprune_core import MaskEvaluation, evaluate_masks
 from headprune_core.data.measures import format_difference, sentence_name
 from headprune_core.figures.masks import describe_difference, mask_difference
-from headprune_core.measure.mask_evaluation import one_mask
-from headprune_core.measure.paired_tests import McNemar, format_p, significance_text
+from headprune_core.measure.mask_evaluation import some_masks
+from headprune_core.measure.paired_tests import McNemar, format_p, method_text, significance_text
 from headprune_core.report.data import change
 from headprune_core.report.pruning_record import Share, share
 from pages.parts.common.background import start_exclusive_job
@@ -119,7 +119,7 @@ def _evaluate(loaded: Workspace, pinned: dict[str, Pin]) -> None:
 
     def take(result, complete: bool) -> None:
         evaluated = {
-            name: replace(pinned[name], measured=share(result, i), result=one_mask(result, i))
+            name: replace(pinned[name], measured=share(result, i), result=some_masks(result, slice(i, i + 1)))
             for i, name in enumerate(NAMES)
         }
         current = st.session_state.get("pins", {})
@@ -143,7 +143,7 @@ def _difference(a: Pin, b: Pin) -> str:
     difference, low, high = (format_difference(name, value) for value in (test.difference, test.low, test.high))
     text = f"{difference} (95% CI {low.removesuffix(' pp')} to {high.removesuffix(' pp')}), {significance_text(test)}"
     if not isinstance(test, McNemar):
-        return f"Difference in {sentence_name(name)}: {text} (bootstrap over examples, n = {n})."
+        return f"Difference in {sentence_name(name)}: {text} (bootstrap over examples; {method_text(test)})."
     return (
         f"A is correct and B wrong on {test.b} of {n} examples; the reverse on {test.c}. Difference in {name}: {text} "
         f"(exact McNemar test, {format_p(test.p_value)}, n = {n})."

@@ -4,6 +4,8 @@ import streamlit as st
 
 from headprune_core.data.measures import SHARES, format_value, sentence_name
 from headprune_core.data.tasks import task_of
+from headprune_core.measure.paired_tests import method_text, significance_text
+from headprune_core.report.data import difference_text
 from pages.parts.common.labels import CI
 from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
@@ -48,7 +50,8 @@ def budget_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> N
     st.markdown(
         f"Ranked by HIES (α = {alpha:.3g}), **{end.heads_removed} of {end.mask.size} heads** can be pruned with a drop of "
         f"at most {drop}: {sentence_name(end.measure)} {value} ({CI} {low} to {high}, n = {made.size}) vs. {unpruned} "
-        f"unpruned; {limit}."
+        f"unpruned; {limit}. The paired difference is {difference_text(end.change, end.measure)}, "
+        f"{significance_text(end.change)} ({method_text(end.change)})."
     )
     if st.button(f"Use sparsity {end.sparsity:.1%}", key="take_sparsity", icon=":material/check:"):
         use("sparsity", end.sparsity)

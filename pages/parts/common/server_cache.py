@@ -17,7 +17,8 @@ import streamlit as st
 from huggingface_hub import hf_hub_download
 
 from headprune_core import HeadPruneError, PrunableModel, ResultCache
-from headprune_core.model.loading import is_hub_id, silence_transformers
+from headprune_core.model.formats.library_calls import silence_transformers
+from headprune_core.model.loading import is_hub_id
 from headprune_core.model.smollm2 import SMOLLM2
 
 INSTALLED = ("embedded", "builtin", SMOLLM2)  # models of packages, which do not change while a server runs

@@ -58,15 +58,21 @@ def summary_table(curves: pd.DataFrame, measure: str) -> None:
 
 def paired_table(curves: Curves, sparsity: float, against: str, measure: str) -> None:
     """Show `paired_tests.paired` with a sentence that explains it."""
-    table = paired(curves.frame, curves.right, sparsity, against)
-    name, n_examples = method_label(against), curves.right.shape[1]
+    table = paired(curves.frame, curves.outcomes, sparsity, against)
+    name, n_examples = method_label(against), int(curves.frame.examples.iloc[0])
     correct = "correct" if measure == "accuracy" else "in agreement"
+    exact, is_share = bool(table.b.notna().any()), measure in SHARES
     if table.empty:
         st.caption(f"No criterion to compare with {name}. Select another criterion besides the random baseline.")
         return
     differing = [method_label(line.method) for line in table.itertuples() if line.p_holm < SIGNIFICANCE_LEVEL]
     st.markdown(
-        f"Both masks are evaluated on the same {n_examples} examples; the test uses only those on which they disagree. "
+        f"Both masks are evaluated on the same {n_examples} examples; "
+        + (
+            "the exact McNemar test uses only those on which they disagree. "
+            if exact
+            else "the permutation test swaps the two criteria within examples. "
+        )
         + (
             f"**{', '.join(differing)}** {'differs' if len(differing) == 1 else 'differ'} significantly from {name} at "
             "the 5% level."
@@ -75,19 +81,25 @@ def paired_table(curves: Curves, sparsity: float, against: str, measure: str) ->
         )
     )
     table["method"] = [method_label(method) for method in table.method]
-    for column in ("difference", "low", "high"):
-        table[column] *= 100
+    if is_share:
+        table[["difference", "low", "high"]] *= 100
+    if not exact:
+        table = table.drop(columns=["b", "c"])
+    interval = f"bound of the {labels.CI} " + ("for paired shares (Newcombe)." if exact else "(bootstrap over examples).")
+    unit, bound = ("%+.1f pp", "%+.1f") if is_share else ("%+.3f", "%+.3f")
     number = st.column_config.NumberColumn
     columns = {
         "method": st.column_config.TextColumn("Criterion", pinned=True),
         "difference": number(
-            "Difference", format="%+.1f pp", help=f"{measure.capitalize()} minus that of {name}; above 0 is better."
+            "Difference", format=unit, help=f"{measure_label(measure)} minus that of {name}; above 0 is better."
         ),
-        "low": number("CI low", format="%+.1f", help=f"Lower bound of the {labels.CI} for paired shares (Newcombe)."),
-        "high": number("CI high", format="%+.1f", help=f"Upper bound of the {labels.CI} for paired shares (Newcombe)."),
+        "low": number("CI low", format=bound, help=f"Lower {interval}"),
+        "high": number("CI high", format=bound, help=f"Upper {interval}"),
         "b": number(f"Only this {correct} (b)", help=f"Examples on which only this criterion is {correct}."),
         "c": number(f"Only {name} {correct} (c)", help=f"Examples on which only {name} is {correct}."),
-        "p_value": number("p", format="%.3g", help="Exact McNemar test, two-sided p-value."),
+        "p_value": number(
+            "p", format="%.3g", help=f"{'Exact McNemar' if exact else 'Permutation'} test, two-sided p-value."
+        ),
         "p_holm": number("p (Holm)", format="%.3g", help="Holm-corrected p-value. Below 0.05: significant at the 5% level."),
     }
     st.dataframe(table, hide_index=True, column_config=columns, key="paired_table")

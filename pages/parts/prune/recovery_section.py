@@ -6,7 +6,7 @@ from headprune_core import estimate_recovery
 from headprune_core.data.measures import format_difference, measure_label
 from headprune_core.data.tasks import has_targets
 from headprune_core.figures.pruned import describe_recovery, recovery_figure
-from headprune_core.measure.paired_tests import McNemar, format_p, significance_text
+from headprune_core.measure.paired_tests import method_text, significance_text
 from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
 from pages.parts.common.session import runner
@@ -72,7 +72,5 @@ def _result(result: PruneResult) -> None:
         format_difference(after.name, after.value - before.value),
     )
     right.caption(f"Before fine-tuning {before}; after {after}.")
-    if run.after.logits is not None:
-        test = change(run.before, run.after)
-        how = f"exact McNemar, {format_p(test.p_value)}" if isinstance(test, McNemar) else "bootstrap over examples"
-        right.caption(f"Difference {difference_text(test, after.name)}: {significance_text(test)} ({how}).")
+    test = change(run.before, run.after)
+    right.caption(f"Difference {difference_text(test, after.name)}: {significance_text(test)} ({method_text(test)}).")

@@ -5,7 +5,7 @@ import streamlit as st
 from headprune_core.data.measures import format_difference, format_value, measure_label
 from headprune_core.figures.masks import describe_difference, mask_difference
 from headprune_core.figures.pruned import baseline_figure, describe_baseline, describe_head_map, head_map_figure
-from headprune_core.measure.paired_tests import significance_text
+from headprune_core.measure.paired_tests import method_text, significance_text
 from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
 from pages.parts.common import labels
@@ -82,7 +82,7 @@ def _metrics(result: PruneResult) -> None:
         )
         st.caption(
             f"{measure_label(pruned.name)} changes by {difference_text(test, pruned.name)}, "
-            f"{significance_text(test)}.{further}"
+            f"{significance_text(test)} ({method_text(test)}).{further}"
         )
 
 

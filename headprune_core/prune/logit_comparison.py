@@ -16,10 +16,9 @@ import torch
 from headprune_core.data.batches import Batch
 from headprune_core.data.encoding import encode
 from headprune_core.errors import HeadPruneError
+from headprune_core.measure.evaluation import gates
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.prunable_model import PrunableModel, runs_models
-
-from .evaluation import gates
 
 MAX_TOKENS_SHOWN = 8  # most likely next tokens of the unpruned model
 

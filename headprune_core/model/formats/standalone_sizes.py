@@ -15,9 +15,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from .formats.library_class import library_class
-from .head_layout import PARTS, AttentionRow, width
-from .weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_position_bias
+from headprune_core.model.head_layout import PARTS, AttentionRow, width
+from headprune_core.model.weight_slicing import BiasOnly, EmptyProjection, RowConfig, shares_position_bias
+
+from .library_class import library_class
 
 
 def unpruned_architecture(model: PreTrainedModel) -> PreTrainedModel:
