@@ -18,6 +18,7 @@ from pages.parts.common.session import ALPHA, current_workspace, publish, rememb
 from pages.parts.common.shared_ui import copy_as_code, downloads, expected_cost, page_header, progress_panel, records
 
 PERSIST = {"persist_state": "session"}  # settings survive a visit to another page
+LEAST = 2  # evaluation examples; cross-validation of alpha needs two folds
 loaded = current_workspace()
 grid, constraints = loaded.model.grid, rules(loaded.model.grid)
 publish(*ALPHA)
@@ -37,6 +38,13 @@ if loaded.evaluation is None:
     st.stop()
 
 n_available = len(loaded.evaluation)
+if n_available < LEAST:
+    st.warning(
+        f"The evaluation set has {n_available} example; choosing alpha needs at least {LEAST}. "
+        "Load more under Model & data.",
+        icon=":material/data_alert:",
+    )
+    st.stop()
 with st.container(border=True):
     left, middle, right = st.columns(3)
     st.session_state["choice_sparsity"] = round(100 * setting("sparsity"))
@@ -49,8 +57,9 @@ with st.container(border=True):
         on_change=lambda: remember("sparsity", st.session_state["choice_sparsity"] / 100),
     )
     size = n_available
-    if n_available > 1:
-        size = middle.slider(labels.EVALUATION_EXAMPLES, 1, n_available, min(240, n_available), key="choice_size", **PERSIST)
+    if n_available > LEAST:
+        most = min(240, n_available)
+        size = middle.slider(labels.EVALUATION_EXAMPLES, LEAST, n_available, most, key="choice_size", **PERSIST)
     n_random = right.slider(labels.RANDOM_MASKS, 0, 50, 20, key="choice_seeds", **PERSIST)
     request = AlphaRequest(loaded.key, setting("sparsity"), constraints, size, n_random)
     try:

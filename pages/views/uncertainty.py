@@ -155,7 +155,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     if st.button("Run leave-one-out", type="primary", icon=":material/play_arrow:", disabled=runner().busy):
         start_ablation(loaded, size)
         st.rerun()
-    st.caption(f"{rows * heads + 1} forward passes over {size} examples")
+    st.caption(f"{rows * heads + 1} forward passes over {size} example{'s' * (size != 1)}")
 if runner().busy:
     progress_panel("ablation")
 show_failure("uncertainty")
@@ -164,10 +164,10 @@ if result is None:
     st.stop()
 
 found = result.found
-data = "evaluation examples" if result.held_out else "calibration examples"
+data = f"{'evaluation' if result.held_out else 'calibration'} example{'s' * (result.size != 1)}"
 st.markdown(
     f"The result below is for {result.size} {data}."
-    + ("" if result.size == size else f" Click **Run leave-one-out** for {size} examples.")
+    + ("" if result.size == size else f" Click **Run leave-one-out** for {size} example{'s' * (size != 1)}.")
 )
 task = task_of(loaded.model)
 drop_name = f"{measure_label(found.measure)} drop"

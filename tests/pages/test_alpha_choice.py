@@ -3,6 +3,7 @@
 import json
 import shlex
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,16 @@ def press(app, label):
 
 def shown(elements) -> str:
     return " ".join(element.value for element in elements)
+
+
+@pytest.mark.parametrize(("available", "words"), [(1, "1 example; choosing alpha needs at least 2"), (2, "on 2 examples")])
+def test_an_evaluation_set_of_one_example_is_refused_in_a_sentence(available, words):
+    app = opened("model_and_data")
+    work = app.session_state["work"]
+    app.session_state["work"] = replace(work, evaluation=work.evaluation.select(range(available)))
+    app.switch_page("pages/views/alpha_choice.py").run()
+    assert not app.exception
+    assert words in shown(app.warning) + shown(app.main.caption)
 
 
 @pytest.fixture(scope="module")
