@@ -3,6 +3,7 @@
 import inspect
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -17,7 +18,9 @@ from helpers.assert_equal import same
 from helpers.tiny_models import FAMILIES, REPRESENTATIVE, examples_for, random_examples, short, thorough, tiny
 
 import headprune_core as hp
+from headprune_core.model import forward_cost
 from headprune_core.prune.onnx_export import has_onnx
+from headprune_core.scores import evaluation_cost
 from headprune_core.scores.head_scores import HeadScores
 from headprune_core.torch_state import fixed_torch_state
 
@@ -50,6 +53,7 @@ ENTRY_POINTS = {
     "score_heads": lambda m: hp.score_heads(m, EXAMPLES),
     "score_heads in bfloat16": lambda m: hp.score_heads(m, EXAMPLES, dtype="bfloat16", objective="logit_norm"),
     "estimate_scoring": lambda m: hp.estimate_scoring(m, EXAMPLES).flops,
+    "estimate_evaluation": lambda m: hp.estimate_evaluation(m, EXAMPLES, 2).flops,
     "evaluate_masks": lambda m: hp.evaluate_masks(m, MORE, [MASK]),
     "evaluate_masks in bfloat16": lambda m: hp.evaluate_masks(m, MORE, [MASK], dtype="bfloat16"),
     "leave_one_out": lambda m: hp.leave_one_out(m, MORE).per_example,
@@ -75,6 +79,11 @@ DIRECT += ("score_heads in bfloat16", "recover", "measure_latency")
 
 def model():
     return hp.PrunableModel(short("bert"))
+
+
+@cache
+def writer():
+    return hp.PrunableModel(short("llama"))
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +140,21 @@ def test_the_state_of_the_caller_has_no_effect(entry, state, shared, undisturbed
     with state():
         result = ENTRY_POINTS[entry](shared)
     assert same(result, undisturbed[entry])
+
+
+DRAWING = ENTRY_POINTS | {"estimate_evaluation of tokens": lambda m: hp.estimate_evaluation(writer(), EXAMPLES, 2)}
+
+
+@pytest.mark.parametrize("entry", DRAWING)
+def test_the_random_numbers_of_the_caller_are_not_used(entry, shared):
+    for measured in (forward_cost.matrix_product_rate, evaluation_cost.seconds_per_reduced_logit):
+        measured.cache_clear()  # what is measured once per process
+    torch.rand(1), np.random.random(), random.random(), writer()  # which seeds those that have no seed yet
+    before = torch.get_rng_state().numpy(), np.random.get_state()[1:3], random.getstate()
+    DRAWING[entry](shared)
+    after = torch.get_rng_state().numpy(), np.random.get_state()[1:3], random.getstate()
+    for one, other in zip(before, after, strict=True):
+        assert same(one, other)
 
 
 def _checkpointing(model):
