@@ -20,15 +20,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(scope="module")
 def taken(browser, server, tmp_path_factory):
-    """The zip of the page, unpacked: half of the heads pruned by HIS only, verified on 97 examples."""
+    """The zip of the page, unpacked: half of the heads pruned by HIS only, verified on 24 examples."""
     place = tmp_path_factory.mktemp("taken")
     with opened_tab(browser) as tab:
         open_page(tab, server, "prune?alpha=1&sparsity=0.5")
-        slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 97)
+        slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 24)
         at_rest(tab)
         tab.get_by_role("button", name="Prune model").click()
         expect(tab.get_by_role("heading", name="Pruned model")).to_be_visible(timeout=LONG)
-        expect(tab.get_by_test_id("stMain")).to_contain_text("identical predictions on 100.0% of 97 examples")
+        expect(tab.get_by_test_id("stMain")).to_contain_text("identical predictions on 100.0% of 24 examples")
         expect(tab.get_by_test_id("stMain")).to_contain_text("20 random masks of the same size")
         tab.get_by_role("button", name="Build zip").click()
         with zipfile.ZipFile(downloaded(tab, tab.get_by_role("button", name="Download zip"))) as archive:
@@ -78,7 +78,7 @@ def test_the_cards_lines_load_the_model_in_a_new_process_and_give_the_cards_accu
 
 
 def test_the_cards_lines_without_us_give_the_cards_accuracy_too(taken, tmp_path):
-    texts = hp.load_examples(split="evaluation", size=97)
+    texts = hp.load_examples(split="evaluation", size=24)
     (tmp_path / "texts.json").write_text(json.dumps({name: list(texts[name]) for name in ("text", "label")}))
     card = (taken / "model" / "README.md").read_text()
     plain = next(block for block in python_blocks(card) if "load_file" in block or "safetensors" in block)

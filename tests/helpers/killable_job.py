@@ -1,10 +1,8 @@
-"""A job that takes long enough to be killed: python tests/helpers/killable_job.py KIND FOLDER OUT PAUSE
+"""A job that takes long enough to be killed: python tests/helpers/killable_job.py KIND FOLDER
 
-KIND is "curves" or "greedy", FOLDER the folder of the result cache, OUT the file for the pickled result and the number of
-forward passes, and PAUSE the delay before each forward pass in seconds, which makes the job slow on any machine.
+KIND is "curves" or "greedy", and FOLDER the folder of the result cache.
 """
 
-import pickle
 import sys
 import time
 
@@ -13,6 +11,8 @@ from helpers.tiny_models import SMALL, random_examples, randomized
 from transformers import BertConfig, BertForSequenceClassification
 
 import headprune_core as hp
+
+PAUSE = 0.05  # seconds before each forward pass, which makes the job slow on any machine
 
 
 def work(kind, cache):
@@ -35,18 +35,15 @@ def work(kind, cache):
     return found.order, found.scores, found.accuracy
 
 
-def main(kind, folder, out, pause):
-    runs, logits = [], hp.PrunableModel.logits
+def main(kind, folder):
+    logits = hp.PrunableModel.logits
 
     def slowly(self, *arguments, **options):
-        runs.append(1)
-        time.sleep(float(pause))
+        time.sleep(PAUSE)
         return logits(self, *arguments, **options)
 
     hp.PrunableModel.logits = slowly
-    result = work(kind, hp.ResultCache(folder))
-    with open(out, "wb") as file:
-        pickle.dump((result, len(runs)), file)
+    work(kind, hp.ResultCache(folder))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers.apptest import finished, opened
 from helpers.tasks import NAMES, task_examples, tiny_task
-from helpers.tiny_models import tiny_tokenizer
+from helpers.tiny_models import EVERYTHING, tiny_tokenizer
 
 import headprune_core as hp
 from headprune_core.report.pruning_record import share
@@ -17,6 +17,7 @@ from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, ScoreOptions, Workspace, load
 
 TASKS = ("multi_label", "regression", "token_classification")
+CASES = [(task, labeled) for task in TASKS for labeled in (True, False) if labeled or EVERYTHING]
 MEASURE = {"multi_label": "Accuracy", "regression": "Pearson correlation", "token_classification": "Accuracy"}
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ def workspace(task, folder, labeled=True):
     return Workspace(Request(str(folder), text="mine", options=options), model, "1", *parts, (4, 9), scores, ())
 
 
-@pytest.fixture(scope="module", params=[*((task, True) for task in TASKS), ("regression", False)], ids=str)
+@pytest.fixture(scope="module", params=CASES, ids=str)
 def case(request, tmp_path_factory):
     """(task, labeled, app, workspace); the app has the workspace loaded."""
     task, labeled = request.param

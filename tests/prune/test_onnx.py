@@ -14,9 +14,9 @@ import pytest
 import torch
 import transformers as t
 from helpers.tiny_models import (
+    EVERYTHING,
     FAMILIES,
     GROUPED,
-    REPRESENTATIVE,
     SMALL,
     columns,
     examples_for,
@@ -40,6 +40,7 @@ READS = dict.fromkeys(FAMILIES, WORDS)  # of every family, what its graph reads;
 READS |= dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert"), PAIRS)
 READS |= dict.fromkeys(("t5", "mt5", "bart"), (*WORDS, "decoder_input_ids"))
 READS |= dict.fromkeys(("vit", "deit"), ("pixel_values",))
+GRAPHS = ("bert", "modernbert", "gpt2", "qwen3", "gpt-oss", "t5", "vit")  # one for every kind of graph
 
 
 def with_an_empty_row(shape):
@@ -75,7 +76,7 @@ def plain(family, mask, batch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the exporter's own, which users never see: it has a process of its own there
-@pytest.mark.parametrize("family", REPRESENTATIVE)
+@pytest.mark.parametrize("family", FAMILIES if EVERYTHING else GRAPHS)
 def test_every_family_at_sizes_that_were_not_traced(family, tmp_path):
     """Loaded from a folder, as it is traced for users, and with a row that has no head."""
     model = hp.PrunableModel(short(family))

@@ -200,7 +200,7 @@ def spoil(family, model, row, part, head, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", [*REPRESENTATIVE, "phi3"])
-@pytest.mark.parametrize(("part", "number"), zip(PARTS, [np.nan, np.inf, np.nan, np.inf], strict=True))
+@pytest.mark.parametrize(("part", "number"), list(zip(PARTS, [np.nan, np.inf] * 2, strict=True)))
 def test_non_finite_weights_are_reported_by_row_part_and_head(family, part, number):
     model = hp.PrunableModel(tiny(family))
     assert model.describe_non_finite() is None
