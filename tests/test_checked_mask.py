@@ -111,6 +111,7 @@ NO_MASKS = {
 ANY_SHAPE = ("mask_json", "mask_csv", "write_bundle", "head_map_png, kept", "head_map_figure", "mark_removed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("take", TAKE_A_MASK)
 def test_masks_of_every_type_give_the_same_result(take, model, folder):
     expected = TAKE_A_MASK[take](MASK, model, folder)

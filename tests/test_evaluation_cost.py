@@ -182,6 +182,7 @@ def test_batches_shrink_to_free_memory_without_changing_results(family, monkeypa
         np.testing.assert_allclose(getattr(small, name), getattr(whole, name), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 90 * 9 * 4, 10**9])
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_logits_may_be_reduced_in_any_number_of_parts(family, at_once, monkeypatch):

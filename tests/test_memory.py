@@ -28,6 +28,7 @@ def test_without_limits_it_is_the_memory_of_the_machine(tmp_path):
     assert available_memory(tmp_path) == pytest.approx(psutil.virtual_memory().available, rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_limit_of_the_process_is_what_it_can_really_allocate():
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=True)
     free, no_more = done.stdout.splitlines()

@@ -135,7 +135,7 @@ def _both(*managers):
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
-@pytest.mark.parametrize("entry", ENTRY_POINTS)
+@pytest.mark.parametrize("entry", [pytest.param(e, marks=[] if e in DIRECT else pytest.mark.slow) for e in ENTRY_POINTS])
 def test_the_state_of_the_caller_has_no_effect(entry, state, shared, undisturbed):
     with state():
         result = ENTRY_POINTS[entry](shared)
@@ -192,6 +192,7 @@ AFTER = [_checkpointing, _chunks, _attentions, _hidden_states, _trainable]
 SETTINGS = [(setting, True) for setting in BEFORE] + [(setting, False) for setting in AFTER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("setting", "before"), SETTINGS)
 @pytest.mark.parametrize("entry", DIRECT)
 def test_settings_of_the_model_have_no_effect(entry, setting, before, undisturbed):
@@ -239,6 +240,7 @@ def test_scores_of_every_kind_of_model_are_independent_of_the_state(family):
             assert same(hp.score_heads(hp.PrunableModel(body), examples), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_loading_and_saving_are_independent_of_the_state(state, tmp_path, undisturbed):
     wrapped = model()

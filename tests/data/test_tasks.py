@@ -19,6 +19,7 @@ def case(request):
     return wrapped, examples, expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_scores_equal_those_of_the_models_own_loss(case, batch_size):
     model, examples, (his, gnorm, _, norm) = case

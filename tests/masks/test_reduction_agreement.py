@@ -43,6 +43,7 @@ def test_every_pair_of_reductions_is_compared_by_mean_scores(scores):
         assert value == pytest.approx(tau_by_counting(*means), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_comparison_does_not_depend_on_the_reduction_in_use(scores):
     assert reductions.reduction_agreement(scores.reduced_by("token")) == reductions.reduction_agreement(scores)
 

@@ -100,6 +100,7 @@ def test_token_prediction_under_masks(writing_model, batch_size):
         assert found.correlation[m] == pytest.approx(np.corrcoef(*pair)[0, 1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_of_token_prediction_is_that_of_the_model(writing_model):
     wrapped, examples, *_ = writing_model
     found = hp.evaluate_masks(wrapped, examples, np.ones((1, *wrapped.grid.shape), bool)).loss[0]

@@ -152,6 +152,7 @@ def test_batches_and_the_cache_do_not_change_results(task, tmp_path):
         np.testing.assert_allclose(found.main_value, expected.main_value, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("task", TASKS)
 def test_curves_hold_the_measure_of_the_task(task, labeled):
@@ -192,6 +193,7 @@ def test_curves_hold_the_measure_of_the_task(task, labeled):
     assert ("pp" in text) is (task == "multi_label")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("task", TASKS)
 def test_greedy_leave_one_out_and_random_masks_use_the_measure_of_the_task(task, labeled):

@@ -239,6 +239,7 @@ def results(model, examples):
     return hp.score_heads(model, examples), hp.evaluate_masks(model, examples, masks), model.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("used", [False, True])
 def test_a_copy_gives_equal_results(copied, used):

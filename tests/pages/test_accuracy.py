@@ -62,6 +62,7 @@ def test_from_the_form_to_the_verdicts():
     assert "headprune curves" in app.code[1].value
 
 
+@pytest.mark.slow
 def test_a_missing_criterion_is_reported():
     app = page(methods=[])
     assert "Select at least one criterion" in said(app.warning)

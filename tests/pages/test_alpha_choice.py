@@ -61,6 +61,7 @@ def test_star_button_and_caption_follow_the_verdict(evaluated):
     assert "HIS only" in star["name"]
 
 
+@pytest.mark.slow
 def test_using_the_advice_updates_every_statement_of_alpha(evaluated):
     assert "ranked by HIES (α = 0.5)" in shown(evaluated.main.caption)
     evaluated.button(key="take_alpha").click().run()

@@ -52,6 +52,7 @@ def test_a_run_of_a_fixed_number_of_steps_and_one_to_an_accuracy_threshold():
     assert run.measure[-1] < 0.6
 
 
+@pytest.mark.slow
 def test_the_inverse_control_prunes_the_highest_gnorm_first():
     run = run_of(ran(greedy_inverse=True, greedy_end="steps", greedy_steps=1), "inverse_greedy_gnorm")
     scores = run.scores[0]
@@ -92,6 +93,7 @@ def test_the_page_does_not_rerun_by_itself_while_a_comparison_runs(monkeypatch):
     assert finished(app).session_state["greedy"]["greedy_gnorm"].compared is None
 
 
+@pytest.mark.slow
 def test_a_dataset_without_evaluation_examples_can_be_run():
     app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)

@@ -96,6 +96,7 @@ def test_every_kind_of_model_can_be_timed(family):
     assert frame.sequence_length[0] == (17 if family == "vit" else 11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_inputs_have_the_shape_that_was_asked_for(family):
     model = hp.PrunableModel(tiny(family))

@@ -173,6 +173,7 @@ def test_a_teacher_is_learned_from_without_labels(family):
             assert judged.correlation[0] == pytest.approx(np.corrcoef(said, wanted)[0, 1], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["labels", "teacher"])
 @pytest.mark.parametrize("kind", [CountsPadding, SharesBatch])
 def test_a_batch_is_trained_on_like_its_examples_one_at_a_time(kind, objective):

@@ -74,6 +74,7 @@ def told(card, name):
     return [float(number) for number in re.findall(r"[\d.]+", line.removeprefix(f"| {name} |"))]
 
 
+@pytest.mark.slow
 def test_what_it_tells_is_what_was_measured(folder, record, pruned, embedded_model):
     card = card_of(folder)
     for name, found in (("Unpruned", record.verification.unpruned), ("Pruned", record.verification.pruned)):

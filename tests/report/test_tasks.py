@@ -52,6 +52,7 @@ def pruned(request, tmp_path_factory):
     return task, labeled, model, smaller, reloaded, evaluation, verification, scores
 
 
+@pytest.mark.slow
 def test_the_pruned_model_keeps_its_task(pruned):
     task, labeled, _, smaller, reloaded, _, verification, _ = pruned
     assert smaller.task == reloaded.task == task
@@ -73,6 +74,7 @@ def test_head_maps_of_the_first_version_load_with_the_task_of_the_configuration(
     assert hp.PrunableModel.from_pretrained(tmp_path / "old").task == task
 
 
+@pytest.mark.slow
 def test_card_and_report_name_the_measure(pruned):
     task, labeled, model, smaller, _, evaluation, verification, scores = pruned
     curves = hp.sparsity_curves(model, evaluation, scores, methods=["his", "random"], sparsities=[0, 0.4], n_random=2)
@@ -149,6 +151,7 @@ def test_recall_of_each_tag_is_tested_on_its_tokens():
     assert by_class(*unlabeled, model.labels) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["labels", "teacher"])
 @pytest.mark.parametrize("task", TASKS)
 def test_recovery_fine_tuning_lowers_the_loss_of_the_task(task, objective):

@@ -282,6 +282,7 @@ NAMES = [f"{name}-{call}" for name in OUTPUTS for call in GRADIENTS | LOGITS]
 NAMES += [f"{name}-{call}" for name in NORMS for call in GRADIENTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "words", "call"), WRONG, ids=NAMES)
 def test_the_cause_of_values_that_are_not_finite_is_named(change, words, call):
     """The model is in float32 already, so another precision is not the way out."""

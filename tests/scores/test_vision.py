@@ -33,6 +33,7 @@ def test_the_model_recognizes_held_out_digits(model, texts):
     assert accuracy(model, texts[1], [np.ones(model.grid.shape, bool)])[0] > 0.85
 
 
+@pytest.mark.slow
 def test_scores_equal_the_plain_reference(model, texts, scores):
     few = texts[0].select(range(12))
     his, ae, gnorm = reference_scores(model.model, "vit", few)
