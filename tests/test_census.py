@@ -65,6 +65,7 @@ def test_the_reference_notices_features_of_another_head():
     assert "weights of k head" in reference.check_features(example)
 
 
+@pytest.mark.slow
 def test_a_wrong_score_is_a_fault(monkeypatch):
     scores = hp.score_heads
 

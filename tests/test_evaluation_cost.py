@@ -117,6 +117,7 @@ def test_the_cost_of_a_large_model_is_known_before_its_weights_are_there(name, m
     assert hp.estimate_evaluation(model, examples, 4).peak_bytes > 2 * multiplied
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "llama", "t5"])
 def test_a_model_without_weights_costs_what_it_costs_with_them(family, monkeypatch):
     whole = hp.PrunableModel(tiny(family))

@@ -59,6 +59,7 @@ def wheel(tmp_path_factory):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_its_data(wheel):
     engine = {
         str(path.relative_to(ROOT))

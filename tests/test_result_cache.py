@@ -165,6 +165,7 @@ def test_results_of_different_inputs_are_never_found(model, job, copied, other):
         assert not same(alone, job(model, None))
 
 
+@pytest.mark.slow
 def test_another_attention_window_is_another_model(tmp_path):
     def windowed(width):
         more = {"num_key_value_heads": 2, "pad_token_id": 0, "num_labels": 3, "sliding_window": width}
@@ -175,6 +176,7 @@ def test_another_attention_window_is_another_model(tmp_path):
     assert same(narrow, evaluate(windowed(3), None))
 
 
+@pytest.mark.slow
 def test_other_masks_are_never_found(model, copied, runs):
     masks = np.random.default_rng(5).random((3, 3, 4)) < 0.7
     alone = evaluate(model, None, masks=masks)
@@ -255,6 +257,7 @@ def rebuilt(model, folder, runs):
     assert len(runs) == 0
 
 
+@pytest.mark.slow
 def test_a_database_with_another_schema(model, tmp_path, runs, filled):
     """A database of the same name with other content."""
     for path in files(filled):

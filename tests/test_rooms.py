@@ -100,6 +100,7 @@ def test_cycles_are_found_where_there_are_any():
     assert cycles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
 
+@pytest.mark.slow
 def test_no_import_of_the_engine_is_hidden_in_a_function(graph):
     hidden = {name: lines for name, (_, lines) in graph.items() if lines and name.startswith("headprune_core")}
     assert not hidden

@@ -35,6 +35,7 @@ def found(model, examples, path):
     return hp.alpha_accuracy(model, examples, path, n_random=4)
 
 
+@pytest.mark.slow
 def test_every_alpha_of_a_grid_has_the_values_of_its_interval(found, model, examples, scores):
     grid = np.linspace(0.003, 0.997, 143)
     masks = [hp.prune_mask(scores.hies(alpha), 0.5) for alpha in grid]

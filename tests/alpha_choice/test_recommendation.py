@@ -139,6 +139,7 @@ def test_a_significantly_better_mask_is_advised():
     assert_consistent(chosen)
 
 
+@pytest.mark.slow
 def test_equally_good_masks_have_no_significant_effect():
     chosen = [hp.recommend_alpha(made(answers(12, 300, seed))) for seed in range(100)]
     assert sum(one.verdict.startswith("No significant effect of alpha: the 12 masks do not") for one in chosen) >= 90

@@ -69,6 +69,7 @@ def test_elimination_is_a_plain_loop(seed, masks, last, first):
     assert winner in final.masks[best]
 
 
+@pytest.mark.slow
 def test_no_mask_is_evaluated_twice_on_one_example(model, examples, path, runs):
     search = hp.successive_halving(model, examples, path, last=2, first=3, batch_size=1)
     before, expected = 0, 0

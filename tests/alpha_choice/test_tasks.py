@@ -23,6 +23,7 @@ def regression(request):
     return request.param, *measured("regression", request.param)
 
 
+@pytest.mark.slow
 def test_masks_along_alpha_have_correlations(regression):
     labeled, model, evaluation, _, _, found = regression
     assert found.choices == (("pearson", "correlation") if labeled else ("correlation",))
@@ -73,6 +74,7 @@ def test_a_recommendation_that_no_test_supports_is_not_given(regression):
     assert chosen.advised_alpha == (chosen.alpha if chosen.significantly_better else 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labeled", [True, False])
 def test_label_sets_are_chosen_by_exact_matches(labeled):
     model, evaluation, _, path, found = measured("multi_label", labeled)
@@ -92,6 +94,7 @@ def test_the_quick_search_is_refused_for_a_correlation(regression):
         hp.successive_halving(model, evaluation, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
 def test_alpha_and_sparsity_together(task):
     model, evaluation, scores, *_ = measured(task)

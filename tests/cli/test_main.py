@@ -32,6 +32,7 @@ def test_a_file_that_cannot_be_written_is_reported_before_any_work(capsys):
     assert error == "headprune: --out must be a file in an existing folder, got nowhere/scores.json\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_in_a_sentence(capsys, monkeypatch, tmp_path):
     logits, calls = hp.PrunableModel.logits, []
 
@@ -148,6 +149,7 @@ def test_results_are_kept_unless_told_not_to(capsys, tmp_path):
     assert list((tmp_path / "cache").iterdir())
 
 
+@pytest.mark.slow
 def test_a_table_for_people_is_the_default(capsys):
     assert main(["score", "--calibration-size", "3"]) == 0
     shown = capsys.readouterr().out
@@ -155,6 +157,7 @@ def test_a_table_for_people_is_the_default(capsys):
     assert shown.count("layer ") == 3
 
 
+@pytest.mark.slow
 def test_a_users_own_text_is_taken(capsys, tmp_path):
     table = tmp_path / "mine.jsonl"
     table.write_text("\n".join(json.dumps({"text": f"text number {i}"}) for i in range(6)))

@@ -246,6 +246,7 @@ def test_a_target_is_a_text_or_tokens_or_a_label_name(translator, column):
     assert together == pytest.approx(np.mean(expected), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["t5", "mt5", "bart"])
 def test_the_loss_of_a_target_is_the_librarys_own(family):
     """Random targets of different lengths in one batch; the decoder inputs equal the library's."""

@@ -242,6 +242,7 @@ def test_sizes_and_seeds_are_integers(name, value):
         hp.load_examples(TEXT, **{name: value})
 
 
+@pytest.mark.slow
 @given(
     lines=st.lists(
         st.text("ab\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029 ", min_size=1).filter(str.strip), min_size=1, unique_by=str.strip

@@ -66,6 +66,7 @@ def test_one_class_is_a_set_of_one_label(emotions):
     np.testing.assert_array_equal(targets(nameless, [1, 0, 3]), expected)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.sampled_from(LABELS), unique=True), min_size=1, max_size=3), st.permutations(LABELS))
 def test_random_label_sets_are_read_back(emotions, sets, order):
     expected = [[float(name in names) for name in LABELS] for names in sets]

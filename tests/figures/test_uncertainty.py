@@ -47,6 +47,7 @@ def test_the_share_of_resamples_that_prune_a_head():
     np.testing.assert_allclose(removal_share(drawn, 0.5), [[1, 2 / 3, 1 / 3, 0]])
 
 
+@pytest.mark.slow
 def test_stability_has_a_line_for_all_and_one_for_disjoint_subsets(scores):
     found = [hp.rank_stability(scores, metric, (8, 16, 32)) for metric in ("his", "gnorm")]
     his, apart, *_ = figures.stability_figure(found).data

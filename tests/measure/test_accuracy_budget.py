@@ -93,6 +93,7 @@ def test_all_heads_are_pruned_if_any_loss_is_allowed(model, examples):
     assert found.measured.heads_removed.tolist() == list(range(13))
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_partial_results_and_the_cache_resumes(model, examples, tmp_path, runs):
     cache, reports = hp.ResultCache(tmp_path), []
 

@@ -129,6 +129,7 @@ def test_measures_by_step_are_those_of_the_masks(family, heads_per_step):
     np.testing.assert_allclose([found.accuracy_low, found.accuracy_high], intervals)
 
 
+@pytest.mark.slow
 def test_without_labels_agreement_is_used(whole):
     bare = of("bert", evaluation=EVALUATION.remove_columns("label"))
     assert np.isnan(bare.accuracy).all()
@@ -246,6 +247,7 @@ def test_every_step_is_reported(whole):
     assert same(parts[-1], found)
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_resumes_from_the_cache(model, whole, tmp_path, runs):
     examples, options = random_examples(count=4), {"evaluation": EVALUATION}
     of("bert", **options)

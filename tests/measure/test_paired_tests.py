@@ -77,6 +77,7 @@ def test_opposite_predictions_stay_within_bounds():
     assert found.p_value == pytest.approx(2 * 0.5**20)
 
 
+@pytest.mark.slow
 def test_intervals_have_their_nominal_coverage():
     generator, held, alarms = np.random.default_rng(0), 0, 0
     shares = [0.6, 0.1, 0.1, 0.2]

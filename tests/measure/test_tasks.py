@@ -142,6 +142,7 @@ def test_examples_without_labels_are_compared_with_the_unpruned_model(task):
     assert (measured.low <= measured.value + 1e-12).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_batches_and_the_cache_do_not_change_results(task, tmp_path):
     model, examples, masks, expected = evaluated(task)
@@ -241,6 +242,7 @@ def test_the_largest_sparsity_within_a_budget(task):
     assert values[0] - values[1] <= 0.05 + 1e-9
 
 
+@pytest.mark.slow
 def test_labels_do_not_share_a_cached_greedy_run(tmp_path):
     """The printed form of many labels is abbreviated; they are hashed by content."""
     model = hp.PrunableModel(tiny_task("multi_label"))
@@ -255,6 +257,7 @@ def test_labels_do_not_share_a_cached_greedy_run(tmp_path):
     assert (runs[0].scores[0] != expected.scores[0]).any()
 
 
+@pytest.mark.slow
 def test_equal_labels_leave_the_correlation_undefined_and_nothing_says_nan():
     model = hp.PrunableModel(tiny_task("regression"))
     calibration, evaluation = (task_examples(model.model, "regression", 12, seed) for seed in (0, 1))

@@ -85,6 +85,7 @@ def test_other_tags_have_no_entities():
     assert hp.evaluate_masks(wrapped, examples_of(wrapped), np.ones((1, 3, 4), bool)).further == {}
 
 
+@pytest.mark.slow
 def test_batches_and_the_cache_do_not_change_results(case, tmp_path):
     model, examples, masks, expected, _ = case
     cache = hp.ResultCache(tmp_path / "results.db")
@@ -99,6 +100,7 @@ def test_batches_and_the_cache_do_not_change_results(case, tmp_path):
     assert np.isnan(unlabeled.accuracy).all()
 
 
+@pytest.mark.slow
 def test_examples_without_tags_are_compared_with_the_unpruned_model(case):
     model, examples, masks, *_ = case
     found = hp.evaluate_masks(model, examples.remove_columns("labels"), masks)
@@ -127,6 +129,7 @@ def test_the_own_prediction_and_the_norm_need_no_tags(case):
         hp.score_heads(model, unlabeled, metrics=["his"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labeled", [True, False])
 def test_every_measurement_runs_with_and_without_tags(labeled):
     model = hp.PrunableModel(tiny_task(TASK))

@@ -167,6 +167,7 @@ def test_nan_in_a_weight_is_seen():
     assert same(hp.score_heads(model, EXAMPLES), hp.score_heads(hp.PrunableModel(short("bert")), EXAMPLES))
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_again_while_the_weights_stay():
     model = hp.PrunableModel(short("bert"))
     hp.score_heads(model, EXAMPLES, dtype="bfloat16")

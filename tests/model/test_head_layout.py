@@ -384,6 +384,7 @@ def test_block_sparse_attention_in_long_texts_is_refused():
         hp.PrunableModel(big_bird(t.BigBirdPegasusForConditionalGeneration, attention_type="block_sparse"))
 
 
+@pytest.mark.slow
 def test_every_layer_may_have_a_position_bias_of_its_own(tmp_path):
     model = hp.PrunableModel(randomized(lambda: t.UMT5ForConditionalGeneration(t.UMT5Config(**T5))))
     mask = np.random.default_rng(0).random(model.grid.shape) > 0.5

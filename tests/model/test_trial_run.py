@@ -45,6 +45,7 @@ def test_families_that_mask_their_padding_run_in_padded_batches(family):
     assert model.note is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "batching", "words"),
     [
@@ -61,6 +62,7 @@ def test_a_model_that_padding_or_other_examples_change_runs_without_them(kind, b
     same_in_any_batch(model, random_examples(8, 6))
 
 
+@pytest.mark.slow
 def test_a_mask_computed_from_the_text_is_not_padded():
     # Doge keeps the strongest keys of a window; a padded text longer than the window gets another mask.
     config = t.DogeConfig(**GROUPED, keep_window_size=6, num_labels=3)
@@ -86,6 +88,7 @@ def llama(kind, **more):
     return randomized(lambda: kind(t.LlamaConfig(**GROUPED | {"pad_token_id": None, "num_labels": 2} | more)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [t.LlamaForCausalLM, t.LlamaForSequenceClassification])
 def test_a_padding_token_outside_the_embedding_changes_nothing(kind):
     tokenizer = tiny_tokenizer()

@@ -158,6 +158,7 @@ def test_no_run_starts_by_itself_and_the_published_curves_are_shown():
     assert not app.info
 
 
+@pytest.mark.slow
 def test_published_curves_belong_to_the_built_in_model_and_default_scoring_only():
     app = opened("model_and_data")
     app.session_state["work"] = app.session_state["work"].reduced_by("token")
@@ -217,6 +218,7 @@ def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     finished(app)
 
 
+@pytest.mark.slow
 def test_a_run_cancelled_before_its_first_batch_is_not_called_no_results_yet():
     from pages.parts.common.server_cache import shared
 

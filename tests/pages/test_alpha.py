@@ -47,6 +47,7 @@ def test_the_mask_is_compared_with_both_ends_of_alpha():
     assert f"{int((hp.keep_fraction(path) == 1).sum())} of 72 heads are kept at every alpha" in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_constraints_are_restored_by_a_link_and_applied():
     app = opened("alpha", sparsity="0.4", min_heads="8", normalize="global", overrides="k0.0,r5.11")
     scores = scores_of(app)
@@ -61,6 +62,7 @@ def test_constraints_are_restored_by_a_link_and_applied():
     assert "scaled globally, at least 8 heads per layer, 1 head set to Always keep" in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_rules_are_set_by_widgets_and_kept_in_the_link():
     app = opened("alpha")
     app.slider(key="rule_least").set_value(3).run()
@@ -145,6 +147,7 @@ def test_a_budget_of_accuracy_is_followed_and_its_sparsity_taken(choice):
     assert "No results for this sparsity" in said(app.info)
 
 
+@pytest.mark.slow
 def test_without_an_evaluation_set_nothing_is_evaluated():
     app = opened("model_and_data")
     app.session_state["work"] = replace(app.session_state["work"], evaluation=None)
@@ -165,6 +168,7 @@ def test_alpha_has_no_effect_at_sparsity_0_and_1(sparsity):
     assert "**Alpha has no effect: every alpha gives the same mask.**" in [text.value for text in app.main.markdown]
 
 
+@pytest.mark.slow
 def test_more_heads_to_keep_than_there_are_is_all_of_them():
     app = opened("alpha", min_heads="500")
     assert not app.exception

@@ -29,6 +29,7 @@ def shown(elements) -> str:
     return " ".join(element.value for element in elements)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("available", "words"), [(1, "1 example; choosing alpha needs at least 2"), (2, "on 2 examples")])
 def test_an_evaluation_set_of_one_example_is_refused_in_a_sentence(available, words):
     app = opened("model_and_data")

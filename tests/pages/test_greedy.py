@@ -76,6 +76,7 @@ def test_the_comparison_with_static_rankings_and_the_ranking_in_the_curves():
     assert "greedy_gnorm(model, calibration" in app.code[0].value
 
 
+@pytest.mark.slow
 def test_the_page_does_not_rerun_by_itself_while_a_comparison_runs(monkeypatch):
     app, release = ran(greedy_end="steps", greedy_steps=1), threading.Event()
 
@@ -107,6 +108,7 @@ def test_a_dataset_without_evaluation_examples_can_be_run():
     assert json.dumps(run_of(app).settings)
 
 
+@pytest.mark.slow
 def test_the_caption_after_the_run_names_no_next_head_and_the_axis_ends_with_the_run():
     app = ran(greedy_end="steps", greedy_steps=2)
     assert app.slider(key="greedy_step").value == 2  # it has followed the run

@@ -119,6 +119,7 @@ def test_forms_keep_their_settings_when_a_page_is_left():
     assert app.slider(key="size").value == 16
 
 
+@pytest.mark.slow
 def test_moving_alpha_moves_hies_and_is_remembered():
     app = opened("head_scores")
     app.slider(key="scores_alpha").set_value(0.25).run()
@@ -128,6 +129,7 @@ def test_moving_alpha_moves_hies_and_is_remembered():
     assert app.session_state["set_alpha"] == 0.25
 
 
+@pytest.mark.slow
 def test_a_chosen_head_is_looked_into():
     app = opened("head_scores")
     app.session_state["set_head"] = (5, 9)
@@ -135,6 +137,7 @@ def test_a_chosen_head_is_looked_into():
     assert "Layer 5, head 9" in [heading.value for heading in app.header]
 
 
+@pytest.mark.slow
 def test_the_inspector_states_the_place_in_the_pruning_order():
     app = opened("head_scores", alpha="0.8", sparsity="0.25")
     scores = app.session_state["work"].scores
@@ -196,6 +199,7 @@ def test_settings_that_do_not_exist_are_named_like_bad_values_and_nothing_of_the
     assert toast.endswith("Using the defaults.")
 
 
+@pytest.mark.slow
 def test_a_head_that_the_model_does_not_have_is_told():
     app = opened("head_scores")
     app.session_state["set_head"] = (40, 3)
@@ -278,6 +282,7 @@ def test_options_in_the_link_are_what_is_scored_by():
     assert any(changed in line.value for line in app.caption)
 
 
+@pytest.mark.slow
 def test_another_reduction_is_shown_at_once_and_the_three_are_compared():
     app = opened("head_scores")
     metrics = {metric.label: metric.value for metric in app.metric}
@@ -305,6 +310,7 @@ def test_rescoring_with_other_options_is_used_on_every_page():
     assert app.query_params["objective"] == "prediction"
 
 
+@pytest.mark.slow
 def test_a_vision_model_with_text_is_told_what_it_needs(tmp_path):
     tiny("vit").save_pretrained(tmp_path)
     app = loading(tmp_path)
@@ -328,6 +334,7 @@ def test_an_error_belongs_to_the_form_that_failed_and_can_be_closed():
     assert not app.error
 
 
+@pytest.mark.slow
 def test_an_error_is_announced_once_on_another_page():
     app = loading(Path("/nowhere/at/all"))
     app.session_state["announced_failure"] = None  # as if the job had ended on another page
@@ -381,6 +388,7 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
         assert not app.exception
 
 
+@pytest.mark.slow
 def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     def endless(work, options, server, progress):
         while True:
@@ -400,6 +408,7 @@ def test_a_cancelled_scoring_keeps_what_was_there(monkeypatch):
     assert "Rescoring was cancelled. The previous model and data are still loaded." in app.error[0].value
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_while_the_page_is_drawn_is_collected(monkeypatch):
     collect, missed = Runner.collect, []
 

@@ -231,6 +231,7 @@ def test_the_code_of_the_report_prunes_the_same_heads(pruned, tmp_path, monkeypa
     assert "--mask mask.json" in prune_command(work, result.request)
 
 
+@pytest.mark.slow
 def test_a_manual_mask_and_one_from_a_file(tmp_path):
     from pages.parts.prune.mask_source import SOURCES
 
@@ -268,6 +269,7 @@ def test_a_source_without_a_mask_links_to_its_page(source, words, page):
     assert "Choose a mask, then click **Prune model**" in said(app.info)
 
 
+@pytest.mark.slow
 def test_a_mask_that_keeps_all_heads_is_reported():
     app = opened("prune", sparsity="0")
     assert "72 of 72 heads kept." in said(app.main.caption)
@@ -340,6 +342,7 @@ def test_a_pinned_mask_does_not_depend_on_the_current_alpha():
     assert (kept != hp.prune_mask(scores.hies(0.1), 0.5)).any()
 
 
+@pytest.mark.slow
 def test_a_mask_without_heads_is_reported():
     app = opened("prune", sparsity="1")
     button(app, "Prune model").click().run()
@@ -427,6 +430,7 @@ def test_the_loaded_model_is_said_to_stay_unchanged_beside_the_button():
     assert "The loaded model is not changed." in said(app.main.caption)
 
 
+@pytest.mark.slow
 def test_the_form_keeps_its_settings_and_a_manual_mask():
     app = choose(opened("prune", sparsity="0.5", alpha="1"), "Manual")
     button(app, "Use Alpha page mask").click().run()
@@ -438,6 +442,7 @@ def test_the_form_keeps_its_settings_and_a_manual_mask():
     assert "manual mask, 36 heads pruned: 36 of 72 heads kept" in said(app.main.caption).lower()
 
 
+@pytest.mark.slow
 def test_an_uploaded_mask_survives_a_visit_to_another_page():
     app = choose(opened("prune"), "File")
     mask = np.random.default_rng(0).random((6, 12)) < 0.7

@@ -32,6 +32,7 @@ def said(elements) -> str:
     return " ".join(element.value for element in elements)
 
 
+@pytest.mark.slow
 def test_a_semicolon_table_in_an_older_encoding_is_read_and_the_guesses_are_stated():
     app = uploaded("umlaute.csv", UMLAUTS.encode("cp1252"))
     assert (box(app, "Text column").value, box(app, "Label column").value) == ("Satz", "Klasse")
@@ -44,6 +45,7 @@ def test_a_semicolon_table_in_an_older_encoding_is_read_and_the_guesses_are_stat
     assert not load_button(app).disabled
 
 
+@pytest.mark.slow
 def test_a_table_without_a_header_is_read_from_its_first_row():
     app = uploaded("plain.tsv", HEADERLESS.encode())
     assert (box(app, "Text column").value, box(app, "Label column").value) == ("column 1", "column 2")
@@ -73,6 +75,7 @@ def test_an_unknown_label_is_asked_for_before_anything_is_scored():
     assert f"{work.check.accuracy:.1%}" in [metric.value for metric in app.metric]
 
 
+@pytest.mark.slow
 def test_labels_can_be_left_out_and_columns_changed():
     app = uploaded("nli.csv", UNKNOWN.encode())
     box(app, "Label column").select_index(0).run()
@@ -90,6 +93,7 @@ def test_a_format_can_be_chosen():
     assert not load_button(app).disabled
 
 
+@pytest.mark.slow
 def test_several_label_columns_are_asked_for():
     rows = "".join(f"some text {i},{i % 2},{i % 3}\n" for i in range(12))
     app = uploaded("two.csv", ("text,mood,source\n" + rows).encode())

@@ -38,6 +38,7 @@ def test_the_default_is_loaded_in_visible_steps(server):
     assert work.notes == ()
 
 
+@pytest.mark.slow
 def test_text_without_labels_is_scored_by_the_models_own_answers(server):
     work = loaded(server, TEXTS)
     assert work.scores.settings["objective"] == "prediction"
@@ -113,6 +114,7 @@ def test_scoring_again_can_be_cancelled(server):
         rescore(loaded(server, TEXTS), ScoreOptions(entropy="C"), server, stop)
 
 
+@pytest.mark.slow
 def test_the_other_precision_is_found_where_it_was_computed(server):
     work = loaded(server, [f"{text} again" for text in TEXTS])
     assert work.in_precision("bfloat16", server) is None
@@ -143,6 +145,7 @@ def train_into(folder, seed):
     tiny_tokenizer(model_max_length=20).save_pretrained(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, 2])
 def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(others, tmp_path):
     """With two other models between, the old model has left the memory but its scores have not."""

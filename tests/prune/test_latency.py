@@ -48,6 +48,7 @@ def test_a_model_against_itself_is_about_as_fast(embedded_model):
     assert "so no speedup is expected" in hp.describe_latency(frame)[1]
 
 
+@pytest.mark.slow
 def test_a_line_for_every_setting_and_all_columns():
     model = hp.PrunableModel(tiny("bert"))
     done = []

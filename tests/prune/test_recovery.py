@@ -281,6 +281,7 @@ def test_a_seed_gives_the_same_again_and_another_seed_something_else(bert):
     assert runs[0][0].fingerprint == runs[1][0].fingerprint != runs[2][0].fingerprint
 
 
+@pytest.mark.slow
 def test_losses_fall_and_progress_counts_to_the_end(bert):
     seen = []
     _, found = recover(
@@ -318,6 +319,7 @@ class Stop:
             raise hp.Cancelled("enough")
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_what_is_finished(bert, tmp_path):
     examples, held = examples_for("bert", count=24), examples_for("bert", seed=1)
     options = {"steps": 12, "batch_size": 8, "learning_rate": LEARNING_RATE, "evaluation": held}

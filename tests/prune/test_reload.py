@@ -148,6 +148,7 @@ def test_whole_weights_are_at_no_time_there(saved, monkeypatch):
     assert set(devices) == {"meta"}
 
 
+@pytest.mark.slow
 def test_a_tokenizer_without_its_words_is_none(embedded_model, tmp_path):
     hp.prune_heads(embedded_model, np.arange(72).reshape(6, 12) % 2 == 0).save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").unlink()
@@ -157,6 +158,7 @@ def test_a_tokenizer_without_its_words_is_none(embedded_model, tmp_path):
         hp.evaluate_masks(back, hp.load_examples(split="evaluation", size=2), np.ones((1, 6, 12), bool))
 
 
+@pytest.mark.slow
 def test_a_tokenizer_of_bytes_needs_no_words(tmp_path):
     t.ByT5Tokenizer().save_pretrained(tmp_path / "bytes")
     pruned_tiny("t5").save_pretrained(tmp_path / "model")
@@ -310,6 +312,7 @@ def test_an_earlier_model_is_replaced_and_nothing_of_it_stays(folder):
     assert [file.name for file in folder.parent.iterdir()] == [folder.name]
 
 
+@pytest.mark.slow
 def test_a_pruned_model_has_a_card_and_a_picture_and_may_be_replaced(folder):
     names = {"README.md", "head_map.png", HEAD_MAP, "config.json", "model.safetensors"}
     assert {file.name for file in folder.iterdir()} == names
@@ -333,6 +336,7 @@ def test_a_model_that_headprune_did_not_write_is_replaced_only_if_that_is_asked_
     assert (tmp_path / "model" / HEAD_MAP).exists()
 
 
+@pytest.mark.slow
 def test_the_folder_of_the_model_itself_is_replaced_only_if_that_is_asked_for(folder):
     model = load(folder)
     with pytest.raises(hp.HeadPruneError, match="is the folder that the model is read from; choose a new folder"):
@@ -386,6 +390,7 @@ def test_a_folder_of_another_kind_is_no_model_for_all_its_json(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_a_model_with_sentencepiece_files_may_be_replaced(folder):
     (folder / "source.spm").write_text("")  # as Marian's tokenizer calls them
     pruned_tiny("bert").save_pretrained(folder)
@@ -457,6 +462,7 @@ def test_of_two_that_write_to_one_folder_at_once_the_last_stays(before, tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
 def test_an_earlier_model_comes_back_where_the_new_one_cannot_get_its_name(kind, folder, monkeypatch):
     """Between the two renames the name is nobody's; that is when it is broken off here."""

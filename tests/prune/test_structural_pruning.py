@@ -162,6 +162,7 @@ def test_masks_of_a_pruned_model_are_in_the_original_numbers(family, wrapped):
     assert there.agreement[1] == 1
 
 
+@pytest.mark.slow
 def test_one_row_after_another_until_one_head_is_left(wrapped):
     model, batch = wrapped("bert"), batch_for(wrapped("bert"), "bert")
     pruned, mask = model, np.ones((3, 4), bool)

@@ -49,6 +49,7 @@ def everything(model):
     }
 
 
+@pytest.mark.slow
 def test_all_is_in_it_and_comes_back(model, folder, everything, tmp_path):
     file = write_bundle(tmp_path / "new" / "bundle.zip", folder, **everything)
     assert [path.name for path in file.parent.iterdir()] == ["bundle.zip"]
@@ -97,6 +98,7 @@ def test_weights_are_stored_and_all_else_is_deflated(folder, everything, tmp_pat
     assert set(kinds.values()) == {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
+@pytest.mark.slow
 def test_the_same_content_gives_the_same_bytes(folder, everything, tmp_path):
     first, other = (write_bundle(tmp_path / name, folder, **everything).read_bytes() for name in ("a.zip", "b.zip"))
     assert first == other

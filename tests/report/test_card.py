@@ -107,6 +107,7 @@ def test_the_map_in_letters_is_the_mask(folder, pruned):
     assert "](head_map.png)" in card_of(folder)
 
 
+@pytest.mark.slow
 def test_the_front_matter_is_the_hubs(folder, pruned, record):
     found = front(card_of(folder))
     tags = ["pruned", "attention-head-pruning", "headprune"]
@@ -190,6 +191,7 @@ def test_models_that_write_are_measured_and_used_by_their_own_kind(family, tmp_p
     assert type(space["model"]).__name__ == type(model.model).__name__
 
 
+@pytest.mark.slow
 def test_without_labels_agreement_is_told(embedded_model, pruned):
     texts = hp.load_examples(split="evaluation", size=12).remove_columns("label")
     record = PruningRecord("embedded", "by hand", verification=hp.verify_pruning(embedded_model, pruned, texts))

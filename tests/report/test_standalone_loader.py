@@ -173,6 +173,7 @@ def test_it_writes_the_same_with_and_without_a_cache(family, tmp_path):
     assert all(torch.equal(written[0], other) for other in written[1:])
 
 
+@pytest.mark.slow
 def test_it_is_short_imports_only_the_libraries_and_says_no_more_than_the_family_needs():
     for family in ("bert", "phi3", "t5"):
         model = hp.PrunableModel(tiny(family))

@@ -161,6 +161,7 @@ def test_one_key_has_zero_and_not_negative_entropy():
     assert value.max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_variants_differ_by_what_their_epsilon_adds():
     query, key = torch.ones(1, 1, 2048, 4), torch.zeros(1, 1, 2048, 4)
     call = call_of(query, key)

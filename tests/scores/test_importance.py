@@ -127,6 +127,7 @@ def test_the_batch_reduction_depends_on_its_batches_alone(monkeypatch):
         np.testing.assert_allclose(other.per_example["his"], whole.per_example["his"], rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_only_the_batch_reduction_depends_on_the_batch_size():
     model, examples = hp.PrunableModel(tiny("bert")), random_examples()
 

@@ -143,6 +143,7 @@ def test_p_ignores_differences_between_rows():
     assert found.p_value > 0.05
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result():
     his, ae = noisy_examples(5)
     first, second = (hp.orthogonality(his, ae, seed=3) for _ in range(2))

@@ -3,6 +3,7 @@
 import io
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def plan_or_none(table, kind, model):
         return None
 
 
+@pytest.mark.slow
 @settings(max_examples=35)
 @given(names=NAMES, kind=st.sampled_from(["jsonl", "parquet", "csv"]), vectors=st.booleans(), data=st.data())
 def test_label_sets(names, kind, vectors, data):
@@ -55,6 +57,7 @@ def test_label_sets(names, kind, vectors, data):
         assert {names[number] for number in numbers} == sets[int(text.rsplit(" ", 1)[1])]
 
 
+@pytest.mark.slow
 @settings(max_examples=35)
 @given(names=NAMES, separator=st.sampled_from([",", ";", "|", ", "]), data=st.data())
 def test_names_between_separators(names, separator, data):
@@ -68,6 +71,7 @@ def test_names_between_separators(names, separator, data):
         assert {names[number] for number in numbers} == sets[int(text.rsplit(" ", 1)[1])]
 
 
+@pytest.mark.slow
 @settings(max_examples=35)
 @given(names=NAMES, kind=st.sampled_from(["jsonl", "parquet", "csv", "conll", "spaces"]), data=st.data())
 def test_tags(names, kind, data):

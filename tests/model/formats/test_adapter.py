@@ -60,6 +60,7 @@ def classifier(encoder, tmp_path):
     return tmp_path / "adapter", adapted(base, tmp_path / "adapter", "SEQ_CLS", ["query", "value"])
 
 
+@pytest.mark.slow
 def test_a_classifier_is_merged_into_an_encoder(classifier):
     folder, merged = classifier
     model = load(folder)

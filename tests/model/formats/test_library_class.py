@@ -90,6 +90,7 @@ def apertus():
     return hp.PrunableModel(randomized(lambda: t.ApertusForCausalLM(t.ApertusConfig(**sizes, **rope))))
 
 
+@pytest.mark.slow
 def test_a_constructor_that_reads_the_dtype_works_after_saving(tmp_path):
     model = apertus()
     model = hp.prune_heads(model, some_heads(model))

@@ -87,6 +87,7 @@ def test_a_folder_of_v4_is_the_masked_model(family, tmp_path):
     assert sizes[0] - sizes[1] == removed
 
 
+@pytest.mark.slow
 def test_it_is_pruned_further_and_saved_as_other_pruned_models_are(tmp_path):
     loaded = hp.PrunableModel.from_pretrained(v4_folder("bert", tmp_path / "v4"), device="cpu")
     mask = loaded.grid.kept.copy()
