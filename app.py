@@ -37,26 +37,27 @@ st.session_state["page"] = view
 
 with st.spinner("Starting PyTorch and Transformers (once per server start)…"):
     # Imported below the navigation, so that a server that has just started shows the navigation at once.
-    from pages.parts.common.failures import announce_failure, current_failure
+    from pages.parts.common.failures import announce_failures, current_failure
     from pages.parts.common.session import current_workspace, read_link, runner, start_loading
     from pages.parts.common.shared_ui import progress_panel, sidebar
     from pages.parts.common.workspace import Request
 
 read_link()
-if current_workspace() is None and runner().job is None and current_failure() is None:
+LOADING = "model_and_data"  # the page that loads and shows its errors
+if current_workspace() is None and LOADING not in runner().jobs and current_failure(LOADING) is None:
     start_loading(Request())
-    runner().job.wait(0.3)  # enough if another session has loaded the built-in model already
+    runner().jobs[LOADING].job.wait(0.3)  # enough if another session has loaded the built-in model already
 runner().collect()
 sidebar()
 if current_workspace() is not None:
-    announce_failure(view)
+    announce_failures(view)
     page.run()
-elif runner().job is not None:
+elif LOADING in runner().jobs:
     st.title("HeadPrune")
     st.markdown(FIRST_LOAD)
-    progress_panel("first")
+    progress_panel("first", LOADING)
 else:
     st.title("HeadPrune")
-    if current_failure() is not None:
-        st.error(current_failure().text, icon=":material/error:")
+    if current_failure(LOADING) is not None:
+        st.error(current_failure(LOADING).text, icon=":material/error:")
     st.button("Reload built-in model", icon=":material/refresh:", on_click=start_loading, args=(Request(),))

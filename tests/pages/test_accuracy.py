@@ -223,7 +223,7 @@ def test_a_run_cancelled_before_its_first_batch_is_not_called_no_results_yet():
     from pages.parts.common.server_cache import shared
 
     app = page(lambda work: work.reduced_by("token"))
-    with shared().heavy:  # the job waits
+    with shared().turns.hold(lambda *report: None):  # the job waits
         next(button for button in app.button if button.label == "Evaluate curves").click().run()
         app.button(key="cancel_curves").click().run()
         app = finished(app)

@@ -337,7 +337,7 @@ def test_an_error_belongs_to_the_form_that_failed_and_can_be_closed():
 @pytest.mark.slow
 def test_an_error_is_announced_once_on_another_page():
     app = loading(Path("/nowhere/at/all"))
-    app.session_state["announced_failure"] = None  # as if the job had ended on another page
+    app.session_state["announced_failures"] = set()  # as if the job had ended on another page
     app.switch_page("pages/views/alpha.py").run()
     (toast,) = app.toast
     assert "/nowhere/at/all" in toast.value

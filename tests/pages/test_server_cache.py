@@ -61,7 +61,7 @@ def test_waiting_for_a_turn_is_told_and_can_be_cancelled():
 
     with turn, pytest.raises(Cancelled), hold_lock(turn, cancel_when_told):
         pytest.fail("the turn was another session's")
-    assert notes == ["Waiting for another session's job to finish"]
+    assert notes == ["Waiting for another session that computes the same"]
     with hold_lock(turn, cancel_when_told):
         assert turn.locked()
     assert not turn.locked()

@@ -6,7 +6,7 @@ from headprune_core.jobs import Job
 
 from .failures import drop_failure, report_failure
 from .sentences import sentence
-from .server_cache import hold_lock, shared
+from .server_cache import shared
 from .session import runner
 
 
@@ -23,8 +23,8 @@ def start_exclusive_job(name: str, work: Callable, take: Callable[[object, bool]
     server = shared()
 
     def in_turn(progress):
-        with hold_lock(server.heavy, progress):
-            return work(progress)
+        with server.turns.hold(progress) as report:
+            return work(report)
 
     def deliver(job: Job) -> None:
         if job.result is not None:

@@ -8,7 +8,7 @@ from .labels import PAGES
 from .sentences import sentence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Failure:
     """An error as a sentence, and the view (a key of `PAGES`) of the form that it belongs to."""
 
@@ -16,36 +16,56 @@ class Failure:
     view: str
 
 
+def current_view() -> str:
+    """The page on screen, as a key of `PAGES`."""
+    return st.session_state.get("page", "model_and_data")
+
+
 def report_failure(text: str, view: str | None = None) -> None:
     """Keep an error for the form on `view`, by default the page on screen."""
-    st.session_state["failure"] = Failure(sentence(text), view or st.session_state.get("page", "model_and_data"))
+    view = view or current_view()
+    _failures()[view] = Failure(sentence(text), view)
 
 
-def drop_failure() -> None:
-    """Forget the error, because it was closed or its form was changed."""
-    st.session_state["failure"] = None
+def drop_failure(view: str | None = None) -> None:
+    """Forget the error of a page, by default the page on screen, because it was closed or its form was changed."""
+    _failures().pop(view or current_view(), None)
 
 
-def current_failure() -> Failure | None:
-    """The error that has not been closed, if there is one."""
-    return st.session_state.get("failure")
+def drop_failures() -> None:
+    """Forget the errors of all pages, because what they were about was replaced."""
+    _failures().clear()
+
+
+def current_failure(view: str | None = None) -> Failure | None:
+    """The error of a page, by default the page on screen, that has not been closed; None if there is none."""
+    return _failures().get(view or current_view())
 
 
 def show_failure(view: str) -> None:
-    """Draw the error with a Close button if it belongs to the form on `view`."""
-    failure = current_failure()
-    if failure is None or failure.view != view:
+    """Draw the error of the form on `view`, if there is one, with a Close button."""
+    failure = current_failure(view)
+    if failure is None:
         return
-    st.session_state["announced_failure"] = failure
+    _announced().add(failure)
     with st.container(horizontal=True, vertical_alignment="center", key=f"failure_{view}"):
         st.error(failure.text, icon=":material/error:")
-        st.button("Close", icon=":material/close:", key=f"close_failure_{view}", type="tertiary", on_click=drop_failure)
+        close = f"close_failure_{view}"
+        st.button("Close", icon=":material/close:", key=close, type="tertiary", on_click=drop_failure, args=(view,))
 
 
-def announce_failure(view: str) -> None:
-    """On a page other than that of the form, name the error once, with the page to open."""
-    failure = current_failure()
-    if failure is None or failure.view == view or st.session_state.get("announced_failure") == failure:
-        return
-    st.session_state["announced_failure"] = failure
-    st.toast(f"{failure.text} See **{PAGES[failure.view].title}**.", icon=":material/error:", duration="long")
+def announce_failures(view: str) -> None:
+    """Name the errors of other pages than `view` once, with the page to open."""
+    for failure in _failures().values():
+        if failure.view != view and failure not in _announced():
+            _announced().add(failure)
+            st.toast(f"{failure.text} See **{PAGES[failure.view].title}**.", icon=":material/error:", duration="long")
+
+
+def _failures() -> dict[str, Failure]:
+    """The errors that have not been closed, by page."""
+    return st.session_state.setdefault("failures", {})
+
+
+def _announced() -> set[Failure]:
+    return st.session_state.setdefault("announced_failures", set())

@@ -1,4 +1,4 @@
-"""State that all browser sessions of a server share: recently used models and results, and a lock for heavy work.
+"""State that all browser sessions of a server share: recently used models and results, and turns at computing.
 
 Cached values are never changed, so one session's work cannot show in another. Worker threads may use everything but
 `shared`, because nothing else calls Streamlit.
@@ -20,6 +20,8 @@ from headprune_core import HeadPruneError, PrunableModel, ResultCache
 from headprune_core.model.formats.library_calls import silence_transformers
 from headprune_core.model.loading import is_hub_id
 from headprune_core.model.smollm2 import SMOLLM2
+
+from .turns import Turns
 
 INSTALLED = ("embedded", "builtin", SMOLLM2)  # models of packages, which do not change while a server runs
 WAIT = 0.2  # seconds between attempts to take a lock; a job can be cancelled between two attempts
@@ -61,7 +63,7 @@ class LRUCache:
 def hold_lock(lock, progress) -> Iterator[None]:
     """Hold `lock`; call `progress` while another session holds it."""
     while not lock.acquire(timeout=WAIT):
-        progress(0, 1, "Waiting for another session's job to finish")
+        progress(0, 1, "Waiting for another session that computes the same")
     try:
         yield
     finally:
@@ -69,7 +71,7 @@ def hold_lock(lock, progress) -> Iterator[None]:
 
 
 class ServerState:
-    """The server's caches, and the lock that one session at a time holds for heavy work."""
+    """The server's caches, and the turns of its sessions at computing."""
 
     def __init__(self):
         self.models = LRUCache(2)
@@ -77,7 +79,7 @@ class ServerState:
         self.curves = LRUCache(16)
         self.ablations = LRUCache(16)
         self.cache = ResultCache.default()  # on disk, so it survives a restart
-        self.heavy = threading.Lock()
+        self.turns = Turns()
 
     def model(self, source: str, revision: str | None, progress) -> tuple[PrunableModel, str]:
         """Return a model, loaded again if its content has changed since it was loaded last, and the version of the content.

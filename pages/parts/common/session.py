@@ -1,69 +1,105 @@
-"""The state of one browser session: the workspace, the running job, and the settings that the URL carries.
+"""The state of one browser session: the workspace, its jobs, and the settings that the URL carries.
 
-A session runs one job at a time, in a thread that ends with the session. State is kept by name in `st.session_state`.
+A session has at most one job per page, in threads that end with the session. State is kept by name in `st.session_state`.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import streamlit as st
 
 from headprune_core.jobs import Job
 
-from .failures import drop_failure, report_failure
+from .failures import current_view, drop_failures, report_failure
 from .sentences import plain, sentence
 from .server_cache import shared
 from .settings import ALPHA as ALPHA
 from .settings import OPTIONS, SETTINGS
+from .turns import Ticket
 from .workspace import Request, ScoreOptions, Workspace, load, rescore
+
+REPLACING = ("model_and_data", "head_scores")  # pages whose jobs replace the workspace
+
+
+@dataclass(frozen=True, eq=False)
+class PageJob:
+    """A job of one page: what the page does with its result, and its place in line.
+
+    Attributes:
+        job: The job.
+        deliver: Called in the page's thread with the job when it has ended.
+        view: The page (a key of `PAGES`) that started the job and shows its errors.
+        ticket: Its place in the turns at computing.
+    """
+
+    job: Job
+    deliver: Callable[[Job], None]
+    view: str
+    ticket: Ticket
 
 
 class Runner:
-    """The session's one worker.
+    """The jobs of a session: at most one per page, each in a thread of its own.
 
     Attributes:
-        job: The running job, or the last one until `collect` has delivered its result.
-        deliver: Called in the page's thread with the job when it has ended.
-        view: The page (a key of `PAGES`) that started the last job and shows its errors.
+        jobs: By page, the jobs that run or whose results `collect` has not delivered yet, oldest first.
+        view: The page of the job that is being delivered, or that was started last.
     """
 
     def __init__(self):
-        self.job: Job | None = None
-        self.deliver: Callable[[Job], None] | None = None
+        self.jobs: dict[str, PageJob] = {}
         self.view = "model_and_data"
 
     @property
+    def job(self) -> Job | None:
+        """The job of the page on screen."""
+        mine = self.jobs.get(current_view())
+        return None if mine is None else mine.job
+
+    @property
     def busy(self) -> bool:
+        """Whether the job of the page on screen runs."""
         return self.job is not None and self.job.running
 
+    def on_workspace(self) -> list[PageJob]:
+        """The running jobs that compute with the loaded model, data and scores: all but those that load and read."""
+        return [one for one in self.jobs.values() if one.job.running and one.view not in REPLACING]
+
     def start(self, name: str, work: Callable, deliver: Callable[[Job], None], view: str | None = None) -> bool:
-        """Start `work` in the background; return False if a job is running.
+        """Start `work` in the background; return False if a job of the page is running.
 
         Args:
             name: What the job does, as a gerund.
             work: Takes a progress callback and returns the result.
             deliver: Called in the page's thread with the job when it has ended.
-            view: The page that shows the job's errors; by default the page on screen.
+            view: The page that shows the job and its errors; by default the page on screen.
         """
-        if self.busy:
+        view = view or current_view()
+        if view in self.jobs and self.jobs[view].job.running:
             return False
-        self.view = view or st.session_state.get("page", "model_and_data")
-        self.job, self.deliver = Job(name, work), deliver
+        ticket = shared().turns.ticket(self, name)
+
+        def with_ticket(progress):
+            with ticket.in_use():
+                return work(progress)
+
+        self.view = view
+        self.jobs[view] = PageJob(Job(name, with_ticket), deliver, view, ticket)
         return True
 
-    def collect(self) -> Job | None:
-        """Deliver the result of a job that has ended, and return the job; None if there is none."""
-        if self.job is None or self.job.running:
-            return None
-        job, deliver = self.job, self.deliver
-        self.job = self.deliver = None
-        deliver(job)
-        return job
+    def collect(self) -> None:
+        """Deliver the results of all jobs that have ended."""
+        for view, ended in list(self.jobs.items()):
+            if not ended.job.running:
+                del self.jobs[view]
+                self.view = view
+                ended.deliver(ended.job)
 
     def close(self) -> None:
-        if self.job is not None:
-            self.job.cancel()
+        """Cancel all jobs."""
+        for one in self.jobs.values():
+            one.job.cancel()
 
 
 @st.cache_resource(scope="session", on_release=Runner.close, show_spinner=False)
@@ -78,9 +114,9 @@ def current_workspace() -> Workspace | None:
 
 
 def start_loading(request: Request) -> bool:
-    """Load and score in the background, with this session's scoring options; return False if a job is running.
+    """Load and score in the background, with this session's scoring options; return False if a load is running.
 
-    The current workspace stays until the new one is complete.
+    The current workspace and the jobs on it stay until the new one is complete.
     """
     server, request = shared(), replace(request, options=score_options())
     name = f"Loading {'the built-in model' if request.model == 'embedded' else request.model}"
@@ -103,6 +139,12 @@ def reduce_by(reduction: str) -> None:
 
 
 def _put(workspace: Workspace) -> None:
+    cancelled = runner().on_workspace()
+    for one in cancelled:
+        one.job.cancel()
+    if cancelled:
+        names = ", ".join(one.job.name for one in cancelled)
+        st.toast(f"Cancelled, because the model, data or scores were replaced: {plain(names)}.", icon=":material/cancel:")
     st.session_state["work"] = workspace
     for name, value in _as_settings(workspace.request.options).items():
         st.session_state[f"set_{name}"] = value
@@ -114,7 +156,7 @@ def _take_work(job: Job) -> None:
         if before is not None and before.model is not job.result.model:
             st.session_state["set_overrides"] = SETTINGS["overrides"].default  # heads of another model
         _put(job.result)
-        drop_failure()
+        drop_failures()
     else:
         kept = " The previous model and data are still loaded." if current_workspace() else ""
         report_failure(f"{sentence(job.error or f'{job.name} was cancelled')}{kept}", runner().view)

@@ -1,17 +1,18 @@
-"""Parts that every page shows: heading, sidebar, progress of the running job with Cancel, and downloads."""
+"""Parts that every page shows: heading, sidebar, progress of jobs with Cancel, and downloads."""
 
 import pandas as pd
 import streamlit as st
 
 from headprune_core import CostEstimate, HeadPruneError, estimate_evaluation
-from headprune_core.jobs import Snapshot
 from headprune_core.strict_json import as_json
 from pages.parts.common.option_labels import describe_options
 
-from .failures import show_failure
+from .failures import current_view, show_failure
 from .labels import PAGES
 from .sentences import plain
-from .session import OPTIONS, current_workspace, publish, runner
+from .server_cache import shared
+from .session import OPTIONS, PageJob, current_workspace, publish, runner
+from .turns import CHUNK_S
 from .workspace import BATCH_SIZE, Workspace
 
 POLL = 0.4  # seconds between two looks at a running job
@@ -40,11 +41,8 @@ def sidebar() -> None:
         st.markdown(f"**{plain(loaded.text_name)}**  \n{describe_examples(loaded)}")
         if options := describe_options(loaded.options):
             st.caption(f"Non-default scoring: {options}")
-        st.caption("Background job")
-        if runner().job is not None:  # also a job that has ended since the page collected results: its panel reruns the page
-            progress_panel("sidebar")
-        else:
-            st.markdown("Idle")
+        st.caption("Background jobs")
+        _job_list()
 
 
 def describe_heads(loaded) -> str:
@@ -66,21 +64,50 @@ def _phone_status() -> None:
     loaded = current_workspace()
     if loaded is None:
         return
-    job = f"Running: {runner().job.name}" if runner().busy else "Idle"
+    names = [one.job.name for one in runner().jobs.values() if one.job.running]
+    job = f"Running: {', '.join(names)}" if names else "Idle"
     with st.container(key="phone_status"):
         st.caption(f"{plain(loaded.model.name)} · {plain(loaded.text_name)} · {plain(job)}")
 
 
-def progress_panel(place: str) -> None:
-    """Show a progress bar with Cancel for the running job; rerun the page when the job has ended."""
+def _job_list() -> None:
+    """Name every job of the session with its progress, a link to its page, and Cancel; rerun the page when one has ended."""
+    drawn = list(runner().jobs)
+
+    @st.fragment(run_every=POLL if drawn else None)
+    def jobs():
+        if list(runner().jobs) != drawn or any(not one.job.running for one in runner().jobs.values()):
+            st.rerun()
+        for view, one in runner().jobs.items():
+            st.progress(one.job.snapshot.share, text=f"**{plain(one.job.name)}**  \n{plain(describe_progress(one))}")
+            with st.container(horizontal=True, vertical_alignment="center"):
+                if view != current_view():
+                    st.page_link(PAGES[view].script, label="Open", icon=PAGES[view].icon, help=PAGES[view].title)
+                key = f"cancel_sidebar_{view}"
+                st.button("Cancel", key=key, icon=":material/stop_circle:", on_click=one.job.cancel)
+
+    if drawn:
+        with st.container():
+            jobs()
+    else:
+        st.markdown("Idle")
+
+
+def progress_panel(place: str, view: str | None = None) -> None:
+    """Show a progress bar with Cancel for the job of a page; rerun the page when the job has ended.
+
+    Args:
+        place: Part of the key of the button, which differs between panels of one page.
+        view: The page, by default the one on screen.
+    """
+    one = runner().jobs[view or current_view()]
 
     @st.fragment(run_every=POLL)
     def panel():
-        if not runner().busy:
+        if not one.job.running:
             st.rerun()
-        job = runner().job
-        st.progress(job.snapshot.share, text=describe_progress(job.snapshot))
-        st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=job.cancel)
+        st.progress(one.job.snapshot.share, text=plain(describe_progress(one)))
+        st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=one.job.cancel)
 
     # In a container of its own: if the fragment's first message arrives late, the elements around it keep their places.
     with st.container():
@@ -88,17 +115,31 @@ def progress_panel(place: str) -> None:
 
 
 def progress(*names: str, instead_of: tuple[str, ...] = ()) -> None:
-    """Show the progress of the running job if it is one of `names`; without names, if it is none of `instead_of`."""
+    """Show the progress of the page's job if it is one of `names`; without names, if it is none of `instead_of`."""
     name = runner().job.name if runner().busy else None
     if name is not None and (name in names if names else name not in instead_of):
         progress_panel("prune")
 
 
-def describe_progress(snapshot: Snapshot) -> str:
-    """Return the current step and, if it can be extrapolated, the time left."""
-    if snapshot.seconds_left is None or snapshot.note.startswith(NO_ESTIMATE):
-        return snapshot.note
-    return f"{snapshot.note} · about {duration(snapshot.seconds_left)} left"
+def describe_progress(one: PageJob) -> str:
+    """Return the current step of a job with the time left, or what it waits for, its place in line and the waiting time."""
+    snapshot, turns = one.job.snapshot, shared().turns
+    ahead, blocker = turns.ahead(one.ticket)
+    if blocker is not None:
+        return f"Waiting for your job {blocker.name}"
+    if ahead and not one.ticket.chunks:
+        return f"Waiting: place {ahead + 1} in line, about {duration(ahead * CHUNK_S)}"
+    text = snapshot.note
+    if snapshot.seconds_left is not None and not snapshot.note.startswith(NO_ESTIMATE):
+        text += f" · about {duration(snapshot.seconds_left)} left"
+    others = turns.sessions - 1
+    return f"{text} · takes turns with {others} other session{'s' * (others != 1)}" if others > 0 else text
+
+
+def replaced_jobs() -> str:
+    """Return the sentence that names the jobs which end when model, data or scores are replaced; empty if there are none."""
+    names = ", ".join(plain(one.job.name) for one in runner().on_workspace())
+    return f"This will cancel: {names}." if names else ""
 
 
 def expected_cost(loaded: Workspace, n_masks: int, size: int, *, start: int = 0, dtype: str = "float32") -> str:

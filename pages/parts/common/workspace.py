@@ -29,7 +29,7 @@ from headprune_core.data.tasks import IGNORED, has_targets, task_of
 from headprune_core.model.builtin import is_builtin
 from headprune_core.scores.objectives import OBJECTIVES
 
-from .server_cache import ServerState, hold_lock
+from .server_cache import ServerState
 
 EVALUATION_ROWS = 960  # maximum size of the evaluation set; pages may use fewer examples
 CHECKED = 96  # examples that the unpruned model is evaluated on when a dataset is loaded
@@ -188,7 +188,7 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
 
     Args:
         request: What to load.
-        shared: Caches of models and scores, and the lock for heavy work.
+        shared: Caches of models and scores, and the turns at computing.
         progress: Called with (done, total, step) before each step.
 
     Returns:
@@ -243,8 +243,8 @@ def _check(model: PrunableModel, examples: datasets.Dataset, shared: ServerState
     few = examples.select(range(min(CHECKED, len(examples))))
     if task.generates or not task.has_decisions or not (encoded := encode(model, few)).labeled:
         return None
-    with hold_lock(shared.heavy, progress):
-        found = evaluate_masks(model, few, np.ones((1, *model.grid.shape), bool))
+    with shared.turns.hold(lambda done, total, note: progress(99, 100, "Evaluating the unpruned model")) as report:
+        found = evaluate_masks(model, few, np.ones((1, *model.grid.shape), bool), progress=report)
     if task.by_token:
         targets = [tag for row in encoded.inputs for tag in row["labels"] if tag != IGNORED]
     else:
@@ -261,12 +261,12 @@ def rescore(workspace: Workspace, options: ScoreOptions, shared: ServerState, pr
 
 
 def _score(wanted: ScoreOptions, model, model_key: tuple, calibration, shared: ServerState, progress) -> HeadScores:
-    """Scores from the cache, or computed while this session holds the lock."""
+    """Scores from the cache, or computed in turn with other sessions."""
     options, _ = _fitting(wanted, model, calibration)
 
     def score() -> HeadScores:
-        with hold_lock(shared.heavy, progress):
-            return score_heads(model, calibration, batch_size=BATCH_SIZE, progress=progress, **options.run)
+        with shared.turns.hold(progress) as report:
+            return score_heads(model, calibration, batch_size=BATCH_SIZE, progress=report, **options.run)
 
     scores = shared.scores.get(digest(*model_key, calibration, options.run), score, progress)
     return scores.reduced_by(options.his_reduction)

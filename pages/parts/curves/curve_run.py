@@ -18,8 +18,9 @@ from headprune_core.data.tasks import task_of
 from headprune_core.jobs import Job
 from pages.parts.common.failures import drop_failure, report_failure
 from pages.parts.common.sentences import sentence
-from pages.parts.common.server_cache import hold_lock, shared
+from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
+from pages.parts.common.turns import WAITING
 from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
 EVALUATING = "Evaluating curves"  # the name of the job
@@ -113,10 +114,10 @@ def start_curves(loaded: Workspace, request: CurveRequest) -> None:
         return server.curves.get((loaded.key, request), lambda: measure(progress), progress)
 
     def measure(progress) -> tuple[Curves, float | None]:
-        def report(done: int, total: int, note: str) -> None:
-            progress(done, total, f"{note}: {result.measured} of {request.size} examples")
+        def count(done: int, total: int, note: str) -> None:
+            progress(done, total, note if note == WAITING else f"{note}: {result.measured} of {request.size} examples")
 
-        with hold_lock(server.heavy, progress):
+        with server.turns.hold(count) as report:
             found = measure_curves(
                 loaded.model,
                 examples,
@@ -132,7 +133,7 @@ def start_curves(loaded: Workspace, request: CurveRequest) -> None:
                 progress=report,
                 on_partial=keep,
             )
-            return found, same_decisions(loaded.model, examples, request.dtype, server.cache, progress)
+            return found, same_decisions(loaded.model, examples, request.dtype, server.cache, report)
 
     def deliver(job: Job) -> None:
         result.complete = job.state == "done"

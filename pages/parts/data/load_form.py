@@ -9,7 +9,7 @@ from pages.parts.common import labels
 from pages.parts.common.failures import current_failure, drop_failure, show_failure
 from pages.parts.common.sentences import sentence
 from pages.parts.common.session import current_workspace, runner, start_loading
-from pages.parts.common.shared_ui import progress_panel
+from pages.parts.common.shared_ui import progress_panel, replaced_jobs
 from pages.parts.common.workspace import Request
 
 from .dataset_form import FORM, Dataset, dataset_form
@@ -18,8 +18,7 @@ from .plan_form import plan_form
 
 def load_form() -> None:
     """Draw the form in an expander, with the error of the last try and the progress of a load."""
-    failed = current_failure() is not None and current_failure().view == "model_and_data"
-    with st.expander("Load another model or dataset", icon=":material/upload_file:", expanded=failed):
+    with st.expander("Load another model or dataset", icon=":material/upload_file:", expanded=current_failure() is not None):
         left, right = st.columns(2, gap="large")
         with left:
             model, revision = _model_form()
@@ -49,6 +48,8 @@ def load_form() -> None:
             drop_failure()
             start_loading(request)
             st.rerun()
+        if text := replaced_jobs():
+            st.caption(f"The current model and data stay until the new ones are ready. {text}")
         show_failure("model_and_data")
         if runner().busy:
             progress_panel("form")
@@ -99,4 +100,4 @@ def _missing_input(model: str, data: Dataset | None, plan: ReadingPlan | None) -
         return "Choose a dataset."
     if data.found is not None and plan is None:
         return "Answer the questions of the reading plan."
-    return "A job is still running. Wait for it to finish or cancel it." if runner().busy else None
+    return "A job of this page is still running. Wait for it to finish or cancel it." if runner().busy else None

@@ -13,9 +13,10 @@ from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from pages.parts.common.failures import drop_failure, show_failure
 from pages.parts.common.option_labels import FIELDS, NAMES, describe_options
+from pages.parts.common.sentences import plain
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import reduce_by, runner, setting, start_scoring
-from pages.parts.common.shared_ui import duration, progress_panel
+from pages.parts.common.shared_ui import duration, progress_panel, replaced_jobs
 from pages.parts.common.workspace import BATCH_SIZE, ScoreOptions, Workspace
 
 METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
@@ -36,7 +37,7 @@ def options_panel(loaded: Workspace) -> None:
                 drop_failure()
                 start_scoring(options)
                 st.rerun()
-            st.caption("Current options." if same else _cost(loaded, options))
+            st.caption("Current options." if same else f"{_cost(loaded, options)} {replaced_jobs()}")
         _precision(loaded)
     if runner().busy:
         progress_panel("scores")
@@ -54,8 +55,10 @@ def _reductions(loaded: Workspace) -> None:
         format_func=lambda name: NAMES[name][0],
         help=FIELDS["his_reduction"][1],
         key=f"option_reduction_{loaded.key}",
-        disabled=runner().busy,
+        disabled=runner().busy or bool(runner().on_workspace()),
     )
+    if names := [one.job.name for one in runner().on_workspace()]:
+        st.caption(f"The reduction cannot change while a job computes with these scores: {plain(', '.join(names))}.")
     if chosen != current:
         reduce_by(chosen)
         st.rerun()

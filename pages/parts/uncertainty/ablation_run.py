@@ -9,7 +9,7 @@ from headprune_core import LeaveOneOut, leave_one_out
 from headprune_core.jobs import Job
 from pages.parts.common.failures import drop_failure, report_failure
 from pages.parts.common.sentences import sentence
-from pages.parts.common.server_cache import hold_lock, shared
+from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
 
@@ -41,8 +41,8 @@ def start_ablation(loaded: Workspace, size: int) -> None:
         return server.ablations.get((loaded.key, size, held_out), lambda: measure(progress), progress)
 
     def measure(progress) -> LeaveOneOut:
-        with hold_lock(server.heavy, progress):
-            return leave_one_out(loaded.model, examples, progress=progress)
+        with server.turns.hold(progress) as report:
+            return leave_one_out(loaded.model, examples, progress=report)
 
     def deliver(job: Job) -> None:
         if job.state == "done":

@@ -1,0 +1,178 @@
+"""Turns at computing: one job of a server computes at a time, in chunks, and the sessions take turns by chunk.
+
+Jobs are served first come, first served, and join the end of the line after every chunk. A job that has computed for less
+than `SHORT_S` overtakes longer ones, but only every other turn: a short request waits for few chunks, and a long run never
+stops. The short jobs of a session hold one place in line, and so do its long ones: the oldest job computes.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+CHUNK_S = 1.0  # seconds after which a job hands over at its next progress report; reports are at most a second apart
+SHORT_S = 4.0  # seconds of computing for which a job may overtake longer ones
+WAIT_S = 0.2  # seconds between two checks of a waiting job for cancellation
+WAITING = "Waiting for a turn"  # the step of a job before its first turn
+
+Progress = Callable[[int, int, str], None]
+_current: ContextVar["Ticket | None"] = ContextVar("ticket", default=None)
+
+
+class Ticket:
+    """The place of one job in line.
+
+    Args:
+        session: The owner of the job.
+        name: Name of the job.
+        number: Order of arrival.
+
+    Attributes:
+        seconds: Computing time so far, without waiting.
+        chunks: Number of turns so far.
+    """
+
+    def __init__(self, session: Hashable, name: str, number: int):
+        self.session, self.name, self.number = session, name, number
+        self.seconds, self.chunks = 0.0, 0
+        self.joined = 0  # order in line since the last chunk
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Compute with this ticket in this thread: `Turns.hold` waits in its place."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    @property
+    def short(self) -> bool:
+        """Whether the job may overtake longer ones."""
+        return self.seconds < SHORT_S
+
+
+class Turns:
+    """Hands the right to compute from one session to the next."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._order = itertools.count()
+        self._waiting: list[Ticket] = []
+        self._holder: Ticket | None = None
+        self._since = 0.0
+        self._served_short = False
+
+    def ticket(self, session: Hashable, name: str) -> Ticket:
+        """Return a ticket for a new job."""
+        return Ticket(session, name, next(self._order))
+
+    @contextmanager
+    def hold(self, progress: Progress) -> Iterator[Progress]:
+        """Compute in this block, with interruptions: other sessions compute while the yielded callback is called.
+
+        Args:
+            progress: Progress callback of the job; an exception that it raises, also while waiting, ends the block.
+
+        Yields:
+            The progress callback to use in the block.
+        """
+        ticket, last = _current.get() or self.ticket(object(), ""), (0, 1, WAITING)
+
+        def report(done: int, total: int, note: str) -> None:
+            nonlocal last
+            last = done, total, note
+            progress(*last)
+            if time.monotonic() - self._since >= CHUNK_S and self._hand_over(ticket):
+                self._wait(ticket, lambda: progress(*last))
+
+        try:
+            with self._changed:
+                self._join(ticket)
+            self._wait(ticket, lambda: progress(*last))
+            yield report
+        finally:
+            self._leave(ticket)
+
+    def ahead(self, ticket: Ticket) -> tuple[int, Ticket | None]:
+        """Return what a waiting job waits for.
+
+        Returns:
+            The number of turns before its own, the current one included, and the session's own job that has to end before
+            it gets a turn, or None. (0, None) if the job does not wait.
+        """
+        with self._changed:
+            if ticket not in self._waiting:
+                return 0, None
+            blocker = self._blocker(ticket, self._waiting + ([self._holder] if self._holder else []))
+            if blocker is not None:
+                return 0, blocker
+            waiting, short, turns = list(self._waiting), self._served_short, int(self._holder is not None)
+            while (chosen := self._next(waiting, short)) is not ticket:
+                waiting.remove(chosen)
+                short, turns = chosen.short, turns + 1
+            return turns, None
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions that compute or wait."""
+        with self._changed:
+            active = self._waiting + ([self._holder] if self._holder else [])
+            return len({ticket.session for ticket in active})
+
+    def _join(self, ticket: Ticket) -> None:
+        ticket.joined = next(self._order)
+        self._waiting.append(ticket)
+        if self._holder is None:
+            self._grant()
+
+    def _hand_over(self, ticket: Ticket) -> bool:
+        """End the chunk and join the line again; True if another job is served now."""
+        with self._changed:
+            self._end_chunk(ticket)
+            self._join(ticket)
+            return self._holder is not ticket
+
+    def _leave(self, ticket: Ticket) -> None:
+        with self._changed:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            if self._holder is ticket:
+                self._end_chunk(ticket)
+                self._grant()
+
+    def _end_chunk(self, ticket: Ticket) -> None:
+        ticket.seconds += time.monotonic() - self._since
+        ticket.chunks += 1
+        self._holder = None
+
+    def _wait(self, ticket: Ticket, check: Callable[[], None]) -> None:
+        """Wait for the turn; `check` is called again and again and may raise."""
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._holder is ticket, WAIT_S):
+                    return
+            check()
+
+    def _grant(self) -> None:
+        self._holder = self._next(self._waiting, self._served_short)
+        if self._holder is not None:
+            self._waiting.remove(self._holder)
+            self._served_short = self._holder.short
+            self._since = time.monotonic()
+            self._changed.notify_all()
+
+    def _next(self, waiting: list[Ticket], served_short: bool) -> Ticket | None:
+        """The next to compute: the first to join, or a later one of the short line unless one was served just before."""
+        able = [ticket for ticket in waiting if self._blocker(ticket, waiting) is None]
+        able.sort(key=lambda ticket: ticket.joined)
+        overtaking = [] if served_short else [ticket for ticket in able if ticket.short]
+        return next(iter(overtaking or able), None)
+
+    @staticmethod
+    def _blocker(ticket: Ticket, active: list[Ticket]) -> Ticket | None:
+        """The oldest earlier job of the same session that is short or long like this one, if there is one."""
+        mine = [t for t in active if t.session == ticket.session and t.short is ticket.short and t.number < ticket.number]
+        return min(mine, key=lambda t: t.number, default=None)
