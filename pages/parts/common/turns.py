@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 CHUNK_S = 1.0  # seconds after which a job hands over at its next progress report; reports are at most a second apart
-SHORT_S = 4.0  # seconds of computing for which a job may overtake longer ones
+SHORT_S = 10.0  # seconds of computing for which a job may overtake longer ones
 WAIT_S = 0.2  # seconds between two checks of a waiting job for cancellation
 WAITING = "Waiting for a turn"  # the step of a job before its first turn
 

@@ -1,0 +1,167 @@
+"""Several jobs of one session: their list in the sidebar, what pages wait for, replaced workspaces, and equal requests."""
+
+import itertools
+import threading
+import time
+
+import pytest
+from helpers.apptest import PATIENCE, drawn, finished, opened
+
+from headprune_core.measure import curves
+from pages.parts.common.server_cache import shared
+from pages.parts.common.session import Runner
+from pages.parts.curves import curve_run
+from pages.parts.curves.curve_run import CurveRequest
+
+sizes = itertools.count(8)  # numbers of examples: the result of another test is never found
+
+
+class Computing:
+    """Another session computes, so every job waits; `release` lets them run."""
+
+    def __init__(self):
+        self._hold = shared().turns.hold(lambda *report: None)
+        self._hold.__enter__()
+
+    def release(self):
+        if self._hold is not None:
+            self._hold.__exit__(None, None, None)
+            self._hold = None
+
+
+@pytest.fixture
+def other_session():
+    computing = Computing()
+    yield computing
+    computing.release()
+
+
+def press(app, label):
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+
+
+def go(app, view):
+    app.switch_page(f"pages/views/{view}.py").run()
+    assert not app.exception
+
+
+def bars(where):
+    """Texts of the progress bars, without the escapes of Markdown."""
+    return [bar.proto.text.replace("\\", "") for bar in where.get("progress")]
+
+
+@pytest.fixture(scope="module")
+def app():
+    return opened("head_scores")
+
+
+def two_jobs(app):
+    """Curves and Greedy-Gnorm, both waiting; the page on screen is that of the second one."""
+    app.session_state["methods"], app.session_state["step"] = ["ae"], "20"
+    app.session_state["evaluation_size_960"] = next(sizes)
+    app.session_state["greedy_end"], app.session_state["greedy_steps"] = "steps", 1
+    go(app, "accuracy")
+    press(app, "Evaluate curves")
+    go(app, "greedy")
+    press(app, "Run Greedy-Gnorm")
+    return app
+
+
+@pytest.mark.slow
+def test_the_sidebar_names_every_job_and_each_can_be_cancelled(app, other_session):
+    two_jobs(app)
+    curves, greedy = bars(app.sidebar)
+    assert curves.startswith("**Evaluating curves**  \nWaiting: place 2 in line, about 1 s")
+    assert greedy.startswith("**Running Greedy-Gnorm**  \nWaiting for your job Evaluating curves")
+    (here,) = bars(app.main)
+    assert here == "Waiting for your job Evaluating curves"
+    links = [link.proto.label for link in app.sidebar.get("page_link")]
+    assert links == ["Open"]  # to the curves; Greedy-Gnorm is on screen
+    go(app, "alpha")
+    assert len(app.sidebar.get("page_link")) == 2
+    assert not bars(app.main)
+    app.button(key="cancel_sidebar_accuracy").click().run()
+    while len(bars(app.sidebar)) == 2:
+        drawn(app)
+    (left,) = bars(app.sidebar)
+    assert left.startswith("**Running Greedy-Gnorm**  \nWaiting: place 2 in line")
+    app.button(key="cancel_sidebar_greedy").click().run()
+    finished(app)
+
+
+@pytest.mark.slow
+def test_both_jobs_end_and_each_page_shows_its_result(app, other_session):
+    two_jobs(app)
+    other_session.release()
+    finished(app)
+    assert app.session_state["greedy"]["greedy_gnorm"].trajectory.steps == 1
+    go(app, "accuracy")
+    result = app.session_state["curves"]
+    assert result.complete
+    assert result.measured == result.request.size
+
+
+@pytest.mark.slow
+def test_alpha_and_other_pages_are_drawn_while_jobs_wait(app, other_session):
+    two_jobs(app)
+    for view in ("alpha", "head_scores", "orthogonality", "prune"):
+        go(app, view)
+    assert app.sidebar.get("progress")
+    go(app, "head_scores")
+    said = " ".join(text.value for text in app.caption)
+    assert "The reduction cannot change while a job computes with these scores" in said
+    for view in ("accuracy", "greedy"):
+        app.button(key=f"cancel_sidebar_{view}").click().run()
+    finished(app)
+
+
+@pytest.mark.slow
+def test_new_scores_cancel_the_jobs_on_the_old_ones_and_say_so(app, other_session):
+    two_jobs(app)
+    go(app, "head_scores")
+    key = app.session_state["work"].run_key
+    objective = app.selectbox(key=f"option_gnorm_objective_{key}")
+    objective.select("loss" if objective.value != "loss" else "logit_norm").run()
+    assert "This will cancel: Evaluating curves, Running Greedy\\-Gnorm." in " ".join(c.value for c in app.caption)
+    # The other jobs stay in line while the short request is served.
+    press(app, "Rescore heads")
+    other_session.release()
+    toasts, deadline = [], time.monotonic() + PATIENCE
+    while app.session_state["work"].run_key == key:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        app.run()
+        toasts += [toast.value for toast in app.toast]
+    # A job that ended before the new scores were there was not cancelled, and is not named.
+    for name, done in (("Evaluating curves", _curves_done(app)), ("Running Greedy\\-Gnorm", _greedy_done(app))):
+        assert done or any(name in text and text.startswith("Cancelled, because the model") for text in toasts)
+    finished(app)
+
+
+def _curves_done(app):
+    return app.session_state["curves"].complete
+
+
+def _greedy_done(app):
+    return all(result.complete for result in app.session_state["greedy"].values())
+
+
+@pytest.mark.slow
+def test_equal_requests_of_two_sessions_are_computed_once(app, monkeypatch, other_session):
+    calls, evaluate, loaded, sessions = [], curves.evaluate_masks, app.session_state["work"], [Runner(), Runner()]
+
+    def counted(*args, **options):
+        calls.append(threading.current_thread().name)
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(curves, "evaluate_masks", counted)
+    request = CurveRequest(("inverse_ae",), (0.0, 0.5), alpha=0.5, n_random=1, size=7)
+    for session in sessions:
+        monkeypatch.setattr(curve_run, "runner", lambda session=session: session)
+        curve_run.start_curves(loaded, request)
+    other_session.release()
+    jobs = [session.jobs["model_and_data"].job for session in sessions]  # outside of a page that is the default
+    assert all(job.wait(PATIENCE) for job in jobs)
+    assert jobs[0].result is jobs[1].result
+    assert len(calls) == 1
