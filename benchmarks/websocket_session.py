@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -39,8 +40,15 @@ class WebSocketSession:
         self._finished = threading.Condition()
         self._runs_finished = 0
         address = f"ws://{urlsplit(url).netloc}{urlsplit(url).path.rstrip('/')}/_stcore/stream"
-        options = {"subprotocols": ["streamlit"], "max_size": None, "compression": None, "ping_interval": None}
-        self._socket = connect(address, additional_headers=headers or {}, open_timeout=30, **options)
+        options = {
+            "subprotocols": ["streamlit"],
+            "max_size": None,
+            "compression": None,
+            "ping_interval": None,
+            "open_timeout": 60,
+        }
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(connect(address, additional_headers=headers or {}, **options))
         self._closed = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -49,7 +57,7 @@ class WebSocketSession:
     def close(self) -> None:
         """Close the tab."""
         self._closed.set()
-        self._socket.close()
+        self._stack.close()
         self._reader.join(10)
 
     def open_page(self, path: str) -> float:
