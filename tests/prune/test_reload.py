@@ -270,7 +270,7 @@ BROKEN = {
     "no config": (lambda f: (f / "config.json").unlink(), "contains no config.json"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
-        "could not be loaded as a Transformers model: .*header",
+        "is not a valid safetensors file .*header",
     ),
     "weights of the whole model": (
         lambda f: tiny("bert").save_pretrained(f),
