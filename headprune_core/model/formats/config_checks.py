@@ -20,7 +20,7 @@ from .safe_json import MAX_ITEMS, check_file, read_json
 # Largest numbers by the name of the setting; the first matching pattern decides. No real model exceeds them.
 LIMITS = (
     (re.compile(r"(.*_)?(layers?|depths?|blocks)"), 1000, "layers"),
-    (re.compile(r"(.*_)?experts?"), 2048, "experts"),
+    (re.compile(r"(.*_)?experts?"), 2**15, "experts"),
     (re.compile(r"(.*_)?heads?"), 4096, "heads"),
     (re.compile(r"_?(num|n)_(labels|classes)"), 100_000, "classes"),
     (
@@ -30,7 +30,7 @@ LIMITS = (
     ),
 )
 POSITIVE = re.compile(r"(num_hidden|n)_layers?|(num_attention|num_key_value|n)_heads?|hidden_size|d_model|n_embd")
-MAX_EXPERTS = 2**16  # of all layers together
+MAX_EXPERTS = 2**20  # of all layers together
 MAX_CLASSES = 100_000
 MAX_DEPTH = 20
 UNLIMITED = {"time_step_limit"}  # settings of real models that may be infinite
