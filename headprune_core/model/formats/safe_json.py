@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections import Counter
 from pathlib import Path
 
 from headprune_core.errors import HeadPruneError
@@ -79,8 +80,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict | float:
     """An object whose names differ; {"__float__": "NaN"} is how Transformers writes a float that JSON does not have."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)[:40]!r} occurs twice")
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the name {name[:40]!r} occurs twice")
     if len(values) == 1 and isinstance(values.get("__float__"), str):
         return FLOATS.get(values["__float__"], values)
     return values

@@ -131,7 +131,7 @@ def nested(depth):
 
 
 def many_classes(folder):
-    config(id2label={str(n): "a" for n in range(210_000)})(folder)
+    config(id2label={str(n): "a" for n in range(110_000)})(folder)
 
 
 CONFIGS = {
@@ -159,7 +159,7 @@ CONFIGS = {
     "experts": config(num_local_experts=10**6),
     "experts of all layers": config(num_hidden_layers=900, num_experts=2000),
     "labels": config(num_labels=10**9, id2label=None),
-    "210,000 class names": many_classes,
+    "110,000 class names": many_classes,
     "classes with a gap": config(id2label={"0": "a", "2": "b", "3": "c"}),
     "classes as a list": config(id2label=["a", "b", "c"]),
     "a list of 10^6 numbers": config(numbers=list(range(10**6))),
@@ -167,6 +167,7 @@ CONFIGS = {
     "deep nesting": nested(100),
     "endless nesting": nested(100_000),
     "a name twice": text("config.json", '{"model_type": "bert", "model_type": "gpt2"}'),
+    "the last of many names twice": text("config.json", "{" + ", ".join(f'"{n}": 0' for n in [*range(10**5), 99_999]) + "}"),
     "a list": text("config.json", "[1, 2]"),
     "no JSON": text("config.json", "model_type: bert"),
     "no UTF-8": lambda folder: (folder / "config.json").write_bytes(b'{"a": "\xff\xfe"}'),
@@ -276,6 +277,7 @@ ADAPTERS = {
     "a rank of 10^9": edit("adapter_config.json", r=10**9),
     "a rank of a pattern": edit("adapter_config.json", rank_pattern={"query": 10**9}),
     "a slow regular expression": edit("adapter_config.json", target_modules="(([a-z._0-9]+)+)+X"),
+    "a slow pattern": edit("adapter_config.json", alpha_pattern={".*.*.*.*.*.*.*.*.*.*X": 1}),
     "repeated layers": edit("adapter_config.json", layer_replication=[[0, 10**9]]),
     "Megatron": edit("adapter_config.json", megatron_config={"a": 1}, megatron_core="os"),
     "no base model": edit("adapter_config.json", base_model_name_or_path=None),
