@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import AutoConfig
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.builtin import LABELS, is_builtin
+from headprune_core.model.formats.config_checks import checked_config
 from headprune_core.model.formats.tasks import example_task
 from headprune_core.model.smollm2 import SMOLLM2
 
@@ -79,7 +79,7 @@ def configured_labels(source: str, revision: str | None = None) -> ModelLabels |
     if source == SMOLLM2:
         return None
     try:
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        config = checked_config(source, {"revision": revision})
     except Exception:  # the loader raises exceptions of any class; loading the model will say what is wrong
         return None
     return ModelLabels.of_config(config)

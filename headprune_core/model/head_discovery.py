@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 
 from .attention_hooks import ATTENTION, MASKED_ATTENTION, AttentionHooks, unwatch_projection, use_hooks, watch_projection
-from .formats.source_checks import check_classes
+from .formats.config_checks import check_classes
 from .formats.tasks import EXPECTED, check_supported, example_task
 from .forward_cost import Cost, count_cost
 from .head_layout import HeadGrid, linear_layers

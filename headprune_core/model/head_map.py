@@ -9,7 +9,6 @@ Head numbers and features are those before pruning; "gated" heads have weights, 
 the configuration of the unpruned model this determines the shape of every weight, so the unpruned weights are never needed.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +17,14 @@ from torch import nn
 
 from headprune_core.errors import HeadPruneError
 
+from .formats.safe_json import read_json
 from .formats.standalone_sizes import standalone_sizes
 from .head_layout import KINDS, PARTS, AttentionRow, HeadGrid, Projection, width
 from .weight_slicing import slice_row
 
 HEAD_MAP = "head_map.json"
 VERSION = 1
+MAX_BYTES = 64 * 2**20  # 100,000 heads take 10 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def read_head_map(folder: Path) -> HeadMap:
     """
     file = folder / HEAD_MAP
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, MAX_BYTES)
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise HeadPruneError(
@@ -164,5 +165,7 @@ def _projection(model: nn.Module, entry: dict, outputs: bool) -> Projection:
     for start, stop in (run for runs in entry["features"] for run in runs):
         if not 0 <= start < stop <= limit:
             raise ValueError(f"features {start} to {stop} of a layer that has {limit}")
+    if sum(stop - start for runs in entry["features"] for start, stop in runs) > limit:
+        raise ValueError(f"more features than the {limit} of a layer")
     heads = [np.concatenate([np.arange(start, stop) for start, stop in runs]) for runs in entry["features"]]
     return Projection(module, np.stack(heads))

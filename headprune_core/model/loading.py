@@ -4,6 +4,7 @@ Weights are read from safetensors only (SmolLM2's from a GGUF file), and no code
 the libraries are translated to one sentence in `formats.library_calls`.
 """
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -15,9 +16,11 @@ from headprune_core.errors import HeadPruneError
 
 from . import builtin, smollm2
 from .formats.adapter import WAY_OUT, Adapter, find_adapter
+from .formats.config_checks import check_settings, checked_config
 from .formats.library_calls import no_safetensors, silence_transformers, translate_errors
-from .formats.source_checks import check_index, checked_config
+from .formats.load_progress import begin_step, download_reports
 from .formats.tasks import loader_for
+from .formats.weight_checks import check_sizes, checked_weights
 
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.bpe", "spiece*")
 
@@ -65,15 +68,21 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
 def _plain_model(source: str, is_folder: bool, safe: dict, dtype: torch.dtype, adapter: Adapter | None = None):
     """Load a complete model, or the base model of an adapter, which may lack what the adapter has."""
     if is_folder:
-        checked_folder(Path(source))
+        check_settings(checked_folder(Path(source)))
     config = checked_config(source, safe)
-    check_index(source, safe)
     loader = adapter.loader if adapter is not None and adapter.loader is not None else loader_for(source, config)
     if adapter is not None:
         adapter.fit_classes(config, loader)
+    added = {} if adapter is None else adapter.tensors
+    stored = checked_weights(source, safe, getattr(config, "transformers_weights", None))
+    if stored:
+        with torch.device("meta"):
+            check_sizes(source, loader.from_config(copy.deepcopy(config)), stored | added, dtype)
+    begin_step("Loading the weights")
     options = {"config": config, "use_safetensors": True, "dtype": dtype, "attn_implementation": "eager", **safe}
-    model, report = loader.from_pretrained(source, ignore_mismatched_sizes=True, output_loading_info=True, **options)
-    _check_complete(source, report, set() if adapter is None else set(adapter.shapes))
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True, "tqdm_class": download_reports()}
+    model, report = loader.from_pretrained(source, **options)
+    _check_complete(source, report, set(added))
     return model, processor(source, model, is_folder, safe)
 
 
@@ -92,6 +101,7 @@ def _merged(adapter: Adapter, dtype: torch.dtype):
             f"{adapter.folder} contains a PEFT adapter for {adapter.base}, which cannot be loaded ({error}); make the "
             f"base model available, or merge the adapter where it is: {WAY_OUT}"
         ) from error
+    check_settings(adapter.folder)
     own = processor(str(adapter.folder), model, True, {"trust_remote_code": False})
     return adapter.merge_into(model), own or tokenizer
 
@@ -138,12 +148,14 @@ def processor(source: str, model: PreTrainedModel, is_folder: bool, safe: dict):
     Returns:
         The tokenizer or image processor, or None if the folder has none.
     """
+    begin_step("Loading the tokenizer")
     images = model.main_input_name == "pixel_values"
     kinds = ("preprocessor_config.json", "processor_config.json") if images else TOKENIZER_FILES
     files = {file.name for kind in kinds for file in Path(source).glob(kind)} if is_folder else set()
     if is_folder and not files:
         return None
-    loaded = (AutoImageProcessor if images else AutoTokenizer).from_pretrained(source, **safe)
+    kind = AutoImageProcessor if images else AutoTokenizer
+    loaded = kind.from_pretrained(source, config=model.config, **safe)  # otherwise it would read config.json again
     # Without a vocabulary file the library creates a tokenizer with an empty vocabulary; byte-level ones need no such file.
     is_empty = files == {"tokenizer_config.json"} and getattr(loaded, "vocab_files_names", None)
     return None if is_empty else loaded

@@ -19,10 +19,13 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import absolute_path, temporary_folder
 
+from .formats.adapter import CONFIG
+from .formats.config_checks import check_settings, checked_config
 from .formats.library_calls import silence_transformers, translate_errors
-from .formats.source_checks import check_index, checked_config
+from .formats.load_progress import begin_step
 from .formats.tasks import example_task, loader_for
 from .formats.v4_pruned import heads_pruned_by_v4, v4_head_map
+from .formats.weight_checks import check_sizes, checked_weights
 from .head_layout import AttentionRow, HeadGrid
 from .head_map import HEAD_MAP, read_head_map
 from .loading import checked_folder, processor
@@ -103,12 +106,15 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
         HeadPruneError: if the folder is incomplete, or if configuration, head map and weights do not match.
     """
     folder = checked_folder(Path(os.path.expanduser(source)))
+    if (folder / CONFIG).exists():
+        raise HeadPruneError(f"{folder} contains a pruned model and an adapter; move one of them to another folder")
     has_map = (folder / HEAD_MAP).is_file()
     layout = read_head_map(folder) if has_map else None
     safe = {"trust_remote_code": False}
     with silence_transformers(), translate_errors(str(folder), is_folder=True):
+        check_settings(folder)
         config = checked_config(str(folder), safe)
-        check_index(str(folder), safe)
+        stored = checked_weights(str(folder), safe, getattr(config, "transformers_weights", None))
         loader_for(folder, config)  # raises HeadPruneError for an unsupported task
         original = getattr(transformers, config.architectures[0])
         if layout is None:
@@ -119,10 +125,12 @@ def load_pruned(source: str | Path, dtype: torch.dtype) -> tuple[PreTrainedModel
         def build(self, *args, **kwargs):
             original.__init__(self, *args, **kwargs)
             grids.append(layout.prune(self))
+            check_sizes(str(folder), self, stored, dtype)  # the library builds the model on the meta device first
 
         # The library uses the module and the name of the class, so both are copied.
         pruned = type(original.__name__, (original,), {"__init__": build, "__module__": original.__module__})
-        options = {"config": config, "use_safetensors": True, "dtype": dtype, **safe}
+        begin_step("Loading the weights")
+        options = {"config": config, "use_safetensors": True, "dtype": dtype, "attn_implementation": "eager", **safe}
         model, report = pruned.from_pretrained(folder, ignore_mismatched_sizes=True, output_loading_info=True, **options)
         model.__class__ = original
         tokenizer = processor(str(folder), model, True, safe)

@@ -23,6 +23,7 @@ from .formats.adapter import check_no_adapter
 from .formats.hub import pruned_on_hub
 from .formats.library_calls import silence_transformers
 from .formats.library_class import check_reloadable, save_model
+from .formats.load_progress import begin_step, reporting
 from .forward_cache import enable_caching
 from .forward_cost import Cost
 from .from_weights import FromWeights, unchanged
@@ -129,7 +130,7 @@ class PrunableModel(FromWeights):
     @classmethod
     @fixed_torch_state()
     def from_pretrained(
-        cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype: str = "float32"
+        cls, source: str | Path = "embedded", *, revision: str | None = None, device="auto", dtype="float32", progress=None
     ) -> "PrunableModel":
         """Load a model.
 
@@ -139,12 +140,15 @@ class PrunableModel(FromWeights):
             revision: branch, tag or commit of a Hub model; None for the default branch.
             device: "auto" (CUDA, else MPS, else CPU) or the name of a device.
             dtype: precision of the weights, "float32", "bfloat16" or "float16".
+            progress: called with finished steps, all steps and a note, about ten times a second; an exception that it
+                raises, such as `Cancelled`, ends the loading. None for no reports.
 
         Returns:
             The wrapped model.
 
         Raises:
-            HeadPruneError: if the model is not found, has no safetensors weights, or its heads cannot be located.
+            HeadPruneError: if the model is not found, has no safetensors weights, does not fit in memory, or its heads
+                cannot be located.
 
         Example:
             >>> model = PrunableModel.from_pretrained("textattack/bert-base-uncased-SST-2")
@@ -154,21 +158,28 @@ class PrunableModel(FromWeights):
         if dtype not in DTYPES:
             raise HeadPruneError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         source, place = str(source).strip(), find_device(device)
-        source = "embedded" if is_builtin(source) else source
+        with reporting(None if is_builtin(source) else progress):  # half a second needs no reports
+            return cls._load("embedded" if is_builtin(source) else source, revision, place, getattr(torch, dtype))
+
+    @classmethod
+    def _load(cls, source: str, revision: str | None, place: torch.device, dtype: torch.dtype) -> "PrunableModel":
+        begin_step("Checking the files")
         pruned = source if is_pruned(source) else pruned_on_hub(source, revision)
-        if pruned is not None:
-            model, tokenizer, grid, task = load_pruned(pruned, getattr(torch, dtype))
-            try:
-                wrapped = cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
-            except HeadPruneError as error:
-                raise HeadPruneError(
-                    f"{Path(pruned) / HEAD_MAP} does not match the model in the same folder ({error}); use the files that "
-                    "save_pretrained wrote together"
-                ) from error
-            wrapped._warn()
-            return wrapped
-        model, tokenizer = load(source, revision, getattr(torch, dtype))
-        return cls(model.to(place), tokenizer, name=display_name(source))
+        if pruned is None:
+            model, tokenizer = load(source, revision, dtype)
+            begin_step("Locating the heads")
+            return cls(model.to(place), tokenizer, name=display_name(source))
+        model, tokenizer, grid, task = load_pruned(pruned, dtype)
+        begin_step("Locating the heads")
+        try:
+            wrapped = cls.of_heads(model.to(place), grid, task, tokenizer, name=source)
+        except HeadPruneError as error:
+            raise HeadPruneError(
+                f"{Path(pruned) / HEAD_MAP} does not match the model in the same folder ({error}); use the files that "
+                "save_pretrained wrote together"
+            ) from error
+        wrapped._warn()
+        return wrapped
 
     @fixed_torch_state()
     def save_pretrained(self, folder: str | Path, *, record: object | None = None, overwrite: bool = False) -> None:

@@ -149,15 +149,21 @@ BROKEN = {
     "pickled weights beside an adapter": (pickle_weights_beside_an_adapter, "no safetensors file; only safetensors weights"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
-        "could not be loaded as a Transformers model: .*header",
+        "is not a valid safetensors file .*header",
     ),
     "weights of another file": (
         lambda f: (f / "model.safetensors").write_bytes(b"hello"),
-        "could not be loaded as a Transformers model: .*header",
+        "is not a valid safetensors file .*header",
     ),
-    "broken config": (lambda f: (f / "config.json").write_text("{not json"), "not a valid JSON file"),
-    "empty config": (lambda f: (f / "config.json").write_text("{}"), "Should have a `model_type` key"),
-    "unknown family": (lambda f: edit_config(f, model_type="nosuch"), "model type `nosuch`"),
+    "broken config": (lambda f: (f / "config.json").write_text("{not json"), "is not valid JSON"),
+    "empty config": (
+        lambda f: (f / "config.json").write_text("{}"),
+        "has the model_type 'None', which this version of Transformers",
+    ),
+    "unknown family": (
+        lambda f: edit_config(f, model_type="nosuch"),
+        "has the model_type 'nosuch', which this version of Transformers",
+    ),
     "code of its own": (
         lambda f: edit_config(f, model_type="nosuch", auto_map={"AutoConfig": "a.B"}),
         "requires trust_remote_code, which HeadPrune does not support",

@@ -156,3 +156,19 @@ def test_a_loaded_model_does_not_change_when_its_file_is_written_in_place(tmp_pa
         file.write(b"\x40" * 4096)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.model.state_dict().items())
     assert model_version(str(tmp_path)) != version
+
+
+def test_loading_a_model_reports_and_can_be_cancelled(tmp_path):
+    folder, state, notes = tmp_path / "model", ServerState(), []
+    PrunableModel(tiny("bert")).save_pretrained(folder)
+
+    def cancel_at_the_weights(done, total, note):
+        notes.append(note)
+        if note == "Loading the weights":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        state.model(str(folder), None, cancel_at_the_weights)
+    assert notes[0] == "Checking the files"
+    model, _ = state.model(str(folder), None, silent)
+    assert model.grid.shape == (3, 4)

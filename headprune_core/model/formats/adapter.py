@@ -4,15 +4,14 @@ The package `peft` is optional. Only safetensors adapters are read, and no modul
 """
 
 import importlib.util
-import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -24,7 +23,9 @@ from transformers.utils import cached_file
 
 from headprune_core.errors import HeadPruneError
 
-from .source_checks import FILES
+from .load_progress import download_reports
+from .safe_json import read_json
+from .weight_checks import FILES, StoredTensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TASKS = {
@@ -32,6 +33,7 @@ TASKS = {
     "CAUSAL_LM": AutoModelForCausalLM,
     "SEQ_2_SEQ_LM": AutoModelForSeq2SeqLM,
 }
+MAX_REPEATS = 8  # in a regular expression
 WAY_OUT = "PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(new_folder)"
 
 
@@ -44,14 +46,14 @@ class Adapter:
         base: Hub model ID or folder of its base model.
         revision: revision of the base model, or None.
         loader: Auto class of the base model, or None if the base model's configuration decides.
-        shapes: shapes of the whole parameters (not changes of parameters) that the adapter has, by name in the model.
+        tensors: tensors of the adapter by name; those of whole parameters (not changes) have their names in the model.
     """
 
     folder: Path
     base: str
     revision: str | None
     loader: type | None
-    shapes: dict[str, tuple[int, ...]]
+    tensors: dict[str, StoredTensor]
 
     def fit_classes(self, config: PreTrainedConfig, loader: type) -> None:
         """Set the number of classes of a base configuration to that of the adapter's own classifier.
@@ -62,9 +64,10 @@ class Adapter:
         """
         with torch.device("meta"):
             state = loader.from_config(config).state_dict()
-        for name, shape in self.shapes.items():
-            if name in state and state[name].shape != shape and state[name].shape[0] == config.num_labels:
-                config.num_labels = shape[0]
+        for name, tensor in self.tensors.items():
+            known = state[name].shape if name in state else tensor.shape
+            if known != tensor.shape and known[0] == config.num_labels:
+                config.num_labels = tensor.shape[0]
                 return
 
     def merge_into(self, model: PreTrainedModel) -> PreTrainedModel:
@@ -111,13 +114,13 @@ def find_adapter(source: str, safe: dict) -> Adapter | None:
         file = cached_file(source, CONFIG, revision=safe.get("revision"), **quiet)
         if file is None:
             return None
-        patterns = {"allow_patterns": FILES, "ignore_patterns": ["*/*"]}
+        patterns = {"allow_patterns": FILES, "ignore_patterns": ["*/*"], "tqdm_class": download_reports()}
         folder = Path(snapshot_download(source, revision=safe.get("revision"), **patterns))
     return _read_adapter(folder)
 
 
 def _read_adapter(folder: Path) -> Adapter:
-    values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    values = read_json(folder / CONFIG)
     base, task = values.get("base_model_name_or_path"), values.get("task_type")
     if importlib.util.find_spec("peft") is None:
         raise HeadPruneError(f"{folder} contains a PEFT adapter, but peft is not installed; run: pip install peft")
@@ -138,10 +141,36 @@ def _read_adapter(folder: Path) -> Adapter:
             f"the adapter {folder} contains no {WEIGHTS}; only safetensors weights are loaded, since pickle files can "
             "execute code: if you trust it, load it with peft and call save_pretrained"
         )
-    with safe_open(folder / WEIGHTS, "pt") as weights:
-        names = weights.keys()
-        shapes = {n.removeprefix("base_model.model."): tuple(weights.get_slice(n).get_shape()) for n in names}
-    return Adapter(folder, str(base), values.get("revision"), TASKS.get(task), shapes)
+    tensors = {name.removeprefix("base_model.model."): tensor for name, tensor in read_header(folder / WEIGHTS).items()}
+    _check_rank(folder, values, tensors)
+    return Adapter(folder, str(base), values.get("revision"), TASKS.get(task), tensors)
+
+
+def _check_rank(folder: Path, values: dict, tensors: dict[str, StoredTensor]) -> None:
+    """Refuse settings by which the library would build more than the adapter has."""
+    patterns = values.get("rank_pattern")
+    ranks = [values.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
+    largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    wrong = [rank for rank in ranks if type(rank) in (int, float) and not 0 <= rank <= largest]
+    if wrong:
+        raise HeadPruneError(
+            f"{folder / CONFIG} has the rank {wrong[0]:,}, but the largest size in {WEIGHTS} is {largest:,}; use the files "
+            "that save_pretrained wrote together"
+        )
+    if values.get("layer_replication"):
+        raise HeadPruneError(
+            f"{folder / CONFIG} repeats layers (layer_replication); merge the adapter yourself with {WAY_OUT}"
+        )
+    targets = [values.get(name) for name in ("target_modules", "exclude_modules", "layers_pattern")]
+    expressions = [
+        text for text in (*targets, *(patterns or ()), *(values.get("alpha_pattern") or ())) if isinstance(text, str)
+    ]
+    for text in expressions:  # the time of a search may grow exponentially
+        if re.search(r"\)[*+{]", text) or sum(map(text.count, "*+}")) > MAX_REPEATS:
+            raise HeadPruneError(
+                f"{folder / CONFIG} selects modules by a regular expression with a repeated group or more than "
+                f"{MAX_REPEATS} repetitions; list their names instead"
+            )
 
 
 def check_no_adapter(model: object) -> None:

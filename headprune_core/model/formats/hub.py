@@ -15,8 +15,9 @@ from headprune_core.model.loading import is_hub_id
 
 from .adapter import CONFIG
 from .library_calls import silence_transformers, translate_errors
-from .source_checks import FILES
+from .load_progress import download_reports
 from .v4_pruned import heads_pruned_by_v4
+from .weight_checks import FILES
 
 
 def pruned_on_hub(source: str, revision: str | None) -> Path | None:
@@ -42,7 +43,8 @@ def pruned_on_hub(source: str, revision: str | None) -> Path | None:
         if file.name != HEAD_MAP and not heads_pruned_by_v4(file.parent):
             return None
         # Download the commit that the head map belongs to.
-        return Path(snapshot_download(source, revision=file.parent.name, allow_patterns=FILES, ignore_patterns=["*/*"]))
+        patterns = {"allow_patterns": FILES, "ignore_patterns": ["*/*"]}
+        return Path(snapshot_download(source, revision=file.parent.name, tqdm_class=download_reports(), **patterns))
 
 
 def _head_map(source: str, revision: str | None) -> Path | None:

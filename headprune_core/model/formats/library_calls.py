@@ -26,6 +26,10 @@ def translate_errors(source: str, is_folder: bool):
         raise
     except Exception as error:  # OSError, ValueError, KeyError, httpx and safetensors errors all occur
         text = " ".join(str(error).split())
+        failed = (
+            f"{source} could not be loaded as a Transformers model ({type(error).__name__}: {text[:200]}); use the files "
+            "that save_pretrained wrote together"
+        )
         if "trust_remote_code" in text:
             reason = (
                 f"{source} requires trust_remote_code, which HeadPrune does not support; use an architecture built into "
@@ -34,7 +38,7 @@ def translate_errors(source: str, is_folder: bool):
         elif "safetensors" in text and re.search("does not appear to have|no file named|not found", text):
             reason = no_safetensors(source, ["pickle files"] if ".bin" in text else [])
         elif is_folder:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
+            reason = failed
         elif re.search("[Oo]ffline|[Cc]onnect|resolve|timed out|[Mm]ax retries|traffic", text):
             reason = f"could not reach the Hub to load {source}; check the network, or use a local folder or 'embedded'"
         elif re.search("not a valid model identifier|Repository Not Found|is not a local folder|404|401", text):
@@ -43,7 +47,7 @@ def translate_errors(source: str, is_folder: bool):
                 "private model"
             )
         else:
-            reason = f"{source} could not be loaded as a Transformers model: {text[:200]}"
+            reason = failed
         raise HeadPruneError(reason) from error
 
 

@@ -5,7 +5,6 @@ its weights have the other heads only. Together with the head layout of the unpr
 """
 
 import copy
-import json
 from pathlib import Path
 
 import torch
@@ -14,6 +13,9 @@ from transformers import PreTrainedModel
 from headprune_core.errors import HeadPruneError
 from headprune_core.model.head_discovery import find_heads
 from headprune_core.model.head_map import HeadMap, row_entry
+
+from .safe_json import read_json
+from .weight_checks import check_memory
 
 SPREAD = 0.1  # standard deviation of the random weights in which heads are located
 
@@ -32,10 +34,10 @@ def heads_pruned_by_v4(folder: Path) -> dict[int, list[int]]:
     """
     file = folder / "config.json"
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # ordinary loading reports what is wrong
+        values = read_json(file)
+    except HeadPruneError:  # ordinary loading reports what is wrong
         return {}
-    pruned = values.get("pruned_heads") if isinstance(values, dict) else None
+    pruned = values.get("pruned_heads")
     try:
         heads = {int(layer): sorted({int(head) for head in listed}) for layer, listed in (pruned or {}).items()}
     except (AttributeError, TypeError, ValueError) as error:
@@ -65,6 +67,9 @@ def v4_head_map(folder: Path, kind: type[PreTrainedModel], config) -> HeadMap:
             f"config.json of {folder} has pruned_heads, but Transformers v4 pruned no encoder-decoder such as "
             f"{kind.__name__}; remove them from the file if all heads are there"
         )
+    with torch.device("meta"):
+        parameters = sum(weight.numel() for weight in kind(copy.deepcopy(config)).parameters())
+    check_memory(str(folder), parameters, torch.float32)
     # A layout with q, k and v in one layer is found by gradients, so this copy of the architecture has random weights.
     torch_state = torch.get_rng_state()
     try:

@@ -95,7 +95,7 @@ class ServerState:
         version = model_version(source, revision)
 
         def load() -> PrunableModel:
-            model = PrunableModel.from_pretrained(source, revision=revision)
+            model = PrunableModel.from_pretrained(source, revision=revision, progress=progress)
             for tensor in (*model.model.parameters(), *model.model.buffers()):
                 tensor.data = tensor.data.clone()  # loaded weights are a view of the file, which may be written in place
             if os.path.isdir(os.path.expanduser(source)) and model_version(source, revision) != version:

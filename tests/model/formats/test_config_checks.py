@@ -56,8 +56,8 @@ def test_more_layers_than_any_model_has_are_refused(folder, changes):
 
 
 def test_a_configuration_of_many_megabytes_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("headprune_core.model.formats.source_checks.MAX_CONFIG_BYTES", 100)
-    with pytest.raises(hp.HeadPruneError, match="bytes, but a configuration has at most 100"):
+    monkeypatch.setattr("headprune_core.model.formats.safe_json.read_json.__defaults__", (100,))
+    with pytest.raises(hp.HeadPruneError, match=r"config.json has .* bytes, but HeadPrune reads at most 100"):
         load(folder)
 
 
