@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pages.parts.common.shared_ui import spreadsheet_csv
+from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 
 HOSTILE = ["=1+1", "+49 30 1234", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x";"y")']
 
