@@ -166,6 +166,8 @@ def _parses(text: str, delimiter: str | None, quoted: bool | None, limits: Limit
             progress(number, len(dialects), "Detecting the delimiter")
 
         parse = _counted(text, one, enclosing, limits, report)
+        if parse is not None and parse.count > limits.rows and '"' not in text:  # the same rows in every dialect
+            limits.check("rows", parse.count, at_least=True)
         if parse is not None:
             found.append(parse)
     return found

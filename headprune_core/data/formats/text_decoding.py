@@ -63,7 +63,7 @@ def decode(data: bytes, encoding: str | None = None) -> DecodedText:
     if marked is not None:
         return DecodedText(_strictly(data, marked), marked, certain=True)
     if b"\0" in data:
-        raise HeadPruneError("it looks like binary data, not plain text; choose a text file")
+        raise _binary()
     text = data.decode("utf-8", "surrogateescape")
     bad = len(_BAD.findall(text)) if has_bad_bytes(text) else 0
     if not bad or len(_WIDE.findall(text)) - bad >= _SURE * bad:
@@ -121,7 +121,13 @@ def _strictly(data: bytes, encoding: str) -> str:
         raise HeadPruneError(
             f"it is not {encoding}: byte {start} (0x{data[start]:02x}) is invalid; choose another encoding"
         ) from error
+    if "\0" in text:
+        raise _binary()
     return text.removeprefix("\ufeff")
+
+
+def _binary() -> HeadPruneError:
+    return HeadPruneError("it looks like binary data, not plain text; choose a text file")
 
 
 def _unmarked_wide(data: bytes) -> str | None:

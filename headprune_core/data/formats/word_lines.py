@@ -91,6 +91,10 @@ def read_word_lines(
     for _, line in numbered_lines(text):
         if line.strip() and not line.startswith("#"):
             filled, tabbed = filled + 1, tabbed + ("\t" in line)
+            if 2 * filled > limits.cells:  # a word and its tag in each line
+                if not certain:
+                    return None
+                limits.check("cells", 2 * filled, at_least=True)
     tabs = 2 * tabbed > filled
     for number, line in numbered_lines(text):
         if not number & 1023:
