@@ -85,7 +85,7 @@ def _upload_form() -> Dataset | None:
         st.caption(f"Uploaded before: {plain(name)}")
     content = hashlib.sha256(data).hexdigest()
     reading = _format_form(name, content)
-    key = digest(content, reading)
+    key = digest(name, content, reading)  # the extension decides how the content is read
     found = _read_upload(name, data, reading, key)
     return None if found is None else Dataset(name, found, key, reading)
 
