@@ -56,7 +56,7 @@ def test_reading_is_cancelled_and_started_again_by_its_button_only(app, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(dataset_form, "read_source", endless)
         uploaded(app, "long.csv", TABLE)
-        assert app.session_state["read_upload"][1] is None
+        assert app.session_state["read_upload"][1] is dataset_form.Reading.RUNNING
         assert "12 of 12 rows" not in said(app.caption)
         assert button(app, "Load and score").disabled
         button(app, "Cancel").click().run()

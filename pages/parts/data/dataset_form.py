@@ -3,6 +3,7 @@
 import hashlib
 import io
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import streamlit as st
 
@@ -19,6 +20,14 @@ from pages.parts.common.workspace import digest
 FORM = {"persist_state": "session", "on_change": drop_failure}
 HUB_JOB = "Reading the dataset"
 UPLOAD_JOB = "Reading the file"
+
+
+class Reading(Enum):
+    """The state of the job that reads an upload, until there is a result or an error."""
+
+    RUNNING = auto()
+    ENDED = auto()
+    CANCELLED = auto()
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def _read_upload(name: str, data: bytes, reading: tuple[tuple[str, object], ...]
         return outcome
     if known == key and isinstance(outcome, str):
         raise HeadPruneError(outcome)
-    if known == key and outcome is False:
+    if known == key and outcome is Reading.CANCELLED:
         st.caption(f"{UPLOAD_JOB} was cancelled.")
         if not st.button("Read file", icon=":material/upload_file:", disabled=runner().busy):
             return None
@@ -112,10 +121,13 @@ def _read_upload(name: str, data: bytes, reading: tuple[tuple[str, object], ...]
         return read_source(file, None, "calibration", dict(reading), limits=UPLOAD, progress=progress)
 
     def deliver(job) -> None:
-        st.session_state["read_upload"] = key, job.result or job.error or False
+        st.session_state["read_upload"] = key, job.result or job.error or Reading.CANCELLED
 
+    if known == key and outcome is Reading.RUNNING and not runner().busy:  # the next run of the page delivers its result
+        st.session_state["read_upload"] = key, Reading.ENDED
+        st.rerun()
     if not runner().busy and runner().start(UPLOAD_JOB, work, deliver, "model_and_data"):
-        st.session_state["read_upload"] = key, None
+        st.session_state["read_upload"] = key, Reading.RUNNING
         st.rerun()
     if known != key:
         st.caption("The file is read when the running job has ended.")
