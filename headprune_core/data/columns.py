@@ -15,6 +15,7 @@ from .tasks import TAGS, WORDS
 
 MAX_CLASSES = 20  # distinct values from which a column of any other name is no label column
 _FREE_TEXT = 12  # mean characters of a value from which a column is free text
+_SAMPLE = 1_000  # rows that may decide what a column is not, before all are read
 _PAIRS = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -201,8 +202,10 @@ def _find_texts(table, strings, label, guesses) -> tuple[str, str | None]:
     if pairs:
         return pairs[0]
     usual = [by_name[name] for name in _TEXT if name in by_name]
-    rest = [name for name in strings if name != label and _plain(name) not in _LABEL + _LIKELY_LABEL]
-    rest = [name for name in rest if not _has_few_values(table[name]) and not _is_number(table[name])] or rest
+    rest: list[str] = []
+    if not usual:
+        rest = [name for name in strings if name != label and _plain(name) not in _LABEL + _LIKELY_LABEL]
+        rest = [name for name in rest if not _has_few_values(table[name]) and not _is_number(table[name])] or rest
     if not usual and len(rest) != 1:
         raise HeadPruneError(f"no text column found in {', '.join(table.columns)}; name one with text_column")
     if len(usual) > 1 and _plain(usual[0]) != "text":
@@ -245,6 +248,8 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _is_number(column: pd.Series) -> bool:
+    if len(column) > _SAMPLE and not _is_number(column.iloc[:_SAMPLE]):
+        return False
     values = column.dropna().astype(str).str.replace(",", ".")  # also decimal commas
     return pd.to_numeric(values, errors="coerce").notna().all()
 
@@ -254,10 +259,16 @@ def _mean_length(column: pd.Series) -> float:
 
 
 def _has_few_values(column: pd.Series) -> bool:
-    values = column.dropna().astype(str)
-    values = values[values.str.strip() != ""]
+    if len(column) > _SAMPLE and _filled(column.iloc[:_SAMPLE]).nunique() > MAX_CLASSES:
+        return False
+    values = _filled(column)
     distinct = values.nunique()
     return 2 <= distinct <= min(MAX_CLASSES, len(values) / 2) and values.str.len().mean() < 2 * _FREE_TEXT
+
+
+def _filled(column: pd.Series) -> pd.Series:
+    values = column.dropna().astype(str)
+    return values[values.str.strip() != ""]
 
 
 def _and(names: list[str]) -> str:

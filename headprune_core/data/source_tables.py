@@ -11,7 +11,9 @@ import pandas as pd
 from headprune_core.errors import HeadPruneError
 
 from .formats.delimited import Dialect, unique_names
+from .formats.parquet import check_parquet_folder
 from .formats.word_lines import WordLines
+from .limits import Limits, Progress, local_limits, named_errors, no_progress
 from .table_io import SUFFIXES, LeftOut, read_table
 
 
@@ -44,7 +46,15 @@ class Source:
     guesses: tuple[tuple[str, str], ...] = ()
 
 
-def read_source(source, subset: str | None, split: str, reading: Mapping) -> Source:
+def read_source(
+    source,
+    subset: str | None,
+    split: str,
+    reading: Mapping,
+    *,
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> Source:
     """Read all rows of a source.
 
     Args:
@@ -53,29 +63,34 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
         subset: subset (configuration) of a Hub dataset, or None.
         split: "calibration", "evaluation", or the name of a dataset's own split.
         reading: encoding, delimiter, quoted, header and lines of `read_table`, None for those to be detected.
+        limits: the largest table that is read; None for what the free memory holds.
+        progress: called with (done, all, note) while a file is read.
 
     Returns:
         The rows and how they were read.
 
     Raises:
-        HeadPruneError: if the source cannot be read.
+        HeadPruneError: if the source cannot be read, or is too large.
     """
     if isinstance(source, Source):
         return source
+    limits = limits or local_limits()
     if isinstance(source, pd.DataFrame):
+        with named_errors("the DataFrame"):
+            limits.check("columns", source.shape[1])
         return _in_memory("DataFrame", source.set_axis(unique_names(list(map(str, source.columns))), axis=1))
     if isinstance(source, datasets.DatasetDict):
         own = _own_split(list(source), split)
-        return _from_dataset("DatasetDict", source[own], "memory", needs_split=own != split and len(source) == 1)
+        return _from_dataset("DatasetDict", source[own], "memory", limits, needs_split=own != split and len(source) == 1)
     if isinstance(source, datasets.Dataset):
-        return _from_dataset("Dataset", source, "memory", needs_split=True)
+        return _from_dataset("Dataset", source, "memory", limits, needs_split=True)
     if isinstance(source, pd.Series):
         source = source.to_list()
     if isinstance(source, Mapping):
         raise HeadPruneError("a dictionary cannot be read; pass pandas.DataFrame(dictionary) or a Dataset")
     if hasattr(source, "read") and isinstance(getattr(source, "name", None), str):
         data = source.getvalue() if hasattr(source, "getvalue") else source.read()
-        return _from_file(Path(source.name).name, data, reading)
+        return _from_file(Path(source.name).name, data, reading, limits, progress)
     if isinstance(source, list | tuple):
         return _in_memory("list", _list_table(source))
     if not isinstance(source, str | Path):
@@ -84,15 +99,23 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
         )
     path = Path(source).expanduser()
     if path.is_file():
-        return _from_file(path.name, path.read_bytes(), reading)
+        try:
+            with named_errors(path.name):
+                limits.check("unpacked", path.stat().st_size)
+            data = path.read_bytes()
+        except OSError as error:
+            raise HeadPruneError(f"cannot open {source}: {error.strerror}; choose a file that can be read") from error
+        return _from_file(path.name, data, reading, limits, progress)
     if path.suffix.lower() in SUFFIXES or path.is_absolute() or str(source).startswith((".", "~")):
         kinds = ", ".join(SUFFIXES)
         raise HeadPruneError(f"file not found: {source}; use 'embedded', a file ({kinds}) or a Hub dataset ID")
-    return _hub_table(str(source), subset, split)
+    if path.is_dir():
+        check_parquet_folder(path, limits)
+    return _hub_table(str(source), subset, split, limits)
 
 
-def _from_file(name: str, data: bytes, reading: Mapping) -> Source:
-    found = read_table(name, data, **reading)
+def _from_file(name: str, data: bytes, reading: Mapping, limits: Limits, progress: Progress) -> Source:
+    found = read_table(name, data, **reading, limits=limits, progress=progress)
     known = {name: getattr(found, name) for name in ("encoding", "dialect", "left_out", "guesses")}
     return Source(name, found.file_type, found.frame, found.rows, **known)
 
@@ -113,14 +136,19 @@ def _list_table(items) -> pd.DataFrame:
     return table.drop(columns="label") if table.label.isna().all() else table
 
 
-def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, *, needs_split: bool) -> Source:
+def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, limits: Limits, *, needs_split: bool) -> Source:
+    stored = max(1, rows.data.num_rows)  # the rows before a selection
+    with named_errors(name):
+        limits.check_names(rows.column_names)
+        limits.check("rows", len(rows))
+        limits.check("unpacked", rows.data.nbytes * len(rows) // stored)
     elements = {name: getattr(feature, "feature", feature) for name, feature in rows.features.items()}
     classes = {name: tuple(e.names) for name, e in elements.items() if isinstance(e, datasets.ClassLabel)}
     table = rows.with_format(None).to_pandas()
     return Source(name, file_type, table, list(range(1, len(table) + 1)), classes, needs_split)
 
 
-def _hub_table(name: str, subset: str | None, split: str) -> Source:
+def _hub_table(name: str, subset: str | None, split: str, limits: Limits) -> Source:
     try:
         available = datasets.get_dataset_split_names(name, subset)
         own = _own_split(available, split)
@@ -136,7 +164,7 @@ def _hub_table(name: str, subset: str | None, split: str) -> Source:
         else:
             reason = f"could not download dataset {name} ({text[:120]}); check the network, or upload a file"
         raise HeadPruneError(reason) from error
-    return _from_dataset(name, rows, "hub", needs_split=own != split and len(available) == 1)
+    return _from_dataset(name, rows, "hub", limits, needs_split=own != split and len(available) == 1)
 
 
 def _own_split(available: list[str], split: str) -> str:

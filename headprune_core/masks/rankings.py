@@ -14,6 +14,8 @@ import pandas as pd
 from headprune_core.errors import HeadPruneError
 
 ROWS, HEADS, VALUES = ("row", "layer"), ("head",), ("score", "rank", "value")
+LARGEST = 4 * 2**20  # bytes; a ranking of ten thousand heads has about a tenth of this size
+_LONGEST = 40  # characters of a name or value in an error message
 _EXPECTED = "expected the columns row, head and score, or a matrix of numbers without a header"
 
 
@@ -29,8 +31,8 @@ def read_ranking(source, grid) -> np.ndarray:
         The ranking (R, H), float64; the lowest value is pruned first.
 
     Raises:
-        HeadPruneError: If the source cannot be read, if a head is unknown, duplicate or missing, or if a value is not a
-            finite number.
+        HeadPruneError: If the source cannot be read or is too large, if a head is unknown, duplicate or missing, or if a
+            value is not a finite number.
     """
     if isinstance(source, pd.DataFrame):
         table, cells = source, source.to_numpy()
@@ -47,7 +49,15 @@ def read_ranking(source, grid) -> np.ndarray:
 def _cells(source) -> list[list[str]]:
     """Return the lines of a CSV file as lists of the same length."""
     try:
-        data = Path(source).read_bytes() if isinstance(source, (str, Path)) else source.read()
+        if isinstance(source, (str, Path)):
+            with Path(source).open("rb") as file:
+                data = file.read(LARGEST + 1)
+        else:
+            data = source.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise HeadPruneError(
+                f"the ranking must have at most {LARGEST:,} bytes; choose a CSV file with one line per head"
+            )
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
     except UnicodeDecodeError as error:
         raise HeadPruneError("the ranking is not UTF-8 text; choose a CSV file") from error
@@ -81,7 +91,7 @@ def _from_matrix(cells: np.ndarray, grid) -> np.ndarray:
 def _from_table(cells: np.ndarray, names: list[str], grid) -> np.ndarray:
     columns = [next((names.index(name) for name in wanted if name in names), None) for wanted in (ROWS, HEADS, VALUES)]
     if None in columns:
-        raise HeadPruneError(f"the ranking has the columns {', '.join(names)}; {_EXPECTED}")
+        raise HeadPruneError(f"the ranking has the columns {_short(', '.join(names))}; {_EXPECTED}")
     rows, heads = grid.shape
     labels = {label: row for row, label in enumerate(getattr(grid, "row_labels", ()))}
     ranking = np.full((rows, heads), np.nan)
@@ -91,8 +101,8 @@ def _from_table(cells: np.ndarray, names: list[str], grid) -> np.ndarray:
         h = _integer(head)
         if not (r is not None and h is not None and 0 <= r < rows and 0 <= h < heads):
             raise HeadPruneError(
-                f"the ranking lists row {row}, head {head}, but the model has rows 0 to {rows - 1} and heads 0 to "
-                f"{heads - 1}"
+                f"the ranking lists row {_short(row)}, head {_short(head)}, but the model has rows 0 to {rows - 1} and "
+                f"heads 0 to {heads - 1}"
             )
         if not np.isnan(ranking[r, h]):
             raise HeadPruneError(f"the ranking lists row {r}, head {h} twice; remove one of the two lines")
@@ -110,17 +120,25 @@ def _from_table(cells: np.ndarray, names: list[str], grid) -> np.ndarray:
 def _number(cell, position: str) -> float:
     """Return the cell as a finite number, or raise HeadPruneError with its position."""
     if not (_is_number(cell) and np.isfinite(float(cell))):
-        value = str(cell).strip()
-        raise HeadPruneError(f"the ranking must hold finite numbers, got {value or 'nothing'!r} for {position}")
+        value = _short(cell) or "nothing"
+        raise HeadPruneError(f"the ranking must hold finite numbers, got {value!r} for {position}")
     return float(cell)
 
 
 def _is_number(cell) -> bool:
+    if isinstance(cell, str) and ("_" in cell or not cell.isascii()):  # Python reads 1_1 and other digits as numbers
+        return False
     try:
         float(cell)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
     return True
+
+
+def _short(value) -> str:
+    """The beginning of a text from a file, on one line and without characters that cannot be printed."""
+    text = "".join(c if c.isprintable() else "?" for c in str(value).strip()[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _integer(cell) -> int | None:

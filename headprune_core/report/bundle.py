@@ -20,6 +20,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from headprune_core.checked_mask import checked_mask
+from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.errors import HeadPruneError
 from headprune_core.masks.mask_files import mask_csv, mask_json
 from headprune_core.output_files import atomic_file
@@ -96,10 +97,10 @@ def write_bundle(
         "mask.csv": mask_csv(mask),
     }
     if scores is not None:
-        texts["scores.csv"] = scores.to_frame().to_csv(index=False, lineterminator="\n")
+        texts["scores.csv"] = spreadsheet_csv(scores.to_frame())
         texts["scores.json"] = as_json(scores.settings) + "\n"
     if curves is not None:
-        texts["curves.csv"] = curves.to_csv(index=False, lineterminator="\n")
+        texts["curves.csv"] = spreadsheet_csv(curves)
     facts = {name: getattr(record, name) for name in FACTS} if record else {}
     facts = {name: value for name, value in facts.items() if value is not None} | dict(settings or {})
     if facts:

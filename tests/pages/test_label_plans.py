@@ -44,8 +44,7 @@ def uploaded(app, name, data):
     app.session_state["text_kind"] = "Upload"
     app.run()
     app.file_uploader(key="upload").set_value((name, data, "text/plain")).run()
-    assert not app.exception
-    return app
+    return finished(app)
 
 
 def box(app, label):

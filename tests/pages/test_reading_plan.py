@@ -16,8 +16,7 @@ def uploaded(name: str, data: bytes):
     app.session_state["text_kind"] = "Upload"
     app.run()
     app.file_uploader(key="upload").set_value((name, data, "text/csv")).run()
-    assert not app.exception
-    return app
+    return finished(app)
 
 
 def load_button(app):

@@ -1,15 +1,20 @@
 """Rows of delimited text: the delimiter, the use of quotes and the header are detected, and what is ambiguous is an error.
 
 Every candidate is tried on the whole text with Python's csv module. A candidate fits if all rows have equally many values.
+Rows are counted first, and kept only of the candidates that fit.
 """
 
 import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from headprune_core.errors import HeadPruneError
+
+from ..limits import Limits, Progress, local_limits, no_progress
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MAX_BAD = 0.1  # share of malformed rows from which a text is misread rather than damaged
@@ -61,17 +66,32 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Parse:
-    """The text read with one delimiter, with or without quotes; `width` is the usual number of values in a row."""
+    """The text read with one delimiter, with or without quotes.
 
+    by: the character by which values are separated, for a text of one column that has no delimiter. count: number of rows.
+    width: the usual number of values in a row. cells: number of values. bad: number of rows of another width.
+    """
+
+    text: str
     delimiter: str
     quoted: bool
-    values: list[list[str]]
-    lines: list[int]
+    by: str
+    count: int
     width: int
+    cells: int
+    bad: int
 
-    @property
-    def bad(self) -> int:
-        return sum(len(row) != self.width for row in self.values)
+    @cached_property
+    def _rows(self) -> list[tuple[int, list[str]]]:
+        return list(_rows(self.text, self.by, self.quoted))
+
+    @cached_property
+    def values(self) -> list[list[str]]:
+        return [row for _, row in self._rows]
+
+    @cached_property
+    def lines(self) -> list[int]:
+        return [line for line, _ in self._rows]
 
 
 def read_delimited(
@@ -82,6 +102,8 @@ def read_delimited(
     delimiter: str | None = None,
     quoted: bool | None = None,
     header: bool | None = None,
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
 ) -> Rows:
     r"""Read delimited text.
 
@@ -92,20 +114,24 @@ def read_delimited(
         delimiter: the delimiter; None to detect it. An empty string makes each line one value.
         quoted: whether double quotes enclose values; None to detect it.
         header: whether the first row has the names of the columns; None to detect it.
+        limits: the largest table that is read; None for what the free memory holds.
+        progress: called with (dialects tried, all dialects, note).
 
     Returns:
         The rows and the dialect.
 
     Raises:
-        HeadPruneError: if no dialect fits or if several do; the choices are named.
+        HeadPruneError: if no dialect fits or if several do, with the choices, or if the table is too large.
     """
     declared = re.match(r"sep=(.)\r?\n?", text)
     skipped = 0
     if declared:  # as spreadsheet programs write it
         text, skipped = text[declared.end() :], 1
         delimiter = declared[1] if delimiter is None else delimiter
-    parse, guesses = _best(_parses(text, delimiter, quoted), usual if delimiter is None else delimiter)
-    first = [value.strip() for value in parse.values[0]] if parse.values else []
+    limits = limits or local_limits()
+    parses = _parses(text, delimiter, quoted, limits, progress)
+    parse, guesses = _best(parses, usual if delimiter is None else delimiter, limits)
+    first = [value.strip() for value in parse.values[0]]
     if header is None:
         header, sure = _has_header(parse, first, known_names)
         if not sure:
@@ -129,58 +155,90 @@ def read_delimited(
     return Rows(Dialect(parse.delimiter, parse.quoted, header), names, values, lines, bad, guesses)
 
 
-def _parses(text: str, delimiter: str | None, quoted: bool | None) -> list[_Parse]:
+def _parses(text: str, delimiter: str | None, quoted: bool | None, limits: Limits, progress: Progress) -> list[_Parse]:
     """The text read in every dialect that is possible."""
+    delimiters, quotes = DELIMITERS if delimiter is None else (delimiter,), (True, False) if quoted is None else (quoted,)
+    dialects = [(one, enclosing) for one in delimiters for enclosing in quotes]
     found = []
-    for one in DELIMITERS if delimiter is None else (delimiter,):
-        for quotes in (True, False) if quoted is None else (quoted,):
-            parse = _parse(text, one, quotes)
-            if parse is not None:
-                found.append(parse)
+    for number, (one, enclosing) in enumerate(dialects):
+
+        def report(number=number) -> None:
+            progress(number, len(dialects), "Detecting the delimiter")
+
+        parse = _counted(text, one, enclosing, limits, report)
+        if parse is not None and parse.count > limits.rows and '"' not in text:  # the same rows in every dialect
+            limits.check("rows", parse.count, at_least=True)
+        if parse is not None:
+            found.append(parse)
     return found
 
 
-def _parse(text: str, delimiter: str, quoted: bool) -> _Parse | None:
-    """The rows of the text in one dialect; None if quotes do not pair up."""
-    # Without a delimiter each line is one value; a character that no text contains stands for it.
-    options = {"delimiter": delimiter or "\x1f", "strict": True}
+def _counted(text: str, delimiter: str, quoted: bool, limits: Limits, report) -> _Parse | None:
+    """The numbers of rows and values in one dialect; None if quotes do not pair up.
+
+    Counting stops where the table becomes too large.
+    """
+    by = delimiter or "\x1f"  # without a delimiter each line is one value; a character that no text contains stands for it
+    first = re.search(r"[\r\n]", text)
+    width = text.count(by, 0, first.start() if first else len(text)) + 1
+    if width > limits.columns and not (quoted and text.find('"', 0, first.start() if first else len(text)) >= 0):
+        return _Parse(text, delimiter, quoted, by, 1, width, width, 0)
+    widths: Counter[int] = Counter()
+    count = cells = 0
+    try:
+        for _, row in _rows(text, by, quoted):
+            if not count & 4095:
+                report()
+            count += 1
+            cells += len(row)
+            widths[len(row)] += 1
+            if count > limits.rows or cells > limits.cells or (count == 1 and len(row) > limits.columns):
+                break
+    except csv.Error:
+        return None
+    width, usual = widths.most_common(1)[0] if count else (0, 0)
+    return _Parse(text, delimiter, quoted, by, count, width, cells, count - usual)
+
+
+def _rows(text: str, by: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with its line number."""
+    options = {"delimiter": by, "strict": True}
     if quoted:
         options |= {"quotechar": '"', "doublequote": True}
     else:
         options |= {"quoting": csv.QUOTE_NONE, "quotechar": None}
-    reader = csv.reader(io.StringIO(text, newline=""), **options)
-    values, lines, last = [], [], 0
-    try:
-        for row in reader:
-            if len(row) > 1 or any(value.strip() for value in row):
-                values.append(row)
-                lines.append(last + 1)
-            last = reader.line_num
-    except csv.Error:
-        return None
-    width = Counter(map(len, values)).most_common(1)[0][0] if values else 0
-    return _Parse(delimiter, quoted, values, lines, width)
+    reader, last = csv.reader(io.StringIO(text, newline=""), **options), 0
+    for row in reader:
+        if len(row) > 1 or any(value.strip() for value in row):
+            yield last + 1, row
+        last = reader.line_num
 
 
-def _best(parses: list[_Parse], usual: str) -> tuple[_Parse, list[tuple[str, str]]]:
+def _best(parses: list[_Parse], usual: str, limits: Limits) -> tuple[_Parse, list[tuple[str, str]]]:
     """The parse that fits, and what about it is a guess."""
     if not parses:
         raise HeadPruneError(
             "its double quotes do not pair up, or a value is longer than 131,072 characters; read quotes as ordinary text "
             "(quoted=False), or shorten the value"
         )
+    if not any(parse.count for parse in parses):
+        raise HeadPruneError("it has no rows; at least 1 is needed")
+    parses = [parse for parse in parses if parse.count]
     wide = [parse for parse in parses if parse.width > 1]
-    fewest = min(parse.bad / len(parse.values) for parse in wide or parses)
-    fitting = [parse for parse in wide or parses if parse.bad / len(parse.values) == fewest <= MAX_BAD]
+    fewest = min(parse.bad / parse.count for parse in wide or parses)
+    fitting = [parse for parse in wide or parses if parse.bad / parse.count == fewest <= MAX_BAD]
     if not fitting:
-        tried = {
-            parse.delimiter: f"{parse.bad} of {len(parse.values)} rows differ by {_name(parse.delimiter)}" for parse in wide
-        }
+        tried = {parse.delimiter: f"{parse.bad} of {parse.count} rows differ by {_name(parse.delimiter)}" for parse in wide}
         raise HeadPruneError(
             f"no delimiter gives all rows equally many values ({'; '.join(tried.values())}); enclose text that contains the "
             "delimiter in quotes, or name the delimiter"
         )
     delimiters = list(dict.fromkeys(parse.delimiter for parse in fitting))
+    if len(delimiters) == 1 or not wide:
+        for parse in fitting:
+            limits.check("columns", parse.width)
+            limits.check("rows", parse.count, at_least=True)
+            limits.check("cells", parse.cells, at_least=True)
     if not wide:
         return _one_column(fitting, usual)
     if len(delimiters) > 1:

@@ -5,6 +5,7 @@ Bytes that are not UTF-8 in a file that otherwise is become lone surrogates, so 
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
@@ -21,6 +22,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _BAD = re.compile("[\udc80-\udcff]")
+_WIDE = re.compile(r"[^\x00-\x7f]")
+_END = re.compile(r"\r\n|\n|\r")
 _TIE = 0.05  # difference of charset-normalizer's measure of mess up to which two encodings are equally likely
 _JAPANESE = 0.2  # share of hiragana among the letters beyond ASCII from which a text is Japanese
 _SURE = 4  # valid multibyte characters per invalid byte from which a file is UTF-8
@@ -60,11 +63,10 @@ def decode(data: bytes, encoding: str | None = None) -> DecodedText:
     if marked is not None:
         return DecodedText(_strictly(data, marked), marked, certain=True)
     if b"\0" in data:
-        raise HeadPruneError("it looks like binary data, not plain text; choose a text file")
+        raise _binary()
     text = data.decode("utf-8", "surrogateescape")
-    bad = len(_BAD.findall(text))
-    wide = sum(ord(character) > 127 for character in text) - bad
-    if not bad or wide >= _SURE * bad:
+    bad = len(_BAD.findall(text)) if has_bad_bytes(text) else 0
+    if not bad or len(_WIDE.findall(text)) - bad >= _SURE * bad:
         return DecodedText(text, "utf-8", certain=True)
     found = list(from_bytes(data, cp_isolation=list(OLDER_ENCODINGS)))
     if not found:
@@ -80,6 +82,19 @@ def decode(data: bytes, encoding: str | None = None) -> DecodedText:
         raise HeadPruneError(f"its encoding is ambiguous: {choices}; save the file as UTF-8 or name its encoding")
     encoding = (japanese or likely)[0].encoding
     return DecodedText(data.decode(encoding), encoding, certain=False)
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    r"""Yield the lines of a text with their numbers, from 1; lines end in \n, \r\n or \r.
+
+    Args:
+        text: the text.
+    """
+    start = number = 0
+    for number, end in enumerate(_END.finditer(text), 1):
+        yield number, text[start : end.start()]
+        start = end.end()
+    yield number + 1, text[start:]
 
 
 def has_bad_bytes(text: str) -> bool:
@@ -106,7 +121,13 @@ def _strictly(data: bytes, encoding: str) -> str:
         raise HeadPruneError(
             f"it is not {encoding}: byte {start} (0x{data[start]:02x}) is invalid; choose another encoding"
         ) from error
+    if "\0" in text:
+        raise _binary()
     return text.removeprefix("\ufeff")
+
+
+def _binary() -> HeadPruneError:
+    return HeadPruneError("it looks like binary data, not plain text; choose a text file")
 
 
 def _unmarked_wide(data: bytes) -> str | None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from headprune_core.errors import HeadPruneError
 
+from ..limits import Limits, Progress, local_limits, no_progress
+from .text_decoding import numbered_lines
+
 SUFFIXES = (".conll", ".bio", ".iob")
 MAX_BAD = 0.1  # share of malformed lines from which a text is no such file
 _DOCUMENT = "-DOCSTART-"
@@ -60,24 +63,49 @@ class Sentences:
     guesses: list[tuple[str, str]]
 
 
-def read_word_lines(text: str, *, known_names: frozenset[str] = frozenset(), certain: bool = False) -> Sentences | None:
+def read_word_lines(
+    text: str,
+    *,
+    known_names: frozenset[str] = frozenset(),
+    certain: bool = False,
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> Sentences | None:
     r"""Read a text with one word and its tag per line.
 
     Args:
         text: the text; lines end in \n, \r\n or \r. Lines of a document mark (-DOCSTART-) and comments are dropped.
         known_names: names that only the header of a table has, in lower case.
         certain: whether the text is known to be of this form.
+        limits: the largest table that is read; None for what the free memory holds.
+        progress: called with (characters read, all characters, note).
 
     Returns:
         The sentences; None if the text is of another form, or if nothing but its form suggests that it is.
 
     Raises:
-        HeadPruneError: if the text is known to be of this form and is not, or if its first column contains word numbers.
+        HeadPruneError: if the text is known to be of this form and is not, if its first column contains word numbers, or if
+            it is too large.
     """
-    lines = list(enumerate(re.split(r"\r\n|\n|\r", text), 1))
-    filled = [line for _, line in lines if line.strip() and not line.startswith("#")]
-    tabs = 2 * sum("\t" in line for line in filled) > len(filled)
-    split = [(number, _columns(line, tabs)) for number, line in lines]
+    limits, filled, tabbed, done, cells, split = limits or local_limits(), 0, 0, 0, 0, []
+    for _, line in numbered_lines(text):
+        if line.strip() and not line.startswith("#"):
+            filled, tabbed = filled + 1, tabbed + ("\t" in line)
+            if 2 * filled > limits.cells:  # a word and its tag in each line
+                if not certain:
+                    return None
+                limits.check("cells", 2 * filled, at_least=True)
+    tabs = 2 * tabbed > filled
+    for number, line in numbered_lines(text):
+        if not number & 1023:
+            progress(done, len(text), "Reading lines")
+        done += len(line) + 1
+        row = _columns(line, tabs)
+        cells += len(row)
+        if cells > limits.cells and not certain:
+            return None
+        limits.check("cells", cells, at_least=True)
+        split.append((number, row))
     width = Counter(len(row) for _, row in split if row and row[0] != _DOCUMENT).most_common(1)
     width = width[0][0] if width else 0
     groups = _groups(split, width)

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import CostEstimate, HeadPruneError, estimate_evaluation
+from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.strict_json import as_json
 from pages.parts.common.option_labels import describe_options
 
@@ -192,20 +193,6 @@ def downloads(name: str, frame: pd.DataFrame, document: dict | None = None) -> N
                 on_click="ignore",
                 key=f"json_{name}",
             )
-
-
-def spreadsheet_csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV in which no cell is a formula when it is opened in a spreadsheet.
-
-    Texts and column names that begin with =, +, -, @, a tab or a carriage return get an apostrophe in front, which
-    spreadsheets do not show.
-    """
-    escaped = frame.map(_not_a_formula).rename(columns=_not_a_formula)
-    return escaped.to_csv(index=False, lineterminator="\r\n")  # with it, a cell with either character is quoted
-
-
-def _not_a_formula(cell):
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def copy_as_code(python: str, command: str, key: str) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.report.bundle import can_draw
 from headprune_core.strict_json import as_json
 from pages.parts.common.workspace import Workspace
@@ -28,7 +29,7 @@ def exports(loaded: Workspace, result: CurveResult, figure: go.Figure) -> None:
         "scores": loaded.scores.settings,
     }
     files = [
-        ("CSV", "curves.csv", "text/csv", lambda: frame.to_csv(index=False)),
+        ("CSV", "curves.csv", "text/csv", lambda: spreadsheet_csv(frame)),
         ("Parquet", "curves.parquet", "application/vnd.apache.parquet", lambda: parquet(frame)),
         ("Settings", "curves.json", "application/json", lambda: as_json(document)),
         ("Figure as HTML", "curves.html", "text/html", lambda: light.to_html(include_plotlyjs=True)),

@@ -10,10 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import CRITERIA, GreedyTrajectory, HeadPruneError
+from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.masks.rankings import read_ranking
 from headprune_core.result_cache import fingerprint
 from pages.parts.common.labels import PAGES, Page
-from pages.parts.common.shared_ui import plain
+from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace
 from pages.parts.uncertainty.ablation_run import ablation
 
@@ -24,7 +25,7 @@ SOURCES = {  # criterion -> the page that computes it
     "greedy_gnorm": PAGES["greedy"],
     "inverse_greedy_gnorm": PAGES["greedy"],
 }
-MOST_MEGABYTES = 5
+MOST_MEGABYTES = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def upload_form(loaded: Workspace) -> None:
         try:
             values = read_ranking(file, loaded.model.grid)
         except HeadPruneError as error:
-            st.session_state["own_failure"] = f"{file.name}: {error}."
+            st.session_state["own_failure"] = plain(sentence(f"{file.name}: {error}"))
             return
         st.session_state["custom"] = UploadedRanking(file.name, _heads(loaded), values)
         st.session_state["methods"] = list(dict.fromkeys([*st.session_state.get("methods", []), "custom"]))
@@ -91,7 +92,7 @@ def upload_form(loaded: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download template",
-            lambda: template(loaded).to_csv(index=False),
+            lambda: spreadsheet_csv(template(loaded)),
             "ranking.csv",
             "text/csv",
             icon=":material/download:",

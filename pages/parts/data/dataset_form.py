@@ -3,10 +3,12 @@
 import hashlib
 import io
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import streamlit as st
 
 from headprune_core import HeadPruneError
+from headprune_core.data.limits import UPLOAD
 from headprune_core.data.source_tables import Source, read_source
 from headprune_core.data.table_io import SUFFIXES, lines_table
 from pages.parts.common.failures import drop_failure, report_failure
@@ -17,6 +19,15 @@ from pages.parts.common.workspace import digest
 # Settings of the form are still there after a visit to another page, and changing one drops the error of the last try.
 FORM = {"persist_state": "session", "on_change": drop_failure}
 HUB_JOB = "Reading the dataset"
+UPLOAD_JOB = "Reading the file"
+
+
+class Reading(Enum):
+    """The state of the job that reads an upload, until there is a result or an error."""
+
+    RUNNING = auto()
+    ENDED = auto()
+    CANCELLED = auto()
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ def dataset_form() -> Dataset | None:
         if not text.strip():
             return None
         name = f"pasted lines {digest(text)[:6]}"
-        return Dataset(name, read_source(lines_table(text), None, "calibration", {}), digest(text))
+        return Dataset(name, read_source(lines_table(text, UPLOAD), None, "calibration", {}), digest(text))
     st.caption("Tweets labeled negative, neutral or positive. Calibration and evaluation sets do not overlap.")
     return Dataset()
 
@@ -83,12 +94,44 @@ def _upload_form() -> Dataset | None:
         st.caption(f"Uploaded before: {plain(name)}")
     content = hashlib.sha256(data).hexdigest()
     reading = _format_form(name, content)
-    key = digest(content, reading)
-    if st.session_state.get("read_upload", (None,))[0] != key:
+    key = digest(name, content, reading)  # the extension decides how the content is read
+    found = _read_upload(name, data, reading, key)
+    return None if found is None else Dataset(name, found, key, reading)
+
+
+def _read_upload(name: str, data: bytes, reading: tuple[tuple[str, object], ...], key: str) -> Source | None:
+    """The rows of the uploaded file, which are read once, in the background; None before that and if it was cancelled.
+
+    Raises:
+        HeadPruneError: If the file cannot be read.
+    """
+    known, outcome = st.session_state.get("read_upload", (None, None))
+    if known == key and isinstance(outcome, Source):
+        return outcome
+    if known == key and isinstance(outcome, str):
+        raise HeadPruneError(outcome)
+    if known == key and outcome is Reading.CANCELLED:
+        st.caption(f"{UPLOAD_JOB} was cancelled.")
+        if not st.button("Read file", icon=":material/upload_file:", disabled=runner().busy):
+            return None
+
+    def work(progress) -> Source:
         file = io.BytesIO(data)
         file.name = name
-        st.session_state["read_upload"] = key, read_source(file, None, "calibration", dict(reading))
-    return Dataset(name, st.session_state["read_upload"][1], key, reading)
+        return read_source(file, None, "calibration", dict(reading), limits=UPLOAD, progress=progress)
+
+    def deliver(job) -> None:
+        st.session_state["read_upload"] = key, job.result or job.error or Reading.CANCELLED
+
+    if known == key and outcome is Reading.RUNNING and not runner().busy:  # the next run of the page delivers its result
+        st.session_state["read_upload"] = key, Reading.ENDED
+        st.rerun()
+    if not runner().busy and runner().start(UPLOAD_JOB, work, deliver, "model_and_data"):
+        st.session_state["read_upload"] = key, Reading.RUNNING
+        st.rerun()
+    if known != key:
+        st.caption("The file is read when the running job has ended.")
+    return None
 
 
 def _take_upload() -> None:

@@ -1,6 +1,7 @@
 """The plan of reading in the form: columns, labels and first rows as they will be read; every guess can be changed."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -9,9 +10,11 @@ from headprune_core.data.labels import map_labels, suggested_class
 from headprune_core.data.model_labels import ClassNames, ModelLabels
 from headprune_core.data.reading_plan import plan_unmapped
 from pages.parts.common.sentences import plain, sentence
+from pages.parts.common.workspace import digest
 
 from .dataset_form import FORM, Dataset
 
+MOST_PLANS = 4  # a page needs three
 MOST_LABELS = 30  # more distinct labels than can be assigned by hand
 EXCLUDE = "Exclude"
 _EXCLUDED = {  # what it means to exclude a label, by kind of labels
@@ -40,12 +43,12 @@ def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None
         return None
     arguments = columns | dict(dataset.reading) | {"subset": dataset.subset, "split": dataset.splits[0]}
     try:
-        plan = plan_unmapped(dataset.found, model=model, **arguments)
+        plan = _planned(plan_unmapped, dataset, model=model, **arguments)
         if plan.labels and model is not None and model.names:
             mapping, chosen = _labels_form(plan, model.names, dataset.key)
             if mapping is None:
                 return None
-            plan = plan_examples(dataset.found, model=model, label_mapping=mapping if chosen else None, **arguments)
+            plan = _planned(plan_examples, dataset, model=model, label_mapping=mapping if chosen else None, **arguments)
     except HeadPruneError as reason:
         st.error(sentence(str(reason)), icon=":material/error:")
         return None
@@ -58,10 +61,33 @@ def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None
     return plan
 
 
+def _planned(plan: Callable[..., ReadingPlan], dataset: Dataset, **arguments) -> ReadingPlan:
+    """The result of `plan`, which is computed once for the last choices and not each time that the page is drawn.
+
+    Raises:
+        HeadPruneError: If the dataset cannot be read in this way.
+    """
+    key = digest(plan.__name__, arguments)
+    if st.session_state.get("plans", ("",))[0] != dataset.key:
+        st.session_state["plans"] = dataset.key, {}
+    known: dict[str, ReadingPlan | HeadPruneError] = st.session_state["plans"][1]
+    if key not in known:
+        if len(known) == MOST_PLANS:
+            del known[next(iter(known))]
+        try:
+            known[key] = plan(dataset.found, **arguments)
+        except HeadPruneError as reason:
+            known[key] = reason
+    found = known[key]
+    if isinstance(found, HeadPruneError):
+        raise HeadPruneError(str(found))
+    return found
+
+
 def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, object] | None:
     """Columns of the plan: those found are preselected; None if the text column is not chosen."""
     try:
-        found = plan_unmapped(dataset.found, model=model).columns
+        found = _planned(plan_unmapped, dataset, model=model).columns
         start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
     except HeadPruneError as reason:
         found, start = None, dict.fromkeys(_CAPTIONS)
