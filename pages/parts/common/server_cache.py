@@ -20,6 +20,7 @@ from headprune_core import HeadPruneError, PrunableModel, ResultCache
 from headprune_core.model.formats.library_calls import silence_transformers
 from headprune_core.model.loading import is_hub_id
 from headprune_core.model.smollm2 import SMOLLM2
+from headprune_core.temporary_folders import delete_leftovers
 
 INSTALLED = ("embedded", "builtin", SMOLLM2)  # models of packages, which do not change while a server runs
 WAIT = 0.2  # seconds between attempts to take a lock; a job can be cancelled between two attempts
@@ -78,6 +79,7 @@ class ServerState:
         self.ablations = LRUCache(16)
         self.cache = ResultCache.default()  # on disk, so it survives a restart
         self.heavy = threading.Lock()
+        delete_leftovers()  # of servers that were killed
 
     def model(self, source: str, revision: str | None, progress) -> tuple[PrunableModel, str]:
         """Return a model, loaded again if its content has changed since it was loaded last, and the version of the content.
