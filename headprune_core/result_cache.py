@@ -22,6 +22,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ from .result_file import RETRY_S, ResultFile, Row, newest_file, used_bytes
 MAX_BYTES = 2**30  # size limit of the file
 LEAST_BYTES = 2**16  # smallest limit that leaves space for results beside SQLite's own pages
 MAX_PENDING_BYTES = 2**26  # size limit of results in memory that could not be written yet
+WRITE_BYTES = 2**18  # size of the results in one transaction, which must fit on a disk that is almost full
 COMMIT_INTERVAL_S = 0.5  # seconds between two commits while results are added
 READ_TIMEOUT_S, WRITE_TIMEOUT_S = 1, 10  # seconds to wait for another process's lock
 _CHUNK = 500  # keys per query
@@ -200,17 +202,20 @@ class ResultCache:
                 self._written = now
             return
         try:
-            self._writer.write([_row(key, value) for key, value in pending.items()], self._max_bytes)
+            while pending:
+                part = _first_bytes(pending, WRITE_BYTES)
+                self._writer.write([_row(key, value) for key, value in part.items()], self._max_bytes)
+                with self._lock:
+                    for key, value in part.items():
+                        del pending[key]
+                        if self._pending.get(key) is value:
+                            del self._pending[key]
         except (sqlite3.Error, OSError) as error:
             self._retry_at = time.monotonic() + RETRY_S
             self._limit_pending()
             self._report_failure(error)
         else:
             self._failure = ""
-            with self._lock:
-                for key, value in pending.items():
-                    if self._pending.get(key) is value:
-                        del self._pending[key]
         finally:
             self._written = time.monotonic()
 
@@ -237,6 +242,12 @@ class ResultCache:
             f"in {new.name}"
         )
         warnings.warn(self._damage, HeadPruneWarning, stacklevel=5)
+
+
+def _first_bytes(values: dict[str, np.ndarray], n_bytes: int) -> dict[str, np.ndarray]:
+    """The first values up to a total size, and at least one."""
+    sizes = np.cumsum([value.nbytes for value in values.values()])
+    return dict(islice(values.items(), max(1, int((sizes <= n_bytes).sum()))))
 
 
 def _row(key: str, value: np.ndarray) -> Row:

@@ -24,7 +24,9 @@ _NUMBERED = re.compile(r"results-([0-9]{1,9})\.sqlite")
 _SCHEMA = "CREATE TABLE results (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, shape TEXT, data BLOB, crc INTEGER)"
 _INSERT = "INSERT OR REPLACE INTO results (key, shape, data, crc) VALUES (?, ?, ?, ?)"
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # the last one: other tables or columns
-_ROW_BYTES = "2 * length(key) + coalesce(length(data), 0) + 100"  # at least what a row takes in the table and its index
+_ROW_BYTES = (
+    "2 * (2 * length(key) + coalesce(length(data), 0) + 60)"  # at most what a row takes with its share of free space
+)
 _abandoned: list[sqlite3.Connection] = []  # of a parent process; closing them here would undo its transactions
 
 Row = tuple[str, str, bytes, int]  # key, shape, data, checksum
@@ -244,7 +246,7 @@ def _create_table(connection: sqlite3.Connection, path: Path) -> None:
 def _drop_oldest(connection: sqlite3.Connection, limit: int) -> None:
     """Delete the oldest rows beyond the limit, and as few as possible."""
     while (excess := used_bytes(connection) - limit) > 0:
-        last = None
+        last = None  # sizes are overestimated, so that the last few rows are deleted one by one
         for number, size in connection.execute(f"SELECT id, {_ROW_BYTES} FROM results ORDER BY id"):
             last, excess = number, excess - size
             if excess <= 0:

@@ -63,6 +63,7 @@ def noted():
     messages += [str(warning.message) for warning in caught]
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_the_oldest_results_are_dropped_while_running(cache, tmp_path):
     for start in range(0, 1000, 50):
         keep(cache, *batch("x", start + 50)[start:])
@@ -80,6 +81,20 @@ def test_no_more_results_are_dropped_than_needed(cache, tmp_path):
     keep(cache, *batch("new", 50))
     assert len(kept(tmp_path, *batch("old", 330))) >= 275
     assert kept(tmp_path, *batch("new", 50)) == batch("new", 50)
+
+
+@pytest.mark.parametrize("length", [8, 95, 120, 260, 600])  # also rows that fill a page badly
+def test_a_smaller_limit_drops_no_more_than_needed(tmp_path, length):
+    large, small = hp.ResultCache(tmp_path), hp.ResultCache(tmp_path, max_bytes=2**17)
+    with large.committing():
+        for number in range(400_000 // length // 8):
+            large.put(f"{number:040d}", np.zeros(length))
+    keep(small, "new")
+    database = sqlite3.connect(small.path)
+    with closing(database):
+        assert 0.85 * 2**17 < result_file.used_bytes(database) <= 2**17
+    assert kept(tmp_path, "new") == ["new"]
+    assert small.usage().n_bytes <= 1.05 * 2**17
 
 
 def test_a_start_of_another_process_deletes_nothing(cache, tmp_path):
@@ -211,6 +226,27 @@ def test_a_full_disk_stops_writing_until_there_is_space(at_once, tmp_path):
     keep(cache, "after")
     assert kept(tmp_path, *batch("full", 20), "after") == [*batch("full", 20), "after"]
     assert integrity(cache.path) == "ok"
+
+
+def test_results_that_wait_are_written_as_far_as_they_fit(at_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(result_cache, "WRITE_BYTES", 10 * VALUE.nbytes)
+    cache = hp.ResultCache(tmp_path)
+    write, calls = cache._writer.write, []
+
+    def full(rows, limit):
+        calls.append(len(rows))
+        if len(calls) == 4:
+            raise sqlite3.OperationalError("database or disk is full")
+        write(rows, limit)
+
+    monkeypatch.setattr(cache._writer, "write", full)
+    with noted() as messages:
+        keep(cache, *batch("x", 35))
+    assert len(messages) == 1
+    assert kept(tmp_path, *batch("x", 35)) == batch("x", 30)
+    keep(cache, "y")
+    assert calls == [10, 10, 10, 5, 6]
+    assert kept(tmp_path, *batch("x", 35), "y") == [*batch("x", 35), "y"]
 
 
 def spoil(path):
