@@ -5,14 +5,13 @@ pipe, socket or link with the final name is left as it is.
 """
 
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import HeadPruneError
+from .temporary_folders import create_folder, delete_folder
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -86,8 +85,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.name[:40]}-{secrets.token_hex(8)}"
-        temporary.mkdir()
+        temporary = create_folder(path.parent, path.name)
         yield temporary
     except HeadPruneError:
         raise
@@ -97,7 +95,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            delete_folder(temporary)
 
 
 def absolute_path(path: str | Path) -> Path:

@@ -148,7 +148,12 @@ def _bench(add) -> None:
     add("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
 
 
-COMMAND_OPTIONS = {"score": _score, "alpha": _alpha, "curves": _curves, "greedy": _greedy, "prune": _prune, "bench": _bench}
+def _cache(add) -> None:
+    add("--clear", action="store_true", help="remove all results, also while the app is running")
+
+
+COMMAND_OPTIONS = {"score": _score, "alpha": _alpha, "curves": _curves, "greedy": _greedy, "prune": _prune}
+COMMAND_OPTIONS |= {"bench": _bench, "cache": _cache}
 
 
 def _hies_alpha(add) -> None:

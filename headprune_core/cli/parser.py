@@ -49,10 +49,10 @@ def _documentation(run: Callable) -> tuple[str, str]:
 
 
 def _add_options(name: str, add: Callable) -> None:
-    if name != "bench":
+    if name not in ("bench", "cache"):
         common_options(add)
     COMMAND_OPTIONS[name](add)
-    if name not in ("score", "bench"):
+    if name not in ("score", "bench", "cache"):
         add("--no-cache", action="store_true", help="disable the on-disk result cache")
     add("--out", metavar="FILE", help="write results as JSON to FILE")
     add("--json", action="store_true", help="print results as JSON instead of a table")

@@ -4,7 +4,6 @@ A command writes plain files and model folders only, and none that it reads.
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from headprune_core.errors import HeadPruneError
@@ -12,6 +11,7 @@ from headprune_core.model.builtin import ASSETS, is_builtin
 from headprune_core.model.model_io import check_replaceable, is_model_file, is_same
 from headprune_core.output_files import absolute_path, cannot_write, check_plain_file
 from headprune_core.result_cache import ResultCache
+from headprune_core.temporary_folders import create_folder, delete_folder
 
 OUTPUT_FILES = ("onnx", "report", "bundle", "out")
 OUTPUT_FOLDERS = ("out_folder",)
@@ -67,9 +67,7 @@ def _inputs(options) -> list[tuple[str, Path]]:
     """What reads a file or folder, and the path, for every path that the command may read."""
     found = [(_flag(name), Path(os.path.expanduser(value))) for name, value in _given(options, (*INPUT_FILES, *SOURCES))]
     found = [(reader, ASSETS if is_builtin(str(path)) else path) for reader, path in found]
-    if not getattr(options, "no_cache", True):
-        found.append(("the result cache", ResultCache.default().path))
-    return found
+    return [*found, ("the result cache", ResultCache.default().path)]
 
 
 def _check_file(name: str, file: str) -> Path:
@@ -99,8 +97,7 @@ def _check_folder(name: str, value: str, options, inputs: list[tuple[str, Path]]
 def _check_writable(name: str, folder: Path) -> None:
     """Raise HeadPruneError if no file can be created in an existing folder."""
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".headprune-"):
-            pass
+        delete_folder(create_folder(folder, "test"))
     except OSError as error:
         raise HeadPruneError(
             f"{_flag(name)} must be in a folder that can be written: {cannot_write(folder, error)}"

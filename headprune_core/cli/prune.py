@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from headprune_core.report.bundle import write_bundle
 from headprune_core.report.export_figures import export_figures
 from headprune_core.report.pruning_record import PruningRecord, share
 from headprune_core.report.report import html_report
+from headprune_core.temporary_folders import scratch_folder
 
 from .inputs import (
     build_constraints,
@@ -81,10 +81,10 @@ def prune(options) -> tuple[dict[str, object], str]:
     pruned = prune_heads(model, mask, partial_groups=options.partial_groups)
     known["evaluation_data"] = f"{len(examples)} examples of {options.dataset} ({options.evaluation_split})"
     n_overlap = None if scores is None else overlap(calibration_examples(options, model), examples)
-    with tempfile.TemporaryDirectory() as temp_dir:
-        pruned.save_pretrained(Path(temp_dir) / "model")
+    with scratch_folder() as temp_dir:
+        pruned.save_pretrained(temp_dir / "model")
         load_options = {"device": options.device, "dtype": str(pruned.model.dtype)[6:]}
-        reloaded = PrunableModel.from_pretrained(Path(temp_dir) / "model", **load_options)
+        reloaded = PrunableModel.from_pretrained(temp_dir / "model", **load_options)
         known["verification"] = verify_pruning(model, pruned, examples, reloaded=reloaded, progress=progress)
     if options.n_random:
         run = {"n_random": options.n_random, "cache": open_cache(options), "progress": progress}
@@ -185,8 +185,8 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
             with atomic_file(options.report) as new:
                 new.write_text(report, encoding="utf-8")
         if options.bundle:
-            with tempfile.TemporaryDirectory() as temp_dir:
-                folder = Path(temp_dir) / "model"
+            with scratch_folder() as temp_dir:
+                folder = temp_dir / "model"
                 final.save_pretrained(folder, record=record)
                 more = {"figures": export_figures(final, record, scores=scores), "settings": _settings(options)}
                 more |= {"record": record, "scores": scores, "report": report}

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
 from headprune_core.output_files import absolute_path, temporary_folder
+from headprune_core.temporary_folders import ASIDE
 
 from .formats.adapter import CONFIG
 from .formats.config_checks import check_settings, checked_config
@@ -68,11 +69,13 @@ def atomic_folder(folder: str | Path, *, overwrite: bool = False, source: str = 
 def _swap_folder(new: Path, folder: Path, temporary: Path) -> None:
     """Rename `new` to `folder` after moving the earlier folder to `temporary`; move it back if that fails."""
     for attempt in range(MAX_RENAMES):
-        old = temporary / f"old-{attempt}"
+        old = temporary / f"{ASIDE}{attempt}"
         try:
             with suppress(FileNotFoundError):
                 os.replace(folder, old)
             os.replace(new, folder)
+            for number, complete in enumerate(sorted(temporary.glob(f"{ASIDE}*"))):
+                os.replace(complete, temporary / f"replaced-{number}")
             return
         except BaseException as error:
             if old.exists() and not folder.exists():

@@ -24,7 +24,7 @@ FILE_OPTIONS = [
 ]
 OUTPUTS = [(name, option) for name, option in FILE_OPTIONS if option in OUTPUT_FILES]
 READERS = [(name, option) for name, option in FILE_OPTIONS if option in INPUT_FILES] + [
-    (name, option) for name in COMMANDS if name not in ("app", "bench") for option in ("dataset", "model")
+    (name, option) for name in COMMANDS if name not in ("app", "bench", "cache") for option in ("dataset", "model")
 ]
 
 
@@ -43,8 +43,8 @@ def place(tmp_path, monkeypatch):
 
 def arguments(command, option, file):
     """A command line that fails at its model at the latest; the name fits the option."""
-    first = [command, "scores"] if command == "bench" else [command, "--model", "/no/such/model"]
-    return [*first, f"--{option.replace('_', '-')}", str(file)]
+    first = {"bench": ["scores"], "cache": []}.get(command, ["--model", "/no/such/model"])
+    return [command, *first, f"--{option.replace('_', '-')}", str(file)]
 
 
 def refusal(capsys, words):

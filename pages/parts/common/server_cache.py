@@ -20,6 +20,7 @@ from headprune_core import HeadPruneError, PrunableModel, ResultCache
 from headprune_core.model.formats.library_calls import silence_transformers
 from headprune_core.model.loading import is_hub_id
 from headprune_core.model.smollm2 import SMOLLM2
+from headprune_core.temporary_folders import delete_leftovers
 
 from .turns import Turns
 
@@ -80,6 +81,7 @@ class ServerState:
         self.ablations = LRUCache(16)
         self.cache = ResultCache.default()  # on disk, so it survives a restart
         self.turns = Turns()
+        delete_leftovers()  # of servers that were killed
 
     def model(self, source: str, revision: str | None, progress) -> tuple[PrunableModel, str]:
         """Return a model, loaded again if its content has changed since it was loaded last, and the version of the content.

@@ -1,7 +1,5 @@
 """Jobs on the pruned model: pruning with verification, logit comparison, benchmark, fine-tuning and ONNX export."""
 
-import shutil
-import tempfile
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +27,7 @@ from headprune_core import (
 from headprune_core.data.examples import as_examples, overlap, read_examples
 from headprune_core.prune.onnx_export import OnnxExport
 from headprune_core.prune.structural_pruning import PruningPlan, plan_pruning
+from headprune_core.temporary_folders import create_folder, delete_folder
 from pages.parts.common.background import start_exclusive_job
 from pages.parts.common.server_cache import shared
 from pages.parts.common.workspace import BATCH_SIZE, Workspace
@@ -99,7 +98,7 @@ class PruneResult:
     zips: dict[bool, object] = field(default_factory=dict)  # likewise; see `export_bundle.Zip`
 
     def __post_init__(self):
-        weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
+        weakref.finalize(self, delete_folder, self.place)
 
     @property
     def folder(self) -> Path:
@@ -114,7 +113,7 @@ def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
     examples, cache = evaluation_examples(loaded, request.size), shared().cache
 
     def work(progress) -> PruneResult:
-        place = Path(tempfile.mkdtemp(prefix="headprune-"))
+        place = create_folder()
         try:
             progress(0, 100, "Removing the pruned heads")
             cut = plan_pruning(loaded.model.grid, request.choice.mask, partial_groups=request.partial_groups)
@@ -123,7 +122,7 @@ def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
             pruned.save_pretrained(place / "model")
             reloaded = PrunableModel.from_pretrained(place / "model", device=str(loaded.model.device))
         except BaseException:  # cancelled too
-            shutil.rmtree(place, ignore_errors=True)
+            delete_folder(place)
             raise
         result = PruneResult(request, cut, pruned, place, parameter_table(loaded.model, pruned))
         try:
