@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from headprune_core import HeadPruneError
+
+from .hosting import hosting
 from .labels import PAGES
-from .sentences import sentence
+from .sentences import plain, sentence
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,26 @@ class Failure:
 def report_failure(text: str, view: str | None = None) -> None:
     """Keep an error for the form on `view`, by default the page on screen."""
     st.session_state["failure"] = Failure(sentence(text), view or st.session_state.get("page", "model_and_data"))
+
+
+def outside(text: str) -> str:
+    """Text of an error, file, model or link as Markdown without markup, and without paths that visitors may not see."""
+    return plain(hosting().without_paths(text))
+
+
+def show_error(text: str) -> None:
+    """Draw an error as a sentence; every error that holds text from outside the app is drawn here."""
+    st.error(outside(sentence(text)), icon=":material/error:")
+
+
+def exceeds_masks(n_masks: int) -> bool:
+    """Return whether a run has more masks than this server allows; if so, the form shows the error."""
+    try:
+        hosting().check_masks(n_masks)
+    except HeadPruneError as error:
+        report_failure(str(error))
+        return True
+    return False
 
 
 def drop_failure() -> None:
@@ -38,7 +61,7 @@ def show_failure(view: str) -> None:
         return
     st.session_state["announced_failure"] = failure
     with st.container(horizontal=True, vertical_alignment="center", key=f"failure_{view}"):
-        st.error(failure.text, icon=":material/error:")
+        show_error(failure.text)
         st.button("Close", icon=":material/close:", key=f"close_failure_{view}", type="tertiary", on_click=drop_failure)
 
 
@@ -48,4 +71,4 @@ def announce_failure(view: str) -> None:
     if failure is None or failure.view == view or st.session_state.get("announced_failure") == failure:
         return
     st.session_state["announced_failure"] = failure
-    st.toast(f"{failure.text} See **{PAGES[failure.view].title}**.", icon=":material/error:", duration="long")
+    st.toast(f"{outside(failure.text)} See **{PAGES[failure.view].title}**.", icon=":material/error:", duration="long")

@@ -12,6 +12,7 @@ import streamlit as st
 from headprune_core.jobs import Job
 
 from .failures import drop_failure, report_failure
+from .hosting import hosting
 from .sentences import plain, sentence
 from .server_cache import shared
 from .settings import ALPHA as ALPHA
@@ -82,9 +83,9 @@ def start_loading(request: Request) -> bool:
 
     The current workspace stays until the new one is complete.
     """
-    server, request = shared(), replace(request, options=score_options())
+    server, policy, request = shared(), hosting(), replace(request, options=score_options())
     name = f"Loading {'the built-in model' if request.model == 'embedded' else request.model}"
-    return runner().start(name, lambda progress: load(request, server, progress), _take_work, "model_and_data")
+    return runner().start(name, lambda progress: load(request, server, progress, policy), _take_work, "model_and_data")
 
 
 def start_scoring(options: ScoreOptions) -> bool:
