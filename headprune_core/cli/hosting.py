@@ -65,6 +65,14 @@ class Hosting:
         """Maximum size of an uploaded file in bytes; None for the server's own limit."""
         return None if self.upload_mb is None else self.upload_mb * 2**20
 
+    def upload_limit(self, megabytes: int) -> int:
+        """Return the maximum size of a file in MB, at most that of this server.
+
+        Args:
+            megabytes: the maximum size on the user's own computer.
+        """
+        return megabytes if self.upload_mb is None else min(megabytes, self.upload_mb)
+
     @property
     def time_is_up(self) -> str:
         """The error of a job that takes longer than `seconds`."""

@@ -8,7 +8,7 @@ from headprune_core.jobs import Snapshot
 from headprune_core.strict_json import as_json
 from pages.parts.common.option_labels import describe_options
 
-from .failures import show_failure
+from .failures import outside, show_failure
 from .labels import PAGES
 from .sentences import plain
 from .session import OPTIONS, current_workspace, publish, runner
@@ -79,7 +79,7 @@ def progress_panel(place: str) -> None:
         if not runner().busy:
             st.rerun()
         job = runner().job
-        st.progress(job.snapshot.share, text=describe_progress(job.snapshot))
+        st.progress(job.snapshot.share, text=outside(describe_progress(job.snapshot)))
         st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=job.cancel)
 
     # In a container of its own: if the fragment's first message arrives late, the elements around it keep their places.
