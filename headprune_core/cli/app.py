@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from headprune_core.errors import HeadPruneError
@@ -91,7 +92,7 @@ def _settings(own: argparse.Namespace, further: list[str]) -> dict[str, str]:
 def _address(arguments: list[str]) -> str:
     """The address that the arguments or the environment tell Streamlit to bind to, else that of the app's configuration."""
     address = os.environ.get("STREAMLIT_SERVER_ADDRESS", "127.0.0.1")
-    for name, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for name, value in pairwise([*arguments, ""]):
         if name.startswith("--server.address"):
             address = name.partition("=")[2] or value
     return address

@@ -12,6 +12,8 @@ def sentence(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` with every character escaped that Markdown would read as markup, addresses included."""
-    text = text.replace("://", ":\u2060//")  # a word joiner, so that an address does not become a link
+    """`text` with every character escaped that Markdown would read as markup, addresses included, in one line."""
+    text = re.sub(r"^\s+|\s*[\n\r\f\v\x85\u2028\u2029]\s*", " ", text)  # a paragraph, heading, list or code needs a new line
+    text = re.sub(r"^( ?\d+)\.", r"\1\u2060.", text)  # a word joiner, so that a number does not begin a list,
+    text = re.sub(r"(?i)(:)(?=//)|(www)(?=\.)|(@)", "\\g<0>\u2060", text)  # and an address does not become a link
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)
