@@ -11,9 +11,12 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+JOIN = "\N{WORD JOINER}"  # invisible; behind a number it begins no list, and within an address it is no link
+BREAK = re.compile(r"^\s+|\s*[\n\r\f\v\x85\u2028\u2029]\s*")
+
+
 def plain(text: str) -> str:
-    """`text` with every character escaped that Markdown would read as markup, addresses included, in one line."""
-    text = re.sub(r"^\s+|\s*[\n\r\f\v\x85\u2028\u2029]\s*", " ", text)  # a paragraph, heading, list or code needs a new line
-    text = re.sub(r"^( ?\d+)\.", r"\1\u2060.", text)  # a word joiner, so that a number does not begin a list,
-    text = re.sub(r"(?i)(:)(?=//)|(www)(?=\.)|(@)", "\\g<0>\u2060", text)  # and an address does not become a link
+    """`text` in one line, with every character escaped that Markdown would read as markup, addresses included."""
+    text = BREAK.sub(" ", text)  # headings, lists, quotations and code need a line of their own
+    text = re.sub(r"(?i)^ ?\d+(?=\.)|:(?=//)|www(?=\.)|@", rf"\g<0>{JOIN}", text)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)
