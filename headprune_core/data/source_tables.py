@@ -93,7 +93,7 @@ def read_source(source, subset: str | None, split: str, reading: Mapping) -> Sou
     if isinstance(source, datasets.Dataset):
         return _from_dataset("Dataset", source, "memory", needs_split=True)
     if isinstance(source, HubDataset):
-        return _hub_table(source.name, subset, split, _remote_id(source.name))
+        return _hub_table(source.name, subset, split, hub_address(source.name))
     if isinstance(source, pd.Series):
         source = source.to_list()
     if isinstance(source, Mapping):
@@ -145,8 +145,15 @@ def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, *, needs_sp
     return Source(name, file_type, table, list(range(1, len(table) + 1)), classes, needs_split)
 
 
-def _remote_id(name: str) -> str:
-    """The address of a Hub dataset; for its ID alone the library would read a folder of this name."""
+def hub_address(name: str) -> str:
+    """Return the address of a Hub dataset; for its ID alone the library would read a folder of this name.
+
+    Args:
+        name: the ID, owner/name.
+
+    Raises:
+        HeadPruneError: if it has another form.
+    """
     if not is_hub_dataset_id(name):
         raise HeadPruneError(f"the Hub dataset ID must have the form owner/name, got {name!r}")
     return f"hf://datasets/{name}"
