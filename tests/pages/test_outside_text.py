@@ -55,7 +55,7 @@ def with_markup(node) -> list[str]:
     found = []
     for element in node:
         proto = getattr(element, "proto", None)
-        if element.type in ("arrow_data_frame", "plotly_chart", "code", "text_input", "text_area", "html"):
+        if element.type in ("dataframe", "plotly_chart", "code", "text_input", "text_area", "html"):
             found += [getattr(proto, name, "") for name in ("label", "help")]
             continue
         for name in ("body", "label", "help", "text", "caption", "delta", "placeholder"):
