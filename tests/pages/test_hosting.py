@@ -117,6 +117,16 @@ def test_a_demo_says_so_and_offers_only_what_is_allowed(demo):
 
 
 @pytest.mark.slow
+def test_a_run_of_a_demo_has_at_most_its_masks(demo):
+    app = demo.switch_page("pages/views/accuracy.py").run()
+    app.select_slider(key="step").set_value("one").run()
+    next(button for button in app.button if button.label == "Evaluate curves").click().run()
+    assert any("but this server allows 500" in error.value for error in app.error)
+    assert "curves" not in app.session_state
+    demo.switch_page("pages/views/model_and_data.py").run()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [*DATASET_INPUTS, *MODEL_INPUTS])
 def test_no_input_of_a_demo_shows_a_path_or_the_content_of_a_file(demo, files, value):
     """Values that the form does not offer arrive as session state, as a forged client would send them."""

@@ -1,5 +1,7 @@
 """Text from links, models, files and errors is text on every page: never Markdown, HTML, an icon, a color or a formula."""
 
+import re
+
 import pandas as pd
 import pytest
 from helpers.apptest import ROOT, finished, opened
@@ -46,6 +48,7 @@ def test_plain_text_has_no_markup(text):
     assert "\n" not in shown
     assert not any(sign in shown.replace(f"\\{sign}", "") for sign in "`*_[]<>$|#~")
     assert "www." not in shown
+    assert not re.search(r":[\w+/-]+\\?:", shown)
     assert "://" not in shown
     assert shown.replace("\\", "").replace("\u2060", "").split() == text.replace("\\", "").split()
 
