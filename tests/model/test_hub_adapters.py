@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 def test_an_adapter_of_the_hub_opens_no_folder(folder, monkeypatch, base):
     monkeypatch.chdir(folder)
     adapter = Adapter(folder, base.format(folder=folder), None, None, {})
-    with pytest.raises(HeadPruneError, match="no Hub model ID|could not reach the Hub"):
+    with pytest.raises(HeadPruneError, match=r"no Hub model ID|could not reach the Hub"):
         _merged(adapter, torch.float32, in_folder=False)
 
 

@@ -116,9 +116,10 @@ def test_errors_of_jobs_are_text_in_the_form_and_in_the_toast():
     app.run()
     next(button for button in app.button if button.label == "Load and score").click().run()
     app = finished(app)
-    assert any("evil" in error.value for error in app.error)
+    shown = [error.value for error in app.error]
+    assert any("evil" in text for text in shown)
     app.switch_page(PAGES["alpha"].script).run()
-    shown = [*(error.value for error in app.error), *(toast.value for toast in app.toast)]
+    shown += [toast.value for toast in app.toast]
     for text in shown:
         assert not any(live in text for live in ("![i](", "<b>", "$m$", ":red[", "[w]("))
 
