@@ -37,11 +37,21 @@ st.session_state["page"] = view
 
 with st.spinner("Starting PyTorch and Transformers (once per server start)…"):
     # Imported below the navigation, so that a server that has just started shows the navigation at once.
-    from pages.parts.common.failures import announce_failures, current_failure
+    from headprune_core import HeadPruneError
+    from pages.parts.common.failures import announce_failures, current_failure, show_error
+    from pages.parts.common.hosting import hosting
     from pages.parts.common.session import current_workspace, read_link, runner, start_loading
     from pages.parts.common.shared_ui import progress_panel, sidebar
     from pages.parts.common.workspace import Request
 
+try:
+    notice = hosting().notice
+except HeadPruneError as error:
+    logging.getLogger("headprune").error("headprune: %s", error)
+    st.error("The settings of this server cannot be used. The terminal of the server says why.", icon=":material/error:")
+    st.stop()
+if notice:
+    st.caption(f":material/public: {notice}")
 read_link()
 LOADING = "model_and_data"  # the page that loads and shows its errors
 if current_workspace() is None and LOADING not in runner().jobs and current_failure(LOADING) is None:
@@ -59,5 +69,5 @@ elif LOADING in runner().jobs:
 else:
     st.title("HeadPrune")
     if current_failure(LOADING) is not None:
-        st.error(current_failure(LOADING).text, icon=":material/error:")
+        show_error(current_failure(LOADING).text)
     st.button("Reload built-in model", icon=":material/refresh:", on_click=start_loading, args=(Request(),))

@@ -34,8 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments:
         print(parser(COMMANDS).format_help(), end="", file=sys.stderr)
         return 2
-    if arguments[0] == app.__name__:  # All that follows belongs to Streamlit, --help included.
-        return app(arguments[1:])
+    if arguments[0] == app.__name__:  # Most of what follows belongs to Streamlit, --help included.
+        try:
+            return app(arguments[1:])
+        except HeadPruneError as error:
+            print(f"headprune: {error}", file=sys.stderr)
+            return 2
     options = parser(COMMANDS).parse_args(arguments)
     options.argv = arguments
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)

@@ -17,7 +17,7 @@ from .formats.word_lines import WordLines
 from .model_labels import ModelLabels
 from .plan.rows import PlannedLabel, Rows, counted_labels, label_range, mapped_rows, row_features, usable_rows
 from .plan.sentences import columns_sentence, labels_sentences, preview
-from .source_tables import Source, read_source
+from .source_tables import HubDataset, Source, read_source
 from .table_io import LeftOut
 
 _READING = ("encoding", "delimiter", "quoted", "header", "lines")  # arguments of `read_table`
@@ -151,7 +151,7 @@ class ReadingPlan:
             return self
         source = self.arguments["source"]
         arguments = {**dict.fromkeys(self.arguments), **self.settings, "model": self.arguments["model"], "split": split}
-        arguments["source"] = source.name if isinstance(source, Source) else source
+        arguments["source"] = HubDataset(source.name) if isinstance(source, Source) else source
         return _mapped(_read(_source(arguments), arguments), strict=False)
 
     @property

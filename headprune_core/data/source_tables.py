@@ -9,6 +9,7 @@ import datasets
 import pandas as pd
 
 from headprune_core.errors import HeadPruneError
+from headprune_core.model.loading import has_hub_form
 
 from .formats.delimited import Dialect, unique_names
 from .formats.parquet import check_parquet_folder
@@ -46,6 +47,28 @@ class Source:
     guesses: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset ID of the Hub, which is never taken for a file, a folder or a reader of the library.
+
+    Attributes:
+        name: the ID, owner/name.
+    """
+
+    name: str
+
+
+def is_hub_dataset_id(name: str) -> bool:
+    """Return True if `name` has the form owner/name.
+
+    The library takes a single word such as "text" for a reader of all files in the working directory.
+
+    Args:
+        name: the ID.
+    """
+    return "/" in name and has_hub_form(name)
+
+
 def read_source(
     source,
     subset: str | None,
@@ -59,7 +82,7 @@ def read_source(
 
     Args:
         source: a pandas DataFrame, a Dataset or DatasetDict, a list of texts or (text, label) pairs, a file (its path, or an
-            open binary file with a name), a Hugging Face dataset ID, or a Source, which is returned.
+            open binary file with a name), a Hugging Face dataset ID, a HubDataset, or a Source, which is returned.
         subset: subset (configuration) of a Hub dataset, or None.
         split: "calibration", "evaluation", or the name of a dataset's own split.
         reading: encoding, delimiter, quoted, header and lines of `read_table`, None for those to be detected.
@@ -84,6 +107,8 @@ def read_source(
         return _from_dataset("DatasetDict", source[own], "memory", limits, needs_split=own != split and len(source) == 1)
     if isinstance(source, datasets.Dataset):
         return _from_dataset("Dataset", source, "memory", limits, needs_split=True)
+    if isinstance(source, HubDataset):
+        return _hub_table(source.name, subset, split, limits, hub_address(source.name))
     if isinstance(source, pd.Series):
         source = source.to_list()
     if isinstance(source, Mapping):
@@ -148,11 +173,29 @@ def _from_dataset(name: str, rows: datasets.Dataset, file_type: str, limits: Lim
     return Source(name, file_type, table, list(range(1, len(table) + 1)), classes, needs_split)
 
 
-def _hub_table(name: str, subset: str | None, split: str, limits: Limits) -> Source:
+def hub_address(name: str) -> str:
+    """Return the address of a Hub dataset; for its ID alone the library would read a folder of this name.
+
+    Args:
+        name: the ID, owner/name.
+
+    Raises:
+        HeadPruneError: if it has another form.
+    """
+    if not is_hub_dataset_id(name):
+        raise HeadPruneError(f"the Hub dataset ID must have the form owner/name, got {name!r}")
+    return f"hf://datasets/{name}"
+
+
+def _hub_table(name: str, subset: str | None, split: str, limits: Limits, address: str | None = None) -> Source:
+    """The rows of a dataset that the library finds; with an address, its files must lie on the Hub."""
+    found = address or name
     try:
-        available = datasets.get_dataset_split_names(name, subset)
+        if address is not None:
+            check_hub_files(name, datasets.load_dataset_builder(address, subset))
+        available = datasets.get_dataset_split_names(found, subset)
         own = _own_split(available, split)
-        rows = datasets.load_dataset(name, subset, split=own)
+        rows = datasets.load_dataset(found, subset, split=own)
     except HeadPruneError:
         raise
     except Exception as error:  # errors of network, repository, subset and loader have no common base
@@ -165,6 +208,21 @@ def _hub_table(name: str, subset: str | None, split: str, limits: Limits) -> Sou
             reason = f"could not download dataset {name} ({text[:120]}); check the network, or upload a file"
         raise HeadPruneError(reason) from error
     return _from_dataset(name, rows, "hub", limits, needs_split=own != split and len(available) == 1)
+
+
+def check_hub_files(name: str, builder: datasets.DatasetBuilder) -> None:
+    """Check that a dataset of the Hub reads no files elsewhere: the card of a dataset can name a path of this computer.
+
+    Args:
+        name: the dataset ID.
+        builder: its builder, which has read nothing yet.
+
+    Raises:
+        HeadPruneError: if it names such a file.
+    """
+    files = [file for part in (builder.config.data_files or {}).values() for file in part]
+    if not all(str(file).startswith("hf://") for file in files):
+        raise HeadPruneError(f"dataset {name} names files outside its repository; choose another dataset")
 
 
 def _own_split(available: list[str], split: str) -> str:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from headprune_core.errors import HeadPruneError
@@ -61,7 +62,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype):
     with translate_errors(source, is_folder):
         adapter = find_adapter(source, safe)
         if adapter is not None:
-            return _merged(adapter, dtype)
+            return _merged(adapter, dtype, is_folder)
         return _plain_model(source, is_folder, safe, dtype)
 
 
@@ -86,14 +87,19 @@ def _plain_model(source: str, is_folder: bool, safe: dict, dtype: torch.dtype, a
     return model, processor(source, model, is_folder, safe)
 
 
-def _merged(adapter: Adapter, dtype: torch.dtype):
-    """The base model of an adapter with the adapter's changes, and the tokenizer of the adapter or of the base model."""
-    base = os.path.expanduser(adapter.base)
-    is_folder = os.path.isdir(base)
+def _merged(adapter: Adapter, dtype: torch.dtype, in_folder: bool):
+    """The base model of an adapter with the adapter's changes, and the tokenizer of the adapter or of the base model.
+
+    Only an adapter in a folder can name a folder; one from the Hub would reach into the user's files.
+    """
+    base = os.path.expanduser(adapter.base) if in_folder else adapter.base
+    is_folder = in_folder and os.path.isdir(base)
     safe = {"revision": None if is_folder else adapter.revision, "trust_remote_code": False}
     try:
-        if not is_folder and not is_hub_id(base):
-            raise HeadPruneError("folder not found")
+        if not is_folder and not has_hub_form(base):
+            raise HeadPruneError("folder not found" if in_folder else "this is no Hub model ID")
+        if not is_folder:
+            check_not_local(base, adapter.revision)
         with translate_errors(base, is_folder):
             model, tokenizer = _plain_model(base, is_folder, safe, dtype, adapter)
     except HeadPruneError as error:
@@ -112,8 +118,33 @@ def is_hub_id(source: str) -> bool:
     Args:
         source: model ID or path.
     """
-    has_form = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
-    return bool(has_form) and not os.path.isdir(source)
+    return has_hub_form(source) and not os.path.isdir(source)
+
+
+def has_hub_form(source: str) -> bool:
+    """Return True if `source` has the form of a Hub model ID: name or owner/name, never a path or an address.
+
+    Args:
+        source: model ID or path.
+    """
+    part = r"[A-Za-z0-9_-](?:[\w-]|\.(?!\.))*"
+    return re.fullmatch(rf"{part}(?:/{part})?", source, re.ASCII) is not None
+
+
+def check_not_local(source: str, revision: str | None) -> None:
+    """Check that a Hub model ID does not also name a folder, which the library would load instead.
+
+    Args:
+        source: Hub model ID.
+        revision: branch, tag or commit, or None.
+
+    Raises:
+        HeadPruneError: if it does, with the error of an ID that the Hub does not have if it has none.
+    """
+    if os.path.exists(source):
+        with silence_transformers(), translate_errors(source, is_folder=False):
+            hf_hub_download(source, "config.json", revision=revision)
+        raise HeadPruneError(f"{source} cannot be loaded by its Hub model ID here; use another model")
 
 
 def checked_folder(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from headprune_core.measure.curves import main_measure
 from headprune_core.measure.failure_signatures import failure_signatures
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
+from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace, publish, runner
 from pages.parts.common.shared_ui import downloads, expected_cost, page_header, progress_panel
 from pages.parts.curves.curve_exports import exports
@@ -144,7 +145,7 @@ def warnings(result: CurveResult) -> None:
     if len(targets) == 1:
         (only,) = loaded.label_names(targets)
         st.warning(
-            f"All evaluation examples have the same label ({only}), so accuracy is not informative. Use agreement "
+            f"All evaluation examples have the same label ({plain(only)}), so accuracy is not informative. Use agreement "
             "or logit correlation.",
             icon=":material/label_important:",
         )

@@ -13,8 +13,8 @@ from pages.parts.alpha.mask_constraints import constraints_form, grouped, rules
 from pages.parts.alpha.pinned_masks import pin_row, pins, table
 from pages.parts.alpha_grid import AlphaSetting, alpha_grid, path_entries, read_state
 from pages.parts.common import labels
+from pages.parts.common.failures import show_error
 from pages.parts.common.score_code import mask_command, mask_python
-from pages.parts.common.sentences import sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 
@@ -64,7 +64,7 @@ with st.container(border=True):
     with st.expander("Mask constraints", icon=":material/rule_settings:"):
         constraints_form(grid)
 if failure is not None:
-    st.error(sentence(str(failure)), icon=":material/error:")
+    show_error(str(failure))
     st.stop()
 
 

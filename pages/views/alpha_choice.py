@@ -12,8 +12,8 @@ from pages.parts.alpha_choice.budget_section import budget_section
 from pages.parts.alpha_choice.path_section import path_result, search_result, show_notice
 from pages.parts.alpha_choice.surface_section import surface_section
 from pages.parts.common import labels
+from pages.parts.common.failures import show_error
 from pages.parts.common.resume import resume_row
-from pages.parts.common.sentences import sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, runner, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, expected_cost, page_header, progress_panel, records
 
@@ -65,7 +65,7 @@ with st.container(border=True):
     try:
         path = exact_path(loaded, request.sparsity, constraints)
     except HeadPruneError as error:
-        st.error(sentence(str(error)), icon=":material/error:")
+        show_error(str(error))
         st.stop()
     n_masks = len(distinct_masks(path)[0])
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -8,6 +8,7 @@ from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.common import labels
 from pages.parts.common.option_labels import describe_options
 from pages.parts.common.score_code import score_command, score_python
+from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
@@ -95,7 +96,7 @@ for column, (name, values) in zip(columns, values_by_metric.items(), strict=True
         config={"displayModeBar": False},
     )
 st.caption(
-    f"Means over {len(loaded.calibration)} calibration examples of {loaded.text_name}. HIES at α = {alpha:g}. "
+    f"Means over {len(loaded.calibration)} calibration examples of {plain(loaded.text_name)}. HIES at α = {alpha:g}. "
     f"Scoring options: {describe_options(loaded.options) or 'defaults'}."
 )
 if selected is not None:
@@ -105,7 +106,7 @@ if selected is not None:
 
 with st.expander("Text description of the heatmaps", icon=":material/record_voice_over:"):
     for name, values in values_by_metric.items():
-        st.markdown(f"- {describe_heatmap(values, METRIC_LABELS[name], row_labels)}")
+        st.markdown(f"- {plain(describe_heatmap(values, METRIC_LABELS[name], row_labels))}")
 
 st.header("All scores")
 frame = scores.to_frame()

@@ -6,6 +6,7 @@ import streamlit as st
 from headprune_core.figures.data import label_bars, length_histogram
 from headprune_core.figures.heatmaps import has_custom_labels
 from pages.parts.common import labels
+from pages.parts.common.failures import outside
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
@@ -39,7 +40,7 @@ with st.container(horizontal=True):
         st.metric("Unpruned accuracy", f"{loaded.check.accuracy:.1%}", help=f"On {loaded.check.n} labeled examples.")
         st.metric("Chance level", f"{loaded.check.chance:.1%}", help="Share of the most frequent class, label set or tag.")
 for note in loaded.notes:
-    st.info(note, icon=":material/info:")
+    st.info(outside(note), icon=":material/info:")
 if loaded.plan is not None:
     with st.expander("How the dataset was read", icon=":material/rule:"):
         st.markdown("\n".join(f"- {plain(line)}" for line in loaded.plan.describe()))

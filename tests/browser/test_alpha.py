@@ -1,6 +1,6 @@
 """The live alpha grid in a browser: its masks, its frame rate, and everything that mouse, touch and keyboard can do.
 
-The grid alone, over random scores (`grid_app.py`); the page that holds it is met in `test_app.py`.
+The grid alone, over random scores (`apps/grid_app.py`); the page that holds it is met in `test_app.py`.
 """
 
 import json
@@ -20,7 +20,7 @@ SHAPE = 6, 12
 
 @pytest.fixture(scope="module")
 def grids(browser):
-    with running_server("tests/browser/grid_app.py") as address:
+    with running_server("tests/browser/apps/grid_app.py") as address:
         yield address
 
 

@@ -23,7 +23,7 @@ RAPID_CHOICES = """group => {
 
 @pytest.fixture(scope="module")
 def server(browser):
-    with running_server("tests/browser/rapid_input_app.py") as address:
+    with running_server("tests/browser/apps/rapid_input_app.py") as address:
         yield address
 
 

@@ -40,7 +40,8 @@ def drawn(app):
 
 
 def said(elements) -> str:
-    return " ".join(element.value for element in elements)
+    shown = " ".join(element.value for element in elements)
+    return shown.replace("\\", "").replace("\N{WORD JOINER}", "")  # as Markdown shows it
 
 
 def uploaded(texts, labels=None):

@@ -12,6 +12,7 @@ import headprune_core as hp
 from headprune_core.cli.inputs import plan_settings
 from headprune_core.cli.main import COMMANDS
 from headprune_core.cli.parser import parser
+from headprune_core.data import source_tables
 from headprune_core.data.model_labels import ModelLabels
 from pages.parts.common.as_code import _plan_options
 
@@ -137,15 +138,16 @@ def test_tag_numbers_are_asked_for(rows, tmp_path):
 
 
 def test_a_hub_dataset_is_read_planned_and_loaded(rows, tmp_path, monkeypatch):
-    """A local folder named like a dataset on the Hub is read by the same functions, without the network."""
+    """The address of the dataset leads to a local folder, which is read by the same functions, without the network."""
     words, sets, _ = rows
-    place = tmp_path / "someone" / "emotions"
-    place.mkdir(parents=True)
+    place = tmp_path / "emotions"
+    place.mkdir()
     text = [" ".join(row) for row in words]
     table = pd.DataFrame({"text": text, "labels": sets})
     for split, part in (("train", table[:12]), ("test", table[12:])):
         datasets.Dataset.from_pandas(part, preserve_index=False).to_parquet(place / f"{split}.parquet")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(source_tables, "hub_address", {"someone/emotions": str(place)}.get)
+    monkeypatch.setattr(source_tables, "check_hub_files", lambda name, builder: None)
     app = form("multi_label", tmp_path / "m")
     app.session_state["text_kind"] = "Hub dataset"
     app.session_state["hub_text"] = "someone/emotions"

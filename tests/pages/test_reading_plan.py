@@ -28,7 +28,8 @@ def box(app, label):
 
 
 def said(elements) -> str:
-    return " ".join(element.value for element in elements)
+    shown = " ".join(element.value for element in elements)
+    return shown.replace("\\", "").replace("\N{WORD JOINER}", "")  # as Markdown shows it
 
 
 @pytest.mark.slow

@@ -238,21 +238,27 @@ def test_a_folder_and_ratings_are_loaded_like_any_other(tmp_path_factory):
     folder = folder_of("regression", tmp_path_factory)
     texts = [f"w{i} w{i + 1} w{i + 2}" for i in range(5, 45)]
     table = pd.DataFrame({"text": texts, "label": np.linspace(0, 5, len(texts))})
-    work = load(Request(str(folder), text="mine", plan=hp.plan_examples(table)), ServerState(), lambda *_: None)
+    work = load(
+        Request(str(folder), text="mine", plan=hp.plan_examples(table), is_folder=True), ServerState(), lambda *_: None
+    )
     assert work.scores.settings["objective"] == "loss"
     labels = np.array(work.evaluation["label"], float)
     found = hp.evaluate_masks(work.model, work.evaluation, np.ones((1, *work.model.grid.shape), bool))
     expected = np.corrcoef(found.logits[0, :, 0], labels)[0, 1]
     assert found.main_value[0] == pytest.approx(expected)
-    work = load(Request(str(folder), text="mine", plan=hp.plan_examples(table[["text"]])), ServerState(), lambda *_: None)
+    work = load(
+        Request(str(folder), text="mine", plan=hp.plan_examples(table[["text"]]), is_folder=True),
+        ServerState(),
+        lambda *_: None,
+    )
     assert work.scores.settings["objective"] == "logit_norm"
     assert "importance uses the norm of the model's outputs as the objective" in " ".join(work.notes)
     with pytest.raises(hp.HeadPruneError, match="must be a finite number; example 0 has"):
-        load(Request(str(folder)), ServerState(), lambda *_: None)
+        load(Request(str(folder), is_folder=True), ServerState(), lambda *_: None)
 
 
 def test_classes_of_other_names_are_no_labels(tmp_path_factory):
     """The built-in tweets have the classes negative, neutral and positive."""
     folder = folder_of("multi_label", tmp_path_factory)
     with pytest.raises(hp.HeadPruneError, match=r"has the label '(negative|neutral|positive)', which .* does not have"):
-        load(Request(str(folder)), ServerState(), lambda *_: None)
+        load(Request(str(folder), is_folder=True), ServerState(), lambda *_: None)

@@ -9,6 +9,7 @@ from headprune_core import (
     AlphaSurface,
     alpha_accuracy,
     alpha_surface,
+    distinct_masks,
     max_sparsity,
     random_masks,
     successive_halving,
@@ -16,6 +17,7 @@ from headprune_core import (
 from pages.parts.alpha.alpha_state import exact_path
 from pages.parts.alpha.mask_constraints import MaskConstraints
 from pages.parts.common.background import start_exclusive_job
+from pages.parts.common.failures import exceeds_masks
 from pages.parts.common.server_cache import shared
 from pages.parts.common.workspace import BATCH_SIZE, Workspace
 
@@ -63,6 +65,8 @@ def start_path(loaded: Workspace, request: AlphaRequest) -> None:
     """Evaluate every mask along alpha. Results arrive batch by batch."""
     result, cache, path = AlphaResult(request), shared().cache, exact_path(loaded, request.sparsity, request.rules)
     constraints = request.rules.constraints(loaded.model.grid)
+    if exceeds_masks(len(distinct_masks(path)[0]) + request.n_random + 1):
+        return
 
     def keep(found, complete: bool = False) -> None:
         result.found, result.complete = found, complete
@@ -79,6 +83,8 @@ def start_path(loaded: Workspace, request: AlphaRequest) -> None:
 def start_search(loaded: Workspace, request: AlphaRequest) -> None:
     """Find the best mask of the path by successive halving, at a fraction of the cost."""
     cache, path = shared().cache, exact_path(loaded, request.sparsity, request.rules)
+    if exceeds_masks(len(distinct_masks(path)[0])):
+        return
 
     def work(progress):
         options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE}
@@ -95,6 +101,8 @@ def start_surface(loaded: Workspace, request: AlphaRequest) -> None:
     """Evaluate every mask along alpha at each of several sparsities."""
     cache, grid, obeyed = shared().cache, loaded.model.grid, request.rules
     result = SurfaceResult(request)
+    if exceeds_masks(sum(len(distinct_masks(exact_path(loaded, sparsity, obeyed))[0]) for sparsity in SURFACE)):
+        return
 
     def work(progress):
         def report(done: int, total: int, note: str) -> None:
@@ -116,6 +124,8 @@ def start_budget(loaded: Workspace, request: AlphaRequest, alpha: float, points:
     """Prune heads by HIES at `alpha` until accuracy has dropped by more than `points` percentage points."""
     cache, grid, obeyed = shared().cache, loaded.model.grid, request.rules
     ranking = loaded.scores.hies(alpha, **obeyed.scaling)
+    if exceeds_masks(grid.kept.size):
+        return
 
     def work(progress):
         options = {"cache": cache, "progress": progress, "batch_size": BATCH_SIZE} | obeyed.constraints(grid)

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from headprune_core import HeadPruneError
+
+from .hosting import hosting
 from .labels import PAGES
-from .sentences import sentence
+from .sentences import plain, sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,26 @@ def drop_failure(view: str | None = None) -> None:
     _failures().pop(view or current_view(), None)
 
 
+def outside(text: str) -> str:
+    """Text of an error, file, model or link as Markdown without markup, and without paths that visitors may not see."""
+    return plain(hosting().without_paths(text))
+
+
+def show_error(text: str) -> None:
+    """Draw an error as a sentence; every error that holds text from outside the app is drawn here."""
+    st.error(outside(sentence(text)), icon=":material/error:")
+
+
+def exceeds_masks(n_masks: int) -> bool:
+    """Return whether a run has more masks than this server allows; if so, the form shows the error."""
+    try:
+        hosting().check_masks(n_masks)
+    except HeadPruneError as error:
+        report_failure(str(error))
+        return True
+    return False
+
+
 def drop_failures() -> None:
     """Forget the errors of all pages, because what they were about was replaced."""
     _failures().clear()
@@ -49,7 +72,7 @@ def show_failure(view: str) -> None:
         return
     _announced().add(failure)
     with st.container(horizontal=True, vertical_alignment="center", key=f"failure_{view}"):
-        st.error(failure.text, icon=":material/error:")
+        show_error(failure.text)
         close = f"close_failure_{view}"
         st.button("Close", icon=":material/close:", key=close, type="tertiary", on_click=drop_failure, args=(view,))
 
@@ -59,7 +82,8 @@ def announce_failures(view: str) -> None:
     for failure in _failures().values():
         if failure.view != view and failure not in _announced():
             _announced().add(failure)
-            st.toast(f"{failure.text} See **{PAGES[failure.view].title}**.", icon=":material/error:", duration="long")
+            text = f"{outside(failure.text)} See **{PAGES[failure.view].title}**."
+            st.toast(text, icon=":material/error:", duration="long")
 
 
 def _failures() -> dict[str, Failure]:

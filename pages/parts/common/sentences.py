@@ -11,7 +11,14 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+# Streamlit looks for addresses, icons and emojis after Markdown has removed the escapes, so these need an invisible joiner.
+JOIN = "\N{WORD JOINER}"
+JOINED = re.compile(r"^ ?\d+(?=\.)|:(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)  # the first begins a list
+BREAK = re.compile(r"^\s+|\s*[\n\r\f\v\x85\u2028\u2029]\s*")
+
+
 def plain(text: str) -> str:
-    """`text` with every character escaped that Markdown would read as markup, addresses included."""
-    text = text.replace("://", ":\u2060//")  # a word joiner, so that an address does not become a link
+    """`text` in one line, with every character escaped that Markdown would read as markup, addresses included."""
+    text = BREAK.sub(" ", text)  # headings, lists, quotations and code need a line of their own
+    text = JOINED.sub(rf"\g<0>{JOIN}", text)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-!|~:$" else c for c in text)

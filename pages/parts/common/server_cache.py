@@ -4,7 +4,6 @@ Cached values are never changed, so one session's work cannot show in another. W
 `shared`, because nothing else calls Streamlit.
 """
 
-import json
 import os
 import secrets
 import threading
@@ -18,6 +17,7 @@ from huggingface_hub import hf_hub_download
 
 from headprune_core import HeadPruneError, PrunableModel, ResultCache
 from headprune_core.model.formats.library_calls import silence_transformers
+from headprune_core.model.formats.safe_json import read_json
 from headprune_core.model.loading import is_hub_id
 from headprune_core.model.smollm2 import SMOLLM2
 from headprune_core.temporary_folders import delete_leftovers
@@ -143,7 +143,7 @@ def _files(folder: Path | None) -> list[tuple]:
 def _base_model(folder: Path) -> Path | None:
     """The base model of an adapter folder as a path; None for any other model."""
     config = folder / "adapter_config.json"
-    return Path(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]) if config.is_file() else None
+    return Path(read_json(config)["base_model_name_or_path"]) if config.is_file() else None
 
 
 @st.cache_resource(show_spinner=False)

@@ -9,9 +9,11 @@ from difflib import get_close_matches
 
 import streamlit as st
 
+from headprune_core import HeadPruneError
 from headprune_core.jobs import Job
 
 from .failures import current_view, drop_failures, report_failure
+from .hosting import hosting
 from .sentences import plain, sentence
 from .server_cache import shared
 from .settings import ALPHA as ALPHA
@@ -69,6 +71,8 @@ class Runner:
     def start(self, name: str, work: Callable, deliver: Callable[[Job], None], view: str | None = None) -> bool:
         """Start `work` in the background; return False if a job of the page is running.
 
+        The server's limit on the seconds of a job does not count those in line.
+
         Args:
             name: What the job does, as a gerund.
             work: Takes a progress callback and returns the result.
@@ -78,11 +82,16 @@ class Runner:
         view = view or current_view()
         if view in self.jobs and self.jobs[view].job.running:
             return False
-        ticket = shared().turns.ticket(self, name)
+        ticket, policy = shared().turns.ticket(self, name), hosting()
 
         def with_ticket(progress):
+            def in_time(done: int, total: int, note: str) -> None:
+                progress(done, total, note)
+                if policy.seconds is not None and ticket.spent > policy.seconds:
+                    raise HeadPruneError(policy.time_is_up)
+
             with ticket.in_use():
-                return work(progress)
+                return work(in_time)
 
         self.view = view
         self.jobs[view] = PageJob(Job(name, with_ticket), deliver, view, ticket)
@@ -118,9 +127,9 @@ def start_loading(request: Request) -> bool:
 
     The current workspace and the jobs on it stay until the new one is complete.
     """
-    server, request = shared(), replace(request, options=score_options())
+    server, policy, request = shared(), hosting(), replace(request, options=score_options())
     name = f"Loading {'the built-in model' if request.model == 'embedded' else request.model}"
-    return runner().start(name, lambda progress: load(request, server, progress), _take_work, "model_and_data")
+    return runner().start(name, lambda progress: load(request, server, progress, policy), _take_work, "model_and_data")
 
 
 def start_scoring(options: ScoreOptions) -> bool:

@@ -8,7 +8,7 @@ from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.strict_json import as_json
 from pages.parts.common.option_labels import describe_options
 
-from .failures import current_view, show_failure
+from .failures import current_view, outside, show_failure
 from .labels import PAGES
 from .sentences import plain
 from .server_cache import shared
@@ -80,7 +80,7 @@ def _job_list() -> None:
         if list(runner().jobs) != drawn or any(not one.job.running for one in runner().jobs.values()):
             st.rerun()
         for view, one in runner().jobs.items():
-            st.progress(one.job.snapshot.share, text=f"**{plain(one.job.name)}**  \n{plain(describe_progress(one))}")
+            st.progress(one.job.snapshot.share, text=f"**{outside(one.job.name)}**  \n{outside(describe_progress(one))}")
             with st.container(horizontal=True, vertical_alignment="center"):
                 if view != current_view():
                     st.page_link(PAGES[view].script, label="Open", icon=PAGES[view].icon, help=PAGES[view].title)
@@ -107,7 +107,7 @@ def progress_panel(place: str, view: str | None = None) -> None:
     def panel():
         if not one.job.running:
             st.rerun()
-        st.progress(one.job.snapshot.share, text=plain(describe_progress(one)))
+        st.progress(one.job.snapshot.share, text=outside(describe_progress(one)))
         st.button("Cancel", key=f"cancel_{place}", icon=":material/stop_circle:", on_click=one.job.cancel)
 
     # In a container of its own: if the fragment's first message arrives late, the elements around it keep their places.

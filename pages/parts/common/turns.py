@@ -30,7 +30,7 @@ class Ticket:
         number: Order of arrival.
 
     Attributes:
-        seconds: Computing time so far, without waiting.
+        seconds: Computing time in turns so far.
         chunks: Number of turns so far.
     """
 
@@ -38,6 +38,7 @@ class Ticket:
         self.session, self.name, self.number = session, name, number
         self.seconds, self.chunks = 0.0, 0
         self.joined = 0  # order in line since the last chunk
+        self._created, self._waited, self._waits_since = time.monotonic(), 0.0, None
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -47,6 +48,21 @@ class Ticket:
             yield
         finally:
             _current.reset(token)
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the ticket was made, without those in line."""
+        return (self._waits_since or time.monotonic()) - self._created - self._waited
+
+    @contextmanager
+    def in_line(self) -> Iterator[None]:
+        """Wait in this block."""
+        self._waits_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited += time.monotonic() - self._waits_since
+            self._waits_since = None
 
     @property
     def short(self) -> bool:
@@ -150,11 +166,12 @@ class Turns:
 
     def _wait(self, ticket: Ticket, check: Callable[[], None]) -> None:
         """Wait for the turn; `check` is called again and again and may raise."""
-        while True:
-            with self._changed:
-                if self._changed.wait_for(lambda: self._holder is ticket, WAIT_S):
-                    return
-            check()
+        with ticket.in_line():
+            while True:
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._holder is ticket, WAIT_S):
+                        return
+                check()
 
     def _grant(self) -> None:
         self._holder = self._next(self._waiting, self._served_short)

@@ -20,19 +20,23 @@ from headprune_core import (
     plan_examples,
     score_heads,
 )
+from headprune_core.cli.hosting import Hosting
 from headprune_core.data.encoding import encode, truncation_note
 from headprune_core.data.entities import entity_note
 from headprune_core.data.examples import read_examples
 from headprune_core.data.model_labels import configured_labels
+from headprune_core.data.source_tables import HubDataset
 from headprune_core.data.targets import example_targets, format_numbers
 from headprune_core.data.tasks import IGNORED, has_targets, task_of
 from headprune_core.model.builtin import is_builtin
+from headprune_core.model.loading import check_not_local, has_hub_form
 from headprune_core.scores.objectives import OBJECTIVES
 
 from .server_cache import ServerState
 
 EVALUATION_ROWS = 960  # maximum size of the evaluation set; pages may use fewer examples
 CHECKED = 96  # examples that the unpruned model is evaluated on when a dataset is loaded
+LOCAL = Hosting()  # the policy of a server on the user's own computer
 BATCH_SIZE = 32  # examples per batch when scoring; the per-batch HIS depends on it
 NO_LABELS = {  # by the objective that replaces the loss
     "prediction": "The dataset has no labels, so {what} uses the model's own predictions as targets.",
@@ -75,6 +79,7 @@ class Request:
 
     Attributes:
         model: A Hub ID, a folder, or "embedded" for the built-in model.
+        is_folder: Whether `model` was entered as a folder; otherwise it is never one.
         revision: The Hub revision of the model.
         text: A Hub dataset ID, "embedded" for the built-in dataset, or the name of an upload.
         plan: How the dataset is read; None for the built-in dataset. That of a Hub dataset can be left to `load`.
@@ -92,6 +97,7 @@ class Request:
     splits: tuple[str, str] = ("calibration", "evaluation")
     size: int = 32
     options: ScoreOptions = ScoreOptions()
+    is_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,13 +189,14 @@ class Workspace:
         return [names[v] if isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
 
 
-def load(request: Request, shared: ServerState, progress) -> Workspace:
+def load(request: Request, shared: ServerState, progress, hosting: Hosting = LOCAL) -> Workspace:
     """Load and score what `request` describes.
 
     Args:
         request: What to load.
         shared: Caches of models and scores, and the turns at computing.
         progress: Called with (done, total, step) before each step.
+        hosting: What the visitor may load, and how many examples and tokens.
 
     Returns:
         The scored workspace.
@@ -198,10 +205,11 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
         HeadPruneError: If the model or dataset cannot be used.
     """
     progress(0, 4, "Reading the dataset")
+    _check(request, hosting)
     plan = request.plan
     if plan is None and not is_builtin(request.text):
         known = configured_labels(request.model, request.revision)
-        plan = plan_examples(request.text, model=known, subset=request.subset, split=request.splits[0])
+        plan = plan_examples(HubDataset(request.text), model=known, subset=request.subset, split=request.splits[0])
     progress(1, 4, "Loading the built-in model" if request.model == "embedded" else f"Loading {request.model}")
     model, version = shared.model(request.model, request.revision, progress)
     progress(2, 4, "Tokenizing")
@@ -211,7 +219,9 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
             "notebook with a Dataset that has an image or pixel_values column"
         )
     plan = None if plan is None else plan.for_model(model)
-    calibration, evaluation, notes = _examples(request, plan)
+    calibration, evaluation, notes = _examples(request, plan, hosting)
+    for examples in (calibration, evaluation):
+        check_tokens(hosting, model, examples)
     encoded = encode(model, calibration)
     if encoded.truncated:
         notes.append(truncation_note(encoded.truncated, len(encoded), encoded.longest, model.max_tokens))
@@ -219,25 +229,57 @@ def load(request: Request, shared: ServerState, progress) -> Workspace:
     lengths = tuple(encoded.lengths.tolist())
     key = (request.model, request.revision, version)
     scores = _score(request.options, model, key, calibration, shared, lambda d, n, note: progress(2 * n + d, 4 * n, note))
-    known = {"plan": plan, "check": None if plan is None else _check(model, evaluation or calibration, shared, progress)}
+    known = {"plan": plan, "check": None if plan is None else _unpruned(model, evaluation or calibration, shared, progress)}
     return Workspace(request, model, version, calibration, evaluation, lengths, scores, tuple(notes), **known)
 
 
-def _examples(request: Request, plan: ReadingPlan | None):
+def _check(request: Request, hosting: Hosting) -> None:
+    """Refuse what the visitor may not load: values that the form does not offer can still arrive here."""
+    hosting.check_model(request.model, request.revision, is_folder=request.is_folder)
+    if not request.is_folder and has_hub_form(request.model):
+        check_not_local(request.model, request.revision)
+    of_user = request.plan is not None and request.plan.file_type != "hub"
+    if of_user:
+        hosting.check_uploads()
+    else:
+        hosting.check_dataset(request.text)
+
+
+def check_tokens(hosting: Hosting, model: PrunableModel, examples: datasets.Dataset | None) -> None:
+    """Refuse examples with more tokens than this server allows.
+
+    Args:
+        hosting: The policy of the server.
+        model: The model, whose tokenizer counts.
+        examples: The examples, or None.
+
+    Raises:
+        HeadPruneError: If an example has more.
+    """
+    if hosting.tokens is None or examples is None:
+        return
+    longest = int(encode(model, examples).lengths.max())
+    if longest > hosting.tokens:
+        raise HeadPruneError(
+            f"an example has {longest:,} tokens, but this server allows {hosting.tokens:,}; use shorter examples"
+        )
+
+
+def _examples(request: Request, plan: ReadingPlan | None, hosting: Hosting):
     """The calibration set, the evaluation set or None, and notes on both."""
     source = request.text if plan is None else plan
-    calibration, notes = read_examples(source, split=request.splits[0], size=request.size)
-    evaluation = None
+    calibration, notes = read_examples(source, split=request.splits[0], size=hosting.capped(request.size))
+    evaluation, most = None, hosting.capped(EVALUATION_ROWS)
     try:
-        evaluation, more = read_examples(source, split=request.splits[1], size=EVALUATION_ROWS)
+        evaluation, more = read_examples(source, split=request.splits[1], size=most)
         # A smaller evaluation set than the maximum is normal and needs no note.
-        notes += [note for note in more if note not in notes and f"{EVALUATION_ROWS}" not in note]
+        notes += [note for note in more if note not in notes and f"Requested {most} " not in note]
     except HeadPruneError as reason:
         notes.append(f"Accuracy is unavailable: {reason}.")
     return calibration, evaluation, notes
 
 
-def _check(model: PrunableModel, examples: datasets.Dataset, shared: ServerState, progress) -> Check | None:
+def _unpruned(model: PrunableModel, examples: datasets.Dataset, shared: ServerState, progress) -> Check | None:
     """The unpruned model on a few labeled examples: if it is no better than chance, columns or labels were misread."""
     task = task_of(model)
     few = examples.select(range(min(CHECKED, len(examples))))

@@ -6,6 +6,7 @@ from headprune_core import CRITERIA, HeadPruneError
 from headprune_core.masks.criteria import get_criterion, method_label
 from headprune_core.measure.curve_verdicts import MIN_RANDOM_RANKINGS
 from pages.parts.common import labels
+from pages.parts.common.failures import show_error
 from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
 
@@ -84,7 +85,7 @@ def curve_form(loaded: Workspace) -> CurveRequest | None:
         for name in methods:
             get_criterion(name)
     except HeadPruneError as error:
-        st.error(f"{str(error)[0].upper()}{str(error)[1:]}.", icon=":material/error:")
+        show_error(str(error))
         return None
     if not methods:
         st.warning("Select at least one criterion.", icon=":material/ads_click:")

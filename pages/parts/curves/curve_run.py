@@ -16,7 +16,7 @@ from headprune_core import CRITERIA, Curves, PrunableModel, ResultCache, evaluat
 from headprune_core.data.examples import overlap
 from headprune_core.data.tasks import task_of
 from headprune_core.jobs import Job
-from pages.parts.common.failures import drop_failure, report_failure
+from pages.parts.common.failures import drop_failure, exceeds_masks, report_failure
 from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
@@ -103,6 +103,8 @@ class CurveResult:
 
 def start_curves(loaded: Workspace, request: CurveRequest) -> None:
     """Evaluate in the background. Results arrive batch by batch, and a cancelled run keeps what it has."""
+    if exceeds_masks(request.n_masks):
+        return
     result, server, before = CurveResult(loaded.key, request), shared(), curves(loaded)
     examples = request.texts(loaded.evaluation, loaded.key)
 

@@ -13,6 +13,8 @@ from headprune_core import CRITERIA, GreedyTrajectory, HeadPruneError
 from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
 from headprune_core.masks.rankings import read_ranking
 from headprune_core.result_cache import fingerprint
+from pages.parts.common.failures import show_error
+from pages.parts.common.hosting import hosting
 from pages.parts.common.labels import PAGES, Page
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace
@@ -84,11 +86,11 @@ def upload_form(loaded: Workspace) -> None:
         type="csv",
         key="own_file",
         on_change=read,
-        max_upload_size=MOST_MEGABYTES,
+        max_upload_size=hosting().upload_limit(MOST_MEGABYTES),
         help="CSV: columns row, head, score, or a matrix with one row per layer. The lowest score is pruned first.",
     )
     if failure := st.session_state.get("own_failure"):
-        st.error(failure, icon=":material/error:")
+        show_error(failure)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download template",

@@ -9,9 +9,10 @@ import streamlit as st
 
 from headprune_core import HeadPruneError
 from headprune_core.data.limits import UPLOAD
-from headprune_core.data.source_tables import Source, read_source
+from headprune_core.data.source_tables import HubDataset, Source, read_source
 from headprune_core.data.table_io import SUFFIXES, lines_table
 from pages.parts.common.failures import drop_failure, report_failure
+from pages.parts.common.hosting import hosting
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import digest
@@ -57,10 +58,14 @@ def dataset_form() -> Dataset | None:
     Raises:
         HeadPruneError: If its file cannot be read.
     """
-    kinds = ["Built-in", "Hub dataset", "Upload", "Paste"]
+    offered = hosting().datasets
+    hub = None if offered is None else [one for one in offered if one not in ("embedded", "upload")]
+    kinds = ["Built-in"]
+    kinds += ["Hub dataset"] if hub is None or hub else []
+    kinds += ["Upload", "Paste"] if offered is None or "upload" in offered else []
     kind = st.segmented_control("Dataset", kinds, default="Built-in", required=True, wrap=True, key="text_kind", **FORM)
     if kind == "Hub dataset":
-        return _hub_form()
+        return _hub_form(hub)
     if kind == "Upload":
         return _upload_form()
     if kind == "Paste":
@@ -167,9 +172,12 @@ def _format_form(name: str, content: str) -> tuple[tuple[str, object], ...]:
         )
 
 
-def _hub_form() -> Dataset | None:
+def _hub_form(offered: list[str] | None) -> Dataset | None:
     """A Hub dataset, which is read in the background before its plan is shown; None until then."""
-    name = st.text_input("Hub dataset ID", placeholder="stanfordnlp/sst2", key="hub_text", **FORM).strip()
+    if offered:
+        name = st.selectbox("Hub dataset ID", offered, format_func=plain, key="offered_dataset", **FORM)
+    else:
+        name = st.text_input("Hub dataset ID", placeholder="stanfordnlp/sst2", key="hub_text", **FORM).strip()
     left, right = st.columns(2)
     calibration = left.text_input("Calibration split", "train", key="hub_calibration", **FORM).strip()
     evaluation = right.text_input("Evaluation split", "validation", key="hub_evaluation", **FORM).strip()
@@ -193,9 +201,12 @@ def _start_reading(wanted: tuple[str, str | None, str]) -> None:
         else:
             report_failure(sentence(job.error or f"{HUB_JOB} was cancelled"), "model_and_data")
 
+    policy = hosting()
+
     def work(progress) -> Source:
         progress(0, 1, f"Reading {wanted[0]}")
-        return read_source(wanted[0], wanted[1], wanted[2], {})
+        policy.check_dataset(wanted[0])
+        return read_source(HubDataset(wanted[0]), wanted[1], wanted[2], {})
 
     drop_failure()
     try:

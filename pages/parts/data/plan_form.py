@@ -9,6 +9,7 @@ from headprune_core import HeadPruneError, ReadingPlan, plan_examples
 from headprune_core.data.labels import map_labels, suggested_class
 from headprune_core.data.model_labels import ClassNames, ModelLabels
 from headprune_core.data.reading_plan import plan_unmapped
+from pages.parts.common.failures import outside, show_error
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import digest
 
@@ -50,7 +51,7 @@ def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None
                 return None
             plan = _planned(plan_examples, dataset, model=model, label_mapping=mapping if chosen else None, **arguments)
     except HeadPruneError as reason:
-        st.error(sentence(str(reason)), icon=":material/error:")
+        show_error(str(reason))
         return None
     lines = plan.describe()
     st.caption("  \n".join(plain(line) for line in lines if not line.startswith("Guess: ")))
@@ -91,7 +92,7 @@ def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, obje
         start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
     except HeadPruneError as reason:
         found, start = None, dict.fromkeys(_CAPTIONS)
-        st.warning(sentence(str(reason)), icon=":material/help:")
+        st.warning(outside(sentence(str(reason))), icon=":material/help:")
     names, sets = list(dataset.found.table.columns), model is not None and model.task == "multi_label"
     places, chosen = st.columns(4 if sets else 3), {}
     for place, (setting, caption) in zip(places, _CAPTIONS.items(), strict=False):

@@ -8,6 +8,7 @@ import streamlit as st
 from headprune_core import Curves, GreedyTrajectory, estimate_scoring, gradient_shift, greedy_gnorm, measure_curves
 from headprune_core.data.measures import SHARES, sentence_name
 from pages.parts.common.background import start_exclusive_job
+from pages.parts.common.failures import exceeds_masks
 from pages.parts.common.server_cache import shared
 from pages.parts.common.workspace import Workspace
 
@@ -63,6 +64,8 @@ class GreedyResult:
 
 def start_greedy(loaded: Workspace, request: GreedyRequest) -> None:
     """Run in the background. Steps arrive one by one, and a cancelled run keeps its steps."""
+    if exceeds_masks(request.planned_steps(loaded.model.grid.kept.size)):
+        return
     result, cache = GreedyResult(loaded.key, request), shared().cache
     evaluation = _evaluation_examples(loaded, request.size)
 
@@ -123,6 +126,8 @@ def start_comparison(loaded: Workspace, result: GreedyResult) -> None:
     rankings = {method: other.trajectory.ranking for method, other in finished.items()}
     rankings[result.request.method] = run.ranking
     examples = _evaluation_examples(loaded, result.request.size)
+    if exceeds_masks(len(sparsities) * (len(rankings) + 2 + N_RANDOM)):
+        return
 
     def work(progress) -> Curves:
         return measure_curves(

@@ -17,8 +17,10 @@ from headprune_core.masks.mask_files import read_mask
 from headprune_core.measure.curves import main_measure
 from pages.parts.alpha.alpha_state import current_alpha_state
 from pages.parts.alpha.pinned_masks import describe_setting, pins
+from pages.parts.common.failures import outside, show_error
+from pages.parts.common.hosting import hosting
 from pages.parts.common.labels import GNORM, HIES, PAGES, SPARSITY
-from pages.parts.common.sentences import plain, sentence
+from pages.parts.common.sentences import sentence
 from pages.parts.common.workspace import Workspace
 from pages.parts.curves.curve_run import CurveResult, curves
 from pages.parts.greedy.greedy_run import greedy_results
@@ -65,7 +67,9 @@ def _alpha(loaded: Workspace) -> Choice | None:
     try:
         state = current_alpha_state(loaded)
     except HeadPruneError as error:
-        st.warning(f"The constraints on the Alpha page cannot be met. {sentence(str(error))}", icon=":material/block:")
+        st.warning(
+            f"The constraints on the Alpha page cannot be met. {outside(sentence(str(error)))}", icon=":material/block:"
+        )
         return None
     unconstrained = not state.rules.describe_options(loaded.model.grid)
     alpha, sparsity = state.setting.alpha, state.setting.sparsity
@@ -210,7 +214,7 @@ def _file(loaded: Workspace) -> Choice | None:
         type=["json", "csv"],
         key="mask_file",
         on_change=keep,
-        max_upload_size=MOST_MEGABYTES,
+        max_upload_size=hosting().upload_limit(MOST_MEGABYTES),
         help="mask.json or mask.csv as exported by this page and the command line: columns row, head, kept.",
     )
     upload = st.session_state.get("mask_upload")
@@ -221,7 +225,7 @@ def _file(loaded: Workspace) -> Choice | None:
     try:
         mask = read_mask(content, name, loaded.model.grid)
     except HeadPruneError as error:
-        st.error(plain(sentence(str(error))), icon=":material/error:")
+        show_error(str(error))
         return None
     return Choice(f"mask from {name}, {_removed(mask)}", mask, None, None, float((~mask).mean()))
 

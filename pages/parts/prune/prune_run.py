@@ -29,8 +29,9 @@ from headprune_core.prune.onnx_export import OnnxExport
 from headprune_core.prune.structural_pruning import PruningPlan, plan_pruning
 from headprune_core.temporary_folders import create_folder, delete_folder
 from pages.parts.common.background import start_exclusive_job
+from pages.parts.common.hosting import hosting
 from pages.parts.common.server_cache import shared
-from pages.parts.common.workspace import BATCH_SIZE, Workspace
+from pages.parts.common.workspace import BATCH_SIZE, Workspace, check_tokens
 
 from .mask_source import Choice
 
@@ -149,8 +150,10 @@ def start_pruning(loaded: Workspace, request: PruneRequest) -> None:
 
 def start_logit_comparison(loaded: Workspace, result: PruneResult, text: str) -> None:
     """Compute the logits of the unpruned, masked, pruned and reloaded models on one input."""
+    policy = hosting()
 
     def work(progress) -> LogitComparison:
+        check_tokens(policy, loaded.model, as_examples([text]))
         progress(0, 2, "Reloading the model")
         reloaded = PrunableModel.from_pretrained(result.folder, device=str(loaded.model.device))
         progress(1, 2, "Comparing logits")
@@ -177,12 +180,14 @@ def start_timing(loaded: Workspace, result: PruneResult, batch_sizes: tuple[int,
 
 def start_recovering(loaded: Workspace, result: PruneResult, request: RecoverRequest) -> None:
     """Fine-tune the pruned model. A cancelled run keeps the steps that it has made."""
-    evaluation, learned = evaluation_examples(loaded, result.request.size), None
+    evaluation, learned, policy = evaluation_examples(loaded, result.request.size), None, hosting()
 
     def work(progress) -> tuple[PrunableModel, Recovery]:
         nonlocal learned
         progress(0, request.steps, "Reading training examples")
-        examples, split = training_examples(loaded, min(request.steps * BATCH_SIZE, MAX_TRAINING_EXAMPLES))
+        most = policy.capped(MAX_TRAINING_EXAMPLES)
+        examples, split = training_examples(loaded, min(request.steps * BATCH_SIZE, most))
+        check_tokens(policy, loaded.model, examples)
         learned = TrainingData(split, None if evaluation is None else overlap(examples, evaluation))
         options = {"steps": request.steps, "batch_size": BATCH_SIZE, "evaluation": evaluation, "progress": progress}
         options |= {"dtype": loaded.options.dtype}

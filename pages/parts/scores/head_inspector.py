@@ -23,8 +23,8 @@ def inspector(loaded: Workspace, selected: tuple[int, int], alpha: float) -> Non
     row, head = selected
     scores = loaded.scores
     place = row_name(scores.grid.row_labels[row])
-    st.header(f"{place[0].upper()}{place[1:]}, head {head}", anchor=False)
-    st.caption(f"{scores.grid.row_names[row]} · {scores.grid.parameters_per_head[row, head]:,.0f} parameters")
+    st.header(f"{plain(place[0].upper() + place[1:])}, head {head}", anchor=False)
+    st.caption(f"{plain(scores.grid.row_names[row])} · {scores.grid.parameters_per_head[row, head]:,.0f} parameters")
     st.markdown(_state(loaded, selected))
     left, middle, right = st.columns([5, 4, 5])
     rankings = criterion_rankings(scores, alpha=alpha)
@@ -76,7 +76,7 @@ def _state(loaded: Workspace, selected: tuple[int, int]) -> str:
     try:
         state = current_alpha_state(loaded)
     except HeadPruneError as error:
-        return f"The constraints under Alpha cannot be met: {error}."
+        return f"The constraints under Alpha cannot be met: {plain(str(error))}."
     setting = f"At the current setting (HIES with α = {state.setting.alpha:g}, {state.setting.sparsity:.0%} sparsity)"
     if tuple(selected) in state.rules.edits.keep:
         return f"{setting}, this head is **kept**: it is set to Always keep."

@@ -7,7 +7,7 @@ import streamlit as st
 
 from headprune_core import LeaveOneOut, leave_one_out
 from headprune_core.jobs import Job
-from pages.parts.common.failures import drop_failure, report_failure
+from pages.parts.common.failures import drop_failure, exceeds_masks, report_failure
 from pages.parts.common.sentences import sentence
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
@@ -33,6 +33,8 @@ class AblationResult:
 
 def start_ablation(loaded: Workspace, size: int) -> None:
     """Run the ablation on `size` examples in the background; the previous result stays until it is complete."""
+    if exceeds_masks(loaded.model.grid.kept.size + 1):
+        return
     server, held_out = shared(), loaded.evaluation is not None
     # Named instead of hashed: the hashing of datasets redirects the standard output that sessions share.
     examples = ablation_examples(loaded).select(range(size), new_fingerprint=f"{loaded.key}-{size}-{held_out}")

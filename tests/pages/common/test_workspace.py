@@ -150,12 +150,15 @@ def train_into(folder, seed):
 def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(others, tmp_path):
     """With two other models between, the old model has left the memory but its scores have not."""
     server, words, works = ServerState(), pd.DataFrame({"text": [f"w{i} w{i + 1}" for i in range(6)]}), []
+    rest = {"text": "t", "plan": plan_examples(words), "is_folder": True}
     for seed in (0, 1):
         train_into(tmp_path / "mine", seed)
-        works.append(load(Request(str(tmp_path / "mine"), text="t", plan=plan_examples(words)), server, silent))
+        works.append(load(Request(str(tmp_path / "mine"), **rest), server, silent))
         for other in range(others):
             train_into(tmp_path / f"other{other}", 2 + other)
-            load(Request(str(tmp_path / f"other{other}"), text="t", plan=plan_examples(words)), server, silent)
+            load(
+                Request(str(tmp_path / f"other{other}"), text="t", plan=plan_examples(words), is_folder=True), server, silent
+            )
     before, after = works
     assert after.model is not before.model
     assert (after.key != before.key, after.run_key != before.run_key) == (True, True)
@@ -163,6 +166,6 @@ def test_a_model_trained_anew_into_the_same_folder_is_loaded_and_scored_anew(oth
         alone = score_heads(PrunableModel(work.model.model, work.model.tokenizer), work.calibration, objective="prediction")
         np.testing.assert_allclose(work.scores.his, alone.his, rtol=1e-6)
         assert not np.allclose(different.scores.his, alone.his, rtol=1e-2)
-    again = load(Request(str(tmp_path / "mine"), text="t", plan=plan_examples(words)), server, silent)
+    again = load(Request(str(tmp_path / "mine"), **rest), server, silent)
     assert again.key == after.key
     assert again.scores.per_example["his"] is after.scores.per_example["his"]
