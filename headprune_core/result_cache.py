@@ -230,8 +230,9 @@ class ResultCache:
         """Warn once until a write succeeds."""
         if self._failure:
             return
+        reason = getattr(error, "strerror", None) or error
         self._failure = (
-            f"cannot write to the cache in {self._folder} ({error}); results are not stored at present. Free disk space or "
+            f"cannot write to the cache in {self._folder} ({reason}); results are not stored at present. Free disk space or "
             "set HEADPRUNE_CACHE to another folder"
         )
         warnings.warn(self._failure, HeadPruneWarning, stacklevel=4)

@@ -39,11 +39,17 @@ def browser():
 
 @contextmanager
 def running_server(script="app.py"):
-    """`streamlit run app.py` (or another script) on a free port, as a user starts it; yields its address."""
+    """`streamlit run app.py` (or another script) on a free port with a cache of its own; yields its address."""
+    with tempfile.TemporaryDirectory(prefix="headprune-") as cache, server_process(script, cache) as (address, _):
+        yield address
+
+
+@contextmanager
+def server_process(script="app.py", cache="", **environment):
+    """The same with a given folder of results; yields the address and the process."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
-    cache = tempfile.TemporaryDirectory(prefix="headprune-")  # results are cached, so each server has its own cache
-    environment = os.environ | {"HEADPRUNE_CACHE": cache.name}
+    environment = os.environ | {"HEADPRUNE_CACHE": str(cache)} | environment
     silence_transformers = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, **silence_transformers)
     try:
@@ -52,11 +58,10 @@ def running_server(script="app.py"):
             assert server.poll() is None, "the server ended before it answered"
             assert time.monotonic() < deadline, f"the server did not answer within {PATIENCE / 1000:g} s"
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/", server
     finally:
         server.kill()  # terminate() would wait for the running computation
         server.wait()
-        cache.cleanup()
 
 
 def _free_port() -> int:

@@ -47,3 +47,8 @@ def drawn(app: AppTest) -> float:
     start = time.monotonic()
     app.run()
     return time.monotonic() - start
+
+
+def said(elements) -> str:
+    """The texts of elements as Markdown shows them, without escapes."""
+    return " ".join(element.value for element in elements).replace("\\", "").replace("\N{WORD JOINER}", "")

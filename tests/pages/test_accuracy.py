@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.apptest import PATIENCE, finished, opened
+from helpers.apptest import PATIENCE, finished, opened, said
 
 from headprune_core import leave_one_out, plan_examples
 from pages.parts.common.server_cache import ServerState
@@ -37,11 +37,6 @@ def drawn(app):
     button = next(button for button in app.button if button.label == "Evaluate curves")
     button.click().run()
     return finished(app)
-
-
-def said(elements) -> str:
-    shown = " ".join(element.value for element in elements)
-    return shown.replace("\\", "").replace("\N{WORD JOINER}", "")  # as Markdown shows it
 
 
 def uploaded(texts, labels=None):

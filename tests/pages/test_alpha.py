@@ -4,14 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import finished, opened, said
 
 import headprune_core as hp
 from pages.parts.alpha_grid import ManualOverrides
-
-
-def said(elements) -> str:
-    return " ".join(element.value for element in elements)
 
 
 def press(app, label):

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from helpers.apptest import PATIENCE, finished, opened
+from helpers.apptest import PATIENCE, finished, opened, said
 
 from headprune_core import Cancelled
 from headprune_core.cli.main import main
@@ -27,10 +27,6 @@ def ran(**settings):
 
 def run_of(app, method="greedy_gnorm"):
     return app.session_state["greedy"][method].trajectory
-
-
-def said(elements) -> str:
-    return " ".join(element.value for element in elements)
 
 
 @pytest.mark.slow

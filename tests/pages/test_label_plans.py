@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import finished, opened, said
 from helpers.tasks import NAMES, TAGS, tiny_task
 from helpers.tiny_models import tiny_tokenizer
 
@@ -54,10 +54,6 @@ def box(app, label):
 
 def button(app, label):
     return next(button for button in app.button if button.label == label)
-
-
-def said(elements) -> str:
-    return " ".join(element.value for element in elements).replace("\\", "")  # as Markdown shows it
 
 
 def loaded(app):

@@ -9,16 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.apptest import PATIENCE, finished, opened
+from helpers.apptest import PATIENCE, finished, opened, said
 from scipy.stats import binomtest
 
 import headprune_core as hp
 from headprune_core.data.examples import as_examples, describe_overlap
 from headprune_core.masks.mask_files import mask_json
-
-
-def said(elements) -> str:
-    return " ".join(element.value for element in elements)
 
 
 def press(app, label):

@@ -1,7 +1,7 @@
 """The plan of reading in the form of Model & data: it is right or asks, and nothing is scored before it is answered."""
 
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import finished, opened, said
 
 UMLAUTS = "Satz;Klasse\r\n" + "".join(f"Schön war der Flug {i};{['positiv', 'negativ'][i % 2]}\r\n" for i in range(12))
 HEADERLESS = "".join(f"flight number {i} was fine\t{['positive', 'negative'][i % 2]}\n" for i in range(12))
@@ -25,11 +25,6 @@ def load_button(app):
 
 def box(app, label):
     return next(box for box in app.selectbox if box.label == label)
-
-
-def said(elements) -> str:
-    shown = " ".join(element.value for element in elements)
-    return shown.replace("\\", "").replace("\N{WORD JOINER}", "")  # as Markdown shows it
 
 
 @pytest.mark.slow

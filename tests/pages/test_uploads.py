@@ -1,7 +1,7 @@
 """An uploaded table: read once, in the background, with progress and Cancel; a table that is too large is refused."""
 
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import finished, opened, said
 
 from headprune_core.data import reading_plan
 from pages.parts.data import dataset_form
@@ -18,10 +18,6 @@ def uploaded(app, name: str, text: str):
     app.session_state["text_kind"] = "Upload"
     app.run()
     return app.file_uploader(key="upload").set_value((name, text.encode(), "text/csv")).run()
-
-
-def said(elements) -> str:
-    return " ".join(element.value for element in elements)
 
 
 def button(app, label):

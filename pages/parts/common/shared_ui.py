@@ -44,6 +44,8 @@ def sidebar() -> None:
             st.caption(f"Non-default scoring: {options}")
         st.caption("Background jobs")
         _job_list()
+        if notice := shared().cache.notice:  # results are not stored, or the stored ones were damaged
+            st.warning(outside(notice), icon=":material/database_off:")
 
 
 def describe_heads(loaded) -> str:

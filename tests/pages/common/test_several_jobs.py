@@ -7,7 +7,9 @@ import time
 import pytest
 from helpers.apptest import PATIENCE, drawn, finished, opened
 
+from headprune_core.cli.hosting import Hosting
 from headprune_core.measure import curves
+from pages.parts.common import session
 from pages.parts.common.server_cache import shared
 from pages.parts.common.session import Runner
 from pages.parts.curves import curve_run
@@ -149,7 +151,7 @@ def _greedy_done(app):
 
 @pytest.mark.slow
 def test_equal_requests_of_two_sessions_are_computed_once(app, monkeypatch, other_session):
-    calls, evaluate, loaded, sessions = [], curves.evaluate_masks, app.session_state["work"], [Runner(), Runner()]
+    calls, evaluate, loaded, runners = [], curves.evaluate_masks, app.session_state["work"], [Runner(), Runner()]
 
     def counted(*args, **options):
         calls.append(threading.current_thread().name)
@@ -157,11 +159,36 @@ def test_equal_requests_of_two_sessions_are_computed_once(app, monkeypatch, othe
 
     monkeypatch.setattr(curves, "evaluate_masks", counted)
     request = CurveRequest(("inverse_ae",), (0.0, 0.5), alpha=0.5, n_random=1, size=7)
-    for session in sessions:
-        monkeypatch.setattr(curve_run, "runner", lambda session=session: session)
+    for runner in runners:
+        monkeypatch.setattr(curve_run, "runner", lambda runner=runner: runner)
         curve_run.start_curves(loaded, request)
     other_session.release()
-    jobs = [session.jobs["model_and_data"].job for session in sessions]  # outside of a page that is the default
+    jobs = [runner.jobs["model_and_data"].job for runner in runners]  # outside of a page that is the default
     assert all(job.wait(PATIENCE) for job in jobs)
     assert jobs[0].result is jobs[1].result
     assert len(calls) == 1
+
+
+@pytest.mark.slow
+def test_a_job_ends_after_the_seconds_that_the_server_allows_without_those_in_line(monkeypatch, other_session):
+    monkeypatch.setattr(session, "hosting", lambda: Hosting(seconds=1))
+
+    def work(progress):
+        with shared().turns.hold(progress) as report:
+            for step in range(limit):
+                report(step, limit, "computing")
+                time.sleep(0.1)
+        return limit
+
+    runners, limit = (Runner(), Runner()), 3
+    runners[0].start("Short job", work, lambda job: None)
+    time.sleep(1.5)  # in line for longer than the limit
+    other_session.release()
+    short = runners[0].jobs["model_and_data"].job
+    assert short.wait(PATIENCE)
+    assert (short.state, short.result) == ("done", 3)
+    limit = 1000
+    runners[1].start("Long job", work, lambda job: None)
+    long = runners[1].jobs["model_and_data"].job
+    assert long.wait(PATIENCE)
+    assert (long.state, long.error) == ("failed", "this server stops a job after 1 s; choose fewer examples or masks")
