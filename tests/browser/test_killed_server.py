@@ -11,7 +11,6 @@ from helpers.tiny_models import thorough
 
 from benchmarks.websocket_session import PATIENCE, WebSocketSession
 from headprune_core import ResultCache
-
 from tests.browser.conftest import server_process
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, thorough]
