@@ -202,7 +202,7 @@ def main() -> None:
         long_runs(sessions[: asked.runs])
         time.sleep(5)
         since = time.time()
-        requests, switches = [], []
+        requests, switches = [], {}
         asking, browsing = sessions[asked.runs], sessions[asked.runs + 1]
 
         def ask() -> None:
@@ -215,13 +215,14 @@ def main() -> None:
         def browse() -> None:
             while time.time() < since + asked.seconds:
                 for path in ("alpha", "scores", "accuracy", "orthogonality"):
-                    switches.append(browsing.open_page(path))
+                    switches.setdefault(path, []).append(browsing.open_page(path))
                     time.sleep(0.5)
 
         _together(lambda i: (ask, browse)[i](), 2)
         counts, lead, longest = fairness(folder / "chunks.jsonl", since, asked.runs)
         rows += [(f"short requests during {asked.runs} long runs, n = {len(requests)}", _spread(requests))]
-        rows += [(f"page switches meanwhile, n = {len(switches)}", _spread(switches))]
+        for path, taken in switches.items():
+            rows += [(f"switches to the page {path} meanwhile, n = {len(taken)}", _spread(taken))]
         rows += [("chunks of the long runs", " ".join(map(str, sorted(counts.values()))))]
         rows += [("largest lead of one run over another at any moment", f"{lead} chunks")]
         rows += [("longest chunk", f"{longest:.1f} s")]

@@ -21,7 +21,7 @@ from .settings import OPTIONS, SETTINGS
 from .turns import Ticket
 from .workspace import Request, ScoreOptions, Workspace, load, rescore
 
-REPLACING = ("model_and_data", "head_scores")  # pages whose jobs replace the workspace
+REPLACING = ("model_and_data", "head_scores")  # pages whose jobs replace the workspace; others wait for few of their chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Runner:
         view = view or current_view()
         if view in self.jobs and self.jobs[view].job.running:
             return False
-        ticket, policy = shared().turns.ticket(self, name), hosting()
+        ticket, policy = shared().turns.ticket(self, name, quick=view in REPLACING), hosting()
 
         def with_ticket(progress):
             def in_time(done: int, total: int, note: str) -> None:

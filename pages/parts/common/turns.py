@@ -1,8 +1,8 @@
 """Turns at computing: one job of a server computes at a time, in chunks, and the sessions take turns by chunk.
 
-Jobs are served first come, first served, and join the end of the line after every chunk. A job that has computed for less
-than `SHORT_S` overtakes longer ones, but only every other turn: a short request waits for few chunks, and a long run never
-stops. The short jobs of a session hold one place in line, and so do its long ones: the oldest job computes.
+Jobs are served first come, first served, and join the end of the line after every chunk. A quick job (loading and scoring)
+overtakes the others until it has computed for `QUICK_S`, but only every other turn: it waits for few chunks, and a long run
+never stops. The quick jobs of a session hold one place in line, and so do its others: the oldest job computes.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 CHUNK_S = 1.0  # seconds after which a job hands over at its next progress report; reports are at most a second apart
-SHORT_S = 10.0  # seconds of computing for which a job may overtake longer ones
+QUICK_S = 10.0  # seconds of computing for which a quick job may overtake others
 WAIT_S = 0.2  # seconds between two checks of a waiting job for cancellation
 WAITING = "Waiting for a turn"  # the step of a job before its first turn
 
@@ -28,14 +28,15 @@ class Ticket:
         session: The owner of the job.
         name: Name of the job.
         number: Order of arrival.
+        quick: Whether the job is of a kind that may overtake others.
 
     Attributes:
         seconds: Computing time in turns so far.
         chunks: Number of turns so far.
     """
 
-    def __init__(self, session: Hashable, name: str, number: int):
-        self.session, self.name, self.number = session, name, number
+    def __init__(self, session: Hashable, name: str, number: int, quick: bool):
+        self.session, self.name, self.number, self._quick = session, name, number, quick
         self.seconds, self.chunks = 0.0, 0
         self.joined = 0  # order in line since the last chunk
         self._created, self._waited, self._waits_since = time.monotonic(), 0.0, None
@@ -65,9 +66,9 @@ class Ticket:
             self._waits_since = None
 
     @property
-    def short(self) -> bool:
-        """Whether the job may overtake longer ones."""
-        return self.seconds < SHORT_S
+    def quick(self) -> bool:
+        """Whether the job may overtake others now."""
+        return self._quick and self.seconds < QUICK_S
 
 
 class Turns:
@@ -79,11 +80,11 @@ class Turns:
         self._waiting: list[Ticket] = []
         self._holder: Ticket | None = None
         self._since = 0.0
-        self._served_short = False
+        self._overtook = False  # whether the last turn was given out of order
 
-    def ticket(self, session: Hashable, name: str) -> Ticket:
-        """Return a ticket for a new job."""
-        return Ticket(session, name, next(self._order))
+    def ticket(self, session: Hashable, name: str, *, quick: bool = False) -> Ticket:
+        """Return a ticket for a new job; see `Ticket`."""
+        return Ticket(session, name, next(self._order), quick)
 
     @contextmanager
     def hold(self, progress: Progress) -> Iterator[Progress]:
@@ -125,11 +126,13 @@ class Turns:
             blocker = self._blocker(ticket, self._waiting + ([self._holder] if self._holder else []))
             if blocker is not None:
                 return 0, blocker
-            waiting, short, turns = list(self._waiting), self._served_short, int(self._holder is not None)
-            while (chosen := self._next(waiting, short)) is not ticket:
+            waiting, overtook, turns = list(self._waiting), self._overtook, int(self._holder is not None)
+            while True:
+                chosen, overtook = self._next(waiting, overtook)
+                if chosen is ticket:
+                    return turns, None
                 waiting.remove(chosen)
-                short, turns = chosen.short, turns + 1
-            return turns, None
+                turns += 1
 
     @property
     def sessions(self) -> int:
@@ -174,22 +177,22 @@ class Turns:
                 check()
 
     def _grant(self) -> None:
-        self._holder = self._next(self._waiting, self._served_short)
+        self._holder, self._overtook = self._next(self._waiting, self._overtook)
         if self._holder is not None:
             self._waiting.remove(self._holder)
-            self._served_short = self._holder.short
             self._since = time.monotonic()
             self._changed.notify_all()
 
-    def _next(self, waiting: list[Ticket], served_short: bool) -> Ticket | None:
-        """The next to compute: the first to join, or a later one of the short line unless one was served just before."""
+    def _next(self, waiting: list[Ticket], overtook: bool) -> tuple[Ticket | None, bool]:
+        """The next to compute, and whether it overtakes: the first to join, or every other turn the first quick one."""
         able = [ticket for ticket in waiting if self._blocker(ticket, waiting) is None]
         able.sort(key=lambda ticket: ticket.joined)
-        overtaking = [] if served_short else [ticket for ticket in able if ticket.short]
-        return next(iter(overtaking or able), None)
+        first = next(iter(able), None)
+        chosen = first if overtook else next((ticket for ticket in able if ticket.quick), first)
+        return chosen, chosen is not first
 
     @staticmethod
     def _blocker(ticket: Ticket, active: list[Ticket]) -> Ticket | None:
-        """The oldest earlier job of the same session that is short or long like this one, if there is one."""
-        mine = [t for t in active if t.session == ticket.session and t.short is ticket.short and t.number < ticket.number]
+        """The oldest earlier job of the same session that is quick or not like this one, if there is one."""
+        mine = [t for t in active if t.session == ticket.session and t.quick is ticket.quick and t.number < ticket.number]
         return min(mine, key=lambda t: t.number, default=None)

@@ -35,9 +35,9 @@ class Server:
         self.clock, self.turns, self.served, self.threads = clock, Turns(), [], []
         self.ends = {}
 
-    def submit(self, session, name, steps, step=0.5, then=lambda: None):
+    def submit(self, session, name, steps, step=0.5, quick=False, then=lambda: None):
         """Start a job, which calls `then` in its last step; return when it has joined the line."""
-        ticket = self.turns.ticket(session, name)
+        ticket = self.turns.ticket(session, name, quick=quick)
 
         def work():
             with ticket.in_use(), self.turns.hold(lambda *report: None) as progress:
@@ -138,9 +138,7 @@ def test_a_short_request_waits_for_few_chunks_of_long_runs(server, clock):
     with Blocked(server.turns):
         for name in "abcdefgh":
             server.submit(name, name, steps=100)
-        for ticket in server.turns._waiting:
-            ticket.seconds = 60.0  # they have computed for long
-        server.submit("z", "short", steps=3)
+        server.submit("z", "short", steps=3, quick=True)
     server.finish()
     # At most one chunk of a long run comes first, and one between the two chunks of the short request.
     assert server.ends["short"] <= 1.0 + 1.0 + 1.0 + 0.5
@@ -151,10 +149,10 @@ def test_long_runs_go_on_while_short_requests_keep_coming(server):
 
     def ask(session, times):
         again = (lambda: ask(session, times - 1)) if times else lambda: None
-        server.submit(session, "short", steps=2, then=again)
+        server.submit(session, "short", steps=2, quick=True, then=again)
 
     with Blocked(server.turns):
-        server.submit("long", "long", steps=24).seconds = 60.0
+        server.submit("long", "long", steps=24)
         for session in range(3):
             ask(session, times=6)
     while server.turns.sessions:
@@ -175,9 +173,8 @@ def test_jobs_of_one_session_share_one_place(server):
 
 def test_a_short_job_overtakes_a_long_one_of_the_same_session(server):
     with Blocked(server.turns):
-        long = server.submit("a", "long", steps=8)
-        long.seconds = 60.0
-        server.submit("a", "short", steps=2)
+        server.submit("a", "long", steps=8)
+        server.submit("a", "short", steps=2, quick=True)
     assert server.finish().index("short") <= 1
 
 
@@ -199,7 +196,7 @@ def test_predicted_places_are_the_served_ones(server, seed):
     with Blocked(server.turns):
         tickets = []
         for number in range(8):
-            ticket = server.submit(number, str(number), steps=2)
+            ticket = server.submit(number, str(number), steps=2, quick=draw.random() < 0.4)
             ticket.seconds = draw.choice([0.0, 60.0])
             tickets.append(ticket)
         places = [server.turns.ahead(ticket)[0] for ticket in tickets]
