@@ -6,9 +6,7 @@ import streamlit as st
 from headprune_core.data.measures import sentence_name
 from headprune_core.data.tasks import has_targets, task_of
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import describe_stability
 from headprune_core.measure.curves import main_measure
-from headprune_core.measure.failure_signatures import failure_signatures
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.sentences import plain
@@ -16,6 +14,7 @@ from pages.parts.common.session import current_workspace, publish, runner
 from pages.parts.common.shared_ui import downloads, expected_cost, page_header, progress_panel
 from pages.parts.curves.curve_exports import exports
 from pages.parts.curves.curve_figure import curve_figure
+from pages.parts.curves.curve_findings import describe_stability, failure_signatures
 from pages.parts.curves.curve_form import curve_form
 from pages.parts.curves.curve_run import CurveResult, curves, start_curves
 from pages.parts.curves.curve_tables import paired_table, summary_table

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import orthogonality
+from headprune_core import HeadScores, orthogonality
 from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
 from headprune_core.scores.hies import min_max
 from pages.parts.alpha.mask_constraints import SCALES
@@ -29,7 +29,15 @@ scale = st.segmented_control(
     format_func=SCALES.get,
     persist_state="session",
 )
-check = orthogonality(scores.per_example["his"], scores.per_example["ae"], normalize=scale)
+
+
+@st.cache_data(max_entries=32, show_spinner="Resampling the examples…")
+def checked(_scores: HeadScores, key: str, scale: str):
+    """The orthogonality check, which resamples the examples, once per workspace and scaling."""
+    return orthogonality(_scores.per_example["his"], _scores.per_example["ae"], normalize=scale)
+
+
+check = checked(scores, loaded.key, scale)
 (st.warning if check.redundant else st.info)(check.verdict, icon=":material/join_inner:")
 st.markdown(
     "Low correlation is necessary, not sufficient: whether combining helps is measured under "

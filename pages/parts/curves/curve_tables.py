@@ -6,9 +6,11 @@ import streamlit as st
 from headprune_core import Curves
 from headprune_core.data.measures import SHARES, measure_label, sentence_name
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_metrics import AT, PUBLISHED_STABILITY_RATIO, WITHIN, summary
+from headprune_core.measure.curve_metrics import AT, PUBLISHED_STABILITY_RATIO, WITHIN
 from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, paired
 from pages.parts.common import labels
+
+from .curve_findings import summary
 
 
 def summary_table(curves: pd.DataFrame, measure: str) -> None:

@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core.masks.criteria import method_label
-from headprune_core.measure.curve_verdicts import compare_with_random, describe_verdict
+
+from .curve_findings import compare_with_random, describe_verdict
 
 ICONS = {"better than random": ":material/check_circle:", "worse than random": ":material/cancel:"}
 UNDECIDED = ":material/help:"
