@@ -131,7 +131,7 @@ def short_request(session: WebSocketSession, number: int) -> float:
     session.choose("Entropy", number % 5)
     start = time.monotonic()
     session.click("Rescore heads")
-    session.wait_for(lambda: "Current options." in session.texts() and "Idle" in session.texts())
+    session.wait_for(lambda: "Current options." in session.texts() and not session.has("progress"))
     return time.monotonic() - start
 
 

@@ -76,10 +76,13 @@ class WebSocketSession:
         return self._answered(lambda: self._rerun())
 
     def slide(self, label: str, value: float) -> float:
-        """Move a slider; return the seconds until the page is drawn again."""
+        """Move a slider to a value, or to an option by its number; return the seconds until the page is drawn again."""
         slider = self.widget("slider", label)
         state = WidgetState(id=slider.id)
-        state.double_array_value.data.extend([value])
+        if slider.options:
+            state.string_array_value.data.append(slider.options[int(value)])
+        else:
+            state.double_array_value.data.append(value)
         self._states[slider.id] = state
         return self._answered(lambda: self._rerun())
 

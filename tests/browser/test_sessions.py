@@ -52,7 +52,7 @@ def test_all_see_scores_and_long_runs_share_the_server_with_short_requests(sessi
     assert any("takes turns with" in text for text in sessions[0].texts())
     for session in sessions[:4]:
         session.click("Cancel")
-        session.wait_for(lambda session=session: "Idle" in session.texts())
+        session.wait_for(lambda session=session: not session.has("progress"))
     assert not [text for session in sessions for text in session.exceptions]
 
 
