@@ -21,7 +21,7 @@ from .settings import OPTIONS, SETTINGS
 from .turns import Ticket
 from .workspace import Request, ScoreOptions, Workspace, load, rescore
 
-REPLACING = ("model_and_data", "head_scores")  # pages whose jobs replace the workspace; others wait for few of their chunks
+QUICK = ("model_and_data", "head_scores")  # pages whose jobs may overtake others: loading and scoring
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class Runner:
         return self.job is not None and self.job.running
 
     def on_workspace(self) -> list[PageJob]:
-        """The running jobs that compute with the loaded model, data and scores: all but those that load and read."""
-        return [one for one in self.jobs.values() if one.job.running and one.view not in REPLACING]
+        """The running jobs that compute with the loaded model, data and scores: all but the one that loads or reads."""
+        return [one for one in self.jobs.values() if one.job.running and one.view != "model_and_data"]
 
     def start(self, name: str, work: Callable, deliver: Callable[[Job], None], view: str | None = None) -> bool:
         """Start `work` in the background; return False if a job of the page is running.
@@ -82,7 +82,7 @@ class Runner:
         view = view or current_view()
         if view in self.jobs and self.jobs[view].job.running:
             return False
-        ticket, policy = shared().turns.ticket(self, name, quick=view in REPLACING), hosting()
+        ticket, policy = shared().turns.ticket(self, name, quick=view in QUICK), hosting()
 
         def with_ticket(progress):
             def in_time(done: int, total: int, note: str) -> None:
@@ -139,7 +139,11 @@ def start_scoring(options: ScoreOptions) -> bool:
     def work(progress) -> Workspace:
         return rescore(workspace, options, server, progress)
 
-    return runner().start("Rescoring", work, _take_work, "head_scores")
+    def deliver(job: Job) -> None:
+        if current_workspace() is workspace:  # else another one was loaded since
+            _take_work(job)
+
+    return runner().start("Rescoring", work, deliver, "head_scores")
 
 
 def reduce_by(reduction: str) -> None:

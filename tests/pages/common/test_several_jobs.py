@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from helpers.apptest import PATIENCE, drawn, finished, opened
+from helpers.apptest import PATIENCE, drawn, finished, opened, said
 
 from headprune_core.cli.hosting import Hosting
 from headprune_core.measure import curves
@@ -139,6 +139,25 @@ def test_new_scores_cancel_the_jobs_on_the_old_ones_and_say_so(app, other_sessio
     for name, done in (("Evaluating curves", _curves_done(app)), ("Running Greedy\\-Gnorm", _greedy_done(app))):
         assert done or any(name in text and text.startswith("Cancelled, because the model") for text in toasts)
     finished(app)
+
+
+@pytest.mark.slow
+def test_scores_of_an_earlier_workspace_never_replace_a_new_one(app, other_session):
+    go(app, "head_scores")
+    before = app.session_state["work"]
+    app.selectbox(key=f"option_entropy_{before.run_key}").select_index(3).run()
+    press(app, "Rescore heads")  # waits in line
+    go(app, "model_and_data")
+    assert "This will cancel: Rescoring." in said(app.caption)
+    press(app, "Load and score")
+    deadline = time.monotonic() + PATIENCE
+    while app.session_state["work"] is before:
+        assert time.monotonic() < deadline
+        drawn(app)
+    loaded = app.session_state["work"]
+    other_session.release()
+    finished(app)
+    assert app.session_state["work"] is loaded
 
 
 def _curves_done(app):
