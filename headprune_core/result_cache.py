@@ -4,8 +4,8 @@ Keys are content hashes of everything a result depends on, so entries never beco
 Values are stored with checksums in one SQLite file, which several servers and commands may use at once.
 
 Size: when the file exceeds its limit, results are dropped, oldest first and no more than needed. The age of a result counts
-from its last write. A result that is used while it is in the older half of a file more than half full is written anew. So a
-result of the last hour is dropped only if the results of the last hour alone exceed the limit.
+from its last write. A result that is used while it is in the older half of a file more than half full is written again. So a
+result written in the last hour is dropped only if the results of the last hour alone exceed the limit.
 
 Failures: if the file is locked or the disk full, results are held in memory and written later, while look-ups go on. A value
 that does not have the expected form counts as missing. A damaged file is replaced by a new one. Each spell of failed writes
@@ -171,7 +171,7 @@ class ResultCache:
                 ) from error
 
     def _select(self, connection: sqlite3.Connection, keys: list[str]) -> tuple[list[tuple], int]:
-        """Rows (number, key, shape, data, checksum), and the number below which rows that are used are written anew."""
+        """Rows (number, key, shape, data, checksum), and the number below which rows that are used are written again."""
         rows = []
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]

@@ -127,8 +127,8 @@ def test_a_foreign_name_gets_no_session(server, host):
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "demo.example.com", "a.example.org"])
 def test_allowed_names_get_a_session(server, host):
-    with session(int(server["PORT"]), Host=host, Origin=f"http://{host}:{server['PORT']}"):
-        pass
+    with session(int(server["PORT"]), Host=host, Origin=f"http://{host}:{server['PORT']}") as websocket:
+        assert websocket.subprotocol == "streamlit"
 
 
 def test_another_origin_gets_no_session(server):
