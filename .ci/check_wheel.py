@@ -65,7 +65,8 @@ def check_app(scripts: Path, folder: Path) -> None:
             time.sleep(0.2)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+                executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"),
+                args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
             )
             tab = browser.new_page()
             tab.goto(f"http://127.0.0.1:{port}/")

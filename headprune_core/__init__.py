@@ -7,6 +7,7 @@ from headprune_core.alpha_choice.successive_halving import HalvingResult, succes
 from headprune_core.data.examples import load_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
+from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -71,6 +72,7 @@ __all__ = [
     "HeadPruneError",
     "HeadPruneWarning",
     "HeadScores",
+    "HeadTraits",
     "LeaveOneOut",
     "LogitComparison",
     "MaskEvaluation",
@@ -103,6 +105,7 @@ __all__ = [
     "flops_per_token",
     "gradient_shift",
     "greedy_gnorm",
+    "head_traits",
     "hies",
     "html_report",
     "interval_at",

@@ -1,4 +1,4 @@
-"""A server that is killed in the middle of jobs: its stored results are used again to the last bit, and nothing is left."""
+"""Servers killed in the middle of jobs, and two servers on one store beyond its size limit: what is stored afterwards."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from helpers.tiny_models import thorough
 
 from benchmarks.websocket_session import PATIENCE, WebSocketSession
 from headprune_core import ResultCache
+from headprune_core.result_cache import MAX_BYTES
 from tests.browser.conftest import server_process
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, thorough]
@@ -24,10 +25,18 @@ def opened(url):
 
 def start_runs(session):
     """Curves and Greedy-Gnorm, as two jobs of one session."""
+    start_curves(session)
+    start_greedy(session)
+
+
+def start_curves(session):
     session.open_page("accuracy")
     session.slide("Evaluation examples", 8)
     session.slide("Random rankings", 1)
     session.click("Evaluate curves")
+
+
+def start_greedy(session):
     session.open_page("greedy")
     session.slide("Heads per step", 3)
     session.slide("Evaluation examples", 8)
@@ -102,3 +111,28 @@ def test_a_server_killed_while_it_writes_leaves_nothing_after_the_next_start(tmp
         left = [path.name for path in temporary.iterdir() if "headprune" in path.name]
         session.close()
     assert left == []
+
+
+def test_two_servers_pass_the_size_limit_of_one_store_and_lose_nothing_new(tmp_path):
+    """Old results fill the store; each server adds those of another run, as one server alone does."""
+    alone, shared, value = tmp_path / "alone", tmp_path / "shared", np.ones(2**20)
+    with server_process(cache=alone) as (url, _):
+        session = opened(url)
+        start_runs(session)
+        ended(session)
+        session.close()
+    filled = ResultCache(shared)
+    with filled.committing():
+        for number in range(MAX_BYTES // value.nbytes):
+            filled.put(f"old {number}", value)
+    before = set(keys(shared))
+    with server_process(cache=shared) as (first, _), server_process(cache=shared) as (second, _):
+        sessions = [opened(first), opened(second)]
+        for session, start in zip(sessions, (start_curves, start_greedy), strict=True):
+            start(session)
+        for session in sessions:
+            ended(session)
+            session.close()
+    assert before - set(keys(shared))  # the limit was passed
+    expected, found = stored(alone), stored(shared)
+    assert not [key for key in expected if found[key].tobytes() != expected[key].tobytes()]
