@@ -114,8 +114,8 @@ def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, serv
     pick(tab, "HIS objective", "Model prediction")
     tab.get_by_role("button", name="Rescore heads").click()
     expect(tab).to_have_url(re.compile("objective=prediction"), timeout=LONG)
+    at_rest(tab)  # until then, the button of the run before can still be there
     expect(tab.get_by_role("button", name="Rescore heads")).to_be_disabled()
-    at_rest(tab)
     tab.get_by_role("link", name="Alpha").first.click()
     expect(tab.get_by_role("heading", level=1, name=PAGES["alpha"])).to_be_visible()
     expect(tab).to_have_url(re.compile("alpha\\?his_reduction=token&objective=prediction"))
