@@ -20,6 +20,7 @@ from headprune_core.model.smollm2 import SMOLLM2
 DEFAULT_DEMO = app_folder() / "assets" / "demo.toml"
 LISTS = ("models", "datasets")
 CAPS = ("examples", "tokens", "masks", "seconds", "upload_mb")
+LEAST = dict.fromkeys(CAPS, 1) | {"masks": 26}  # pruning a model evaluates 26 masks, whatever its settings
 DEMO_KEYS = (*LISTS, *CAPS)
 REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)
 DEMO, ALLOW_LOCAL_PATHS, WARNED = "HEADPRUNE_DEMO", "HEADPRUNE_ALLOW_LOCAL_PATHS", "HEADPRUNE_WARNED"  # in the environment
@@ -240,8 +241,8 @@ def demo_settings(file: Path = DEFAULT_DEMO) -> Hosting:
     if wrong:
         raise HeadPruneError(f"the demo settings {file} must have the keys {', '.join(DEMO_KEYS)}; check {', '.join(wrong)}")
     for name in CAPS:
-        if type(values[name]) is not int or values[name] < 1:
-            raise HeadPruneError(f"{name} in {file} must be a whole number of at least 1, got {values[name]!r}")
+        if type(values[name]) is not int or values[name] < LEAST[name]:
+            raise HeadPruneError(f"{name} in {file} must be a whole number of at least {LEAST[name]}, got {values[name]!r}")
     for name in LISTS:
         if not isinstance(values[name], list) or not values[name] or not all(isinstance(one, str) for one in values[name]):
             raise HeadPruneError(f"{name} in {file} must be a list of names, got {values[name]!r}")

@@ -1,7 +1,7 @@
 """The distance kernel of a head: how much of its attention lies at which distance, in 64 bins.
 
-Distances from 0 to 3 have bins of their own; larger ones are log-spaced up to 131,072. In a text, earlier and later keys have
-separate bins. In an image, the distance is that of two patches, in patches, without direction.
+Distances from 0 to 3 have bins of their own; larger ones are log-spaced up to 131,072. In a text, earlier and later keys
+have separate bins. In an image, the distance is that of two patches, in patches, without direction.
 """
 
 import torch

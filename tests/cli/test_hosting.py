@@ -122,11 +122,12 @@ def test_demo_mode_opens_no_paths(address):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (("masks = 500", "masks = 0"), "masks in .* whole number of at least 1, got 0"),
-        (("masks = 500", "masks = true"), "masks in .* whole number of at least 1, got True"),
+        (("masks = 500", "masks = 0"), "masks in .* whole number of at least 26, got 0"),
+        (("masks = 500", "masks = true"), "masks in .* whole number of at least 26, got True"),
         (("masks = 500", 'masks = "many"'), "whole number"),
+        (("masks = 500", "masks = 25"), "masks in .* whole number of at least 26, got 25"),
         (("masks = 500", ""), "check masks"),
-        (("masks = 500", "masks = 5\nmask = 5"), "check mask"),
+        (("masks = 500", "masks = 50\nmask = 5"), "check mask"),
         (('models = ["embedded"]', "models = []"), "models in .* must be a list of names"),
         (('models = ["embedded"]', 'models = "embedded"'), "must be a list of names"),
         (('models = ["embedded"]', 'models = ["gpt2"]'), "must contain 'embedded'"),

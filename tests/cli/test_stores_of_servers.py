@@ -113,18 +113,24 @@ def test_a_server_killed_while_it_writes_leaves_nothing_after_the_next_start(tmp
     assert left == []
 
 
+def fill(cache):
+    """Old results up to almost the size limit."""
+    number = 0
+    while (room := MAX_BYTES - cache.usage().n_bytes) > 50_000:
+        with cache.committing():
+            cache.put(f"old {number}", np.ones(min(2**20, room // 16)))
+        number += 1
+
+
 def test_two_servers_pass_the_size_limit_of_one_store_and_lose_nothing_new(tmp_path):
     """Old results fill the store; each server adds those of another run, as one server alone does."""
-    alone, shared, value = tmp_path / "alone", tmp_path / "shared", np.ones(2**20)
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
     with server_process(cache=alone) as (url, _):
         session = opened(url)
         start_runs(session)
         ended(session)
         session.close()
-    filled = ResultCache(shared)
-    with filled.committing():
-        for number in range(MAX_BYTES // value.nbytes):
-            filled.put(f"old {number}", value)
+    fill(ResultCache(shared))
     before = set(keys(shared))
     with server_process(cache=shared) as (first, _), server_process(cache=shared) as (second, _):
         sessions = [opened(first), opened(second)]

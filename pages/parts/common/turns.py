@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-CHUNK_S = 1.0  # seconds after which a job hands over at its next progress report; reports are at most a second apart
+CHUNK_S = 0.5  # seconds after which a job hands over at its next progress report; reports are at most a second apart
 QUICK_S = 10.0  # seconds of computing for which a quick job may overtake others
 WAIT_S = 0.2  # seconds between two checks of a waiting job for cancellation
 WAITING = "Waiting for a turn"  # the step of a job before its first turn

@@ -5,10 +5,11 @@ import pytest
 from helpers.apptest import opened
 
 from headprune_core import HeadPruneError, plan_examples
-from headprune_core.cli.hosting import Hosting, demo_settings
+from headprune_core.cli.hosting import LEAST, Hosting, demo_settings
 from pages.parts.common.hosting import _server_policy
 from pages.parts.common.server_cache import ServerState
 from pages.parts.common.workspace import Request, load
+from pages.parts.prune import prune_run
 
 SECRET = "hunter2"
 DATASET_INPUTS = (
@@ -143,3 +144,7 @@ def test_no_input_of_a_demo_shows_a_path_or_the_content_of_a_file(demo, files, v
     assert str(files) not in text.replace(name, "")
     assert "root:" not in text
     assert not app.exception
+
+
+def test_a_demo_server_allows_the_masks_that_pruning_needs():
+    assert LEAST["masks"] == prune_run.N_MASKS
