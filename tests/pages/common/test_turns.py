@@ -21,6 +21,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now = 0.0
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(module, "CHUNK_S", 1.0)  # two steps of the jobs below
 
 
 @pytest.fixture
