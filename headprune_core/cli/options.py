@@ -10,7 +10,7 @@ from headprune_core.scores.entropy import KINDS
 from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.objectives import OBJECTIVES
 
-BENCHES = ("scores", "entropy", "estimate", "curves", "greedy", "alpha", "latency", "gpu")
+BENCHES = ("scores", "entropy", "traits", "estimate", "curves", "greedy", "alpha", "latency", "gpu")
 
 
 def _score(add) -> None:

@@ -17,7 +17,7 @@ from headprune_core.scores.entropy import attention_entropy
 from .distance_kernel import BINS
 from .token_patterns import PATTERNS, TokenPatterns
 
-BLOCK_ELEMENTS = 2**22  # maximum number of probabilities in memory at a time
+BLOCK_ELEMENTS = 2**20  # maximum number of probabilities in memory at a time
 
 
 @torch.no_grad()
