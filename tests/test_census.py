@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from helpers.tiny_models import tiny
+from helpers.tiny_models import thorough, tiny
 
 import headprune_core as hp
 from benchmarks.census.__main__ import table
@@ -28,7 +28,7 @@ SAMPLE = {
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[thorough] if name.startswith("Blt") else []) for name in SAMPLE])
 def test_a_sample_of_the_census(name):
     task = {own: task for task, own in architectures()}[name]
     finding = check_architecture(task, name)

@@ -4,6 +4,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from helpers.tiny_models import thorough
 from playwright.sync_api import expect
 
 from tests.browser.conftest import opened_tab, running_server
@@ -121,6 +122,7 @@ def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, serv
     expect(tab).to_have_url(re.compile("alpha\\?his_reduction=token&objective=prediction"))
 
 
+@thorough
 def test_curves_show_progress_and_can_be_cancelled_and_resumed(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.tiny_models import thorough
 from playwright.sync_api import expect
 
 from tests.browser.page_actions import LONG, at_rest, downloaded, open_page, pick, slide
@@ -45,6 +46,7 @@ def test_the_effect_of_a_step_on_the_other_gradients_is_drawn(ran):
     expect(ran.locator(".st-key-shift_map .heatmaplayer")).to_have_count(6)
 
 
+@thorough
 def test_a_run_can_be_cancelled_and_keeps_its_steps(tab, server):
     open_page(tab, server, "greedy")
     tab.get_by_role("button", name="Run Greedy-Gnorm").click()

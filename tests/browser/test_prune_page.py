@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.tiny_models import thorough
 from playwright.sync_api import expect
 
 import headprune_core as hp
@@ -77,6 +78,7 @@ def test_the_cards_lines_load_the_model_in_a_new_process_and_give_the_cards_accu
     assert f"Accuracy: {accuracy_of(card):.1%}" in card
 
 
+@thorough
 def test_the_cards_lines_without_us_give_the_cards_accuracy_too(taken, tmp_path):
     texts = hp.load_examples(split="evaluation", size=24)
     (tmp_path / "texts.json").write_text(json.dumps({name: list(texts[name]) for name in ("text", "label")}))

@@ -2,6 +2,7 @@
 
 import re
 
+from helpers.tiny_models import thorough
 from playwright.sync_api import expect
 
 from tests.browser.page_actions import LONG, at_rest, expand, open_page
@@ -9,6 +10,7 @@ from tests.browser.page_actions import LONG, at_rest, expand, open_page
 ROWS = 200_000
 
 
+@thorough
 def test_reading_a_large_upload_is_cancelled_and_repeated(tab, server, tmp_path):
     file = tmp_path / "large.csv"
     lines = (f"this is remark number {i} of many that were made about a flight,{i % 2}\n" for i in range(ROWS))

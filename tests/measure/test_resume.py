@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.assert_equal import same
 from helpers.killable_job import work
+from helpers.tiny_models import thorough
 
 import headprune_core as hp
 
@@ -53,7 +54,7 @@ def kill_in_the_middle(process, folder):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal here")
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["curves", "greedy"])
+@pytest.mark.parametrize("kind", ["curves", pytest.param("greedy", marks=thorough)])
 def test_killed_and_started_again(kind, tmp_path, runs):
     folder = tmp_path / "cache"
     folder.mkdir()

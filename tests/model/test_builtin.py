@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_models import thorough
 from scipy import sparse
 
 import headprune_core as hp
@@ -87,6 +88,7 @@ def test_the_model_is_a_small_frozen_classifier(embedded_model):
     assert not any(p.requires_grad for p in embedded_model.model.parameters())
 
 
+@thorough
 @pytest.mark.slow
 def test_evaluation_accuracy_matches_the_card():
     model, tokenizer = builtin.load_model()

@@ -13,7 +13,7 @@ import peft
 import pytest
 import torch
 from helpers.assert_equal import same
-from helpers.tiny_models import EVERYTHING, REPRESENTATIVE, examples_for, random_examples, short, tiny
+from helpers.tiny_models import EVERYTHING, REPRESENTATIVE, examples_for, random_examples, short, thorough, tiny
 
 import headprune_core as hp
 from headprune_core.model.from_weights import WeightState, _bits, _sums
@@ -292,6 +292,7 @@ assert all((scores.per_example[metric] == values).all() for metric, values in ex
 """
 
 
+@thorough
 @pytest.mark.slow
 def test_a_copy_in_another_process_gives_equal_results(tmp_path):
     model = hp.PrunableModel(short("bert"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_models import thorough
 
 import headprune_core as hp
 from headprune_core.data.encoding import encode
@@ -46,6 +47,7 @@ def smollm2():
     return hp.PrunableModel.from_pretrained("smollm2", device="cpu")
 
 
+@thorough
 @pytest.mark.slow
 @installed
 def test_smollm2_is_a_language_model_with_grouped_query_attention(smollm2):
@@ -63,6 +65,7 @@ def test_smollm2_is_a_language_model_with_grouped_query_attention(smollm2):
         assert getattr(scores, metric).min() > 0
 
 
+@thorough
 @pytest.mark.slow
 @installed
 @pytest.mark.filterwarnings("ignore:(removed|kept) with the rest of their KV groups")

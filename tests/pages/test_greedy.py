@@ -57,7 +57,7 @@ def test_the_inverse_control_prunes_the_highest_gnorm_first():
 
 @pytest.mark.slow
 def test_the_comparison_with_static_rankings_and_the_ranking_in_the_curves():
-    app = ran(greedy_end="steps", greedy_steps=2)
+    app = ran(greedy_end="steps", greedy_steps=2, greedy_size=3)
     next(button for button in app.button if button.label == "Compare with static rankings").click().run()
     app = finished(app)
     frame = app.session_state["greedy"]["greedy_gnorm"].compared.frame

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from helpers.tiny_models import GROUPED, REPRESENTATIVE, SMALL, examples_for, tiny, tiny_tokenizer
+from helpers.tiny_models import GROUPED, REPRESENTATIVE, SMALL, examples_for, thorough, tiny, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 import headprune_core as hp
@@ -172,6 +172,7 @@ def test_dtype(saved, dtype):
     assert load(saved, dtype=dtype).model.dtype == getattr(torch, dtype)
 
 
+@thorough
 @pytest.mark.slow
 def test_a_new_process_gives_the_same_accuracy(embedded_model, tmp_path):
     mask = np.random.default_rng(0).random((6, 12)) < 0.5

@@ -79,7 +79,7 @@ def files(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000 if EVERYTHING else 500, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=2_000 if EVERYTHING else 200, suppress_health_check=[HealthCheck.filter_too_much])
 @given(files())
 def test_a_table_is_read_back_equal_or_refused(tmp_path_factory, file):
     rows, header, content, encoding, extension = file
