@@ -15,6 +15,7 @@ from helpers.tiny_models import (
     examples_for,
     random_examples,
     randomized,
+    thorough,
     tiny,
     tiny_tokenizer,
 )
@@ -470,6 +471,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(what, words, bert):
 
 
 @pytest.mark.slow
+@thorough
 def test_the_embedded_model_wins_back_accuracy_on_tweets_it_never_saw(embedded_model, embedded_scores):
     pruned = hp.prune_heads(embedded_model, hp.prune_mask(embedded_scores.his, 0.7))
     rows, held = (hp.load_examples("embedded", split=split, size=n) for split, n in (("training", 600), ("evaluation", 240)))
