@@ -156,8 +156,6 @@ def bert(**options):
 
 SOME = ("one weight", "the activation", "one token", "labels", "fewer texts")
 DIFFERENT = [(job, other) for job in JOBS for other in OTHERS if EVERYTHING or job == "evaluate_masks" or other in SOME]
-    (job, other) for job in JOBS for other in OTHERS if EVERYTHING or job == "evaluate_masks" or other in SOME
-]
 
 
 @pytest.mark.slow
