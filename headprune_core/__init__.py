@@ -7,7 +7,9 @@ from headprune_core.alpha_choice.successive_halving import HalvingResult, succes
 from headprune_core.data.examples import load_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
+from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
+from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -66,6 +68,7 @@ __all__ = [
     "CostEstimate",
     "Criterion",
     "Curves",
+    "GateDial",
     "GreedyTrajectory",
     "HalvingResult",
     "HeadGrid",
@@ -76,6 +79,7 @@ __all__ = [
     "LeaveOneOut",
     "LogitComparison",
     "MaskEvaluation",
+    "MaskingEffect",
     "OnnxExport",
     "Orthogonality",
     "PrunableModel",
@@ -103,6 +107,7 @@ __all__ = [
     "evaluate_masks",
     "export_onnx",
     "flops_per_token",
+    "gate_dial",
     "gradient_shift",
     "greedy_gnorm",
     "head_traits",
@@ -112,6 +117,7 @@ __all__ = [
     "keep_fraction",
     "leave_one_out",
     "load_examples",
+    "masking_effect",
     "max_sparsity",
     "measure_curves",
     "measure_latency",

@@ -41,7 +41,7 @@ READS = dict.fromkeys(FAMILIES, WORDS)  # of every family, what its graph reads;
 READS |= dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert"), PAIRS)
 READS |= dict.fromkeys(("t5", "mt5", "bart"), (*WORDS, "decoder_input_ids"))
 READS |= dict.fromkeys(("vit", "deit"), ("pixel_values",))
-GRAPHS = ("bert", "qwen3", "t5")  # pairs, grouped queries, encoder and decoder
+GRAPHS = ("bert", "gpt-oss", "t5", "vit")  # pairs; grouped queries, windows and sinks; encoder and decoder; pixels
 
 
 def with_an_empty_row(shape):
