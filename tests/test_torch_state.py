@@ -66,6 +66,9 @@ ENTRY_POINTS = {
     "random_baseline": lambda m: hp.random_baseline(m, MORE, MASK, n_random=2),
     "greedy_gnorm": lambda m: hp.greedy_gnorm(m, EXAMPLES, evaluation=MORE, steps=2),
     "gradient_shift": lambda m: hp.gradient_shift(m, EXAMPLES, (0, 1)),
+    "head_traits": lambda m: hp.head_traits(m, EXAMPLES).per_example["first"],
+    "gate_dial": lambda m: hp.gate_dial(m, EXAMPLES, 0, 1, gates=[1, 0]).to_frame(),
+    "masking_effect": lambda m: hp.masking_effect(m, MORE, [(0, 1)]).losses,
     "prune_heads, verify_pruning, compare_logits": pruned,
     "recover": recovered,
     "measure_latency": untimed,
@@ -74,7 +77,7 @@ ENTRY_POINTS = {
 }
 # those that run a model themselves, not by another entry point
 DIRECT = ("score_heads", "evaluate_masks", "greedy_gnorm", "gradient_shift", "prune_heads, verify_pruning, compare_logits")
-DIRECT += ("score_heads in bfloat16", "recover", "measure_latency")
+DIRECT += ("score_heads in bfloat16", "recover", "measure_latency", "head_traits", "gate_dial")
 
 
 def model():

@@ -121,7 +121,7 @@ def _batch(model, batch: Batch, place: tuple[int, int], gates: np.ndarray, label
         logits = model.logits(batch.inputs)
     targets = None if labeled else batch.task.decisions(_counted(logits.detach(), batch))
     loss = _losses(logits, batch, targets)
-    slope = torch.zeros(len(batch))
+    slope = torch.zeros(len(batch), **options)
     if loss.requires_grad:
         slope = torch.autograd.grad(loss.sum(), gate)[0][:, 0, place[1], 0]
     found = []
