@@ -3,7 +3,6 @@
 import hashlib
 import io
 from dataclasses import dataclass
-from enum import Enum, auto
 
 import streamlit as st
 
@@ -17,18 +16,12 @@ from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import digest
 
+from .form_job import form_value
+
 # Settings of the form are still there after a visit to another page, and changing one drops the error of the last try.
 FORM = {"persist_state": "session", "on_change": drop_failure}
 HUB_JOB = "Reading the dataset"
 UPLOAD_JOB = "Reading the file"
-
-
-class Reading(Enum):
-    """The state of the job that reads an upload, until there is a result or an error."""
-
-    RUNNING = auto()
-    ENDED = auto()
-    CANCELLED = auto()
 
 
 @dataclass(frozen=True)
@@ -110,33 +103,14 @@ def _read_upload(name: str, data: bytes, reading: tuple[tuple[str, object], ...]
     Raises:
         HeadPruneError: If the file cannot be read.
     """
-    known, outcome = st.session_state.get("read_upload", (None, None))
-    if known == key and isinstance(outcome, Source):
-        return outcome
-    if known == key and isinstance(outcome, str):
-        raise HeadPruneError(outcome)
-    if known == key and outcome is Reading.CANCELLED:
-        st.caption(f"{UPLOAD_JOB} was cancelled.")
-        if not st.button("Read file", icon=":material/upload_file:", disabled=runner().busy):
-            return None
 
     def work(progress) -> Source:
         file = io.BytesIO(data)
         file.name = name
         return read_source(file, None, "calibration", dict(reading), limits=UPLOAD, progress=progress)
 
-    def deliver(job) -> None:
-        st.session_state["read_upload"] = key, job.result or job.error or Reading.CANCELLED
-
-    if known == key and outcome is Reading.RUNNING and not runner().busy:  # the next run of the page delivers its result
-        st.session_state["read_upload"] = key, Reading.ENDED
-        st.rerun()
-    if not runner().busy and runner().start(UPLOAD_JOB, work, deliver, "model_and_data"):
-        st.session_state["read_upload"] = key, Reading.RUNNING
-        st.rerun()
-    if known != key:
-        st.caption("The file is read when the running job has ended.")
-    return None
+    waiting = "The file is read when the running job has ended."
+    return form_value("read_upload", key, work, name=UPLOAD_JOB, button="Read file", waiting=waiting)
 
 
 def _take_upload() -> None:

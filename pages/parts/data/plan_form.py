@@ -7,6 +7,7 @@ import streamlit as st
 
 from headprune_core import HeadPruneError, ReadingPlan, plan_examples
 from headprune_core.data.labels import map_labels, suggested_class
+from headprune_core.data.limits import no_progress
 from headprune_core.data.model_labels import ClassNames, ModelLabels
 from headprune_core.data.reading_plan import plan_unmapped
 from pages.parts.common.failures import outside, show_error
@@ -14,8 +15,11 @@ from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import digest
 
 from .dataset_form import FORM, Dataset
+from .form_job import form_value, keep
 
 MOST_PLANS = 4  # a page needs three
+MOST_CELLS = 20_000  # of a table that the page plans at once, in less than 0.3 s; a job plans larger tables
+PLAN_JOB = "Making the reading plan"
 MOST_LABELS = 30  # more distinct labels than can be assigned by hand
 EXCLUDE = "Exclude"
 _EXCLUDED = {  # what it means to exclude a label, by kind of labels
@@ -39,17 +43,22 @@ def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None
         model: Labels of the chosen model; None if they are not known yet.
     """
     st.markdown("**Reading plan**")
+    plans = st.session_state.get("plans", {})
+    st.session_state["plans"] = {key: plan for key, plan in plans.items() if key[0] == dataset.key}
     columns = _columns_form(dataset, model)
     if columns is None:
         return None
-    arguments = columns | dict(dataset.reading) | {"subset": dataset.subset, "split": dataset.splits[0]}
     try:
-        plan = _planned(plan_unmapped, dataset, model=model, **arguments)
+        plan = _planned(plan_unmapped, dataset, model=model, **columns)
+        if plan is None:
+            return None
         if plan.labels and model is not None and model.names:
             mapping, chosen = _labels_form(plan, model.names, dataset.key)
             if mapping is None:
                 return None
-            plan = _planned(plan_examples, dataset, model=model, label_mapping=mapping if chosen else None, **arguments)
+            plan = _planned(plan_examples, dataset, model=model, label_mapping=mapping if chosen else None, **columns)
+            if plan is None:
+                return None
     except HeadPruneError as reason:
         show_error(str(reason))
         return None
@@ -62,33 +71,42 @@ def plan_form(dataset: Dataset, model: ModelLabels | None) -> ReadingPlan | None
     return plan
 
 
-def _planned(plan: Callable[..., ReadingPlan], dataset: Dataset, **arguments) -> ReadingPlan:
+def _planned(plan: Callable[..., ReadingPlan], dataset: Dataset, **arguments) -> ReadingPlan | None:
     """The result of `plan`, which is computed once for the last choices and not each time that the page is drawn.
+
+    Returns:
+        The plan; None while a job computes the plan of a large table, and if it was cancelled.
 
     Raises:
         HeadPruneError: If the dataset cannot be read in this way.
     """
-    key = digest(plan.__name__, arguments)
-    if st.session_state.get("plans", ("",))[0] != dataset.key:
-        st.session_state["plans"] = dataset.key, {}
-    known: dict[str, ReadingPlan | HeadPruneError] = st.session_state["plans"][1]
-    if key not in known:
-        if len(known) == MOST_PLANS:
-            del known[next(iter(known))]
+    known = {"split": dataset.splits[0], "subset": dataset.subset, **dict(dataset.reading), **arguments}
+    known = {name: value for name, value in known.items() if value is not None}  # None is the default of each argument
+
+    def work(progress) -> ReadingPlan:
+        progress(0, 1, "Finding columns and labels")
+        made = plan(dataset.found, **{"model": None, **known})
+        progress(1, 1, "Finding columns and labels")  # after Cancel there is no plan
+        return made
+
+    key = dataset.key, digest(plan.__name__, known)
+    rows, columns = dataset.found.table.shape
+    if rows * columns <= MOST_CELLS and key not in st.session_state["plans"]:
         try:
-            known[key] = plan(dataset.found, **arguments)
+            keep("plans", key, work(no_progress), MOST_PLANS)
         except HeadPruneError as reason:
-            known[key] = reason
-    found = known[key]
-    if isinstance(found, HeadPruneError):
-        raise HeadPruneError(str(found))
-    return found
+            keep("plans", key, reason, MOST_PLANS)
+    waiting = "The reading plan is made when the running job has ended."
+    return form_value("plans", key, work, name=PLAN_JOB, button="Make plan", waiting=waiting, most=MOST_PLANS)
 
 
 def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, object] | None:
-    """Columns of the plan: those found are preselected; None if the text column is not chosen."""
+    """Columns of the plan: those found are preselected; None before they are found or if no text column is chosen."""
     try:
-        found = _planned(plan_unmapped, dataset, model=model).columns
+        plan = _planned(plan_unmapped, dataset, model=model)
+        if plan is None:
+            return None
+        found = plan.columns
         start = {"text_column": found.text, "text_pair_column": found.pair, "label_column": found.label}
     except HeadPruneError as reason:
         found, start = None, dict.fromkeys(_CAPTIONS)
@@ -127,11 +145,15 @@ def _columns_form(dataset: Dataset, model: ModelLabels | None) -> dict[str, obje
 def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple[dict[str, int | None] | str | None, bool]:
     """The class of each label, prefilled by name, and whether the user has decided; None while a label is open."""
     labels = [planned.label for planned in plan.labels]
+    number = ClassNames(classes).number
+    if len(labels) > max(MOST_LABELS, len(classes)) and any(number(label) is None for label in labels):
+        _show_too_many(plan)
+        return None, False
     try:
         found = map_labels(labels, classes, ordered=plan.class_names, in_lists=plan.label_kind != "class").classes
         unknown: list[str] = []
     except HeadPruneError:
-        found = {label: ClassNames(classes).number(label) for label in labels}
+        found = {label: number(label) for label in labels}
         unknown = [label for label in labels if found[label] is None]
     numbered = plan.label_kind != "class" and {*labels} <= {*map(str, range(len(classes)))}
     said = "The labels are class numbers of the model, counted from 0"
@@ -139,11 +161,7 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if unknown and numbered and st.checkbox(said, key=box, **FORM):
         return "numbers", True
     if unknown and len(labels) > MOST_LABELS:
-        st.error(
-            f"Column {plain(str(plan.columns.label))} has {len(labels):,} distinct labels, which the model does not have. "
-            "Choose another label column, or none to score without labels.",
-            icon=":material/error:",
-        )
+        _show_too_many(plan)
         return None, False
     if len(labels) > MOST_LABELS:
         return found, False
@@ -161,11 +179,11 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     open_labels = 0
     for start in range(0, len(labels), 3):
         for column, label in zip(st.columns(3), labels[start : start + 3], strict=False):
-            number = found[label] if found[label] is not None else suggested_class(label, classes)
+            guess = found[label] if found[label] is not None else suggested_class(label, classes)
             picked = column.selectbox(
                 f"{plain(label)} ({counts[label]:,})",
                 options,
-                None if number is None else options.index(number),
+                None if guess is None else options.index(guess),
                 format_func=lambda one: EXCLUDE if one == -1 else classes[one],
                 placeholder="Choose a class",
                 help=f"{EXCLUDE}: {_EXCLUDED[plan.label_kind]}",
@@ -177,3 +195,11 @@ def _labels_form(plan: ReadingPlan, classes: tuple[str, ...], key: str) -> tuple
     if open_labels:
         return None, False
     return mapping, bool(unknown) or mapping != found
+
+
+def _show_too_many(plan: ReadingPlan) -> None:
+    st.error(
+        f"Column {plain(str(plan.columns.label))} has {len(plan.labels):,} distinct labels, which the model does not have. "
+        "Choose another label column, or none to score without labels.",
+        icon=":material/error:",
+    )
