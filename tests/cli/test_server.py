@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.request
@@ -183,6 +185,80 @@ def test_a_session_opens_behind_a_proxy_with_https(server):
             assert b"<html" in page.read()
         with session(port, Origin="https://demo.example.com") as websocket:
             first_texts(websocket, "Demo server")
+
+
+def documented(name: str, server) -> str:
+    """The settings of a proxy in the guide to hosting, for the running server."""
+    guide = (ROOT / "assets/docs/hosting.md").read_text(encoding="utf-8")
+    settings = re.search(rf"^{name}[^\n]*:\n\n((?:    [^\n]*\n)+)", guide, re.M | re.I)[1]
+    return textwrap.dedent(settings).replace("8501", server["PORT"])
+
+
+def nginx(folder: Path, port: int, settings: str) -> tuple[list[str], Path]:
+    """The command that starts nginx with a certificate of its own, and the certificate."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=demo.example.com"]
+    request += ["-addext", "subjectAltName=DNS:demo.example.com", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/log; events {{}}\n"
+        f"http {{ access_log off; proxy_temp_path {folder}/proxy; client_body_temp_path {folder}/body; server {{\n"
+        f"listen 127.0.0.1:{port} ssl; server_name demo.example.com;\n"
+        f"ssl_certificate {certificate}; ssl_certificate_key {key};\n{settings}\n}} }}\n"
+    )
+    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], certificate
+
+
+def caddy(folder: Path, port: int, settings: str) -> tuple[list[str], Path]:
+    """The command that starts Caddy with its local authority, and the authority's certificate."""
+    own = f"{{\nadmin off\nlocal_certs\nskip_install_trust\nauto_https disable_redirects\nhttps_port {port}\n}}\n"
+    (folder / "Caddyfile").write_text(own + settings)
+    command = ["env", f"XDG_DATA_HOME={folder}", f"HOME={folder}", "caddy", "run", "--adapter", "caddyfile"]
+    return [*command, "--config", str(folder / "Caddyfile")], folder / "caddy/pki/authorities/local/root.crt"
+
+
+@pytest.mark.parametrize("start", [nginx, caddy])
+def test_the_documented_proxies_open_a_session_over_https(server, start, tmp_path):
+    if any(shutil.which(needed) is None for needed in (start.__name__, "openssl")):
+        pytest.skip(f"{start.__name__} is not installed")
+    port = free_port()
+    command, authority = start(tmp_path, port, documented(start.__name__, server))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        trusted = ssl.create_default_context()
+        with answering(process, port, authority, trusted) as connection:
+            connection.sendall(f"GET /{BASE}/ HTTP/1.1\r\nHost: demo.example.com\r\nConnection: close\r\n\r\n".encode())
+            page = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert page.startswith(b"HTTP/1.1 200")
+        assert b"<html" in page
+        address, origin = f"wss://demo.example.com/{BASE}/_stcore/stream", "https://demo.example.com"
+        secured = connect(
+            address,
+            sock=socket.create_connection(("127.0.0.1", port)),
+            ssl=trusted,
+            origin=origin,
+            subprotocols=["streamlit"],
+            max_size=None,
+        )
+        with secured as websocket:
+            first_texts(websocket, "Demo server")
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def answering(process, port: int, authority: Path, trusted: ssl.SSLContext) -> ssl.SSLSocket:
+    """A connection to a proxy over HTTPS as soon as it answers; `trusted` then trusts its certificate."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None, "the proxy has ended"
+        assert time.monotonic() < deadline, "the proxy does not answer"
+        try:
+            trusted.load_verify_locations(authority)
+            plain = socket.create_connection(("127.0.0.1", port))
+            return trusted.wrap_socket(plain, server_hostname="demo.example.com")
+        except OSError:
+            time.sleep(0.1)
 
 
 @pytest.mark.skipif(not ordinary_user(), reason="user namespaces are not allowed here")
