@@ -43,6 +43,8 @@ with st.spinner("Starting PyTorch and Transformers (once per server start)…"):
     from pages.parts.common.session import current_workspace, read_link, runner, start_loading
     from pages.parts.common.shared_ui import progress_panel, sidebar
     from pages.parts.common.workspace import Request
+    from pages.parts.heads.drawer import drawer
+    from pages.parts.heads.selection import check_selection
 
 try:
     notice = hosting().notice
@@ -61,7 +63,9 @@ runner().collect()
 sidebar()
 if current_workspace() is not None:
     announce_failures(view)
+    check_selection(current_workspace())
     page.run()
+    drawer(view)
 elif LOADING in runner().jobs:
     st.title("HeadPrune")
     st.markdown(FIRST_LOAD)

@@ -12,14 +12,14 @@ from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
-from pages.parts.scores.head_inspector import inspector
+from pages.parts.heads.selection import select, selection
 from pages.parts.scores.score_options import options_panel
 
 loaded = current_workspace()
 scores = loaded.scores
 rows, heads = scores.grid.shape
 row_labels = scores.grid.row_labels
-publish("alpha", "head")
+publish("alpha")
 
 page_header("head_scores")
 st.markdown(
@@ -56,30 +56,24 @@ hover = [
     + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in values_by_metric.items())
     for r, h in np.ndindex(rows, heads)
 ]
-selected = setting("head")
-if selected is not None and not (0 <= selected[0] < rows and 0 <= selected[1] < heads):
-    st.toast(
-        f"Head {selected[0]}.{selected[1]} in the URL does not exist in this model. No head is selected.",
-        icon=":material/link_off:",
-    )
-    remember("head", None)
-    selected = None
+chosen = selection()
+selected = chosen[0] if chosen else None
 
 
 def take_click(key: str) -> None:
-    """Open the inspector on the clicked cell; a second click on it, which clears the selection, closes or reopens it."""
+    """Select the clicked cell; a second click on it, which clears the selection, drops or selects it again."""
     points = st.session_state[key]["selection"]["points"]
     if points:
         st.session_state["clicked"] = tuple(int(i) for i in points[0]["customdata"][:2])
-        remember("head", st.session_state["clicked"])
+        select([st.session_state["clicked"]])
     else:
-        remember("head", None if setting("head") else st.session_state.get("clicked"))
+        select([] if selection() else [st.session_state.get("clicked")])
 
 
 def take_row() -> None:
-    """Open the inspector on the head of the clicked table row."""
+    """Select the head of the clicked table row."""
     picked = st.session_state["score_table"]["selection"]["rows"]
-    remember("head", divmod(picked[0], heads) if picked else None)
+    select([divmod(picked[0], heads)] if picked else [])
 
 
 columns = [*st.columns(2), *st.columns(2)]
@@ -99,11 +93,6 @@ st.caption(
     f"Means over {len(loaded.calibration)} calibration examples of {plain(loaded.text_name)}. HIES at α = {alpha:g}. "
     f"Scoring options: {describe_options(loaded.options) or 'defaults'}."
 )
-if selected is not None:
-    with st.container(border=True, key="inspector"):
-        inspector(loaded, selected, alpha)
-        st.button("Close inspector", icon=":material/close:", on_click=remember, args=("head", None))
-
 with st.expander("Text description of the heatmaps", icon=":material/record_voice_over:"):
     for name, values in values_by_metric.items():
         st.markdown(f"- {plain(describe_heatmap(values, METRIC_LABELS[name], row_labels))}")

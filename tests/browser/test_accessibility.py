@@ -68,7 +68,7 @@ def heading_levels_have_no_gaps(tab, path: str) -> None:
 def test_no_page_with_results_has_one(browser, server):
     """Each result is computed once, on as few examples as the form allows."""
     with opened_tab(browser) as tab:
-        open_page(tab, server, "scores?head=3.5")
+        open_page(tab, server, "scores?heads=3.5")
         in_both_schemes(tab, "scores with a head")
         for path, (button, result) in RESULTS.items():
             go_to(tab, path)

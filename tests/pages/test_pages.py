@@ -144,7 +144,7 @@ def test_the_inspector_states_the_place_in_the_pruning_order():
     hies = scores.hies(0.8)
     order = np.argsort(hies.ravel(), kind="stable")
     for position, state in ((12, "is **pruned** as number 13 of 72"), (40, "would be pruned as number 41 of 72")):
-        app.session_state["set_head"] = divmod(int(order[position]), 12)
+        app.session_state["set_heads"] = (divmod(int(order[position]), 12),)
         app.run()
         assert not app.exception
         text = " ".join(element.value for element in app.main.markdown)
@@ -162,7 +162,7 @@ def test_the_inspector_states_the_place_in_the_pruning_order():
         ("alpha", "x"),
         ("sparsity", "-1"),
         ("entropy_direction", "all"),
-        ("head", "x"),
+        ("heads", "x"),
         ("his_reduction", "sum"),
         ("dtype", "int8"),
         ("special_tokens", ""),
@@ -177,10 +177,10 @@ def test_a_bad_value_in_the_url_is_named_and_replaced(name, bad):
 
 
 def test_one_message_names_all_bad_values_in_the_url():
-    (toast,) = opened("alpha", alpha="7", sparsity="0.4", min_heads="-1", head="x").link_toasts
+    (toast,) = opened("alpha", alpha="7", sparsity="0.4", min_heads="-1", heads="x").link_toasts
     assert toast == (
         "Ignored in the URL: alpha (7 is out of range; expected 0 to 1), min_heads ('\\-1' is out of range; expected 0 to "
-        "1,024), head ('x' is not a head; expected layer.head, as in 3.5). Using the defaults."
+        "1,024), heads ('x' is not a head; expected layer.head, as in 3.5 or 3.5,4.1). Using the defaults."
     )
 
 

@@ -24,6 +24,8 @@ PAGES = {
     for page in (
         Page("model_and_data", "Model & data", "Which attention heads matter?", ":material/description:", "model"),
         Page("head_scores", "Head scores", "How important is each head?", ":material/grid_on:", "scores"),
+        Page("inspector", "Head inspector", "What does a head do?", ":material/search:", "head"),
+        Page("one_text", "One text", "What does the model do with one text?", ":material/short_text:", "text"),
         Page(
             "orthogonality",
             "Orthogonality",

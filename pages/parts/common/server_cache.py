@@ -79,6 +79,7 @@ class ServerState:
         self.scores = LRUCache(16)
         self.curves = LRUCache(16)
         self.ablations = LRUCache(16)
+        self.traits = LRUCache(16)
         self.cache = ResultCache.default()  # on disk, so it survives a restart
         self.turns = Turns()
         delete_leftovers()  # of servers that were killed

@@ -230,6 +230,6 @@ def publish(*names: str) -> None:
         if value == SETTINGS[name].default:
             st.query_params.pop(name, None)
         else:
-            text = ".".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            text = ",".join(f"{row}.{head}" for row, head in value) if isinstance(value, tuple) else str(value)
             if st.query_params.get(name) != text:
                 st.query_params[name] = text

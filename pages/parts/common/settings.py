@@ -9,6 +9,8 @@ from headprune_core.scores.importance import REDUCTIONS
 from headprune_core.scores.objectives import OBJECTIVES
 from pages.parts.alpha_grid import ManualOverrides
 
+MAX_TEXT = 2_000  # characters of a text in a URL
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -55,11 +57,18 @@ def _overrides(text: str) -> str:
     return str(ManualOverrides.parse(text))
 
 
-def _head(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)\.(\d+)", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a head; expected layer.head, as in 3.5")
-    return int(match[1]), int(match[2])
+def _heads(text: str) -> tuple[tuple[int, int], ...]:
+    parts = text.split(",") if text else []
+    for part in parts:
+        if re.fullmatch(r"\d{1,6}\.\d{1,6}", part) is None:
+            raise ValueError(f"{part!r} is not a head; expected layer.head, as in 3.5 or 3.5,4.1")
+    return tuple(dict.fromkeys(tuple(map(int, part.split("."))) for part in parts))
+
+
+def _text(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"it has {len(text):,} characters; expected at most {MAX_TEXT:,}")
+    return text
 
 
 SETTINGS = {
@@ -72,7 +81,8 @@ SETTINGS = {
     "whole_groups": Setting("no", _one_of("no", "yes")),
     "sparsity_unit": Setting("heads", _one_of("heads", "parameters")),
     "overrides": Setting("", _overrides),
-    "head": Setting(None, _head),
+    "heads": Setting((), _heads),
+    "text": Setting("", _text),
     "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),
     "gnorm_objective": Setting("logit_norm", _one_of(*OBJECTIVES)),

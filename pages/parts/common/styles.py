@@ -11,6 +11,15 @@ STYLES = """<style>
 [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"]:hover {
   background-color: light-dark(#0b6aa2, #1f6fa8); border-color: light-dark(#0b6aa2, #1f6fa8); color: #ffffff;
 }
+.st-key-drawer { position: fixed; z-index: 90; overflow-y: auto; background: light-dark(#ffffff, #11161c); padding: 1rem; }
+@media (min-width: 1200px) {
+  .st-key-drawer { top: 4.2rem; right: 0.8rem; bottom: 0.8rem; width: 23rem; }
+  .stMain:has(.st-key-drawer) .stMainBlockContainer { padding-right: 25.5rem; }
+}
+@media (max-width: 1199px) {
+  .st-key-drawer { left: 0; right: 0; bottom: 0; max-height: 42vh; }
+  .stMain:has(.st-key-drawer) .stMainBlockContainer { padding-bottom: 44vh; }
+}
 @media (min-width: 768px) {
   .st-key-phone_status, [data-testid="stLayoutWrapper"]:has(> .st-key-phone_status) { display: none; }
 }

@@ -95,7 +95,7 @@ def test_names_of_models_and_data_are_text_on_every_page(hostile, view):
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.session_state["work"] = hostile
     app.query_params["alpha"] = MARK
-    app.query_params["head"] = "0.0"
+    app.query_params["heads"] = "0.0"
     app.query_params[MARK] = "x"
     app.run()
     toasts = [toast.value for toast in app.toast]
