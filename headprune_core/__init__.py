@@ -10,6 +10,7 @@ from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
+from headprune_core.inspection.one_text import HeadShares, TextPrediction, head_shares, predict_text
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -75,6 +76,7 @@ __all__ = [
     "HeadPruneError",
     "HeadPruneWarning",
     "HeadScores",
+    "HeadShares",
     "HeadTraits",
     "LeaveOneOut",
     "LogitComparison",
@@ -91,6 +93,7 @@ __all__ = [
     "ReadingPlan",
     "Recovery",
     "ResultCache",
+    "TextPrediction",
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
@@ -110,6 +113,7 @@ __all__ = [
     "gate_dial",
     "gradient_shift",
     "greedy_gnorm",
+    "head_shares",
     "head_traits",
     "hies",
     "html_report",
@@ -127,6 +131,7 @@ __all__ = [
     "parameter_table",
     "plan_examples",
     "plan_pruning",
+    "predict_text",
     "prune_heads",
     "prune_mask",
     "random_baseline",
