@@ -10,7 +10,11 @@ from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
+<<<<<<< HEAD
 from headprune_core.inspection.one_text import HeadShares, TextPrediction, head_shares, predict_text
+=======
+from headprune_core.inspection.text_attention import TextAttention, text_attention
+>>>>>>> part9view
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -93,7 +97,11 @@ __all__ = [
     "ReadingPlan",
     "Recovery",
     "ResultCache",
+<<<<<<< HEAD
     "TextPrediction",
+=======
+    "TextAttention",
+>>>>>>> part9view
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
@@ -144,6 +152,7 @@ __all__ = [
     "sparsity_curves",
     "split_half",
     "successive_halving",
+    "text_attention",
     "verify_pruning",
     "write_bundle",
 ]
