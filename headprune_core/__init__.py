@@ -10,6 +10,7 @@ from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
+from headprune_core.inspection.nearest_heads import HeadDistances, head_distances
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -71,6 +72,7 @@ __all__ = [
     "GateDial",
     "GreedyTrajectory",
     "HalvingResult",
+    "HeadDistances",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -110,6 +112,7 @@ __all__ = [
     "gate_dial",
     "gradient_shift",
     "greedy_gnorm",
+    "head_distances",
     "head_traits",
     "hies",
     "html_report",
