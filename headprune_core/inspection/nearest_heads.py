@@ -155,10 +155,7 @@ class _Distances:
             members = [[_only(call, example) for call in calls[row]] for row in rows]
             step, count = max(1, BLOCK_ELEMENTS // (len(rows) * heads * len(keys))), 0
             total = torch.zeros(len(rows) * heads, len(rows) * heads, dtype=torch.float64, device=keys.device)
-            for start in range(0, len(queries), step):
-                wanted = torch.arange(start, min(start + step, len(queries)), device=keys.device)[queries[start : start + step]]
-                if not len(wanted):
-                    continue
+            for wanted in queries.nonzero().flatten().split(step):
                 attention, seen = self._block(members, rows, wanted, keys, number)
                 chooses = seen.sum(-1) > 1
                 total += _pairwise(attention[:, chooses][..., seen.any(0)])
