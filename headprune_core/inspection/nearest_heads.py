@@ -215,9 +215,10 @@ def _pairwise(attention: Tensor) -> Tensor:
     size = len(attention)
     single = (attention * attention.log2()).sum(-1)
     total = attention.new_zeros(size, size)
+    both, logs = torch.empty_like(attention), torch.empty_like(attention)  # allocated once: they are filled for every head
     for first in range(size - 1):
-        both = attention[first + 1 :] + attention[first]
-        together = torch.einsum("mts,mts->mt", both, both.log2())
+        s = torch.add(attention[first + 1 :], attention[first], out=both[first + 1 :])
+        together = torch.einsum("mts,mts->mt", s, torch.log2(s, out=logs[first + 1 :]))
         divergence = 1 + (single[first + 1 :] + single[first] - together) / 2
         total[first, first + 1 :] = divergence.clamp(min=0, max=1).sqrt().sum(-1)
     return total + total.T
