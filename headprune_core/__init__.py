@@ -11,6 +11,7 @@ from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
 from headprune_core.inspection.nearest_heads import HeadDistances, head_distances
+from headprune_core.inspection.role_ablation import RoleAblation, role_ablation
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -93,6 +94,7 @@ __all__ = [
     "ReadingPlan",
     "Recovery",
     "ResultCache",
+    "RoleAblation",
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
@@ -138,6 +140,7 @@ __all__ = [
     "recommend_alpha",
     "recover",
     "register_criterion",
+    "role_ablation",
     "score_heads",
     "sparsity_curves",
     "split_half",
