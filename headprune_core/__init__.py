@@ -10,11 +10,10 @@ from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
-<<<<<<< HEAD
+from headprune_core.inspection.nearest_heads import HeadDistances, head_distances
 from headprune_core.inspection.one_text import HeadShares, TextPrediction, head_shares, predict_text
-=======
+from headprune_core.inspection.role_ablation import RoleAblation, role_ablation
 from headprune_core.inspection.text_attention import TextAttention, text_attention
->>>>>>> part9view
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -76,6 +75,7 @@ __all__ = [
     "GateDial",
     "GreedyTrajectory",
     "HalvingResult",
+    "HeadDistances",
     "HeadGrid",
     "HeadPruneError",
     "HeadPruneWarning",
@@ -97,11 +97,9 @@ __all__ = [
     "ReadingPlan",
     "Recovery",
     "ResultCache",
-<<<<<<< HEAD
-    "TextPrediction",
-=======
+    "RoleAblation",
     "TextAttention",
->>>>>>> part9view
+    "TextPrediction",
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
@@ -121,6 +119,7 @@ __all__ = [
     "gate_dial",
     "gradient_shift",
     "greedy_gnorm",
+    "head_distances",
     "head_shares",
     "head_traits",
     "hies",
@@ -148,6 +147,7 @@ __all__ = [
     "recommend_alpha",
     "recover",
     "register_criterion",
+    "role_ablation",
     "score_heads",
     "sparsity_curves",
     "split_half",

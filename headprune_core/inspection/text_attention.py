@@ -164,10 +164,14 @@ def _columns(model: PrunableModel, text, pair, token_ids) -> dict[str, list]:
     if token_ids is not None:
         parts = token_ids if second == "target" else (token_ids,)
         if second == "target" and (len(parts) != 2 or isinstance(parts[0], int)):
-            raise HeadPruneError("token_ids of a sequence-to-sequence model must be the tokens of the text and of the target")
+            raise HeadPruneError(
+                "token_ids of a sequence-to-sequence model must be the tokens of the text and of the target"
+            )
         if not all(len(part) for part in parts):
             raise HeadPruneError("token_ids must have at least one token, got none")
-        return {name: [[int(token) for token in part]] for name, part in zip(("input_ids", "target_ids"), parts, strict=False)}
+        return {
+            name: [[int(token) for token in part]] for name, part in zip(("input_ids", "target_ids"), parts, strict=False)
+        }
     if model.tokenizer is None:
         raise HeadPruneError(f"{model.name} has no tokenizer; pass token_ids in place of the text")
     for name, value in (("text", text), ("pair", pair)):

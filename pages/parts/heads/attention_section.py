@@ -35,7 +35,9 @@ def attention_section(loaded: Workspace, heads: list[tuple[int, int | str]], cho
     with st.expander("Entropy by position", icon=":material/ssid_chart:"):
         entropies = row_entropies(found.attention)
         figure = entropy_by_position_figure(entropies, found.queries.surface, found.labels)
-        st.plotly_chart(figure, alt="Normalized entropy of the attention of each query token.", config={"displayModeBar": False})
+        st.plotly_chart(
+            figure, alt="Normalized entropy of the attention of each query token.", config={"displayModeBar": False}
+        )
         st.caption(
             "0: the query attends to one token. 1: it attends equally to all tokens that it attends to at all. Queries that "
             "see a single token have no value."
@@ -53,9 +55,7 @@ def _attention(loaded: Workspace, heads: list, chosen: ChosenText) -> TextAttent
     if key not in known:
         text = chosen.text if chosen.token_ids is None else None
         with st.spinner("Reading the text…"):
-            known[key] = text_attention(
-                loaded.model, text, pair=chosen.pair, heads=heads, token_ids=chosen.token_ids
-            )
+            known[key] = text_attention(loaded.model, text, pair=chosen.pair, heads=heads, token_ids=chosen.token_ids)
         while len(known) > MOST_KEPT:
             del known[next(iter(known))]
     return known[key]

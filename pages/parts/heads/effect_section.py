@@ -81,7 +81,9 @@ def _flips(loaded: Workspace, found: Effect, examples) -> None:
     if effect.flipped is None or not effect.flipped.any() or effect.predictions.ndim != 2:
         return
     st.markdown("**Examples whose prediction changes**")
-    table = effect.flips(examples.select(range(found.size), new_fingerprint=f"{loaded.key}-flips-{found.size}"), loaded.model.labels)
+    table = effect.flips(
+        examples.select(range(found.size), new_fingerprint=f"{loaded.key}-flips-{found.size}"), loaded.model.labels
+    )
     st.dataframe(
         table,
         hide_index=True,

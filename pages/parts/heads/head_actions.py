@@ -35,9 +35,7 @@ def head_actions(place: str, *, ablate: bool) -> None:
             args=(False,),
             help=f"Set {what} to Always prune, whatever the scores",
         )
-        st.button(
-            "Clear selection", icon=":material/close:", key=f"clear_{place}", on_click=clear, help="Select no head"
-        )
+        st.button("Clear selection", icon=":material/close:", key=f"clear_{place}", on_click=clear, help="Select no head")
     if ablate:
         name = "Ablate these together" if count > 1 else "Show what it does"
         st.page_link(PAGES["inspector"].script, label=name, icon=":material/search:")
