@@ -10,6 +10,7 @@ import json
 
 import numpy as np
 
+FORMAT = "headprune-attention/1"
 FULL_UP_TO = 512  # tokens
 STRONGEST = 64  # keys of each query in longer texts
 SCALE = 65535
@@ -43,7 +44,7 @@ def attention_document(found) -> dict:
         entry = {"row": row, "head": head, "layer": layer, "label": label}
         heads.append(entry | {"raw": _packed(raw, full), "weighted": _packed(shares, full)})
     document = {
-        "format": "headprune-attention/1",
+        "format": FORMAT,
         "model": found.model,
         "kind": found.kind,
         "notes": list(found.notes),
