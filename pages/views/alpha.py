@@ -17,6 +17,7 @@ from pages.parts.common.failures import show_error
 from pages.parts.common.score_code import mask_command, mask_python
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
+from pages.parts.heads.selection import select, selection
 
 KEY = "alpha_grid"
 loaded = current_workspace()
@@ -58,8 +59,10 @@ with st.container(border=True):
         constraints={"min": bounds.pop("min_heads_per_layer"), **bounds},
         path=None if state is None else path_entries(state.path, state.his_only),
         edits=constraints.edits,
+        selected=selection(),
         key=KEY,
         on_change=take_setting,
+        on_select=select,
     )
     with st.expander("Mask constraints", icon=":material/rule_settings:"):
         constraints_form(grid)
