@@ -47,7 +47,7 @@ class MaskingEffect:
 
     @property
     def loss_change(self) -> tuple[float, float, float]:
-        """Mean change of loss without these heads, and the ends of its 95% bootstrap CI over examples; nan without labels."""
+        """Mean change of loss without these heads, and its 95% bootstrap CI over examples; nan without labels."""
         change = self.losses[1] - self.losses[0]
         low, high = percentiles(resampled_means(change, RESAMPLES))
         return float(change.mean()), float(low), float(high)
@@ -58,7 +58,8 @@ class MaskingEffect:
         n = self.losses.shape[1]
         if np.isfinite(change):
             lines.append(
-                f"Change of the mean loss: {change:+.4f} (95% CI {low:+.4f} to {high:+.4f}; bootstrap over examples, n = {n:,})."
+                f"Change of the mean loss: {change:+.4f} (95% CI {low:+.4f} to {high:+.4f}; bootstrap over examples, "
+                f"n = {n:,})."
             )
         if self.test is not None:
             before, after = (format_value(self.measure, value) for value in self.values)

@@ -108,8 +108,8 @@ def _dial(loaded: Workspace, dial: GateDial) -> None:
     own = "" if dial.objective == "loss" else " Without labels, the loss uses the model's own predictions as targets."
     st.caption(
         f"{text} The gate multiplies the head's output. The slope at gate 1, whose mean absolute value over examples is the "
-        f"{labels.HIS}, is the first-order estimate of what masking does.{own} Calibration examples; the end of the curve is "
-        "leave-one-out ablation."
+        f"{labels.HIS}, is the first-order estimate of what masking does.{own} Calibration examples; the end of the curve "
+        "is leave-one-out ablation."
     )
     downloads("gate_dial", dial.to_frame())
 

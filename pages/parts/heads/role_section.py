@@ -71,8 +71,8 @@ def role_section(loaded: Workspace, head: Head) -> None:
         return
     st.markdown(role_text(loaded, head))
     st.caption(
-        f"A role says where a head attends, not whether the model needs it. Means over {len(loaded.calibration)} calibration "
-        f"examples; population: {found.populations[head[0]]}."
+        f"A role says where a head attends, not whether the model needs it. Means over {len(loaded.calibration)} "
+        f"calibration examples; population: {found.populations[head[0]]}."
     )
     left, right = st.columns([5, 4], gap="large")
     with left:

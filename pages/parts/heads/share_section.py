@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import streamlit as st
-from pages.parts.head_grid import HeadMap, head_grid
 
 from headprune_core import HeadShares, head_shares
 from headprune_core.data.tasks import task_of
@@ -15,6 +14,7 @@ from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import downloads, progress_panel
 from pages.parts.common.workspace import Workspace
+from pages.parts.head_grid import HeadMap, head_grid
 
 from .text_choice import ChosenText
 
@@ -72,8 +72,8 @@ def share_section(loaded: Workspace, chosen: ChosenText, tokens: int) -> None:
         else ""
     )
     st.caption(
-        f"Support: by how much the {what} falls when the head is masked, on its own. First order: the derivative with respect "
-        f"to the head's gate, whose absolute value is the {HIS} of this text for the model's own prediction."
+        f"Support: by how much the {what} falls when the head is masked, on its own. First order: the derivative with "
+        f"respect to the head's gate, whose absolute value is the {HIS} of this text for the model's own prediction."
     )
     row, head = (index.ravel() for index in np.indices(found.change.shape))
     columns = {"support": -found.change, "support_first_order": -found.first_order, "flips": found.flips}
