@@ -52,7 +52,9 @@ def attention_document(found) -> dict:
         "keys": _side(found.keys),
         "heads": heads,
     }
-    document |= {"storage": "all pairs"} if full else {"storage": "strongest keys", "per_query": min(STRONGEST, len(found.keys))}
+    document |= (
+        {"storage": "all pairs"} if full else {"storage": "strongest keys", "per_query": min(STRONGEST, len(found.keys))}
+    )
     digest = hashlib.sha256(json.dumps(document).encode()).hexdigest()
     return document | {"id": digest[:16]}
 
