@@ -7,6 +7,8 @@ from headprune_core.alpha_choice.successive_halving import HalvingResult, succes
 from headprune_core.data.examples import load_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
+from headprune_core.inspection.attention_html import attention_html
+from headprune_core.inspection.attention_widget import show_attention
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
@@ -104,6 +106,7 @@ __all__ = [
     "alpha_accuracy",
     "alpha_path",
     "alpha_surface",
+    "attention_html",
     "compare_logits",
     "compare_with_ablation",
     "compare_with_random",
@@ -149,6 +152,7 @@ __all__ = [
     "register_criterion",
     "role_ablation",
     "score_heads",
+    "show_attention",
     "sparsity_curves",
     "split_half",
     "successive_halving",

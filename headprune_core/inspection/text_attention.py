@@ -41,13 +41,13 @@ class TextAttention:
         queries: The T query tokens.
         keys: The S key tokens; for cross-attention those of the encoder.
         kind: Kind of the attention: "self", "encoder", "decoder" or "cross".
-        heads: (row, head, layer) of each entry; the head is "mean" for the mean over a row's heads. A row that several layers
-            share has one entry per layer.
+        heads: (row, head, layer) of each entry; the head is "mean" for the mean over a row's heads. A row that several
+            layers share has one entry per layer.
         labels: Label of each entry, such as "Layer 3, head 5".
         attention: float32 (K, T, S), attention probabilities. A query's values sum to 1 (to less in a model with attention
             sinks that are no tokens).
-        weighted: float32 (K, T, S), value-weighted attention: each probability times the norm of the transformed value of its
-            key. These values are not normalized; `document` divides them by the sum of each query.
+        weighted: float32 (K, T, S), value-weighted attention: each probability times the norm of the transformed value of
+            its key. These values are not normalized; `document` divides them by the sum of each query.
         full_length: Number of tokens before truncation.
         truncated: Whether the text was truncated to the maximum length of the model.
     """
@@ -114,19 +114,18 @@ def text_attention(
     batch = encoded.batch(np.arange(1), model.device)
     kind = model.grid.rows[names[0][0]].kind
     sides = tuple(TextTokens.of(model.tokenizer, stream) for stream in Streams(model, batch).of(kind))
-    layers = [layer for layer, row in enumerate(model.grid.layers) if row in {row for row, _ in names}]
-    size = len(names) * len(layers) * len(sides[0]) * len(sides[1])
+    entries = [(row, head, layer) for row, head in names for layer, of in enumerate(model.grid.layers) if of == row]
+    size = len(entries) * len(sides[0]) * len(sides[1])
     if size > MOST_VALUES:
         raise HeadPruneError(f"the attention of these heads has {size:,} values; choose fewer heads or a shorter text")
     found = _forward(model, batch, names)
-    entries = [(row, head, layer) for row, head in names for layer in layers if model.grid.layers[layer] == row]
     attention, weighted = (torch.stack([found[entry][part] for entry in entries]) for part in (0, 1))
     bad = ~(attention + weighted).isfinite().all(2).all(1)
     if bad.any():
         row, head, _ = entries[int(bad.int().argmax())]
         raise HeadPruneError(
-            f"the attention of head {head} in row {model.grid.row_labels[row]} is not finite for this text; check the model's "
-            "weights, or load it with dtype='float32'"
+            f"the attention of head {head} in row {model.grid.row_labels[row]} is not finite for this text; check the "
+            "model's weights, or load it with dtype='float32'"
         )
     labels = tuple(_label(model, *entry) for entry in entries)
     arrays = attention.numpy(), weighted.numpy()

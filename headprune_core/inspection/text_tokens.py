@@ -19,8 +19,8 @@ class TextTokens:
     Attributes:
         ids: (T,) numbers of the tokens.
         tokens: (T,) tokens as the tokenizer has them, such as "Ġlate" or "##ful"; "#7" without a tokenizer.
-        surface: (T,) the same as readable text, such as " late" or "ful". If a character consists of several tokens, each has
-            the character and its part, such as "😀 (1/2)".
+        surface: (T,) the same as readable text, such as " late" or "ful". If a character consists of several tokens, each
+            has the character and its part, such as "😀 (1/2)".
         special: (T,) whether the token is a special token.
         segment: (T,) number of the text of a pair; all 0 for one text.
     """

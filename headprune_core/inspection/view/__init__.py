@@ -1,7 +1,7 @@
 """The attention view: one plain ES module and its style, without imports and without network access.
 
-The files are joined to one module, which the app, notebooks and HTML files use unchanged. It exports `draw(element, document,
-options)` and, as its default, the entry of Streamlit components and of anywidget.
+The files are joined to one module, which the app, notebooks and HTML files use unchanged. It exports
+`draw(element, document, options)` and, as its default, the entry of Streamlit components and of anywidget.
 """
 
 from pathlib import Path

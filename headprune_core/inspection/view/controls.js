@@ -14,13 +14,13 @@ class Controls {
     this.buttons = new Map();
     for (const { name, label, values } of CHOICES) {
       const group = make("div", "av-group", { role: "group", "aria-label": label });
-      group.append(make("span", "av-name", { "aria-hidden": "true" }, label));
       for (const [value, text] of values) group.append(this.button(`${name} ${value}`, text, () => view.choose(name, value)));
       this.element.append(group);
     }
-    const files = make("div", "av-group", { role: "group", "aria-label": "View and downloads" });
-    files.append(this.button("span", "Span", () => view.toggleSpan()));
-    files.lastChild.title = "The next token that you choose ends a span that starts at the pinned token";
+    const files = make("div", "av-files", { role: "group", "aria-label": "View and downloads" });
+    const span = this.button("span", "Select span", () => view.toggleSpan());
+    span.title = "The next token that you choose ends a span that starts at the pinned token";
+    this.element.append(span);
     files.append(this.button("maximize", "Maximize", () => view.maximize(!view.maximized)));
     for (const kind of ["SVG", "PNG", "HTML", "CSV"]) {
       if (kind === "HTML" && !view.options.page) continue;
@@ -29,9 +29,8 @@ class Controls {
       files.append(button);
     }
     this.element.append(files);
-    this.heads = make("div", "av-group av-heads", { role: "group", "aria-label": `Heads, up to ${MOST_PANELS} side by side` });
+    this.heads = make("div", "av-heads", { role: "group", "aria-label": `Heads, up to ${MOST_PANELS} side by side` });
     if (view.data.heads.length > 1) {
-      this.heads.append(make("span", "av-name", { "aria-hidden": "true" }, "Heads"));
       view.data.heads.forEach(({ label }, index) => {
         const button = this.button(`head ${index}`, "", () => view.toggleHead(index));
         button.append(make("i", "av-swatch", { "aria-hidden": "true" }), label);

@@ -5,7 +5,7 @@ class LinesPanel {
     this.view = view;
     this.head = head;
     const cross = view.data.kind === "cross";
-    const names = cross ? ["Queries (decoder)", "Keys (encoder)"] : ["Queries (attend)", "Keys (attended to)"];
+    const names = cross ? ["Queries (decoder)", "Keys (encoder)"] : ["Queries", "Keys"];
     this.columns = [
       new TokenColumn(view, "query", `${names[0]}, ${head.label}`),
       new TokenColumn(view, "key", `${names[1]}, ${head.label}`),
@@ -17,7 +17,7 @@ class LinesPanel {
     this.scroll = make("div", "av-scroll");
     this.scroll.append(this.body);
     const titles = make("div", "av-sides", { "aria-hidden": "true" });
-    titles.append(make("span", "", {}, names[0]), make("span", "", {}, names[1]));
+    titles.append(...names.map((name) => make("span", "", {}, name)));
     this.element = make("div", "av-lines");
     this.element.append(titles, this.scroll);
     this.scroll.onscroll = () => view.scrolled(this);
@@ -36,10 +36,11 @@ class LinesPanel {
       column.render(top, top + this.height);
       column.paint(focus, sums, this.head.color);
     }
-    this.paint(this.head.attention.links(focus).links, top);
+    this.paint(this.head.attention.links(focus).links, top, focus ? 0.25 : 0);
   }
 
-  paint(links, top) {
+  /** `least` is the opacity of the weakest link. */
+  paint(links, top, least) {
     const context = this.canvas.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
@@ -49,7 +50,7 @@ class LinesPanel {
       const to = (key + 0.5) * ROW - top;
       if (Math.max(from, to) < 0 || Math.min(from, to) > this.height) continue;
       const strength = Math.sqrt(value);
-      context.globalAlpha = strength;
+      context.globalAlpha = least + (1 - least) * strength;
       context.lineWidth = 0.5 + 3.5 * strength;
       context.beginPath();
       context.moveTo(0, from);

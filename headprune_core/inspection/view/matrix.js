@@ -1,7 +1,8 @@
 // The matrix of queries (rows) and keys (columns) on one canvas; the color is the square root of the value.
 
-const LARGEST_CELL = 26;
+const LARGEST_CELL = 36;
 const SMALLEST_LABELED = 11; // px; smaller cells have no labels
+const SMALLEST_NUMBERED = 28; // px; smaller cells have no numbers
 
 class MatrixPanel {
   constructor(view, head) {
@@ -123,6 +124,7 @@ class MatrixPanel {
     const [wide, high] = [this.size * this.count, this.size * this.rows];
     context.drawImage(this.image.canvas, this.left, this.top, this.image.width, this.image.height);
     if (this.size >= SMALLEST_LABELED) this.labels(context, text, focus);
+    if (this.size >= SMALLEST_NUMBERED) this.numbers(context, text, back);
     if (focus) {
       const [from, to] = [focus.start * this.size, focus.stop * this.size];
       const byQuery = focus.side === "query";
@@ -149,6 +151,20 @@ class MatrixPanel {
     context.lineWidth = 1;
     context.strokeRect(this.left - 0.5, this.top - 0.5, wide + 1, high + 1);
     context.globalAlpha = 1;
+  }
+
+  /** The values in percent. */
+  numbers(context, text, back) {
+    const { attention } = this.head;
+    context.font = this.font(18);
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    attention.visit(null, (at, query, key) => {
+      const value = attention.values[at] / SCALE;
+      if (value < 0.005) return;
+      context.fillStyle = value > 0.36 ? back : text;
+      context.fillText((100 * value).toFixed(0), this.left + (key + 0.5) * this.size, this.top + (query + 0.5) * this.size);
+    });
   }
 
   labels(context, color, focus) {

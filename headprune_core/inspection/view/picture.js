@@ -47,7 +47,8 @@ function linesPicture(view, panel, focus) {
     const [from, to] = [(query + 0.5) * ROW, (key + 0.5) * ROW];
     const [start, middle, end] = [column, column + links / 2, column + links];
     const strength = Math.sqrt(value);
-    const style = `stroke-opacity="${round(strength)}" stroke-width="${round(0.5 + 3.5 * strength)}"`;
+    const opacity = focus ? 0.25 + 0.75 * strength : strength;
+    const style = `stroke-opacity="${round(opacity)}" stroke-width="${round(0.5 + 3.5 * strength)}"`;
     return `<path d="M${start} ${from}C${middle} ${from} ${middle} ${to} ${end} ${to}" ${style}/>`;
   });
   const texts = panel.columns.map(({ side, count }) => {

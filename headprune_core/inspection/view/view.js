@@ -1,13 +1,14 @@
 // The view: its state, and its three homes (Streamlit component, notebook widget, HTML file).
 
 const MOST_PANELS = 4;
-const HINT =
-  "Point at a token, or move to it with the arrow keys, to see its attention. Click or press Enter to pin it, Escape to unpin. " +
-  "Drag over tokens, or press Shift and an arrow key, to sum the attention of a span.";
+const HINT = "Point at a query to see what it attends to, or at a key to see what attends to it. Click a token to pin it.";
+const KEYS =
+  "Keyboard: arrow keys, Home and End move; Enter pins a token and Escape unpins it. Shift and an arrow key, or dragging, " +
+  "sums the attention of a span of tokens; on a touch screen, pin the first token, then choose Select span and the last token.";
 const READING =
   "Each query distributes 100% of its attention over the keys that it can see. Raw: the attention probabilities. " +
   "Value-weighted: each probability times the norm of the transformed value of its key, divided by the sum of the query " +
-  "(Kobayashi et al. 2020); it shows how much the head takes from a token. Opacity, width and color are the square root of the value.";
+  "(Kobayashi et al. 2020); it shows how much the head takes from a token. Width, opacity and color grow with the square root.";
 
 class AttentionView {
   constructor(element, data, options) {
@@ -49,7 +50,7 @@ class AttentionView {
     this.live = make("p", "av-unseen", { role: "status", "aria-live": "polite" });
     this.place = make("div", "av-panels");
     const reading = make("details", "av-reading");
-    reading.append(make("summary", "", {}, "How to read this"), make("p", "", {}, READING));
+    reading.append(make("summary", "", {}, "How to read this"), make("p", "", {}, READING), make("p", "", {}, KEYS));
     const notes = this.notes().map((note) => make("p", "av-note", {}, note));
     this.root.replaceChildren(this.controls.element, this.text, this.live, this.place, ...notes, reading);
     this.paintTheme();
@@ -86,11 +87,11 @@ class AttentionView {
     this.panels = shown.map(([index, slot]) => new Panel(this, { index, slot, label: this.data.heads[index].label }));
     const figures = this.panels.map((panel) => {
       const figure = make("figure", "av-panel", { "data-slot": panel.head.slot });
-      const caption = make("figcaption");
-      panel.swatch = make("i", "av-swatch", { "aria-hidden": "true", "data-slot": panel.head.slot });
-      caption.append(panel.swatch, panel.head.label);
-      panel.caption = make("p", "av-count");
-      figure.append(caption, panel.element, panel.caption);
+      const swatch = make("i", "av-swatch", { "aria-hidden": "true", "data-slot": panel.head.slot });
+      const [name, values, count] = [make("figcaption"), make("p", "av-values"), make("p", "av-count")];
+      name.append(swatch, panel.head.label);
+      figure.append(name, values, panel.element, count);
+      panel.around = { swatch, values, count };
       return figure;
     });
     this.place.replaceChildren(...figures);
@@ -100,7 +101,7 @@ class AttentionView {
 
   layout() {
     for (const panel of this.panels) {
-      panel.head.color = getComputedStyle(panel.swatch).backgroundColor;
+      panel.head.color = getComputedStyle(panel.around.swatch).backgroundColor;
       panel.head.attention = this.attention(panel.head.index, this.state.kind);
       panel.resize();
     }
@@ -135,8 +136,8 @@ class AttentionView {
     const focus = this.focus();
     for (const panel of this.panels) {
       panel.update(focus);
-      panel.caption.textContent = this.words.count(panel.head.attention.links(focus));
-      panel.caption.hidden = this.state.mode === "matrix";
+      panel.around.count.textContent = this.words.count(panel.head.attention.links(focus));
+      panel.around.count.hidden = this.state.mode === "matrix";
     }
     this.describe(focus);
   }
@@ -155,10 +156,10 @@ class AttentionView {
     } else if (focus) {
       [start, lines] = [`${this.words.subject(focus)} ${this.words.verb(focus)}`, this.words.strongest(focus, heads)];
     }
-    const text = make("span", "av-start", {}, lines.length ? `${start}:` : start);
-    const shown = lines.map(({ label, text: values }) => make("span", "av-line", {}, `${label}: ${values}`));
-    this.text.replaceChildren(text, ...shown);
-    this.spoken = [text, ...shown].map((part) => part.textContent).join(" ");
+    this.text.textContent = lines.length ? `${start}:` : start;
+    this.text.classList.toggle("av-hint", !lines.length);
+    this.panels.forEach((panel, i) => (panel.around.values.textContent = lines[i]?.text ?? ""));
+    this.spoken = [this.text.textContent, ...lines.map(({ label, text }) => `${label}: ${text}.`)].join(" ");
   }
 
   speak() {
@@ -334,5 +335,5 @@ export default function (component) {
     view = draw(parentElement, data.document, { page: data.page });
     views.set(parentElement, view);
   } else if (view.data.id !== data.document.id) view.load(data.document);
-  view.options.onPin = (pinned) => setStateValue("pinned", pinned);
+  view.options.onPin = data.reports ? (pinned) => setStateValue("pinned", pinned) : null;
 }

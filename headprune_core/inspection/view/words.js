@@ -52,7 +52,7 @@ class Words {
       const best = [...sums.keys()].filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a]);
       const listed = best.slice(0, 5).map((i) => `${this.label(other, i, "surface")} ${percent(sums[i])}`);
       const more = best.length > 5 ? ` (5 strongest of ${number(best.length)})` : "";
-      return { label, text: best.length ? listed.join(", ") + more : "none" };
+      return { label, text: best.length ? listed.join(" · ") + more : "none" };
     });
   }
 
