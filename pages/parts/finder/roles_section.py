@@ -40,9 +40,9 @@ def roles_section(loaded: Workspace, found: HeadTraits, ablation: LeaveOneOut | 
         return
     st.markdown(
         "The role of a head is where it attends most, compared with uniform attention: the **lift** is the share of "
-        "attention minus the share under uniform attention. The largest lift gives the role if it reaches the threshold, and "
-        "if its difference to the second is positive in 95% of random halves of the examples. Other heads are broad (entropy "
-        "above 90% of the maximum) or mixed."
+        "attention minus the share under uniform attention. The largest lift gives the role if it reaches the threshold and "
+        "if its difference to the second is positive in 97.5% of random halves of the examples. Other heads are broad "
+        "(entropy above 90% of the maximum) or mixed."
     )
     threshold = _threshold()
     table = head_roles(loaded, found, threshold)
