@@ -15,6 +15,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import mode
 
 from headprune_core.data.batches import Batch, in_parts
 from headprune_core.data.encoding import encode
@@ -27,6 +28,7 @@ from headprune_core.model.prunable_model import PrunableModel, runs_models
 
 from .attention_traits import attention_traits
 from .roles import ROLES, RoleShares, label_stability, role_counts, role_table
+from .sink_tokens import token_names, tokens_at
 from .token_patterns import PATTERNS, Streams, TokenPatterns
 
 FURTHER = ("entropy", "output_norm", "relative_output_norm", "special", "weighted_special")
@@ -45,6 +47,8 @@ class HeadTraits:
             example has no token to which the trait applies.
         nulls: (N, R, H) by role, the share under uniform attention over the keys that each query can see.
         sink_position: int (N, R, H), position of the key with the largest mean share.
+        sink_token: (R, H), the most frequent token at this position, as the tokenizer writes it; "" for images.
+        sink_token_share: (R, H), share of the examples in which this token is there.
         kernel: (R, H, 64), mean share of attention by distance (see `distance_kernel`); nan for cross-attention.
         populations: For each row, "full attention" or "sliding window of n tokens"; rows of different kinds are not pooled.
         settings: Number of examples and precision.
@@ -54,6 +58,8 @@ class HeadTraits:
     per_example: dict[str, np.ndarray]
     nulls: dict[str, np.ndarray]
     sink_position: np.ndarray
+    sink_token: np.ndarray
+    sink_token_share: np.ndarray
     kernel: np.ndarray
     populations: tuple[str, ...]
     settings: dict
@@ -98,9 +104,9 @@ class HeadTraits:
 
     @property
     def _shares(self) -> RoleShares:
-        return RoleShares(
-            {role: self.per_example[role] for role in ROLES}, self.nulls, self.per_example["entropy"], self.populations
-        )
+        shares = {role: self.per_example[role] for role in ROLES}
+        sinks = self.sink_token, self.sink_token_share
+        return RoleShares(shares, self.nulls, self.per_example["entropy"], self.populations, *sinks)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with one row per head: row, head, population, the mean of each trait and the null of each role."""
@@ -166,11 +172,14 @@ def head_traits(
     per_example["relative_output_norm"] = np.divide(norm, layer_mean, out=np.zeros_like(norm), where=layer_mean > 0)
     nulls = {name: values["nulls"][..., k] for k, name in enumerate(PATTERNS)} | {"sink": values["sink_null"]}
     assert tuple(nulls) == ROLES
+    token, count = mode(values["sink_token"].astype(int), axis=0)
     return HeadTraits(
         grid=model.grid,
         per_example=per_example,
         nulls=nulls,
         sink_position=values["sink_position"].astype(int),
+        sink_token=token_names(model, token),
+        sink_token_share=count / len(encoded),
         kernel=values["kernel"].mean(0),
         populations=populations(model),
         settings={"examples": len(encoded), "dtype": dtype or str(model.model.dtype)[6:]},
@@ -219,7 +228,10 @@ def _batch_traits(model: PrunableModel, batch: Batch) -> dict[str, torch.Tensor]
     with use_hooks(hooks), torch.no_grad(), FrozenLinear(model.packed):
         model.logits(batch.inputs)
     per_row = [_mean_of_layers(found[row.module]) for row in model.grid.rows]
-    return {name: torch.stack([row[name] for row in per_row], dim=1) for name in per_row[0]}
+    values = {name: torch.stack([row[name] for row in per_row], dim=1) for name in per_row[0]}
+    return values | {
+        "sink_token": tokens_at(values["sink_position"].long(), [streams.of(row.kind)[1] for row in model.grid.rows])
+    }
 
 
 def _mean_of_layers(layers: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

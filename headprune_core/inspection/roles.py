@@ -9,7 +9,7 @@ A role says where a head looks, not whether the model needs it: according to Bud
 importance and prunability of attention heads", EMNLP), pruning by role is no better than random pruning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -53,17 +53,21 @@ class RoleShares:
         nulls: (N, R, H) by role, the shares under uniform attention.
         entropy: (N, R, H), normalized entropy.
         populations: Kind of attention of each row.
+        sink_token: (R, H), the most frequent token at the position of the sink, for the evidence; "" if there are none.
+        sink_token_share: (R, H), share of the examples in which this token is there.
     """
 
     shares: dict[str, np.ndarray]
     nulls: dict[str, np.ndarray]
     entropy: np.ndarray
     populations: tuple[str, ...]
+    sink_token: np.ndarray
+    sink_token_share: np.ndarray
 
     def some(self, examples: np.ndarray) -> "RoleShares":
         """Return the shares of some examples."""
-        parts = ({role: values[examples] for role, values in part.items()} for part in (self.shares, self.nulls))
-        return RoleShares(*parts, self.entropy[examples], self.populations)
+        parts = [{role: values[examples] for role, values in part.items()} for part in (self.shares, self.nulls)]
+        return replace(self, shares=parts[0], nulls=parts[1], entropy=self.entropy[examples])
 
 
 def role_table(found: RoleShares, threshold: float = THRESHOLD, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
@@ -115,7 +119,10 @@ def role_table(found: RoleShares, threshold: float = THRESHOLD, *, confidence: f
             "entropy": entropy,
         }
     )
-    return table.assign(evidence=[_evidence(head, threshold) for head in table.itertuples()])
+    tokens = zip(found.sink_token.ravel(), found.sink_token_share.ravel(), strict=True)
+    sinks = [f', most often "{token}" ({share:.0%} of examples)' if token else "" for token, share in tokens]
+    lines = zip(table.itertuples(), sinks, strict=True)
+    return table.assign(evidence=[_evidence(head, sink, threshold) for head, sink in lines])
 
 
 def role_counts(found: RoleShares, thresholds=None) -> pd.DataFrame:
@@ -181,9 +188,10 @@ def _competes() -> np.ndarray:
     return competes
 
 
-def _evidence(head, threshold: float) -> str:
-    """A sentence about one row of the table."""
-    share = f"{head.score:.0%} of attention is {WHERE[head.largest]}; uniform attention would give {head.null:.0%}"
+def _evidence(head, sink: str, threshold: float) -> str:
+    """A sentence about one row of the table; `sink` says which token the sink is."""
+    where = WHERE[head.largest] + (sink if head.largest == "sink" else "")
+    share = f"{head.score:.0%} of attention is {where}; uniform attention would give {head.null:.0%}"
     if head.primary == "broad":
         return f"Attention is nearly uniform: its entropy is {head.entropy:.0%} of the maximum."
     if head.primary != "mixed":

@@ -113,3 +113,25 @@ def test_few_examples_and_wrong_thresholds_are_refused():
             traits.roles(wrong)
     with pytest.raises(hp.HeadPruneError, match="unknown trait 'size'; choose one of previous, next"):
         traits.mean("size")
+
+
+def test_the_evidence_of_a_sink_names_its_token(embedded_model):
+    traits = head_traits(embedded_model, hp.load_examples("embedded", size=8))
+    table = traits.roles()
+    sinks = table[table.largest == "sink"]
+    named = r'\d+% of attention is on a single token, most often "\S+" \(\d+% of examples\); uniform attention would give'
+    assert sinks.evidence.str.contains(named).all()
+    assert sinks.evidence.str.contains('"[SEP]"', regex=False).any()
+    others = table[(table.largest != "sink") & (table.primary != "mixed")]
+    assert not others.evidence.str.contains("most often").any()
+
+
+def test_the_token_of_a_sink_is_the_most_frequent_one():
+    """The delimiter of these texts is in different places, and the last head of the second layer looks for a mark."""
+    examples = texts()
+    traits = head_traits(hp.PrunableModel(causal_model()), examples)
+    place = len(CAUSAL) - 1, CAUSAL[1].index("sink")
+    at = [row["input_ids"][position] for row, position in zip(examples, traits.sink_position[:, *place], strict=True)]
+    most = max(set(at), key=at.count)
+    assert traits.sink_token[place] == f"token {most}"
+    assert traits.sink_token_share[place] == at.count(most) / len(at)

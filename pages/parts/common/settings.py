@@ -83,6 +83,7 @@ SETTINGS = {
     "overrides": Setting("", _overrides),
     "heads": Setting((), _heads),
     "text": Setting("", _text),
+    "text_pair": Setting("", _text),
     "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),
     "gnorm_objective": Setting("logit_norm", _one_of(*OBJECTIVES)),
