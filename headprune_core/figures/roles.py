@@ -14,8 +14,10 @@ CONTROLS = {  # shades of the hue of their criterion; dash and symbol differ too
     "inverse_greedy_gnorm": "#7cc4ab",
 }
 OTHER = {"leave_one_out": "#8a8a2c", "custom": "#aa4499"}
+COLORS = HUES | CONTROLS | OTHER  # of every criterion
 CLASSES = ("#b8860b", "#5b8ba0", "#a65628", "#7f7f7f", "#6b8e23", "#8d6e9e")  # classes of the data, never criteria
 NEUTRAL = "#6b7a89"  # counts, kept heads and measures that belong to no criterion
+STATES = {"kept": "#5b6f82", "zeroed": "#aab7c4", "pruned": "#eef1f4", "first": "#d9b34a", "second": "#8fb3c4"}  # of a mask
 CHOICE = "#9467bd"  # this mask, the current step, the recommended value
 FRAME = ("#000000", "#ffffff")  # the frame of selected heads
 _DIVERGING = ("#ffe08a", "#c9c6d1", "#7b5ea7", "#26003f")  # negative is light, zero is gray, positive is dark
@@ -34,7 +36,7 @@ def ramp(role: str, steps: int = 32) -> list[str]:
     if role == "difference":
         stops = [(0.0, _DIVERGING[0]), (0.5, _DIVERGING[1]), (0.75, _DIVERGING[2]), (1.0, _DIVERGING[3])]
     else:
-        hue = (HUES | CONTROLS | OTHER).get(role, NEUTRAL)
+        hue = COLORS.get(role, NEUTRAL)
         stops = [
             (0.0, mix(hue, "#ffffff", 0.1)),
             (0.4, mix(hue, "#ffffff", 0.6)),

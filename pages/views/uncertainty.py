@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import agreement_matrix, criterion_rankings
-from headprune_core.data.measures import measure_label, sentence_name
+from headprune_core.data.measures import SHARES, measure_label, sentence_name
 from headprune_core.data.tasks import task_of
-from headprune_core.figures.ablation import ablation_heatmap, ablation_kendall, describe_ablation
+from headprune_core.figures.ablation import ablation_kendall, ablation_title, describe_ablation
 from headprune_core.figures.heatmaps import METRIC_LABELS, METRIC_SHORT_LABELS
 from headprune_core.figures.uncertainty import (
     agreement_heatmap,
@@ -23,6 +23,7 @@ from pages.parts.common import labels
 from pages.parts.common.failures import drop_failure, show_failure
 from pages.parts.common.session import current_workspace, publish, remember, runner, setting
 from pages.parts.common.shared_ui import downloads, page_header, progress_panel, records
+from pages.parts.head_grid import HeadMap, head_grid
 from pages.parts.uncertainty import bootstrap_cache
 from pages.parts.uncertainty.ablation_run import ablation, ablation_examples, start_ablation
 
@@ -201,7 +202,20 @@ top = frame.loc[frame[measure].idxmax()]
 text = f"Largest for layer {top['row']:.0f}, head {top['head']:.0f}: {top[measure]:.3g}."
 if frame[measure].nunique() == 1:
     text = "The value is the same for every head."
-left.plotly_chart(ablation_heatmap(values, measure, found.measure), alt=f"{meaning[measure]} {text}", config=PLAIN)
+with left:
+    title, unit = ablation_title(measure, found.measure)
+    head_map = HeadMap(
+        measure,
+        f"{title} without the head",
+        values,
+        role="leave_one_out" if measure == "abs_loss_change" else "difference",
+        short=title,
+        unit=unit,
+        percent=measure == "accuracy_drop" and found.measure in SHARES,
+        ranked=measure == "abs_loss_change",
+        description=f"{meaning[measure]} {text}",
+    )
+    head_grid([head_map], scores.grid.row_labels, key="ablation_map")
 left.caption(
     f"{meaning[measure]} {text} Loss: {task.loss}; n = {result.size} {data}."
     + (" No labels: the loss uses the model's own predictions as targets." if found.objective == "prediction" else "")

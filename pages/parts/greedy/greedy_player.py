@@ -1,5 +1,6 @@
 """A Greedy-Gnorm run at one step: Gnorm per head, accuracy so far, and the effect of the step on the gradients."""
 
+import numpy as np
 import streamlit as st
 
 from headprune_core import GreedyTrajectory
@@ -9,13 +10,14 @@ from headprune_core.figures.greedy import (
     describe_greedy_accuracy,
     describe_greedy_step,
     describe_shift,
+    gnorm_range,
     greedy_accuracy,
-    greedy_map,
     shift_map,
 )
 from pages.parts.common.labels import CI
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
+from pages.parts.head_grid import HeadMap, Mark, head_grid
 
 from .greedy_run import GreedyResult, shift, start_shift
 
@@ -53,9 +55,9 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     names = loaded.model.grid.row_labels
     map_, curve = st.columns(2, gap="large")
     text = describe_greedy_step(run, step, names)
-    map_.plotly_chart(greedy_map(run, step, names), alt=text, config=CONFIG, key="greedy_map")
-    frame = " Orange frame: pruned next." if step < run.steps else ""
-    map_.caption(f"{text} Color: log10 Gnorm. ×: pruned.{frame}")
+    with map_:
+        head_grid([_gnorm_map(run, step, text)], names, key="greedy_map", in_fragment=True)
+    map_.caption(text)
     if len(run.measure):
         text = describe_greedy_accuracy(run, step)
         figure = greedy_accuracy(run, step, chance_level(loaded.model))
@@ -67,6 +69,29 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
         curve.caption(f"{measure} is evaluated every eight steps and will appear here.")
     if step < run.steps and not runner().busy:
         _shift_section(loaded, result, step)
+
+
+def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
+    """Gnorm of the remaining heads at a step, with one log scale for the whole run."""
+    mask, following = run.mask(step), np.zeros_like(run.mask(step))
+    for head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
+        following[head] = True
+    low, high = gnorm_range(run)
+    values = np.where(mask, run.scores[min(step, run.steps - 1)], np.nan)
+    log = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    return HeadMap(
+        "gnorm",
+        f"Gnorm after {step} step{'s' * (step != 1)}" + ("; dark = low" if run.inverse else ""),
+        values,
+        role="gnorm",
+        short="Gnorm",
+        dark="low" if run.inverse else "high",
+        shown=log,
+        limits=(np.log10(low), np.log10(high)),
+        scale_text=f"{low:.2g} to {high:.2g}, log scale" if not run.inverse else f"{high:.2g} to {low:.2g}, log scale",
+        marks=(Mark("pruned", ~mask, "×"), Mark("pruned next", following, "●")),
+        description=description,
+    )
 
 
 def _step_slider(run: GreedyTrajectory, running: bool) -> int:

@@ -14,8 +14,9 @@ from pages.parts.alpha_grid.sent_selection import last_message, read_selection
 from pages.parts.common.session import current_workspace, remember, setting
 
 from .head_map import HeadMap, Mark
+from .state_maps import difference_map, kept_map
 
-__all__ = ["HeadMap", "Mark", "head_grid"]
+__all__ = ["HeadMap", "Mark", "difference_map", "head_grid", "kept_map"]
 
 _HERE = Path(__file__).parent
 _FILES = {  # the grid of heads is that of the alpha page

@@ -47,6 +47,7 @@ class HeadMap:
         shown: (R, H) what the color shows in place of the values, such as ranks, or None.
         shown_as: What `shown` is, such as "Rank".
         limits: Values at both ends of the ramp, or None for those of the map.
+        scale_text: What the legend says about the scale, or "" for both ends of the ramp.
         ranked: Whether a cell states its place in the pruning order.
         percent: Whether values are shares.
         ends: What light and dark mean.
@@ -64,6 +65,7 @@ class HeadMap:
     shown: np.ndarray | None = None
     shown_as: str = ""
     limits: tuple[float, float] | None = None
+    scale_text: str = ""
     ranked: bool = False
     percent: bool = False
     ends: tuple[str, str] = PRUNED_LAST
@@ -119,8 +121,8 @@ class HeadMap:
 
     def scale(self) -> str:
         """Say what the color shows."""
-        if self.values is None:
-            return ""
+        if self.values is None or self.scale_text:
+            return self.scale_text
         if self.by_rank:
             times = "more than half of the values are 0" if np.isinf(self.skew) else f"{self.skew:,.0f} times the median"
             return f"Color: rank, because {times if np.isinf(self.skew) else f'the largest value is {times}'}."
@@ -128,7 +130,8 @@ class HeadMap:
         ends = [f"{100 * end:.3g}%" if self.percent else f"{end:.3g}".replace("-", "\N{MINUS SIGN}") for end in (low, high)]
         light, dark = ends if self.dark == "high" else reversed(ends)
         unit = f" {self.unit}" if self.unit and self.shown is None else ""
-        return f"{f'{self.shown_as}, ' if self.shown_as else ''}{light} to {dark}{unit}"
+        zero = "; gray: 0" if self.role == "difference" else ""
+        return f"{f'{self.shown_as}, ' if self.shown_as else ''}{light} to {dark}{unit}{zero}"
 
     def document(self) -> tuple[str, Mapping]:
         """Return what the browser draws, with a name that changes with it."""
