@@ -17,7 +17,6 @@ from headprune_core.data.examples import as_examples, describe_overlap
 from headprune_core.masks.mask_files import mask_json
 from pages.parts.prune import prune_run
 
-
 SIZE = 8  # evaluation examples; each is evaluated under 20 random masks too
 BATCH_SIZE = 4  # of fine-tuning; 32 would take eight times as long
 
