@@ -208,7 +208,7 @@ def test_a_head_that_the_model_does_not_have_is_told():
     assert not app.exception
     assert "because this model does not have them: heads 40.3, 0.12." in said(app.toast)
     assert app.session_state["set_heads"] == ((2, 1),)
-    assert app.query_params["heads"] == ["2.1"]
+    assert app.query_params["heads"] == "2.1"
 
 
 def press(app: AppTest, label: str) -> AppTest:
