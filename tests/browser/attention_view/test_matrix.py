@@ -26,8 +26,9 @@ def origin(tab):
         """canvas => {
           const ratio = canvas.width / canvas.clientWidth;
           const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          const column = x => { let n = 0; for (let y = 0; y < height; y++) n += data[4 * (y * width + x) + 3] > 60; return n; };
-          const row = y => { let n = 0; for (let x = 0; x < width; x++) n += data[4 * (y * width + x) + 3] > 60; return n; };
+          const opaque = (x, y) => data[4 * (y * width + x) + 3] > 60;
+          const column = x => [...Array(height).keys()].filter(y => opaque(x, y)).length;
+          const row = y => [...Array(width).keys()].filter(x => opaque(x, y)).length;
           let x = 0, y = 0;
           while (column(x) < height * 0.6) x++;
           while (row(y) < width * 0.6) y++;

@@ -93,10 +93,8 @@ def test_a_downloaded_html_file_is_the_same_view(open_view, hostile, browser, tm
 
 def test_right_to_left_tokens_have_their_direction(open_view, hostile):
     with open_view(hostile) as tab:
-        directions = [
-            token(tab, "key", i).locator(".av-text").evaluate("text => getComputedStyle(text).direction")
-            for i in (9, 10, 11)
-        ]
+        texts = [token(tab, "key", i).locator(".av-text") for i in (9, 10, 11)]
+        directions = [text.evaluate("text => getComputedStyle(text).direction") for text in texts]
         assert directions == ["rtl", "rtl", "ltr"]
 
 
