@@ -83,6 +83,11 @@ def percent(value: float) -> str:
     return "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
 
 
+def carried(share: float) -> str:
+    """The part of the attention that the drawn links carry, if there are more links."""
+    return "over 99%" if share >= 0.995 else f"{100 * share:.0f}%"
+
+
 def words(tab) -> str:
     return tab.locator(".av-words").inner_text()
 

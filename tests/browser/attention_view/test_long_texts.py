@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .conftest import button, count_line, integers, made_up, numbers, percent, token, value_line, words
+from .conftest import button, carried, count_line, integers, made_up, numbers, percent, token, value_line, words
 
 MEASURE = """
 ([selector, events]) => {
@@ -60,11 +60,11 @@ def test_512_tokens_count_their_links(open_view, text_of_512):
         for panel, values in enumerate(integers(text_of_512)):
             top = np.sort(values.ravel())[::-1][:150].sum() / values.sum()
             links = (values > 0).sum()
-            assert count_line(tab, panel) == f"150 of {links:,} links drawn; they carry {100 * top:.0f}% of the attention."
+            assert count_line(tab, panel) == f"150 of {links:,} links drawn; they carry {carried(top)} of the attention."
         token(tab, "query", 2).hover()
         row = integers(text_of_512)[0, 2]
         top = np.sort(row)[::-1][:150].sum() / row.sum()
-        assert count_line(tab).startswith(f"150 of {(row > 0).sum()} links drawn; they carry {100 * top:.0f}%")
+        assert count_line(tab).startswith(f"150 of {(row > 0).sum()} links drawn; they carry {carried(top)}")
 
 
 @pytest.mark.slow

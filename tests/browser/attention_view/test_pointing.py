@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from headprune_core.inspection.attention_html import attention_html
 
-from .conftest import button, count_line, integers, made_up, numbers, percent, token, value_line, words
+from .conftest import button, carried, count_line, integers, made_up, numbers, percent, token, value_line, words
 
 TEXTS = ["The", " flight", " was", " late", ",", " but", " the", " crew", " was", " wonderful", ".", " really", "!"]
 
@@ -33,7 +33,7 @@ def test_the_overview_counts_all_links(open_view):
         for panel, values in enumerate(integers(found)):
             top = np.sort(values.ravel())[::-1][:150].sum() / values.sum()
             all_links = f"{(values > 0).sum():,}"
-            assert count_line(tab, panel) == f"150 of {all_links} links drawn; they carry {100 * top:.0f}% of the attention."
+            assert count_line(tab, panel) == f"150 of {all_links} links drawn; they carry {carried(top)} of the attention."
         assert tab.evaluate("strokes") <= 150
         assert words(tab).startswith("Point at a query")
 
