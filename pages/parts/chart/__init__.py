@@ -10,12 +10,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from headprune_core.data.formats.spreadsheet_csv import spreadsheet_csv
+from pages.parts.alpha_grid.script import joined
 from pages.parts.common.session import current_workspace
 
 from .chart_data import chart_data
 
 _HERE = Path(__file__).parent
-SCRIPT = "\n".join(file.read_text() for file in (_HERE.parent / "head_grid" / "files.js", _HERE / "chart.js"))
+SCRIPT = joined((_HERE.parent / "head_grid" / "files.js", _HERE / "chart.js"))
 _tools = st.components.v2.component(
     "headprune_chart_tools", html=(_HERE / "chart.html").read_text(), css=(_HERE / "chart.css").read_text(), js=SCRIPT
 )

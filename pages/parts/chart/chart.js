@@ -2,6 +2,7 @@
 // files.js of the maps of heads is joined in front of this file.
 
 const HEAD = 58; // pixels for title and subtitle
+const MARGIN = 28; // pixels at either side: another program may have wider letters
 
 export default function ({ parentElement, data }) {
   const find = (selector) => parentElement.querySelector(selector);
@@ -19,13 +20,14 @@ export function chartFile(chart, { title, subtitle }) {
   const layers = [...chart.querySelectorAll("svg.main-svg")].map((layer) => {
     const copy = layer.cloneNode(true);
     for (const part of copy.querySelectorAll(".hoverlayer, .zoomlayer, .draglayer")) part.remove();
+    copy.setAttribute("x", MARGIN);
     copy.setAttribute("y", HEAD);
-    copy.style.background = "none";
+    Object.assign(copy.style, { background: "none", overflow: "visible" });
     return new XMLSerializer().serializeToString(copy).replace(/url\((&quot;|["'])?[^#)]*#/g, "url($1#");
   });
-  const words = text(12, 24, title, 16, ink, "font-weight='600'") + text(12, 44, subtitle, 12, ink);
-  const wide = Math.max(width, 24 + 8.5 * title.length, 24 + 6.5 * subtitle.length);
-  return svgFile([wide, height + HEAD], words + layers.join(""), background(chart));
+  const words = text(16, 24, title, 16, ink, "font-weight='600'") + text(16, 44, subtitle, 12, ink);
+  const wide = Math.max(width + 2 * MARGIN, 24 + 8.5 * title.length, 24 + 6.5 * subtitle.length);
+  return svgFile([wide, height + HEAD + MARGIN], words + layers.join(""), background(chart));
 }
 
 /** The color behind an element. */
