@@ -155,7 +155,7 @@ def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=
     if intervals is not None and show == "kendall":
         known = len(intervals[0])
         low[:known, :known], high[:known, :known] = intervals
-    title, scale = "Kendall's τ", {"colorscale": colorscale("difference"), "zmid": 0, "zmin": -1, "zmax": 1}
+    title, scale = "Kendall's τ", {"colorscale": "PuOr", "zmid": 0, "zmin": -1, "zmax": 1}
     if show == "overlap":
         title, scale = "Overlap (Jaccard)", {"colorscale": colorscale("neutral"), "zmin": 0, "zmax": 1}
     detail = [

@@ -16,6 +16,7 @@ from pages.parts.head_grid import HeadMap, head_grid
 from pages.parts.heads.selection import select
 from pages.parts.scores.score_options import options_panel
 
+SMALL = 200  # heads whose table is open at first
 TITLES = METRIC_LABELS | {"ae": f"{METRIC_LABELS['ae']}; dark = focused (low)"}
 loaded = current_workspace()
 scores = loaded.scores
@@ -99,15 +100,18 @@ column_config = {
     "head": "Head",
     **{name: st.column_config.NumberColumn(label, format="%.4g") for name, label in score_labels.items()},
 }
-st.dataframe(
-    frame,
-    hide_index=True,
-    height=280,
-    column_config=column_config,
-    on_select=take_row,
-    selection_mode="single-row",
-    key="score_table",
-)
+# Closed for a large model: then a selection sends no table again.
+table = st.expander("Table of all scores", expanded=rows * heads <= SMALL, on_change="rerun", icon=":material/table:")
+if table.open:
+    table.dataframe(
+        frame,
+        hide_index=True,
+        height=280,
+        column_config=column_config,
+        on_select=take_row,
+        selection_mode="single-row",
+        key="score_table",
+    )
 document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings | {"batch_size": BATCH_SIZE}}
 document |= {"scores": {name: values.tolist() for name, values in values_by_metric.items()}}
 downloads("head_scores", frame, document)

@@ -19,6 +19,7 @@ from headprune_core.masks.prune_mask import heads_to_remove
 from headprune_core.measure.ablation import MEASURES
 from headprune_core.measure.ranking_agreement import removal_share
 from headprune_core.scores.bootstrap import available
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.failures import drop_failure, show_failure
 from pages.parts.common.session import current_workspace, publish, remember, runner, setting
@@ -28,7 +29,6 @@ from pages.parts.uncertainty import bootstrap_cache
 from pages.parts.uncertainty.ablation_run import ablation, ablation_examples, start_ablation
 
 FEW = 8  # with fewer examples, bootstrap intervals are not reliable
-PLAIN = {"displayModeBar": False}
 KEEP = {"persist_state": "session"}  # settings are still there after a visit to another page
 ABLATION_LABELS = {"abs_loss_change": "Ablation: |Δloss|", "loss_change": "Ablation: Δloss"}
 loaded = current_workspace()
@@ -72,8 +72,9 @@ values, low, high = bootstrap_cache.intervals(loaded, metric, alpha)
 removed = removal_share(resampled[metric], sparsity)
 text = describe_intervals(removed, heads_to_remove(sparsity, values.size))
 st.markdown(text)
-figure = interval_figure(values, low, high, removed, METRIC_LABELS[metric])
-st.plotly_chart(figure, alt=f"{METRIC_LABELS[metric]} of every head with 95% CI. {text}", config=PLAIN)
+title = f"{METRIC_LABELS[metric]} of every head with 95% CI"
+chart = interval_figure(values, low, high, removed, METRIC_LABELS[metric])
+figure(chart, title, "interval_chart", alt=f"{title}. {text}")
 st.caption(
     f"Bars: 95% bootstrap CIs (1,000 resamples of {count} examples). Sparsity {sparsity:.0%}. "
     + ("The AE criterion prunes the highest-entropy heads first. " if metric == "ae" else "")
@@ -94,7 +95,8 @@ for one in stability:
     st.markdown(f"{icon} **{METRIC_SHORT_LABELS[one.metric]}**: {one.verdict}")
 if len(stability[0].table):
     text = " ".join(f"{METRIC_LABELS[one.metric]}: {one.verdict}" for one in stability)
-    st.plotly_chart(stability_figure(stability), alt=f"Rank stability by number of examples. {text}", config=PLAIN)
+    title = "Rank stability by number of examples"
+    figure(stability_figure(stability), title, "stability_chart", alt=f"{title}. {text}")
 st.caption(
     f"Solid: Kendall's τ between the ranking from the first n examples and from all {count}; biased upward because the n "
     f"are a subset of the {count}. Dotted: τ between two disjoint subsets of n examples (unbiased). HIES at α = {alpha:g}. "
@@ -122,7 +124,8 @@ show = st.segmented_control(
     **KEEP,
 )
 text = describe_agreement(matrix)
-st.plotly_chart(agreement_heatmap(matrix, show, kendall_range), alt=f"Agreement of pairs of criteria. {text}", config=PLAIN)
+title = "Agreement of pairs of criteria"
+figure(agreement_heatmap(matrix, show, kendall_range), title, "agreement_chart", alt=f"{title}. {text}")
 st.caption(
     f"{text} "
     + ("Kendall's τ: 1 = same order, 0 = no association, −1 = reversed." if show == "kendall" else "")
@@ -223,7 +226,9 @@ left.caption(
 comparison, halves = bootstrap_cache.against(loaded, result, alpha)
 if measure in halves:
     text = describe_ablation(comparison, measure, halves[measure])
-    right.plotly_chart(ablation_kendall(comparison, measure, halves[measure]), alt=text, config=PLAIN)
+    with right:
+        chart = ablation_kendall(comparison, measure, halves[measure])
+        figure(chart, "Correlation of each criterion with the ablation", "ablation_chart", alt=text)
     st.markdown(text)
     st.caption(
         "Gray band: split-half reliability of the ablation (95% of random splits). Ablating one head at a time does not "

@@ -15,14 +15,13 @@ import streamlit as st
 
 from headprune_core import AlphaInterval
 
+from .script import joined
 from .sent_selection import last_message, read_selection
 
 _HERE = Path(__file__).parent
 # Streamlit takes one module. The first three files need no page, so tests import them alone.
-SCRIPT = "\n".join(
-    (_HERE / f"{name}.js").read_text()
-    for name in ("masks", "edits", "strip", "lasso", "cells", "selection", "paint", "grid")
-)
+_FILES = ("masks", "edits", "strip", "lasso", "cells", "selection", "paint", "grid")
+SCRIPT = joined(_HERE / f"{name}.js" for name in _FILES)
 _component = st.components.v2.component(
     "headprune_alpha_grid", html=(_HERE / "grid.html").read_text(), css=(_HERE / "grid.css").read_text(), js=SCRIPT
 )

@@ -14,6 +14,7 @@ from headprune_core.figures.greedy import (
     greedy_accuracy,
     shift_map,
 )
+from pages.parts.chart import figure
 from pages.parts.common.labels import CI
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
@@ -22,7 +23,6 @@ from pages.parts.head_grid import HeadMap, Mark, head_grid
 from .greedy_run import GreedyResult, shift, start_shift
 
 PACE = 0.7  # seconds per step when playing
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
 
 def play(result: GreedyResult) -> None:
@@ -60,9 +60,11 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     map_.caption(text)
     if len(run.measure):
         text = describe_greedy_accuracy(run, step)
-        figure = greedy_accuracy(run, step, chance_level(loaded.model))
-        figure.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
-        curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
+        chart = greedy_accuracy(run, step, chance_level(loaded.model))
+        chart.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
+        with curve:
+            title = f"{measure_label(run.measure_name)} by heads pruned, Greedy-Gnorm"
+            figure(chart, title, "greedy_curve", alt=text)
         curve.caption(f"{text} Band: {CI}. Held-out examples: {result.request.size}.")
     elif loaded.evaluation is not None:
         measure = measure_label(task_of(loaded.model).measure)
@@ -132,5 +134,5 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)
-    st.plotly_chart(shift_map(computed.change, names), alt=text, config=CONFIG, key="shift_map")
+    figure(shift_map(computed.change, names), "Change of query gradients", "shift_map", alt=text)
     st.caption(f"{text} Rows: heads. Columns: input blocks. White: no change.")

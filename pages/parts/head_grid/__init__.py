@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from headprune_core.figures.heatmaps import row_name
+from pages.parts.alpha_grid.script import joined
 from pages.parts.alpha_grid.sent_selection import last_message, read_selection
 from pages.parts.common.session import current_workspace, remember, setting
 
@@ -23,7 +24,7 @@ _FILES = {  # the grid of heads is that of the alpha page
     _HERE.parent / "alpha_grid": ("lasso", "cells", "selection"),
     _HERE: ("files", "picture", "map", "maps"),
 }
-SCRIPT = "\n".join((folder / f"{name}.js").read_text() for folder, names in _FILES.items() for name in names)
+SCRIPT = joined(folder / f"{name}.js" for folder, names in _FILES.items() for name in names)
 _component = st.components.v2.component(
     "headprune_head_grid", html=(_HERE / "maps.html").read_text(), css=(_HERE / "maps.css").read_text(), js=SCRIPT
 )

@@ -1,9 +1,9 @@
 // Files that are made in the browser: SVG, the same as PNG, and CSV.
 
-export function svgFile([width, height], content) {
+export function svgFile([width, height], content, background = "#ffffff") {
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
   const font = 'font-family="system-ui, sans-serif"';
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${font}><rect width="100%" height="100%" fill="#ffffff"/>${content}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${font}><rect width="100%" height="100%" fill="${background}"/>${content}</svg>`;
 }
 
 export function text(x, y, words, size, color, more = "") {

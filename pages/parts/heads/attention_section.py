@@ -1,10 +1,10 @@
 """Attention of heads on one text, and the entropy of each query token's attention."""
 
 import streamlit as st
-from pages.parts.attention_view import attention_view
 
 from headprune_core import HeadPruneError, TextAttention, text_attention
 from headprune_core.figures.inspection import entropy_by_position_figure, row_entropies
+from pages.parts.attention_view import attention_view
 from pages.parts.common.failures import show_error
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace

@@ -8,6 +8,7 @@ from headprune_core.figures.pruned import baseline_figure, describe_baseline, de
 from headprune_core.measure.paired_tests import method_text, significance_text
 from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import runner
@@ -16,7 +17,6 @@ from pages.parts.head_grid import difference_map, head_grid, kept_map
 
 from .prune_run import PruneResult, start_logit_comparison, start_pruning
 
-CONFIG = {"displaylogo": False}
 FORMS = {"unpruned": "Unpruned", "masked": "Masked", "pruned": "Pruned", "reloaded": "Reloaded"}
 
 
@@ -36,7 +36,8 @@ def result_section(loaded: Workspace, result: PruneResult) -> None:
     map_.caption(text)
     if random is not None:
         text = describe_baseline(result.random_baseline)
-        random.plotly_chart(baseline_figure(result.random_baseline), alt=text, key="control", config=CONFIG)
+        with random:
+            figure(baseline_figure(result.random_baseline), "Random masks of the same size", "control", alt=text)
         random.caption(result.random_baseline.summary)
     if verification is not None:
         difference = verification.max_logit_difference
