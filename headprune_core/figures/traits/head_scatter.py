@@ -12,7 +12,7 @@ from headprune_core.figures.style import GRAY, MARGIN, for_plotly, tick
 
 from .role_style import STYLES_BY_TITLE
 
-SMALLEST, LARGEST, USUAL = 7, 26, 11  # diameters of points in pixels
+SMALLEST, LARGEST, USUAL = 6, 20, 11  # diameters of points in pixels
 _OTHERS = (("#0072b2", "circle"), ("#e69f00", "square"), ("#009e73", "diamond"), ("#cc79a7", "cross"))
 
 
@@ -86,8 +86,8 @@ def head_scatter(
         kind = {} if _is_number(shown[name]) else {"type": "category"}
         axis = {"title": for_plotly(titles[name]), "zeroline": False, "tickformat": ".0%" if name in shares else None}
         figure.update_layout({f"{side}axis": axis | kind})
-    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
-    return figure.update_layout(height=500, margin=MARGIN, legend=legend, dragmode=False)
+    legend = {"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top", "itemsizing": "constant"}
+    return figure.update_layout(height=520, margin=MARGIN, legend=legend, dragmode=False)
 
 
 def describe_head_scatter(
