@@ -64,7 +64,7 @@ def head_scatter(
         if name is None:
             bar = {"title": {"text": for_plotly(titles[axes.color]), "side": "right"}, "thickness": 10} if axes.color else {}
             bar |= {"tickformat": ".0%"} if axes.color in shares else {}
-            bar |= {"dtick": tick(int(table.row.max()) + 1)} if axes.color == "row" else {}
+            bar |= {"dtick": tick(table["row"].nunique())} if axes.color == "row" else {}
             marker |= {"colorscale": "Cividis", "colorbar": bar} if axes.color else {}
         figure.add_scatter(
             x=part[axes.x],
@@ -112,9 +112,13 @@ def describe_head_scatter(
         if len(shown) and _is_number(shown[name]):
             text += f" {titles[name]}: {shown[name].min():.3g} to {shown[name].max():.3g}."
     if len(shown) < len(table):
-        text += f" {len(table) - len(shown)} heads without a value are left out."
+        text += f" Left out without a value: {_count(len(table) - len(shown))}."
     framed = len(set(selected) & set(zip(shown["row"], shown["head"], strict=True)))
-    return text + (f" {framed} selected heads are framed." if framed else "")
+    return text + (f" Framed, because selected: {_count(framed)}." if framed else "")
+
+
+def _count(heads: int) -> str:
+    return f"{heads} head{'s' * (heads != 1)}"
 
 
 def _is_number(values: pd.Series) -> bool:

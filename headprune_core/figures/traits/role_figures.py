@@ -44,7 +44,7 @@ def role_counts_figure(counts: pd.DataFrame, threshold: float) -> go.Figure:
     figure.add_vline(x=threshold, line={"color": "#d55e00", "width": 3})
     figure.update_xaxes(title="Threshold of the lift", tickformat=".0%", zeroline=False)
     figure.update_yaxes(title="Heads", rangemode="tozero", zeroline=False)
-    legend = {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"}
+    legend = {"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
     return figure.update_layout(height=480, margin={**MARGIN, "t": 72}, legend=legend, dragmode=False)
 
 
