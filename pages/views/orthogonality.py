@@ -80,11 +80,10 @@ st.header("Axes")
 axes = axes_menus(table)
 if found is None:
     traits_request(loaded, "Columns of traits and roles")
-left, right = st.columns([3, 2], gap="large")
-with left:
-    scatter(loaded, table, axes, check.verdict)
+scatter(loaded, table, axes, check.verdict)
+st.header("Correlation within each layer")
 per_row = ", ".join(f"layer {i}: {r:.2f}" for i, r in enumerate(check.per_row))
-right.plotly_chart(
+st.plotly_chart(
     per_row_correlation(check), alt=f"Correlation within each layer: {per_row}", config={"displayModeBar": False}
 )
 st.caption(

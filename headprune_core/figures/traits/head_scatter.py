@@ -12,7 +12,7 @@ from headprune_core.figures.style import GRAY, MARGIN, for_plotly, tick
 
 from .role_style import STYLES_BY_TITLE
 
-SMALLEST, LARGEST, USUAL = 7, 26, 11  # diameters of points in pixels
+SMALLEST, LARGEST, USUAL = 6, 20, 11  # diameters of points in pixels
 _OTHERS = (("#0072b2", "circle"), ("#e69f00", "square"), ("#009e73", "diamond"), ("#cc79a7", "cross"))
 
 
@@ -64,7 +64,7 @@ def head_scatter(
         if name is None:
             bar = {"title": {"text": for_plotly(titles[axes.color]), "side": "right"}, "thickness": 10} if axes.color else {}
             bar |= {"tickformat": ".0%"} if axes.color in shares else {}
-            bar |= {"dtick": tick(int(table.row.max()) + 1)} if axes.color == "row" else {}
+            bar |= {"dtick": tick(table["row"].nunique())} if axes.color == "row" else {}
             marker |= {"colorscale": "Cividis", "colorbar": bar} if axes.color else {}
         figure.add_scatter(
             x=part[axes.x],
@@ -86,8 +86,8 @@ def head_scatter(
         kind = {} if _is_number(shown[name]) else {"type": "category"}
         axis = {"title": for_plotly(titles[name]), "zeroline": False, "tickformat": ".0%" if name in shares else None}
         figure.update_layout({f"{side}axis": axis | kind})
-    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
-    return figure.update_layout(height=500, margin=MARGIN, legend=legend, dragmode=False)
+    legend = {"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top", "itemsizing": "constant"}
+    return figure.update_layout(height=520, margin=MARGIN, legend=legend, dragmode=False)
 
 
 def describe_head_scatter(
@@ -112,9 +112,13 @@ def describe_head_scatter(
         if len(shown) and _is_number(shown[name]):
             text += f" {titles[name]}: {shown[name].min():.3g} to {shown[name].max():.3g}."
     if len(shown) < len(table):
-        text += f" {len(table) - len(shown)} heads without a value are left out."
+        text += f" Left out without a value: {_count(len(table) - len(shown))}."
     framed = len(set(selected) & set(zip(shown["row"], shown["head"], strict=True)))
-    return text + (f" {framed} selected heads are framed." if framed else "")
+    return text + (f" Framed, because selected: {_count(framed)}." if framed else "")
+
+
+def _count(heads: int) -> str:
+    return f"{heads} head{'s' * (heads != 1)}"
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -36,17 +36,16 @@ def role_counts_figure(counts: pd.DataFrame, threshold: float) -> go.Figure:
                 name=ROLE_TITLES[role],
                 hovertemplate=f"{ROLE_TITLES[role]}: %{{y}} heads at %{{x:.0%}}<extra></extra>",
             )
-    for name, value in REFERENCE_LINES.items():
-        note = {"text": name.replace(", ", "<br>"), "font": {"size": 10}, "yanchor": "bottom", "align": "center"}
-        note |= {"showarrow": False}
-        figure.add_vline(
-            x=value, line={"dash": "dot", "color": GRAY.format(0.9), "width": 1}, annotation=note, annotation_position="top"
-        )
+    for number, (name, value) in enumerate(sorted(REFERENCE_LINES.items(), key=lambda line: line[1])):
+        note = {"text": name.replace(", ", "<br>"), "font": {"size": 10}, "yanchor": "bottom", "showarrow": False}
+        note |= {"yshift": 28 * (number % 2)}  # neighbors are at different heights, because their texts are wide
+        line = {"dash": "dot", "color": GRAY.format(0.9), "width": 1}
+        figure.add_vline(x=value, line=line, annotation=note, annotation_position="top")
     figure.add_vline(x=threshold, line={"color": "#d55e00", "width": 3})
-    figure.update_xaxes(title="Threshold of the lift (share above uniform attention)", tickformat=".0%", zeroline=False)
+    figure.update_xaxes(title="Threshold of the lift", tickformat=".0%", zeroline=False)
     figure.update_yaxes(title="Heads", rangemode="tozero", zeroline=False)
-    legend = {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"}
-    return figure.update_layout(height=460, margin={**MARGIN, "t": 56}, legend=legend, dragmode=False)
+    legend = {"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
+    return figure.update_layout(height=480, margin={**MARGIN, "t": 72}, legend=legend, dragmode=False)
 
 
 def describe_role_counts(counts: pd.DataFrame, threshold: float) -> str:

@@ -7,10 +7,10 @@ ROLE_STYLES = {
     "first": ("#e69f00", "star-triangle-up", "dash"),
     "delimiter": ("#d55e00", "square", "dash"),
     "same_token": ("#cc79a7", "hexagon", "dot"),
-    "induction": ("#882255", "star", "dot"),
+    "induction": ("#c04b86", "star", "dot"),
     "segment": ("#999933", "bowtie", "dashdot"),
     "local": ("#44aa99", "pentagon", "dashdot"),
-    "sink": ("#7a5195", "cross", "longdash"),
+    "sink": ("#9467bd", "cross", "longdash"),
     "broad": ("#5b8ba0", "circle-open", "longdashdot"),
     "mixed": ("#8c8c8c", "circle", "longdashdot"),
 }

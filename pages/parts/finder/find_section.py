@@ -23,7 +23,8 @@ def find_section(loaded: Workspace, table: HeadTable) -> None:
     names = [name for name in table.numbers if name not in ("row", "head")]
     if st.session_state.get("finder_column", names[0]) not in names:  # a column of another model
         del st.session_state["finder_column"]
-    first, second, third = st.columns([4, 3, 2], vertical_alignment="bottom")
+    first, second = st.columns(2)
+    third, left, right = st.columns(3)
     column = first.selectbox(
         "Column", names, names.index(DEFAULT), format_func=table.labels.get, key="finder_column", **PERSIST
     )
@@ -40,7 +41,6 @@ def find_section(loaded: Workspace, table: HeadTable) -> None:
     if st.session_state.get("finder_count", 1) > most:
         del st.session_state["finder_count"]
     count = third.number_input("Number of heads", 1, most, min(USUAL, most), key="finder_count", **PERSIST)
-    left, right = st.columns(2)
     row_labels = loaded.scores.grid.row_labels
     layers = _several(left, "Layers", list(range(len(row_labels))), "finder_layers", lambda row: str(row_labels[row]))
     roles = []

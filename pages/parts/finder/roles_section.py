@@ -14,7 +14,6 @@ from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.roles import MIN_EXAMPLES
 from headprune_core.measure.ablation import MEASURES
 from pages.parts.common.labels import PAGES
-from pages.parts.common.sentences import plain
 from pages.parts.common.session import remember, setting
 from pages.parts.common.shared_ui import downloads, records
 from pages.parts.common.workspace import Workspace
@@ -127,8 +126,18 @@ def _effect(loaded: Workspace, table: pd.DataFrame, ablation: LeaveOneOut | None
     )
     n = len(ablation.per_example)
     st.caption(
-        f"{plain(describe_role_ablation(found, unit))} Bars: 95% bootstrap CIs over heads; {n} example{'s' * (n != 1)}. "
-        "Heads count as independent."
+        f"Mean over the heads of each role (their number is in parentheses); {n} example{'s' * (n != 1)}. Bars: 95% "
+        "bootstrap CIs over heads. Heads count as independent."
+    )
+    config = {"role": "Role", "heads": "Heads", "mean": f"Mean ({unit})", "low": "95% CI, low", "high": "95% CI, high"}
+    config |= {"difference": "Difference to all heads", "p_value": "p", "p_holm": "p (Holm)"}
+    config |= {
+        name: st.column_config.NumberColumn(config[name], format="%.3g")
+        for name in found.table
+        if name not in ("role", "heads")
+    }
+    st.dataframe(
+        found.table.assign(role=found.table.role.map(ROLE_TITLES)), hide_index=True, column_config=config, key="role_effects"
     )
     downloads("leave_one_out_by_role", found.table, {"measure": measure, "mean": found.mean, "roles": records(found.table)})
 
