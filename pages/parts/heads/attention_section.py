@@ -55,7 +55,9 @@ def _attention(loaded: Workspace, heads: list, chosen: ChosenText) -> TextAttent
     if key not in known:
         text = chosen.text if chosen.token_ids is None else None
         with st.spinner("Reading the text…"):
-            known[key] = text_attention(loaded.model, text, pair=chosen.pair, heads=heads, token_ids=chosen.token_ids)
+            known[key] = text_attention(
+                loaded.model, text, pair=chosen.pair or chosen.target, heads=heads, token_ids=chosen.token_ids
+            )
         while len(known) > MOST_KEPT:
             del known[next(iter(known))]
     return known[key]
