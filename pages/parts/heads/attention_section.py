@@ -24,6 +24,9 @@ def attention_section(loaded: Workspace, heads: list[tuple[int, int | str]], cho
         chosen: The text.
         key: Key of the view.
     """
+    if loaded.model.task == "translation" and chosen.token_ids is None and chosen.target is None:
+        st.info("Enter a target text, which the decoder reads.", icon=":material/edit:")
+        return
     try:
         found = _attention(loaded, heads[:MOST_HEADS], chosen)
     except HeadPruneError as error:

@@ -75,7 +75,10 @@ def _take(loaded: Workspace, number: int) -> None:
     """Use an example of the calibration set."""
     example = loaded.calibration[int(number)]
     remember("text", _as_text(example))
-    remember("text_pair", str(example.get("text_pair") or example.get("target") or ""))
+    second = example.get("text_pair") or example.get("target")
+    if second is None and loaded.model.task == "translation" and loaded.labelled:
+        second = loaded.label_names([example["label"]])[0]  # the name of a label is the target
+    remember("text_pair", str(second or ""))
 
 
 def _as_text(example: dict) -> str:
