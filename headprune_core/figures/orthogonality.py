@@ -72,5 +72,5 @@ def per_row_correlation(check: Orthogonality) -> go.Figure:
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
     figure.update_xaxes(title="Pearson r (HIS vs. AE) per layer", range=[-1, 1])
     figure.update_yaxes(title=LAYER, range=[len(check.per_row) - 0.5, -0.5], dtick=tick(len(check.per_row)))
-    figure.update_layout(height=460, margin=MARGIN)
+    figure.update_layout(height=max(240, 92 + 27 * min(len(check.per_row), 24)), margin=MARGIN, dragmode=False)
     return figure

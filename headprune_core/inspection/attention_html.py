@@ -8,7 +8,7 @@ from headprune_core.errors import HeadPruneError
 from .attention_document import FORMAT
 from .view import SCRIPT, STYLE
 
-MARK = "__ATTENTION_DOCUMENT__"  # where the data stands in the template; view/files.js fills the same template
+MARK = ">__ATTENTION_DOCUMENT__<"  # where the data stands in the template; view/files.js fills the same template
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -32,7 +32,7 @@ h1 {{ font-size: 1.35rem; margin: 0 0 0.9rem; overflow-wrap: anywhere; }}
 <noscript><p>JavaScript is disabled, so the attention is not shown.</p></noscript>
 <div id="attention"></div>
 </main>
-<script type="application/json" id="document">{mark}</script>
+<script type="application/json" id="document"{mark}/script>
 <script type="module">
 const page = "<!doctype html>\\n" + document.documentElement.outerHTML;
 {script}
@@ -69,4 +69,5 @@ def attention_html(document: dict) -> str:
     """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise HeadPruneError(f"document must be the result of TextAttention.document(), with the format {FORMAT!r}")
-    return page_template().replace(MARK, json.dumps(document).replace("<", "\\u003c"), 1)
+    data = json.dumps(document).replace("<", "\\u003c")
+    return page_template().replace(MARK, f">{data}<", 1)

@@ -15,6 +15,7 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.measure.ablation import MEASURES, LeaveOneOut
 from headprune_core.measure.paired_tests import SIGNIFICANCE_LEVEL, holm
 from headprune_core.scores.bootstrap import percentiles, resampled_means
+from headprune_core.scores.correlation import format_p
 
 RESAMPLES = 1000
 PERMUTATIONS = 10_000
@@ -50,7 +51,7 @@ class RoleAblation:
         if differs.empty:
             return f"No role differs significantly from {of} in {what} (permutation test, Holm-corrected, 5% level)."
         found = [
-            f"{line.role} ({'larger' if line.difference > 0 else 'smaller'}, {_p(line.p_holm)})"
+            f"{line.role} ({'larger' if line.difference > 0 else 'smaller'}, {format_p(line.p_holm)})"
             for line in differs.itertuples()
         ]
         verb = "This role differs" if len(found) == 1 else "These roles differ"
@@ -92,7 +93,3 @@ def role_ablation(
         lines.append((role, int(count), mean, float(low), float(high), difference, p_value))
     table = pd.DataFrame(lines, columns=["role", "heads", "mean", "low", "high", "difference", "p_value"])
     return RoleAblation(table.assign(p_holm=holm(table.p_value)), float(values.mean()), values.size, measure)
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from headprune_core.data.batches import Batch
+from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.data.examples import make_dataset
 from headprune_core.errors import HeadPruneError
@@ -110,7 +111,7 @@ def text_attention(
         (2, 7, 7)
     """
     names = _checked_heads(model, heads)
-    encoded = encode(model, make_dataset(_columns(model, text, pair, token_ids)))
+    encoded = _encoded(model, _columns(model, text, pair, token_ids))
     batch = encoded.batch(np.arange(1), model.device)
     kind = model.grid.rows[names[0][0]].kind
     sides = tuple(TextTokens.of(model.tokenizer, stream) for stream in Streams(model, batch).of(kind))
@@ -176,9 +177,18 @@ def _columns(model: PrunableModel, text, pair, token_ids) -> dict[str, list]:
     for name, value in (("text", text), ("pair", pair)):
         if value == "" or (name == "text" and value is None):
             raise HeadPruneError(f"{name} is empty; pass at least one character")
+        if not isinstance(value, str | None):
+            raise HeadPruneError(f"{name} must be a string, got {type(value).__name__}")
     if second == "target" and pair is None:
         raise HeadPruneError(f"{model.name} is a sequence-to-sequence model; pass the target text as pair")
     return {"text": [text]} | ({} if pair is None else {second: [pair]})
+
+
+def _encoded(model: PrunableModel, columns: dict[str, list]) -> Encoded:
+    try:
+        return encode(model, make_dataset(columns))
+    except HeadPruneError as error:
+        raise HeadPruneError(str(error).replace("example 0", "the text")) from error
 
 
 def _forward(model: PrunableModel, batch: Batch, names: list[Head]) -> dict[tuple, tuple[Tensor, Tensor]]:

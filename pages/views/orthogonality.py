@@ -1,16 +1,18 @@
 """Orthogonality: whether importance and entropy are correlated over the heads of this model."""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from headprune_core import HeadScores, orthogonality
-from headprune_core.figures.orthogonality import orthogonality_scatter, per_row_correlation
-from headprune_core.scores.hies import min_max
+from headprune_core.figures.orthogonality import per_row_correlation
 from pages.parts.alpha.mask_constraints import SCALES
 from pages.parts.common import labels
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
+from pages.parts.finder.axes_section import axes_menus, scatter
+from pages.parts.heads.head_table import head_table
+from pages.parts.heads.traits_request import traits_request
+from pages.parts.heads.traits_run import traits
+from pages.parts.uncertainty.ablation_run import ablation
 
 loaded = current_workspace()
 scores = loaded.scores
@@ -18,7 +20,7 @@ scores = loaded.scores
 page_header("orthogonality")
 st.markdown(
     f"The {labels.HIES} combines the {labels.HIS} with {labels.AE}. Combining can help only if the two carry different "
-    "information. Each point is a head. x: scaled importance. y: scaled entropy (higher = more diffuse attention)."
+    "information. Higher entropy is more diffuse attention."
 )
 scale = st.segmented_control(
     labels.SCORE_SCALING,
@@ -72,12 +74,16 @@ with st.container(horizontal=True):
         help="Share of random shuffles with a correlation at least this strong",
     )
 
-his, ae = min_max(scores.his, scale), min_max(scores.ae, scale)
-left, right = st.columns([3, 2], gap="large")
-text = f"Scatter plot of {his.size} heads, importance against entropy. {check.verdict}"
-left.plotly_chart(orthogonality_scatter(his, ae, check), alt=text)
+found, run = traits(loaded), ablation(loaded)
+table = head_table(loaded, found, None if run is None else run.found, scale=scale)
+st.header("Axes")
+axes = axes_menus(table)
+if found is None:
+    traits_request(loaded, "Columns of traits and roles")
+scatter(loaded, table, axes, check.verdict)
+st.header("Correlation within each layer")
 per_row = ", ".join(f"layer {i}: {r:.2f}" for i, r in enumerate(check.per_row))
-right.plotly_chart(
+st.plotly_chart(
     per_row_correlation(check), alt=f"Correlation within each layer: {per_row}", config={"displayModeBar": False}
 )
 st.caption(
@@ -85,8 +91,8 @@ st.caption(
     "These are correlations of the scores. Lemma 4.3 in the HIES paper is about the gradients of the two scores, which is a "
     "different claim."
 )
-row, head = (index.ravel() for index in np.indices(his.shape))
-frame = pd.DataFrame({"row": row, "head": head, "his_scaled": his.ravel(), "ae_scaled": ae.ravel()})
 document = {"pearson": check.pearson, "ci": check.ci, "spearman": check.spearman, "kendall": check.kendall}
 document |= {"spearman_ci": check.spearman_ci, "kendall_ci": check.kendall_ci}
-downloads("orthogonality", frame, document | {"p_value": check.p_value, "per_row": check.per_row.tolist(), "scale": scale})
+downloads(
+    "orthogonality", table.frame, document | {"p_value": check.p_value, "per_row": check.per_row.tolist(), "scale": scale}
+)

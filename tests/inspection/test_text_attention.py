@@ -225,6 +225,7 @@ def bert():
     [
         ("", {}, "text is empty; pass at least one character"),
         (None, {}, "text is empty; pass at least one character"),
+        (["w10"], {}, "text must be a string, got list"),
         ("w10", {"pair": ""}, "pair is empty; pass at least one character"),
         ("w10", {"heads": []}, "heads must name at least one head"),
         ("w10", {"heads": [(3, 0)]}, "the model has no head 0 in row 3; rows are 0 to 2, heads 0 to 3"),
@@ -233,7 +234,7 @@ def bert():
         ("w10", {"heads": [(0, "max")]}, r"heads must be \(row, head\) or \(row, 'mean'\), got"),
         ("w10", {"heads": 3}, r"heads must be \(row, head\) or \(row, 'mean'\), got 3"),
         (None, {"token_ids": []}, "token_ids must have at least one token, got none"),
-        (None, {"token_ids": [400]}, "outside the model's vocabulary"),
+        (None, {"token_ids": [400]}, "the text has a token outside the model's vocabulary"),
     ],
 )
 def test_bad_input_is_one_sentence(bert, text, options, message):

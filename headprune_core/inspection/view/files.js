@@ -1,6 +1,7 @@
 // Elements, canvases, colors and downloads.
 
-const DOCUMENT_MARK = "__ATTENTION_DOCUMENT__"; // in the template of the HTML file
+// Where the data stands in the template of the HTML file. Data has no "<", and this line has no mark: neither is replaced.
+const DOCUMENT_MARK = ">" + "__ATTENTION_DOCUMENT__" + "<";
 
 /** Creates an element; its text is never read as HTML. */
 function make(tag, names = "", attributes = {}, text = "") {
@@ -69,7 +70,7 @@ function csvParts(view) {
 
 /** The HTML file with this view; the data cannot end the script element that holds it. */
 function htmlPage(view, template) {
-  return template.replace(DOCUMENT_MARK, () => JSON.stringify(view.data).replaceAll("<", "\\u003c"));
+  return template.replace(DOCUMENT_MARK, () => `>${JSON.stringify(view.data).replaceAll("<", "\\u003c")}<`);
 }
 
 function save(view, kind) {

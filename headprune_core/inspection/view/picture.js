@@ -57,8 +57,8 @@ function linesPicture(view, panel, focus) {
     for (let i = 0; i < count; i++) {
       const inside = focus?.side === side && i >= focus.start && i < focus.stop;
       const value = focus && focus.side !== side ? sums[i] : 0;
-      const label = xml(view.words.label(side, i, view.state.form).slice(0, 40));
-      const shown = value > 0 ? (left ? `${percent(value)}  ${label}` : `${label}  ${percent(value)}`) : label;
+      const label = clippedLabel(view.words.label(side, i, view.state.form), 30);
+      const shown = xml(value > 0 ? (left ? `${percent(value)}  ${label}` : `${label}  ${percent(value)}`) : label);
       const place = `x="${left ? column - 6 : column + links + 6}" y="${(i + 0.5) * ROW + 4}"`;
       lines.push(`<text ${place}${inside ? ' font-weight="700"' : ""} text-anchor="${left ? "end" : "start"}">${shown}</text>`);
     }
@@ -84,7 +84,7 @@ function matrixPicture(view, panel, focus) {
   });
   const labels = [];
   if (size >= SMALLEST_LABELED) {
-    const label = (side, i) => xml(clipLabel(view.words.label(side, i, view.state.form)));
+    const label = (side, i) => xml(clippedLabel(view.words.label(side, i, view.state.form), 16));
     const font = `font-size="${Math.round(Math.min(13, size * 0.62))}"`;
     for (let i = 0; i < panel.rows; i++) {
       const y = round(top + (i + 0.5) * size + 4);
@@ -108,9 +108,9 @@ function matrixPicture(view, panel, focus) {
   return { text: `<g fill="${color}">${parts.join("")}</g>${labels.join("")}${frame}${mark}`, width, height };
 }
 
-function clipLabel(text) {
+function clippedLabel(text, most) {
   const signs = [...text];
-  return signs.length > 16 ? `${signs.slice(0, 15).join("")}…` : text;
+  return signs.length > most ? `${signs.slice(0, most - 1).join("")}…` : text;
 }
 
 async function pngPicture(view) {

@@ -1,7 +1,7 @@
 // The view: its state, and its three homes (Streamlit component, notebook widget, HTML file).
 
 const MOST_PANELS = 4;
-const HINT = "Point at a query to see what it attends to, or at a key to see what attends to it. Click a token to pin it.";
+const HINT = "Point at a query to see what it attends to, or at a key to see what attends to it. Click a token to pin it; drag over tokens to sum them.";
 const KEYS =
   "Keyboard: arrow keys, Home and End move; Enter pins a token and Escape unpins it. Shift and an arrow key, or dragging, " +
   "sums the attention of a span of tokens; on a touch screen, pin the first token, then choose Select span and the last token.";
@@ -90,7 +90,7 @@ class AttentionView {
       const swatch = make("i", "av-swatch", { "aria-hidden": "true", "data-slot": panel.head.slot });
       const [name, values, count] = [make("figcaption"), make("p", "av-values"), make("p", "av-count")];
       name.append(swatch, panel.head.label);
-      figure.append(name, values, panel.element, count);
+      figure.append(name, panel.element, count, values);
       panel.around = { swatch, values, count };
       return figure;
     });
@@ -305,7 +305,7 @@ class AttentionView {
   }
 }
 
-/** Draws a document of `attention_document` in an element. Options: onPin(pinned) and page, the template of the HTML file. */
+/** Draw a document of `attention_document` in an element. Options: onPin(pinned) and page, the template of the HTML file. */
 export function draw(element, data, options = {}) {
   return new AttentionView(element, data, options);
 }

@@ -73,6 +73,6 @@ class Words {
     if (!count) return "No links: all attention rounds to 0.";
     const all = `${number(count)} ${count === 1 ? "link" : "links"}`;
     if (links.length === count) return `${links.length === 1 ? "The only link is" : `All ${all} are`} drawn.`;
-    return `${number(links.length)} of ${all} drawn; they carry ${(100 * share).toFixed(0)}% of the attention.`;
+    return `${number(links.length)} of ${all} drawn; they carry ${share >= 0.995 ? "over 99" : (100 * share).toFixed(0)}% of the attention.`;
   }
 }

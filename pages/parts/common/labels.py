@@ -27,6 +27,13 @@ PAGES = {
         Page("inspector", "Head inspector", "What does a head do?", ":material/search:", "head"),
         Page("one_text", "One text", "What does the model do with one text?", ":material/short_text:", "text"),
         Page(
+            "finder",
+            "Head finder",
+            "Which heads stand out, and which roles do they have?",
+            ":material/manage_search:",
+            "finder",
+        ),
+        Page(
             "orthogonality",
             "Orthogonality",
             "Are importance and entropy correlated?",

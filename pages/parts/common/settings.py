@@ -84,6 +84,7 @@ SETTINGS = {
     "heads": Setting((), _heads),
     "text": Setting("", _text),
     "text_pair": Setting("", _text),
+    "role_threshold": Setting(0.25, _between(0.05, 0.75)),
     "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),
     "gnorm_objective": Setting("logit_norm", _one_of(*OBJECTIVES)),

@@ -100,7 +100,7 @@ export function looks(map) {
   return all;
 }
 
-/** Black or white, whichever is readable on #rrggbb. */
+/** Black or white: the one that is readable on #rrggbb. */
 export function inkOn(color) {
   const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(color.slice(at, at + 2), 16) / 255) ** 2.2);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000000" : "#ffffff";

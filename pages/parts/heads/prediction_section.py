@@ -47,7 +47,7 @@ def prediction_section(loaded: Workspace, chosen: ChosenText) -> None:
         for column, name, decision in zip(st.columns(len(masks)), masks, found.decisions, strict=True):
             number = int(np.argmax(found.values[list(masks).index(name), 0]))
             share = "" if found.kind in ("numbers", "labels") else f" · {_share(found, masks, name, decision[0], number)}"
-            column.metric(name, f"{decision[0]}{share}")
+            column.metric(name, f"{plain(decision[0])}{share}")
         st.dataframe(_table(found, list(masks)), hide_index=True, column_config=_columns(found, list(masks)))
     if problem:
         st.caption(problem)

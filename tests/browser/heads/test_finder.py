@@ -1,0 +1,49 @@
+"""The free axes and the head finder in a browser: lasso and click select heads, which the URL and other pages show."""
+
+import re
+from urllib.parse import parse_qs, urlparse
+
+from playwright.sync_api import expect
+
+from tests.browser.page_actions import at_rest, box_of, go_to, open_page
+
+
+def heads_in(url: str) -> set[str]:
+    return {head for value in parse_qs(urlparse(url).query).get("heads", []) for head in value.split(",")}
+
+
+def test_lasso_and_click_select_heads(tab, server):
+    open_page(tab, server, "orthogonality")
+    chart = tab.locator(".st-key-head_scatter")
+    plot = chart.locator(".nsewdrag").first
+    box_of(plot)  # scrolls there
+    chart.locator("[data-attr='dragmode'][data-val='lasso']").click()
+    at_rest(tab)
+    box = box_of(plot)
+    corners = ((0.45, -0.02), (1.0, -0.02), (1.0, 1.0), (0.45, 1.0), (0.45, -0.02))  # scaled HIS above about 0.45
+    at = [(box["x"] + x * box["width"], box["y"] + max(y, 0.01) * box["height"]) for x, y in corners]
+    tab.mouse.move(*at[0])
+    tab.mouse.down()
+    for place in at[1:]:
+        tab.mouse.move(*place, steps=8)
+    tab.mouse.up()
+    expect(tab).to_have_url(re.compile("heads="))
+    at_rest(tab)
+    several = heads_in(tab.url)
+    assert 5 <= len(several) <= 40
+    assert {"5.9", "4.8", "2.6"} <= several  # the heads with the highest HIS of their layers
+    expect(chart.locator(".legendtext").filter(has_text="Selected")).to_have_count(1)  # the frames
+
+    go_to(tab, "finder")
+    expect(tab.get_by_test_id("stMain")).to_contain_text("10 of 72 heads by HIS (nats); ")
+    tab.get_by_role("button", name="Select these heads").click()
+    at_rest(tab)
+    assert len(heads_in(tab.url)) == 10
+    expect(tab.get_by_test_id("stMain")).to_contain_text("10 of 72 heads by HIS (nats); 10 of them selected.")
+
+    go_to(tab, "orthogonality")
+    point = chart.locator(".scatterlayer .trace").first.locator("path.point").first
+    box = box_of(plot)  # the drag layer covers the points
+    circle = point.bounding_box()
+    tab.mouse.click(circle["x"] + circle["width"] / 2, circle["y"] + circle["height"] / 2)
+    expect(tab).to_have_url(re.compile(r"heads=0\.0$"))
