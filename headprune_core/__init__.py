@@ -7,11 +7,15 @@ from headprune_core.alpha_choice.successive_halving import HalvingResult, succes
 from headprune_core.data.examples import load_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
+from headprune_core.inspection.attention_html import attention_html
+from headprune_core.inspection.attention_widget import show_attention
 from headprune_core.inspection.gate_dial import GateDial, gate_dial
 from headprune_core.inspection.head_traits import HeadTraits, head_traits
 from headprune_core.inspection.masking_effect import MaskingEffect, masking_effect
 from headprune_core.inspection.nearest_heads import HeadDistances, head_distances
+from headprune_core.inspection.one_text import HeadShares, TextPrediction, head_shares, predict_text
 from headprune_core.inspection.role_ablation import RoleAblation, role_ablation
+from headprune_core.inspection.text_attention import TextAttention, text_attention
 from headprune_core.masks.alpha_path import AlphaInterval, alpha_path, distinct_masks, interval_at, keep_fraction
 from headprune_core.masks.criteria import CRITERIA, Criterion, register_criterion
 from headprune_core.masks.prune_mask import nested_masks, prune_mask
@@ -78,6 +82,7 @@ __all__ = [
     "HeadPruneError",
     "HeadPruneWarning",
     "HeadScores",
+    "HeadShares",
     "HeadTraits",
     "LeaveOneOut",
     "LogitComparison",
@@ -95,10 +100,13 @@ __all__ = [
     "Recovery",
     "ResultCache",
     "RoleAblation",
+    "TextAttention",
+    "TextPrediction",
     "agreement_matrix",
     "alpha_accuracy",
     "alpha_path",
     "alpha_surface",
+    "attention_html",
     "compare_logits",
     "compare_with_ablation",
     "compare_with_random",
@@ -115,6 +123,7 @@ __all__ = [
     "gradient_shift",
     "greedy_gnorm",
     "head_distances",
+    "head_shares",
     "head_traits",
     "hies",
     "html_report",
@@ -132,6 +141,7 @@ __all__ = [
     "parameter_table",
     "plan_examples",
     "plan_pruning",
+    "predict_text",
     "prune_heads",
     "prune_mask",
     "random_baseline",
@@ -142,9 +152,11 @@ __all__ = [
     "register_criterion",
     "role_ablation",
     "score_heads",
+    "show_attention",
     "sparsity_curves",
     "split_half",
     "successive_halving",
+    "text_attention",
     "verify_pruning",
     "write_bundle",
 ]

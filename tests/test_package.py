@@ -32,9 +32,9 @@ def same_version(a: str, b: str) -> bool:
     return re.sub(r"(\.0)+$", "", a) == re.sub(r"(\.0)+$", "", b)
 
 
-@pytest.mark.parametrize("extra", [None, "app", "onnx", "llm"])
+@pytest.mark.parametrize("extra", [None, "app", "notebook", "onnx", "llm"])
 def test_lower_bounds_are_the_versions_that_are_tested(extra):
-    pinned = pins("requirements.txt", "requirements-onnx.txt", "requirements-llm.txt")
+    pinned = pins("requirements.txt", "requirements-dev.txt", "requirements-onnx.txt", "requirements-llm.txt")
     low = bounds(PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra])
     assert low
     assert {name: version for name, version in low.items() if not same_version(version, pinned[name])} == {}
@@ -82,4 +82,4 @@ def test_the_wheel_has_the_command_and_the_version(wheel):
     assert "headprune = headprune_core.cli.main:main" in points
     metadata = next(text.decode() for name, text in wheel.items() if name.endswith("METADATA"))
     assert f"\nVersion: {hp.__version__}\n" in metadata
-    assert {"app", "onnx", "llm", "dev"} <= set(re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M))
+    assert {"app", "notebook", "onnx", "llm", "dev"} <= set(re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M))

@@ -67,6 +67,9 @@ ENTRY_POINTS = {
     "greedy_gnorm": lambda m: hp.greedy_gnorm(m, EXAMPLES, evaluation=MORE, steps=2),
     "gradient_shift": lambda m: hp.gradient_shift(m, EXAMPLES, (0, 1)),
     "head_traits": lambda m: hp.head_traits(m, EXAMPLES).per_example["first"],
+    "predict_text": lambda m: hp.predict_text(m, EXAMPLES["input_ids"][0]).values,
+    "head_shares": lambda m: hp.head_shares(m, EXAMPLES["input_ids"][0]).change,
+    "text_attention": lambda m: hp.text_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).attention,
     "gate_dial": lambda m: hp.gate_dial(m, EXAMPLES, 0, 1, gates=[1, 0]).to_frame(),
     "masking_effect": lambda m: hp.masking_effect(m, MORE, [(0, 1)]).losses,
     "prune_heads, verify_pruning, compare_logits": pruned,
@@ -77,7 +80,16 @@ ENTRY_POINTS = {
 }
 # those that run a model themselves, not by another entry point
 DIRECT = ("score_heads", "evaluate_masks", "greedy_gnorm", "gradient_shift", "prune_heads, verify_pruning, compare_logits")
-DIRECT += ("score_heads in bfloat16", "recover", "measure_latency", "head_traits", "gate_dial")
+DIRECT += (
+    "score_heads in bfloat16",
+    "recover",
+    "measure_latency",
+    "head_traits",
+    "gate_dial",
+    "text_attention",
+    "predict_text",
+    "head_shares",
+)
 
 
 def model():

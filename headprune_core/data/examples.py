@@ -183,5 +183,15 @@ def _part_of_table(table: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _dataset(table: pd.DataFrame, features: datasets.Features) -> datasets.Dataset:
+    return make_dataset({name: table[name].to_list() for name in table}, features)
+
+
+def make_dataset(columns: dict[str, list], features: datasets.Features | None = None) -> datasets.Dataset:
+    """Return a Dataset; unlike `Dataset.from_dict`, threads can call this function at the same time.
+
+    Args:
+        columns: the values by column.
+        features: types of the columns, or None.
+    """
     with _MAKING:
-        return datasets.Dataset.from_dict({name: table[name].to_list() for name in table}, features=features)
+        return datasets.Dataset.from_dict(columns, features=features)

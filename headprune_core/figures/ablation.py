@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from headprune_core.data.measures import SHARES, measure_label
 
+from .roles import colorscale
 from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, label, style, tick
 
 _TITLES = {"abs_loss_change": "|Δloss|", "loss_change": "Δloss"}
@@ -23,11 +24,11 @@ def ablation_heatmap(values: np.ndarray, measure: str, main_measure: str = "accu
     Returns:
         A heatmap, diverging around 0 for signed values.
     """
-    scale = {"colorscale": "PuOr", "zmid": 0} if measure != "abs_loss_change" else {"colorscale": "Cividis"}
-    is_share = main_measure in SHARES
-    ticks = {"tickformat": PERCENT} if measure == "accuracy_drop" and is_share else {}
-    drop = f"{measure_label(main_measure)} drop"
-    title = f"{_TITLES[measure]}{' (nats)' if is_share else ''}" if measure in _TITLES else drop
+    signed = measure != "abs_loss_change"
+    scale = {"colorscale": colorscale("difference" if signed else "leave_one_out")} | ({"zmid": 0} if signed else {})
+    ticks = {"tickformat": PERCENT} if measure == "accuracy_drop" and main_measure in SHARES else {}
+    title, unit = ablation_title(measure, main_measure)
+    title += f" ({unit})" if unit else ""
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -42,6 +43,18 @@ def ablation_heatmap(values: np.ndarray, measure: str, main_measure: str = "accu
     figure.update_xaxes(title=HEAD, dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True)
     figure.update_yaxes(title=LAYER, autorange="reversed", dtick=tick(rows), showgrid=False, zeroline=False, fixedrange=True)
     return figure.update_layout(height=max(240, 92 + 27 * min(rows, 24)), margin={**MARGIN, "t": 16}, dragmode=False)
+
+
+def ablation_title(measure: str, main_measure: str = "accuracy") -> tuple[str, str]:
+    """Return the name and the unit of an effect of masking.
+
+    Args:
+        measure: "abs_loss_change", "loss_change" or "accuracy_drop".
+        main_measure: the measure whose drop is meant; losses of its task are in nats unless it is a correlation.
+    """
+    if measure in _TITLES:
+        return _TITLES[measure], "nats" if main_measure in SHARES else ""
+    return f"{measure_label(main_measure)} drop", ""
 
 
 def ablation_kendall(table: pd.DataFrame, measure: str, half: tuple[float, float, float]) -> go.Figure:

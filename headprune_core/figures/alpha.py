@@ -11,9 +11,10 @@ from headprune_core.alpha_choice.alpha_recommendation import AlphaRecommendation
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface
 from headprune_core.data.measures import format_difference, format_value
 
+from .roles import CHOICE, HUES, colorscale
 from .style import AXIS_TITLES, GRAY, MARGIN, metric_axis, metric_format, metric_name, style
 
-_STEP, _CHOSEN = "#0072b2", "#d55e00"
+_STEP = HUES["hies"]
 _ALPHA = "α (0 = entropy only, 1 = importance only)"
 
 
@@ -40,7 +41,7 @@ def alpha_steps(found: AlphaAccuracy, chosen: AlphaRecommendation | None = None)
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor="rgba(0, 114, 178, 0.25)",
+        fillcolor="rgba(213, 94, 0, 0.2)",
         hoverinfo="skip",
         showlegend=False,  # The line's entry names the band; on a phone every entry makes the plot smaller.
         name="95% CI",
@@ -136,7 +137,7 @@ def surface_heatmap(surface: AlphaSurface) -> go.Figure:
             y=np.arange(len(names) + 1) - 0.5,
             z=np.array(lines),
             customdata=np.array(details),
-            colorscale="Cividis",
+            colorscale=colorscale("neutral"),
             colorbar={
                 "thickness": 10,
                 "tickformat": metric_axis(by)["tickformat"],
@@ -187,8 +188,8 @@ def describe_surface(surface: AlphaSurface) -> str:
 
 def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
     """Mark the interval of the highest value, the advised alpha, and the cross-validated value of choosing alpha."""
-    line = {"color": _CHOSEN, "width": 1}
-    figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(213, 94, 0, 0.15)", line=line, layer="below")
+    line = {"color": CHOICE, "width": 1}
+    figure.add_vrect(x0=chosen.low, x1=chosen.high, fillcolor="rgba(148, 103, 189, 0.2)", line=line, layer="below")
     his_only = chosen.advised_alpha == 1.0
     if his_only and not chosen.is_his:
         _star(figure, chosen, chosen.alpha, chosen.value, "star-open", f"Highest: α = {chosen.alpha_text}")
@@ -200,8 +201,8 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
             x=[chosen.alpha],
             y=[held.value],
             mode="markers",
-            marker={"color": _CHOSEN, "symbol": "circle-open", "size": 20, "line": {"width": 2}},
-            error_y={"array": [held.high - held.value], "arrayminus": [held.value - held.low], "color": _CHOSEN},
+            marker={"color": CHOICE, "symbol": "circle-open", "size": 20, "line": {"width": 2}},
+            error_y={"array": [held.high - held.value], "arrayminus": [held.value - held.low], "color": CHOICE},
             name="Cross-validated",
             hovertemplate=f"cross-validated {metric_name(chosen.by)}: %{{y:{metric_format(chosen.by)}}} (95% CI "
             f"{format_value(chosen.by, held.low)} to {format_value(chosen.by, held.high)})<extra></extra>",
@@ -209,12 +210,12 @@ def _mark(figure: go.Figure, chosen: AlphaRecommendation) -> None:
 
 
 def _star(figure: go.Figure, chosen: AlphaRecommendation, alpha: float, value: float, symbol: str, name: str) -> None:
-    outline = {"width": 2 if symbol.endswith("open") else 1, "color": _CHOSEN if symbol.endswith("open") else GRAY.format(1)}
+    outline = {"width": 2 if symbol.endswith("open") else 1, "color": CHOICE if symbol.endswith("open") else GRAY.format(1)}
     figure.add_scatter(
         x=[alpha],
         y=[value],
         mode="markers",
-        marker={"color": _CHOSEN, "symbol": symbol, "size": 15, "line": outline},
+        marker={"color": CHOICE, "symbol": symbol, "size": 15, "line": outline},
         name=name,
         hovertemplate=f"{name}: %{{y:{metric_format(chosen.by)}}}<extra></extra>",
         cliponaxis=False,

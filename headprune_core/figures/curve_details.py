@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from .roles import CLASSES
 from .style import GRAY, MARGIN, PERCENT, SPARSITY, for_plotly, label, metric_axis, metric_format, metric_name, style
 
 CLASS = "accuracy: "  # prefix of the columns with the recall of a class
 FALLING = ("loss", "perplexity")  # metrics of which lower is better
-_CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _CLASS_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 _LEGEND = {"orientation": "h", "y": -0.2, "yanchor": "top"}
@@ -119,7 +119,7 @@ def class_curves(curves: pd.DataFrame, method: str) -> go.Figure:
     figure = go.Figure()
     for number, name in enumerate(class_names(curves)):
         recall, shown = _recall(curves, method, name), for_plotly(name)
-        color = _CLASS_COLORS[number % len(_CLASS_COLORS)]
+        color = CLASSES[number % len(CLASSES)]
         figure.add_scatter(
             x=recall.index,
             y=recall,

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import MARGIN, for_plotly
+from .roles import CLASSES, HUES, NEUTRAL
+from .style import GRAY, MARGIN, for_plotly
 
 
 def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Figure:
@@ -19,10 +20,10 @@ def length_histogram(lengths: Sequence[int], limit: int | None = None) -> go.Fig
     Returns:
         A histogram with a dashed line at `limit` if an example reaches half of it.
     """
-    figure = go.Figure(go.Histogram(x=list(lengths), marker_color="#0072b2", nbinsx=24))
+    figure = go.Figure(go.Histogram(x=list(lengths), marker_color=NEUTRAL, nbinsx=24))
     figure.update_traces(hovertemplate="%{x} tokens: %{y} examples<extra></extra>")
     if limit and max(lengths) > 0.5 * limit:
-        figure.add_vline(x=limit, line={"dash": "dash", "color": "#d55e00"}, annotation_text="Maximum length")
+        figure.add_vline(x=limit, line={"dash": "dash", "color": GRAY.format(1)}, annotation_text="Maximum length")
     figure.update_xaxes(title="Tokens per example")
     figure.update_yaxes(title="Examples")
     figure.update_layout(height=240, margin={**MARGIN, "t": 16}, bargap=0.08)
@@ -41,7 +42,8 @@ def label_bars(counts: pd.Series) -> go.Figure:
     figure = go.Figure(
         go.Bar(x=counts.to_numpy(), y=[for_plotly(name) for name in counts.index], orientation="h", text=counts.to_numpy())
     )
-    figure.update_traces(marker_color="#0072b2", hovertemplate="%{y}: %{x} examples<extra></extra>")
+    colors = [CLASSES[i % len(CLASSES)] for i in range(len(counts))]
+    figure.update_traces(marker_color=colors, hovertemplate="%{y}: %{x} examples<extra></extra>")
     figure.update_xaxes(title="Examples")
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_layout(height=240, margin={**MARGIN, "t": 16})
@@ -59,8 +61,8 @@ def per_example_histogram(values: np.ndarray, title: str, mean: float) -> go.Fig
     Returns:
         A histogram.
     """
-    figure = go.Figure(go.Histogram(x=values, nbinsx=20, marker_color="#0072b2"))
-    figure.add_vline(x=mean, line={"color": "#d55e00", "width": 3}, annotation_text="Mean")
+    figure = go.Figure(go.Histogram(x=values, nbinsx=20, marker_color=HUES["his"]))
+    figure.add_vline(x=mean, line={"color": GRAY.format(1), "width": 3}, annotation_text="Mean")
     figure.update_xaxes(title=title)
     figure.update_yaxes(title="Examples")
     figure.update_layout(height=210, margin={**MARGIN, "t": 24}, bargap=0.08)

@@ -10,9 +10,8 @@ from headprune_core.data.measures import SHARES, format_value
 from headprune_core.measure.greedy import GreedyTrajectory
 
 from .heatmaps import has_custom_labels, row_name
+from .roles import CHOICE, colorscale
 from .style import GRAY, HEAD, LAYER, MARGIN, metric_axis, metric_format, metric_name, style, tick
-
-BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Figure:
@@ -30,8 +29,7 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
     mask = run.mask(step)
     rows, heads = mask.shape
     shown = np.where(mask & (scores > 0), np.log10(np.where(scores > 0, scores, 1.0)), np.nan)
-    positive = np.concatenate([values[values > 0] for values in run.scores] or [np.ones(1)])
-    low, high = (float(f(np.log10(positive))) for f in (np.min, np.max)) if len(positive) else (0.0, 1.0)
+    low, high = np.log10(gnorm_range(run))
     powers = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
     hover = [
         f"<b>{row_name(labels[r])}, head {h}</b><br>" + (f"Gnorm {scores[r, h]:.3g}" if mask[r, h] else "pruned")
@@ -43,7 +41,7 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
             z=shown,
             zmin=low,
             zmax=high,
-            colorscale="Cividis",
+            colorscale=colorscale("gnorm", dark="low" if run.inverse else "high"),
             xgap=2,
             ygap=2,
             customdata=np.array(hover).reshape(rows, heads),
@@ -68,13 +66,23 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
     )
     for row, head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
         box = {"x0": head - 0.5, "x1": head + 0.5, "y0": row - 0.5, "y1": row + 0.5}
-        figure.add_shape(type="rect", **box, line={"color": ORANGE, "width": 4})
+        figure.add_shape(type="rect", **box, line={"color": CHOICE, "width": 4})
     figure.update_xaxes(title=HEAD, range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False)
     figure.update_yaxes(title=LAYER, range=[rows - 0.5, -0.5], dtick=tick(rows), showgrid=False, zeroline=False)
     if has_custom_labels(labels):
         figure.update_yaxes(title="", tickvals=list(range(rows)), ticktext=list(labels))
     figure.update_layout(height=max(240, 92 + cell * rows), margin={**MARGIN, "t": 16}, dragmode=False)
     return figure
+
+
+def gnorm_range(run: GreedyTrajectory) -> tuple[float, float]:
+    """Return the lowest and highest positive Gnorm of a run, or 1 and 10 if there is none.
+
+    Args:
+        run: a Greedy-Gnorm run.
+    """
+    positive = np.concatenate([values[values > 0] for values in run.scores] or [np.ones(1)])
+    return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
 
 
 def describe_greedy_step(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> str:
@@ -132,12 +140,12 @@ def greedy_accuracy(run: GreedyTrajectory, step: int, chance: float | None = Non
         hovertemplate=f"%{{x}} heads pruned: %{{y:{metric_format(metric)}}}<extra></extra>",
     )
     if step < len(values):
-        point = {"size": 15, "color": ORANGE, "symbol": "circle-open", "line": {"width": 3}}
+        point = {"size": 15, "color": CHOICE, "symbol": "circle-open", "line": {"width": 3}}
         at = {"x": [pruned[step]], "y": [values[step]]}
         figure.add_scatter(**at, mode="markers", marker=point, name="Current step", hoverinfo="skip")
     if run.inflection is not None:
         at = pruned[min(run.inflection, len(pruned) - 1)]
-        figure.add_vline(x=at, line={"dash": "dash", "color": ORANGE}, annotation_text="Inflection point")
+        figure.add_vline(x=at, line={"dash": "dash", "color": CHOICE}, annotation_text="Inflection point")
     if chance is not None and metric == "accuracy":
         line = {"dash": "dot", "width": 1, "color": GRAY.format(1)}
         figure.add_hline(y=chance, line=line, annotation_text="Chance level", annotation_position="bottom left")

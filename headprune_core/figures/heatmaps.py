@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from .roles import FRAME, colorscale
 from .style import HEAD, LAYER, MARGIN, tick
 
 METRIC_LABELS = {
@@ -24,6 +25,7 @@ def score_heatmap(
     selected: tuple[int, int] | None = None,
     unit: str = "",
     labels: Sequence[str] | None = None,
+    role: str = "neutral",
 ) -> go.Figure:
     """Draw scores by layer and head, with a click target on every cell.
 
@@ -34,6 +36,7 @@ def score_heatmap(
         selected: (row, head) to frame, or None.
         unit: title of the color bar, such as "nats", "Rank" or "Scaled (0–1)"; "" gives "Score".
         labels: name of each row, or None to number the rows.
+        role: criterion that gives the color, as in `roles.ramp`. Dark is pruned last, so for "ae" low values are dark.
 
     Returns:
         A heatmap and a trace of invisible markers whose customdata is [row, head].
@@ -42,7 +45,8 @@ def score_heatmap(
     cell = min(27, max(12, 480 // rows))  # pixels: many layers still fit a screen
     row, head = (index.ravel() for index in np.indices(values.shape))
     bar = {"thickness": 10, "title": {"text": unit or "Score", "side": "right"}, "exponentformat": "power"}
-    figure = go.Figure(go.Heatmap(z=values, colorscale="Cividis", xgap=2, ygap=2, hoverinfo="skip", colorbar=bar))
+    colors = colorscale(role, dark="low" if role == "ae" else "high")
+    figure = go.Figure(go.Heatmap(z=values, colorscale=colors, xgap=2, ygap=2, hoverinfo="skip", colorbar=bar))
     # Streamlit does not report clicks on a heatmap, but it reports those on invisible squares over the cells.
     figure.add_scatter(
         x=head,
@@ -59,8 +63,8 @@ def score_heatmap(
     if selected is not None:
         r, h = selected
         box = {"x0": h - 0.5, "x1": h + 0.5, "y0": r - 0.5, "y1": r + 0.5}
-        figure.add_shape(type="rect", **box, line={"color": "#ffffff", "width": 5})
-        figure.add_shape(type="rect", **box, line={"color": "#d55e00", "width": 3})
+        figure.add_shape(type="rect", **box, line={"color": FRAME[1], "width": 5})
+        figure.add_shape(type="rect", **box, line={"color": FRAME[0], "width": 3})
     figure.update_xaxes(
         title=HEAD, range=[-0.5, heads - 0.5], dtick=tick(heads), showgrid=False, zeroline=False, fixedrange=True
     )

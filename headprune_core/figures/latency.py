@@ -5,7 +5,8 @@ import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
 
-from .pruned import BLUE, LEGEND, RED
+from .pruned import LEGEND
+from .roles import CHOICE, NEUTRAL
 from .style import GRAY, MARGIN
 
 
@@ -30,7 +31,7 @@ def latency_figure(frame: pd.DataFrame) -> go.Figure:
         y=settings,
         mode="markers",
         name="Theoretical (FLOPs)",
-        marker={"symbol": "diamond-open", "size": 14, "color": RED, "line": {"width": 2}},
+        marker={"symbol": "diamond-open", "size": 14, "color": NEUTRAL, "line": {"width": 2}},
         hovertemplate="%{y}: %{x:.2f}× theoretical<extra></extra>",
     )
     figure.add_scatter(
@@ -38,8 +39,8 @@ def latency_figure(frame: pd.DataFrame) -> go.Figure:
         y=settings,
         mode="markers",
         name="Measured (median, IQR)",
-        marker={"symbol": "circle", "size": 10, "color": BLUE},
-        error_x={"array": up, "arrayminus": down, "thickness": 2, "width": 5, "color": BLUE},
+        marker={"symbol": "circle", "size": 10, "color": CHOICE},
+        error_x={"array": up, "arrayminus": down, "thickness": 2, "width": 5, "color": CHOICE},
         hovertemplate="%{y}: %{x:.2f}× measured<extra></extra>",
     )
     figure.add_vline(x=1, line={"dash": "dash", "width": 1.5, "color": GRAY.format(1)})

@@ -9,12 +9,13 @@ from headprune_core.checked_mask import checked_mask
 from headprune_core.errors import HeadPruneError
 
 from .heatmaps import has_custom_labels, row_name, score_heatmap
+from .roles import STATES
 from .style import GRAY, HEAD, LAYER, MARGIN, PERCENT, tick
 
 _STATES = (  # kept by A, kept by B, name, color, symbol
-    (True, True, "Kept by both", "#0072b2", "circle"),
-    (True, False, "Kept by {a} only", "#e69f00", "triangle-left"),
-    (False, True, "Kept by {b} only", "#cc79a7", "triangle-right"),
+    (True, True, "Kept by both", STATES["kept"], "circle"),
+    (True, False, "Kept by {a} only", STATES["first"], "triangle-left"),
+    (False, True, "Kept by {b} only", STATES["second"], "triangle-right"),
     (False, False, "Pruned by both", GRAY.format(0.9), "x-thin"),
 )
 
@@ -34,7 +35,7 @@ def keep_fraction_heatmap(keep_fraction: np.ndarray, labels: Sequence[str] | Non
         f"<b>{rows[row]}, head {head}</b><br>kept for {share:.1%} of the α range"
         for (row, head), share in np.ndenumerate(keep_fraction)
     ]
-    figure = score_heatmap(keep_fraction, "", hover, unit="Kept (% of α range)", labels=labels)
+    figure = score_heatmap(keep_fraction, "", hover, unit="Kept (% of α range)", labels=labels, role="hies")
     figure.update_traces(zmin=0, zmax=1, colorbar={"tickformat": PERCENT}, selector={"type": "heatmap"})
     return figure.update_layout(margin={**MARGIN, "t": 16})
 

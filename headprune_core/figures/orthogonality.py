@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 
 from headprune_core.scores.orthogonality import REDUNDANT, Orthogonality
 
+from .roles import NEUTRAL, colorscale
 from .style import GRAY, LAYER, MARGIN, tick
 
 
@@ -28,7 +29,7 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
         marker={
             "size": 11,
             "color": row,
-            "colorscale": "Cividis",
+            "colorscale": colorscale("neutral"),
             "line": {"width": 1, "color": GRAY.format(0.8)},
             "colorbar": {"title": LAYER, "thickness": 10, "dtick": tick(len(his))},
         },
@@ -44,7 +45,7 @@ def orthogonality_scatter(his: np.ndarray, ae: np.ndarray, check: Orthogonality)
             x=ends,
             y=slope * ends + start,
             mode="lines",
-            line={"color": "#d55e00", "dash": "dash"},
+            line={"color": GRAY.format(1), "dash": "dash"},
             hoverinfo="skip",
             name=f"Linear fit (Pearson r = {check.pearson:.2f})",
         )
@@ -63,10 +64,10 @@ def per_row_correlation(check: Orthogonality) -> go.Figure:
     Returns:
         A horizontal bar chart with lines at |r| = 0.7, beyond which the two scores are redundant.
     """
-    figure = go.Figure(go.Bar(x=check.per_row, y=np.arange(len(check.per_row)), orientation="h", marker_color="#0072b2"))
+    figure = go.Figure(go.Bar(x=check.per_row, y=np.arange(len(check.per_row)), orientation="h", marker_color=NEUTRAL))
     note = {"text": f"|r| = {REDUNDANT:g}<br>redundant", "font": {"size": 11}}
     for r in (-REDUNDANT, REDUNDANT):
-        line = {"dash": "dot", "color": "#d55e00"}
+        line = {"dash": "dot", "color": GRAY.format(1)}
         figure.add_vline(x=r, line=line, annotation=dict(note), annotation_position="top")  # Plotly changes it
     figure.update_traces(hovertemplate="layer %{y}: r = %{x:.2f}<extra></extra>")
     figure.update_xaxes(title="Pearson r (HIS vs. AE) per layer", range=[-1, 1])

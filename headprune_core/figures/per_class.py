@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from headprune_core.errors import HeadPruneError
 
-from .pruned import LEGEND, RED
+from .pruned import LEGEND
+from .roles import CHOICE
 from .style import GRAY, MARGIN, PERCENT, for_plotly
 
 
@@ -33,7 +34,7 @@ def recall_figure(before, after, names: Sequence[str], after_name: str = "Pruned
         figure.add_scatter(x=[start, end], y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False)
     for values, name, color, symbol in (
         (before, "Unpruned", GRAY.format(1), "circle-open"),
-        (after, after_name, RED, "diamond"),
+        (after, after_name, CHOICE, "diamond"),
     ):
         figure.add_scatter(
             x=values,

@@ -12,13 +12,13 @@ from headprune_core.prune.recovery import Recovery
 
 from .heatmaps import row_name
 from .masks import state_grid
+from .roles import CHOICE, NEUTRAL, STATES
 from .style import GRAY, MARGIN, metric_axis, metric_format, metric_name
 
-BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"
 _ZEROED = "Zeroed (shared KV head)"
 _STATES = {  # state of a head -> color, symbol
-    "Kept": (BLUE, "square"),
-    _ZEROED: (ORANGE, "diamond-open"),
+    "Kept": (STATES["kept"], "square"),
+    _ZEROED: (STATES["zeroed"], "diamond-open"),
     "Pruned": (GRAY.format(0.9), "x-thin"),
 }
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
@@ -125,7 +125,7 @@ def baseline_figure(control: RandomBaseline) -> go.Figure:
         y=[0],
         mode="markers",
         name="This mask",
-        marker={"symbol": "diamond", "size": 15, "color": RED, "line": {"width": 1, "color": GRAY.format(1)}},
+        marker={"symbol": "diamond", "size": 15, "color": CHOICE, "line": {"width": 1, "color": GRAY.format(1)}},
         hovertemplate=f"this mask: %{{x:{shown}}}<extra></extra>",
     )
     figure.update_xaxes(**metric_axis(control.measure))
@@ -176,7 +176,7 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
         mode="lines+markers" if window == 1 else "markers",
         name="Per step",
         marker=marker,
-        line={"color": BLUE, "width": 2},
+        line={"color": NEUTRAL, "width": 2},
         hovertemplate="step %{x}: %{y:.3f}<extra></extra>",
     )
     if 1 < window <= len(loss):
@@ -186,7 +186,7 @@ def recovery_figure(recovery: Recovery) -> go.Figure:
             y=smooth,
             mode="lines",
             name=f"Moving average ({window} steps)",
-            line={"color": BLUE, "width": 2.5},
+            line={"color": NEUTRAL, "width": 2.5},
             hovertemplate="up to step %{x}: %{y:.3f}<extra></extra>",
         )
     figure.update_xaxes(title="Training step")

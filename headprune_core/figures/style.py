@@ -9,18 +9,20 @@ import html
 from headprune_core.data.measures import SHARES, sentence_name
 from headprune_core.masks.criteria import method_label, parse_alpha
 
-_STYLE = {  # criterion -> color, dash, symbol
-    "his": ("#0072b2", "solid", "circle"),
-    "hies": ("#d55e00", "solid", "diamond"),
-    "gnorm": ("#009e73", "solid", "square"),
-    "ae": ("#cc79a7", "dash", "triangle-up"),
-    "inverse_ae": ("#e69f00", "dash", "triangle-down"),
-    "inverse_gnorm": ("#56b4e9", "dot", "x"),
-    "hies_keep_high": ("#d55e00", "dot", "hexagon"),
-    "greedy_gnorm": ("#882255", "solid", "pentagon"),
-    "inverse_greedy_gnorm": ("#56b4e9", "dashdot", "cross"),
-    "leave_one_out": ("#999933", "longdash", "triangle-left"),
-    "custom": ("#aa4499", "longdashdot", "hourglass"),
+from .roles import COLORS
+
+_SHAPES = {  # criterion -> dash, symbol
+    "his": ("solid", "circle"),
+    "hies": ("solid", "diamond"),
+    "gnorm": ("solid", "square"),
+    "ae": ("dash", "triangle-up"),
+    "inverse_ae": ("dash", "triangle-down"),
+    "inverse_gnorm": ("dot", "x"),
+    "hies_keep_high": ("dot", "hexagon"),
+    "greedy_gnorm": ("solid", "pentagon"),
+    "inverse_greedy_gnorm": ("dashdot", "cross"),
+    "leave_one_out": ("longdash", "triangle-left"),
+    "custom": ("longdashdot", "hourglass"),
 }
 _ALPHA_ENDS = ((122, 49, 0), (240, 150, 90))  # HIES at a given alpha: dark for entropy only, light for importance only
 _ALPHA_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px,2px,2px,2px,2px")
@@ -61,7 +63,9 @@ def label(method: str) -> str:
 def style(method: str) -> tuple[str, str, str]:
     """Return the color, dash and symbol that every figure uses for a criterion."""
     alpha = parse_alpha(method)
-    return _STYLE.get(method, _OTHER) if alpha is None else _alpha_style(method.partition("@")[0], alpha)
+    if alpha is not None:
+        return _alpha_style(method.partition("@")[0], alpha)
+    return (COLORS[method], *_SHAPES[method]) if method in _SHAPES else _OTHER
 
 
 def _alpha_style(base: str, alpha: float) -> tuple[str, str, str]:

@@ -10,14 +10,15 @@ from headprune_core.masks.criteria import CRITERIA
 from headprune_core.measure.ranking_agreement import AgreementMatrix
 from headprune_core.scores.stability import STABLE_TAU, RankStability
 
+from .roles import CHOICE, STATES, colorscale
 from .style import GRAY, MARGIN, label, style
 
 STABLE_SHARE = 0.95  # share of bootstrap resamples from which on a head counts as always pruned or always kept
 _PRUNED, _DEPENDS, _KEPT = "Always pruned", "Depends on sample", "Always kept"
 _STATES = {  # state of a head over the resamples -> color, symbol
-    _PRUNED: ("#d55e00", "x"),
-    _DEPENDS: ("#e69f00", "diamond"),
-    _KEPT: ("#0072b2", "circle"),
+    _PRUNED: (GRAY.format(0.9), "x"),
+    _DEPENDS: (CHOICE, "diamond"),
+    _KEPT: (STATES["kept"], "circle"),
 }
 
 
@@ -156,7 +157,7 @@ def agreement_heatmap(matrix: AgreementMatrix, show: str = "kendall", intervals=
         low[:known, :known], high[:known, :known] = intervals
     title, scale = "Kendall's τ", {"colorscale": "PuOr", "zmid": 0, "zmin": -1, "zmax": 1}
     if show == "overlap":
-        title, scale = "Overlap (Jaccard)", {"colorscale": "Cividis", "zmin": 0, "zmax": 1}
+        title, scale = "Overlap (Jaccard)", {"colorscale": colorscale("neutral"), "zmin": 0, "zmax": 1}
     detail = [
         [
             f"{a} and {b}: {value:.2f}" + (f" (95% CI {start:.2f} to {end:.2f})" if np.isfinite(start) else "")

@@ -45,7 +45,7 @@ def attention_traits(call: AttentionCall, row: AttentionRow, patterns: TokenPatt
         totals.add(start, min(start + step, real.shape[1]))
     found = totals.means()
     found["entropy"] = attention_entropy(call, real, "normalized")
-    found["output_norm"] = _mean_over(real, _norms(call.output.transpose(1, 2), _grams(row, call.output)))
+    found["output_norm"] = _mean_over(real, transformed_norms(row, call.output.transpose(1, 2)))
     return {name: values.double() for name, values in found.items()}
 
 
@@ -57,7 +57,7 @@ class _Totals:
         n, heads, keys = len(call.query), call.query.shape[1], call.key.shape[2]
         device = call.query.device
         value = call.value.repeat_interleave(heads // call.value.shape[1], dim=1)
-        self._sizes = _norms(value, _grams(row, value)) * patterns.keys.real[:, None]
+        self._sizes = transformed_norms(row, value) * patterns.keys.real[:, None]
         self._special = patterns.keys.special.to(self._sizes.dtype)[:, None].expand(n, heads, keys)
         self._shares = torch.zeros(2, n, heads, len(PATTERNS), dtype=torch.float64, device=device)
         self._rows = torch.zeros(n, len(PATTERNS), dtype=torch.float64, device=device)
@@ -125,6 +125,19 @@ def _visible(call: AttentionCall, start: int, stop: int, real: Tensor) -> Tensor
     if not torch.equal(visible, visible[:, :1].expand_as(visible)):
         raise HeadPruneError("heads of one layer can see different tokens, so their attention cannot be compared")
     return visible[:, 0].expand(shape)
+
+
+def transformed_norms(row: AttentionRow, vectors: Tensor) -> Tensor:
+    """Return the norms of vectors after the output projection of their head.
+
+    Args:
+        row: The attention row, with the weights of the output projection.
+        vectors: (N, H, T, D) values or head outputs, for every head of the row.
+
+    Returns:
+        (N, H, T) norms.
+    """
+    return _norms(vectors, _grams(row, vectors))
 
 
 def _grams(row: AttentionRow, like: Tensor) -> Tensor:

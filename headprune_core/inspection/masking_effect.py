@@ -8,11 +8,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from headprune_core.data.measures import format_difference, format_value, measure_label
 from headprune_core.data.tasks import Task
 from headprune_core.errors import HeadPruneError
 from headprune_core.measure.evaluation import evaluate_masks
+from headprune_core.measure.paired_tests import compare, method_text, significance_text
+from headprune_core.measure.permutation_tests import PairedTest
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.result_cache import ResultCache
+from headprune_core.scores.bootstrap import percentiles, resampled_means
+
+RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class MaskingEffect:
         predictions: (2, N) predicted classes, or (2, N, C) label sets; None for token prediction and regression.
         probabilities: (2, N, C), of classes or labels; None like `predictions`.
         flipped: bool (N,), whether the prediction changes; None like `predictions`.
+        test: Paired comparison of the main measure, without these heads minus with all; None without labels.
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -36,6 +43,36 @@ class MaskingEffect:
     predictions: np.ndarray | None
     probabilities: np.ndarray | None
     flipped: np.ndarray | None
+    test: PairedTest | None
+
+    @property
+    def loss_change(self) -> tuple[float, float, float]:
+        """Mean change of loss without these heads, and its 95% bootstrap CI over examples; nan without labels."""
+        change = self.losses[1] - self.losses[0]
+        low, high = percentiles(resampled_means(change, RESAMPLES))
+        return float(change.mean()), float(low), float(high)
+
+    def describe(self) -> list[str]:
+        """Return the effect as sentences: loss, main measure with its test, and flipped predictions."""
+        lines, (change, low, high) = [], self.loss_change
+        n = self.losses.shape[1]
+        if np.isfinite(change):
+            lines.append(
+                f"Change of the mean loss: {change:+.4f} (95% CI {low:+.4f} to {high:+.4f}; bootstrap over examples, "
+                f"n = {n:,})."
+            )
+        if self.test is not None:
+            before, after = (format_value(self.measure, value) for value in self.values)
+            ends = (format_difference(self.measure, value) for value in (self.test.low, self.test.high))
+            interval = " to ".join(end.removesuffix(" pp") for end in ends)
+            difference = format_difference(self.measure, self.test.difference)
+            lines.append(
+                f"{measure_label(self.measure)}: {before} with all heads, {after} without. Difference: {difference} (95% CI "
+                f"{interval}), {significance_text(self.test)} ({method_text(self.test)})."
+            )
+        if self.flipped is not None:
+            lines.append(f"The prediction changes on {int(self.flipped.sum()):,} of {n:,} examples.")
+        return lines
 
     def flips(self, examples: datasets.Dataset, labels: list[str]) -> pd.DataFrame:
         """Return the examples whose prediction flips.
@@ -112,7 +149,8 @@ def masking_effect(
         decided = found.task.decisions(logits)
         flipped = ~found.task.same(decided[0], decided[1]).numpy()
         predictions, probabilities = decided.numpy(), _probabilities(found.task, logits).numpy()
-    return MaskingEffect(heads, found.losses, values, found.measure, predictions, probabilities, flipped)
+    test = compare(found.outcomes(1), found.outcomes(0)) if found.labeled else None
+    return MaskingEffect(heads, found.losses, values, found.measure, predictions, probabilities, flipped, test)
 
 
 def _probabilities(task: Task, logits: torch.Tensor) -> torch.Tensor:

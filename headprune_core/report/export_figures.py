@@ -14,7 +14,7 @@ from headprune_core.scores.head_scores import HeadScores
 
 from .pruning_record import PruningRecord
 
-METRICS = {"his": "HIS", "ae": "AE", "gnorm": "Gnorm"}
+METRICS = {"his": "HIS", "ae": "AE (dark: low)", "gnorm": "Gnorm"}
 
 
 def export_figures(
@@ -35,7 +35,7 @@ def export_figures(
     present = np.array([np.isin(np.arange(row.heads), row.present) for row in grid.rows])
     figures = {"head_map": head_map_figure(grid.kept, present, grid.row_labels)}
     for metric in () if scores is None else scores.per_example:
-        figures[metric] = _scores(getattr(scores, metric), METRICS[metric], grid)
+        figures[metric] = _scores(metric, getattr(scores, metric), grid)
     if curves is not None:
         figures["curves"] = curves_figure(curves, main_measure(curves))
     optional = {
@@ -46,6 +46,6 @@ def export_figures(
     return figures | {name: draw(data) for name, (data, draw) in optional.items() if data is not None}
 
 
-def _scores(values: np.ndarray, name: str, grid) -> go.Figure:
+def _scores(metric: str, values: np.ndarray, grid) -> go.Figure:
     hover = [f"{grid.row_labels[row]}, head {head}: {value:.4g}" for (row, head), value in np.ndenumerate(values)]
-    return mark_removed(score_heatmap(values, name, hover, labels=grid.row_labels), grid.kept)
+    return mark_removed(score_heatmap(values, METRICS[metric], hover, labels=grid.row_labels, role=metric), grid.kept)

@@ -16,6 +16,7 @@ from headprune_core.figures.pruned import (
     mark_removed,
     recovery_figure,
 )
+from headprune_core.figures.roles import CHOICE
 from headprune_core.figures.style import label
 from headprune_core.measure.curve_verdicts import describe_verdict
 from headprune_core.measure.curves import main_measure
@@ -205,9 +206,10 @@ def _scores(facts: Facts) -> list[Block]:
             f"{row_name(labels[row])}, head {head}: {value:.4g}{'' if kept[row, head] else ', removed'}"
             for (row, head), value in np.ndenumerate(score)
         ]
-        figure = mark_removed(score_heatmap(score, "", hover, labels=labels), kept)
+        figure = mark_removed(score_heatmap(score, "", hover, labels=labels, role=name), kept)
         figure.update_layout(margin={"t": 16})
-        caption = describe_heatmap(score, METRIC_LABELS[name], facts.labels)
+        dark = " (low entropy)" if name == "ae" else ""
+        caption = f"{describe_heatmap(score, METRIC_LABELS[name], facts.labels)} Dark{dark}: pruned last by this criterion."
         blocks.append(Drawing(figure, f"{caption} {_removed_heads_text(score, kept)}"))
     if {"his", "ae"} <= scores.per_example.keys():
         blocks.append(_orthogonality(facts))
@@ -248,7 +250,7 @@ def _curves(facts: Facts) -> list[Block]:
 
 
 def _mark_sparsity(figure: go.Figure, sparsity: float) -> None:
-    line = {"color": "#d55e00", "width": 2}
+    line = {"color": CHOICE, "width": 2}
     figure.add_vline(x=sparsity, line=line, annotation_text="This model", annotation_position="bottom right")
 
 

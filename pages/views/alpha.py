@@ -6,7 +6,7 @@ import streamlit as st
 
 from headprune_core import HeadPruneError, distinct_masks, keep_fraction
 from headprune_core.figures.heatmaps import has_custom_labels
-from headprune_core.figures.masks import describe_keep_fraction, keep_fraction_heatmap
+from headprune_core.figures.masks import describe_keep_fraction
 from headprune_core.scores.hies import min_max
 from pages.parts.alpha.alpha_state import AlphaState, current_alpha_state
 from pages.parts.alpha.mask_constraints import constraints_form, grouped, rules
@@ -17,6 +17,8 @@ from pages.parts.common.failures import show_error
 from pages.parts.common.score_code import mask_command, mask_python
 from pages.parts.common.session import ALPHA, current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
+from pages.parts.head_grid import HeadMap, head_grid
+from pages.parts.heads.selection import select, selection
 
 KEY = "alpha_grid"
 loaded = current_workspace()
@@ -58,8 +60,10 @@ with st.container(border=True):
         constraints={"min": bounds.pop("min_heads_per_layer"), **bounds},
         path=None if state is None else path_entries(state.path, state.his_only),
         edits=constraints.edits,
+        selected=selection(),
         key=KEY,
         on_change=take_setting,
+        on_select=select,
     )
     with st.expander("Mask constraints", icon=":material/rule_settings:"):
         constraints_form(grid)
@@ -108,7 +112,24 @@ st.caption(
 st.header("Heads that depend on alpha")
 kept_share = keep_fraction(state.path)
 text = describe_keep_fraction(kept_share, row_labels)
-st.plotly_chart(keep_fraction_heatmap(kept_share, row_labels), alt=text, key="keep_fraction", config={"displaylogo": False})
+head_grid(
+    [
+        HeadMap(
+            "keep_fraction",
+            "Share of the alpha range in which a head is kept",
+            kept_share,
+            role="hies",
+            short="kept for",
+            unit="of the alpha range",
+            limits=(0.0, 1.0),
+            percent=True,
+            ends=("pruned at every alpha", "kept at every alpha"),
+            description=text,
+        )
+    ],
+    row_labels,
+    key="keep_fraction",
+)
 st.caption(
     f"{text} Each cell: fraction of the alpha range in which the head is kept, at {state.setting.sparsity:.0%} sparsity."
 )

@@ -19,7 +19,7 @@ masked = None if run is None else run.found
 page_header("finder")
 st.markdown(
     "Find heads by any column: scores, traits of their attention, roles, the share of alpha at which they are kept, and "
-    "leave-one-out ablation. Selected heads stay selected on every page."
+    "leave-one-out ablation. The selection is the same on every page."
 )
 if found is None:
     traits_request(loaded, "Columns of traits and roles")

@@ -5,6 +5,7 @@ import streamlit as st
 from headprune_core.data.tasks import task_of
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.measure.curves import main_measure
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.resume import resume_row
 from pages.parts.common.session import current_workspace, runner
@@ -12,7 +13,7 @@ from pages.parts.common.shared_ui import copy_as_code, downloads, page_header, p
 from pages.parts.curves.curve_verdict_list import verdict_lines
 from pages.parts.greedy.greedy_code import greedy_command, greedy_python
 from pages.parts.greedy.greedy_form import describe_cost, greedy_form
-from pages.parts.greedy.greedy_player import CONFIG, PACE, play, player
+from pages.parts.greedy.greedy_player import PACE, play, player
 from pages.parts.greedy.greedy_run import N_RANDOM, RUNNING, GreedyResult, greedy_results, start_comparison, start_greedy
 
 loaded = current_workspace()
@@ -73,7 +74,7 @@ if loaded.evaluation is not None:
     else:
         frame = result.compared.frame
         text = describe_curves(frame)
-        st.plotly_chart(curves_figure(frame, main_measure(frame)), alt=text, config=CONFIG)
+        figure(curves_figure(frame, main_measure(frame)), "Greedy vs. static ranking", "greedy_comparison", alt=text)
         st.caption(f"{text} Held-out examples: {result.request.size}.")
         st.markdown("\n".join(f"- {line}" for line in verdict_lines(frame, (result.request.method, "gnorm"))))
 

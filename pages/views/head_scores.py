@@ -1,9 +1,9 @@
-"""Head scores: four criteria as heatmaps, an inspector for the selected head, and the table of all scores."""
+"""Head scores: four criteria as maps of all heads, and the table of all scores."""
 
 import numpy as np
 import streamlit as st
 
-from headprune_core.figures.heatmaps import METRIC_LABELS, describe_heatmap, has_custom_labels, row_name, score_heatmap
+from headprune_core.figures.heatmaps import METRIC_LABELS, METRIC_SHORT_LABELS, describe_heatmap, has_custom_labels
 from headprune_core.scores.scaling import SCALINGS, scaled
 from pages.parts.common import labels
 from pages.parts.common.option_labels import describe_options
@@ -12,9 +12,12 @@ from pages.parts.common.sentences import plain
 from pages.parts.common.session import current_workspace, publish, remember, setting
 from pages.parts.common.shared_ui import copy_as_code, downloads, page_header
 from pages.parts.common.workspace import BATCH_SIZE
-from pages.parts.heads.selection import select, selection
+from pages.parts.head_grid import HeadMap, head_grid
+from pages.parts.heads.selection import select
 from pages.parts.scores.score_options import options_panel
 
+SMALL = 200  # heads whose table is open at first
+TITLES = METRIC_LABELS | {"ae": f"{METRIC_LABELS['ae']}; dark = focused (low)"}
 loaded = current_workspace()
 scores = loaded.scores
 rows, heads = scores.grid.shape
@@ -25,7 +28,7 @@ page_header("head_scores")
 st.markdown(
     f"The {labels.HIS} estimates how much the loss changes when a head's output changes. The {labels.AE} "
     f"measures how widely a head spreads its attention. The {labels.HIES} combines both. The {labels.GNORM} multiplies the "
-    "gradient norms of the head's query (Q), key (K) and value (V) weights. Click a head for details."
+    "gradient norms of the head's query (Q), key (K) and value (V) weights. Click a head to select it on every page."
 )
 options_panel(loaded)
 left, right = st.columns(2, vertical_alignment="bottom")
@@ -51,23 +54,6 @@ if alpha != setting("alpha"):
     remember("alpha", alpha)
 
 values_by_metric = {"his": scores.his, "ae": scores.ae, "hies": scores.hies(alpha), "gnorm": scores.gnorm}
-hover = [
-    f"<b>{row_name(row_labels[r])}, head {h}</b><br>"
-    + "<br>".join(f"{name.upper()} {values[r, h]:.4g}" for name, values in values_by_metric.items())
-    for r, h in np.ndindex(rows, heads)
-]
-chosen = selection()
-selected = chosen[0] if chosen else None
-
-
-def take_click(key: str) -> None:
-    """Select the clicked cell; a second click on it, which clears the selection, drops or selects it again."""
-    points = st.session_state[key]["selection"]["points"]
-    if points:
-        st.session_state["clicked"] = tuple(int(i) for i in points[0]["customdata"][:2])
-        select([st.session_state["clicked"]])
-    else:
-        select([] if selection() else [st.session_state.get("clicked")])
 
 
 def take_row() -> None:
@@ -76,27 +62,31 @@ def take_row() -> None:
     select([divmod(picked[0], heads)] if picked else [])
 
 
-columns = [*st.columns(2), *st.columns(2)]
-for column, (name, values) in zip(columns, values_by_metric.items(), strict=True):
-    key = f"heatmap_{name}"
-    nats = (name, scaling) == ("ae", "raw") and loaded.options.entropy != "normalized"
-    unit = "nats" if nats else {"raw": "", "rank": "Rank"}.get(scaling, "Scaled (0–1)")
-    column.plotly_chart(
-        score_heatmap(scaled(values, scaling), METRIC_LABELS[name], hover, selected, unit, row_labels),
-        key=key,
-        selection_mode="points",
-        on_select=lambda key=key: take_click(key),
-        alt=describe_heatmap(values, METRIC_LABELS[name], row_labels),
-        config={"displayModeBar": False},
-    )
+nats = loaded.options.entropy != "normalized"
+head_grid(
+    [
+        HeadMap(
+            name,
+            TITLES[name],
+            values,
+            role=name,
+            short=METRIC_SHORT_LABELS[name],
+            unit="nats" if name == "ae" and nats else "",
+            dark="low" if name == "ae" else "high",
+            shown=None if scaling == "raw" else scaled(values, scaling),
+            shown_as={"rank": "Rank", "layer": "Min–max per layer"}.get(scaling, ""),
+            ranked=True,
+            description=describe_heatmap(values, METRIC_LABELS[name], row_labels),
+        )
+        for name, values in values_by_metric.items()
+    ],
+    row_labels,
+    key="score_maps",
+)
 st.caption(
     f"Means over {len(loaded.calibration)} calibration examples of {plain(loaded.text_name)}. HIES at α = {alpha:g}. "
     f"Scoring options: {describe_options(loaded.options) or 'defaults'}."
 )
-with st.expander("Text description of the heatmaps", icon=":material/record_voice_over:"):
-    for name, values in values_by_metric.items():
-        st.markdown(f"- {plain(describe_heatmap(values, METRIC_LABELS[name], row_labels))}")
-
 st.header("All scores")
 frame = scores.to_frame()
 frame.insert(4, f"hies_{alpha:g}", values_by_metric["hies"].ravel())
@@ -110,15 +100,18 @@ column_config = {
     "head": "Head",
     **{name: st.column_config.NumberColumn(label, format="%.4g") for name, label in score_labels.items()},
 }
-st.dataframe(
-    frame,
-    hide_index=True,
-    height=280,
-    column_config=column_config,
-    on_select=take_row,
-    selection_mode="single-row",
-    key="score_table",
-)
+# Closed for a large model: then a selection sends no table again.
+table = st.expander("Table of all scores", expanded=rows * heads <= SMALL, on_change="rerun", icon=":material/table:")
+if table.open:
+    table.dataframe(
+        frame,
+        hide_index=True,
+        height=280,
+        column_config=column_config,
+        on_select=take_row,
+        selection_mode="single-row",
+        key="score_table",
+    )
 document = {"model": loaded.model.name, "alpha": alpha, "settings": scores.settings | {"batch_size": BATCH_SIZE}}
 document |= {"scores": {name: values.tolist() for name, values in values_by_metric.items()}}
 downloads("head_scores", frame, document)

@@ -5,6 +5,7 @@ import streamlit as st
 
 from headprune_core.figures.data import label_bars, length_histogram
 from headprune_core.figures.heatmaps import has_custom_labels
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.failures import outside
 from pages.parts.common.sentences import plain
@@ -59,8 +60,10 @@ with right:
     counted = loaded.model.task not in ("translation", "regression")  # whose labels are target texts and numbers
     if loaded.labelled and counted:
         counts = table["label"].value_counts()
-        st.plotly_chart(label_bars(counts), alt=f"Examples by class: {counts.to_dict()}", config={"displayModeBar": False})
-    st.plotly_chart(length_histogram(lengths, loaded.model.max_tokens), alt=text, config={"displayModeBar": False})
+        figure(label_bars(counts), "Examples by class", "label_counts", alt=f"Examples by class: {counts.to_dict()}")
+    lengths_of = pd.DataFrame({"example": range(len(lengths)), "tokens": lengths})
+    chart = length_histogram(lengths, loaded.model.max_tokens)
+    figure(chart, "Tokens per example", "token_counts", alt=text, data=lengths_of)
     st.caption(text)
 
 st.header("Attention modules")

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from headprune_core import HeadPruneError
-from headprune_core.figures.pruned import describe_head_map, head_map_figure
+from headprune_core.figures.pruned import describe_head_map
 from headprune_core.prune.structural_pruning import plan_pruning
 from pages.parts.alpha.mask_constraints import grouped
 from pages.parts.common import labels
@@ -12,6 +12,7 @@ from pages.parts.common.failures import report_failure
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import ALPHA, current_workspace, publish, runner
 from pages.parts.common.shared_ui import expected_cost, page_header, progress
+from pages.parts.head_grid import head_grid, kept_map
 from pages.parts.prune.export_ui import export_section
 from pages.parts.prune.mask_source import Choice, choose
 from pages.parts.prune.prune_run import (
@@ -96,8 +97,7 @@ with st.container(border=True):
     if choice is not None:
         with st.expander("Preview mask", icon=":material/grid_on:"):
             text = describe_head_map(choice.mask, labels=grid.row_labels)
-            figure = head_map_figure(choice.mask, labels=grid.row_labels)
-            st.plotly_chart(figure, alt=text, key="chosen_map", config={"displaylogo": False})
+            head_grid([kept_map("Mask", choice.mask, description=text)], grid.row_labels, key="chosen_map")
             st.caption(text)
     n_pruned = 0 if choice is None else int((grid.kept & ~choice.mask).sum())
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from headprune_core import agreement_matrix, criterion_rankings
-from headprune_core.data.measures import measure_label, sentence_name
+from headprune_core.data.measures import SHARES, measure_label, sentence_name
 from headprune_core.data.tasks import task_of
-from headprune_core.figures.ablation import ablation_heatmap, ablation_kendall, describe_ablation
+from headprune_core.figures.ablation import ablation_kendall, ablation_title, describe_ablation
 from headprune_core.figures.heatmaps import METRIC_LABELS, METRIC_SHORT_LABELS
 from headprune_core.figures.uncertainty import (
     agreement_heatmap,
@@ -19,15 +19,16 @@ from headprune_core.masks.prune_mask import heads_to_remove
 from headprune_core.measure.ablation import MEASURES
 from headprune_core.measure.ranking_agreement import removal_share
 from headprune_core.scores.bootstrap import available
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.failures import drop_failure, show_failure
 from pages.parts.common.session import current_workspace, publish, remember, runner, setting
 from pages.parts.common.shared_ui import downloads, page_header, progress_panel, records
+from pages.parts.head_grid import HeadMap, head_grid
 from pages.parts.uncertainty import bootstrap_cache
 from pages.parts.uncertainty.ablation_run import ablation, ablation_examples, start_ablation
 
 FEW = 8  # with fewer examples, bootstrap intervals are not reliable
-PLAIN = {"displayModeBar": False}
 KEEP = {"persist_state": "session"}  # settings are still there after a visit to another page
 ABLATION_LABELS = {"abs_loss_change": "Ablation: |Δloss|", "loss_change": "Ablation: Δloss"}
 loaded = current_workspace()
@@ -71,8 +72,9 @@ values, low, high = bootstrap_cache.intervals(loaded, metric, alpha)
 removed = removal_share(resampled[metric], sparsity)
 text = describe_intervals(removed, heads_to_remove(sparsity, values.size))
 st.markdown(text)
-figure = interval_figure(values, low, high, removed, METRIC_LABELS[metric])
-st.plotly_chart(figure, alt=f"{METRIC_LABELS[metric]} of every head with 95% CI. {text}", config=PLAIN)
+title = f"{METRIC_LABELS[metric]} of every head with 95% CI"
+chart = interval_figure(values, low, high, removed, METRIC_LABELS[metric])
+figure(chart, title, "interval_chart", alt=f"{title}. {text}")
 st.caption(
     f"Bars: 95% bootstrap CIs (1,000 resamples of {count} examples). Sparsity {sparsity:.0%}. "
     + ("The AE criterion prunes the highest-entropy heads first. " if metric == "ae" else "")
@@ -93,7 +95,8 @@ for one in stability:
     st.markdown(f"{icon} **{METRIC_SHORT_LABELS[one.metric]}**: {one.verdict}")
 if len(stability[0].table):
     text = " ".join(f"{METRIC_LABELS[one.metric]}: {one.verdict}" for one in stability)
-    st.plotly_chart(stability_figure(stability), alt=f"Rank stability by number of examples. {text}", config=PLAIN)
+    title = "Rank stability by number of examples"
+    figure(stability_figure(stability), title, "stability_chart", alt=f"{title}. {text}")
 st.caption(
     f"Solid: Kendall's τ between the ranking from the first n examples and from all {count}; biased upward because the n "
     f"are a subset of the {count}. Dotted: τ between two disjoint subsets of n examples (unbiased). HIES at α = {alpha:g}. "
@@ -121,7 +124,8 @@ show = st.segmented_control(
     **KEEP,
 )
 text = describe_agreement(matrix)
-st.plotly_chart(agreement_heatmap(matrix, show, kendall_range), alt=f"Agreement of pairs of criteria. {text}", config=PLAIN)
+title = "Agreement of pairs of criteria"
+figure(agreement_heatmap(matrix, show, kendall_range), title, "agreement_chart", alt=f"{title}. {text}")
 st.caption(
     f"{text} "
     + ("Kendall's τ: 1 = same order, 0 = no association, −1 = reversed." if show == "kendall" else "")
@@ -201,7 +205,20 @@ top = frame.loc[frame[measure].idxmax()]
 text = f"Largest for layer {top['row']:.0f}, head {top['head']:.0f}: {top[measure]:.3g}."
 if frame[measure].nunique() == 1:
     text = "The value is the same for every head."
-left.plotly_chart(ablation_heatmap(values, measure, found.measure), alt=f"{meaning[measure]} {text}", config=PLAIN)
+with left:
+    title, unit = ablation_title(measure, found.measure)
+    head_map = HeadMap(
+        measure,
+        f"{title} without the head",
+        values,
+        role="leave_one_out" if measure == "abs_loss_change" else "difference",
+        short=title,
+        unit=unit,
+        percent=measure == "accuracy_drop" and found.measure in SHARES,
+        ranked=measure == "abs_loss_change",
+        description=f"{meaning[measure]} {text}",
+    )
+    head_grid([head_map], scores.grid.row_labels, key="ablation_map")
 left.caption(
     f"{meaning[measure]} {text} Loss: {task.loss}; n = {result.size} {data}."
     + (" No labels: the loss uses the model's own predictions as targets." if found.objective == "prediction" else "")
@@ -209,7 +226,9 @@ left.caption(
 comparison, halves = bootstrap_cache.against(loaded, result, alpha)
 if measure in halves:
     text = describe_ablation(comparison, measure, halves[measure])
-    right.plotly_chart(ablation_kendall(comparison, measure, halves[measure]), alt=text, config=PLAIN)
+    with right:
+        chart = ablation_kendall(comparison, measure, halves[measure])
+        figure(chart, "Correlation of each criterion with the ablation", "ablation_chart", alt=text)
     st.markdown(text)
     st.caption(
         "Gray band: split-half reliability of the ablation (95% of random splits). Ablating one head at a time does not "

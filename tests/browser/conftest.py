@@ -49,24 +49,29 @@ def running_server(script="app.py"):
 @contextmanager
 def server_process(script="app.py", cache="", **environment):
     """The same with a given folder of results; yields the address and the process."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true", "--server.port", str(port)]
     environment = os.environ | {"HEADPRUNE_CACHE": str(cache)} | environment
     silence_transformers = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, **silence_transformers)
     try:
-        deadline = time.monotonic() + PATIENCE / 1000
-        while not _healthy(port):
-            assert server.poll() is None, "the server ended before it answered"
-            assert time.monotonic() < deadline, f"the server did not answer within {PATIENCE / 1000:g} s"
-            time.sleep(0.1)
+        wait_for_server(server, f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}/", server
     finally:
         server.kill()  # terminate() would wait for the running computation
         server.wait()
 
 
-def _free_port() -> int:
+def wait_for_server(server: subprocess.Popen, address: str) -> None:
+    """Wait until a server answers at an address."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not _healthy(address):
+        assert server.poll() is None, "the server ended before it answered"
+        assert time.monotonic() < deadline, f"the server did not answer within {PATIENCE / 1000:g} s"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
     """Return a port below the range of outgoing connections, so that none of the browser's takes it."""
     for port in random.sample(range(10_000, 30_000), 100):
         with closing(socket.socket()) as probe:
@@ -75,9 +80,9 @@ def _free_port() -> int:
     raise AssertionError("no free port between 10000 and 30000")
 
 
-def _healthy(port: int) -> bool:
+def _healthy(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
+        with urllib.request.urlopen(address, timeout=2) as answer:
             return answer.status == 200
     except (OSError, http.client.HTTPException):  # not started, or started during the request
         return False

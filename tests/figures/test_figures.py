@@ -88,7 +88,7 @@ def test_curves_are_told_as_text(curves):
 
 def test_every_criterion_has_a_style_of_its_own():
     named = [name for name in hp.CRITERIA if name != "random"]
-    styles = [figures_style._STYLE[name] for name in named]
+    styles = [figures_style.style(name) for name in named]
     assert len(set(styles)) == len(named)
     assert len({symbol for *_, symbol in styles}) == len(named)
 

@@ -1,9 +1,16 @@
 """Helpers for Streamlit's AppTest: open the app on a page, and wait for its jobs."""
 
+import functools
+import threading
 import time
 from pathlib import Path
 
-from streamlit.testing.v1 import AppTest
+from streamlit.components.v2 import manifest_scanner
+from streamlit.testing.v1 import AppTest, app_test, local_script_runner
+
+# A server looks for components and compiles its scripts once; AppTest would do so for every app, and at every run.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+app_test.ScriptCache = local_script_runner.ScriptCache = functools.cache(local_script_runner.ScriptCache)
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300  # seconds; far more than needed on an idle machine
@@ -33,20 +40,15 @@ def opened(view="model_and_data", **link) -> AppTest:
 def finished(app: AppTest) -> AppTest:
     """Wait until the running job has ended and return the app."""
     deadline = time.monotonic() + PATIENCE
-    took = drawn(app)
+    app.run()
     while "Idle" not in [line.value for line in app.sidebar.markdown]:
         assert time.monotonic() < deadline, f"the job did not end within {PATIENCE} s"
-        time.sleep(max(0.1, 2 * took))  # Drawing a page takes the processor from the job.
-        took = drawn(app)
+        for thread in threading.enumerate():
+            if thread.name.startswith("job "):
+                thread.join(1)  # drawing the page meanwhile would take the processor from the job
+        app.run()
     assert not app.exception
     return app
-
-
-def drawn(app: AppTest) -> float:
-    """Run the page once; the seconds it took."""
-    start = time.monotonic()
-    app.run()
-    return time.monotonic() - start
 
 
 def said(elements) -> str:

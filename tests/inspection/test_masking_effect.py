@@ -68,3 +68,30 @@ def test_wrong_heads_and_models_without_classes_are_refused():
     language = masking_effect(hp.PrunableModel(tiny("gpt2")), examples_for("gpt2", count=3), [(0, 0)])
     with pytest.raises(hp.HeadPruneError, match="flips require a model with one predicted class per example"):
         language.flips(examples, ["a"])
+
+
+def test_the_description_states_changes_with_intervals_and_the_paired_test():
+    model, examples = hp.PrunableModel(tiny("bert")), random_examples(60)
+    effect = masking_effect(model, examples, [(0, 1), (1, 3), (2, 0), (2, 2)])
+    change, low, high = effect.loss_change
+    assert change == pytest.approx((effect.losses[1] - effect.losses[0]).mean())
+    assert low < change < high
+    labels = np.array(examples["label"])
+    only_before, only_after = ((effect.predictions[i] == labels) & (effect.predictions[1 - i] != labels) for i in (0, 1))
+    assert (effect.test.b, effect.test.c) == (only_after.sum(), only_before.sum())
+    loss, accuracy, flips = effect.describe()
+    assert f"{change:+.4f} (95% CI {low:+.4f} to {high:+.4f}" in loss
+    assert "exact McNemar test" in accuracy
+    assert f"{effect.flipped.sum()} of 60" in flips
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_models_of_text_are_described_without_flips(family):
+    effect = masking_effect(hp.PrunableModel(tiny(family)), examples_for(family, count=5), [(1, 2)])
+    assert len(effect.describe()) == 2
+
+
+def test_without_labels_only_flips_are_described():
+    model, examples = hp.PrunableModel(tiny("bert")), random_examples(9).remove_columns("label")
+    (line,) = masking_effect(model, examples, [(1, 2)]).describe()
+    assert line.startswith("The prediction changes on ")

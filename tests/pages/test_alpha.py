@@ -23,7 +23,7 @@ def scores_of(app):
 def choice():
     """Choice of alpha with all masks evaluated on a few examples."""
     app = opened("model_and_data", sparsity="0.5")
-    for name, value in {"choice_size": 24, "choice_seeds": 3}.items():
+    for name, value in {"choice_size": 9, "choice_seeds": 2}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/alpha_choice.py").run()
     assert "Click **Evaluate all masks**" in said(app.info)
@@ -88,7 +88,11 @@ def test_heads_that_are_not_there_are_left_out_of_the_edits():
 
 @pytest.mark.slow
 def test_two_pins_side_by_side():
-    app = opened("alpha", alpha="0.9", sparsity="0.5")
+    app = opened("model_and_data", alpha="0.9", sparsity="0.5")
+    work = app.session_state["work"]
+    few = work.evaluation.select(range(48))
+    app.session_state["work"] = replace(work, evaluation=few)
+    app.switch_page("pages/views/alpha.py").run()
     app.button(key="pin_A").click().run()
     assert "pin the mask as B to compare" in said(app.main.caption)
     app.session_state["set_alpha"] = 0.1
@@ -101,13 +105,11 @@ def test_two_pins_side_by_side():
     assert metrics["Overlap of pruned heads"] == f"{jaccard:.2f}"
     assert metrics["Mask A"] == "not evaluated"
     app = press(app, "Evaluate both masks")
-    found = hp.evaluate_masks(
-        app.session_state["work"].model, app.session_state["work"].evaluation.select(range(240)), [a, b]
-    )
+    found = hp.evaluate_masks(work.model, few, [a, b])
     metrics = {metric.label: metric.value for metric in app.metric}
     assert [metrics["Mask A"], metrics["Mask B"]] == [f"{value:.1%}" for value in found.accuracy]
     only_a, only_b = (int((found.right[i] > found.right[1 - i]).sum()) for i in (0, 1))
-    assert f"A is correct and B wrong on {only_a} of 240 examples; the reverse on {only_b}." in said(app.main.markdown)
+    assert f"A is correct and B wrong on {only_a} of 48 examples; the reverse on {only_b}." in said(app.main.markdown)
 
 
 @pytest.mark.slow
@@ -117,7 +119,7 @@ def test_every_mask_is_measured_and_a_verdict_given(choice):
     assert len(found.path) == len(hp.alpha_path(scores.his, scores.ae, 0.5))
     chosen = hp.recommend_alpha(found)
     assert f"**{chosen.verdict}**" in [text.value for text in choice.main.markdown]
-    assert "Evaluated on 24 of 24 examples" in said(choice.main.caption)
+    assert "Evaluated on 9 of 9 examples" in said(choice.main.caption)
     choice.button(key="take_alpha").click().run()
     assert choice.session_state["set_alpha"] == chosen.advised_alpha
     choice.segmented_control(key="choice_by").set_value("agreement").run()

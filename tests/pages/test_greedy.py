@@ -108,12 +108,12 @@ def test_a_dataset_without_evaluation_examples_can_be_run():
 def test_the_caption_after_the_run_names_no_next_head_and_the_axis_ends_with_the_run():
     app = ran(greedy_end="steps", greedy_steps=2)
     assert app.slider(key="greedy_step").value == 2  # it has followed the run
-    assert "16 heads pruned, 56 remaining. The run ends here. Color: log10 Gnorm. ×: pruned." in said(app.main.caption)
-    assert "Orange frame" not in said(app.main.caption)
+    assert "16 heads pruned, 56 remaining. The run ends here." in said(app.main.caption)
+    assert "Pruned next" not in said(app.main.caption)
     figure = json.loads(next(chart.proto.spec for chart in app.get("plotly_chart") if "Heads pruned" in chart.proto.spec))
     assert 16 <= figure["layout"]["xaxis"]["range"][1] < 18
     app.slider(key="greedy_step").set_value(1).run()
-    assert "Orange frame: pruned next." in said(app.main.caption)
+    assert "8 heads pruned, 64 remaining. Pruned next: layer " in said(app.main.caption)
 
 
 def test_the_form_states_the_expected_time_keeps_its_settings_and_the_result_states_its_request():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.apptest import PATIENCE, finished, opened
+from helpers.apptest import PATIENCE, finished, opened, said
 from helpers.tiny_models import tiny, tiny_tokenizer
 from streamlit.testing.v1 import AppTest
 
@@ -132,14 +132,14 @@ def test_moving_alpha_moves_hies_and_is_remembered():
 @pytest.mark.slow
 def test_a_chosen_head_is_looked_into():
     app = opened("head_scores")
-    app.session_state["set_head"] = (5, 9)
+    app.session_state["set_heads"] = ((5, 9),)
     app.run()
-    assert "Layer 5, head 9" in [heading.value for heading in app.header]
+    assert "**Layer 5, head 9**" in [text.value for text in app.main.markdown]
 
 
 @pytest.mark.slow
 def test_the_inspector_states_the_place_in_the_pruning_order():
-    app = opened("head_scores", alpha="0.8", sparsity="0.25")
+    app = opened("inspector", alpha="0.8", sparsity="0.25")
     scores = app.session_state["work"].scores
     hies = scores.hies(0.8)
     order = np.argsort(hies.ravel(), kind="stable")
@@ -150,7 +150,8 @@ def test_the_inspector_states_the_place_in_the_pruning_order():
         text = " ".join(element.value for element in app.main.markdown)
         assert state in text
         assert "HIES with α = 0.8, 25% sparsity" in text
-        assert f"{position + 1} of 72" in app.table[0].value["Pruned as"].tolist()
+        (table,) = (table.value for table in app.table if "Pruned as" in table.value)
+        assert f"{position + 1} of 72" in table["Pruned as"].tolist()
 
 
 @pytest.mark.slow
@@ -202,10 +203,12 @@ def test_settings_that_do_not_exist_are_named_like_bad_values_and_nothing_of_the
 @pytest.mark.slow
 def test_a_head_that_the_model_does_not_have_is_told():
     app = opened("head_scores")
-    app.session_state["set_head"] = (40, 3)
+    app.session_state["set_heads"] = ((40, 3), (2, 1), (0, 12))
     app.run()
     assert not app.exception
-    assert any("Head 40.3 in the URL does not exist in this model" in toast.value for toast in app.toast)
+    assert "because this model does not have them: heads 40.3, 0.12." in said(app.toast)
+    assert app.session_state["set_heads"] == ((2, 1),)
+    assert app.query_params["heads"] == "2.1"
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -377,11 +380,11 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     assert sorted(anatomy["layer"]) == sorted(labels)
     assert set(anatomy["attends"]) == {"encoder self-attention", "decoder self-attention", "cross-attention"}
     app.switch_page("pages/views/head_scores.py").run()
-    app.session_state["set_head"] = (3, 1)
+    app.session_state["set_heads"] = ((3, 1),)
     app.run()
     assert not app.exception
     rows = app.session_state["work"].scores.grid.row_labels
-    assert f"{rows[3].capitalize()}, head 1" in [heading.value for heading in app.header]
+    assert f"**{rows[3].capitalize()}, head 1**" in [text.value for text in app.main.markdown]
     assert set(app.dataframe[-1].value["layer"]) == set(labels)
     for view in ("alpha", "orthogonality", "uncertainty"):
         app.switch_page(f"pages/views/{view}.py").run()

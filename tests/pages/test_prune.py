@@ -15,6 +15,10 @@ from scipy.stats import binomtest
 import headprune_core as hp
 from headprune_core.data.examples import as_examples, describe_overlap
 from headprune_core.masks.mask_files import mask_json
+from pages.parts.prune import prune_run
+
+SIZE = 8  # evaluation examples; each is evaluated under 20 random masks too
+BATCH_SIZE = 4  # of fine-tuning; 32 would take eight times as long
 
 
 def press(app, label):
@@ -38,7 +42,7 @@ def metrics(app):
 @pytest.fixture(scope="module")
 def pruned():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
-    app.session_state["prune_size"] = 24
+    app.session_state["prune_size"] = SIZE
     app.switch_page("pages/views/prune.py").run()
     assert "No pruned model yet" in said(app.info)
     return press(app, "Prune model")
@@ -50,7 +54,7 @@ def test_the_mask_of_the_alpha_page_is_pruned_and_verified(pruned):
     mask = hp.prune_mask(work.scores.hies(0.8), 0.5)
     np.testing.assert_array_equal(result.pruned.grid.kept, mask)
     np.testing.assert_array_equal(work.model.grid.kept, True)
-    found = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), [mask])
+    found = hp.evaluate_masks(work.model, work.evaluation.select(range(SIZE)), [mask])
     assert metrics(pruned)["Heads"] == "36 of 72"
     assert metrics(pruned)["Accuracy"] == f"{found.accuracy[0]:.1%}"
     assert metrics(pruned)["Identical predictions"] == "100.0%"
@@ -58,7 +62,7 @@ def test_the_mask_of_the_alpha_page_is_pruned_and_verified(pruned):
     assert "Alpha 0.8, 50% sparsity" in said(pruned.main.caption)
     after = sum(parameter.numel() for parameter in result.pruned.model.parameters())
     assert metrics(pruned)["Parameters"] == f"{after / 1e6:.2f} M"
-    before = hp.evaluate_masks(work.model, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    before = hp.evaluate_masks(work.model, work.evaluation.select(range(SIZE)), np.ones((1, 6, 12), bool))
     fell, rose = (before.right > found.right).sum(), (found.right > before.right).sum()
     shown = binomtest(int(fell), int(fell + rose)).pvalue < 0.05
     assert f"pp (95% CI {signed_low(before, found)}" in said(pruned.main.caption)
@@ -119,7 +123,9 @@ def fine_tuned(app):
     """The app after fine-tuning, which another test may have run before."""
     if app.session_state["pruned"].recovery is None:
         app.session_state["recover_steps"] = 10
-        press(app.run(), "Fine-tune")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prune_run, "BATCH_SIZE", BATCH_SIZE)
+            press(app.run(), "Fine-tune")
     return app
 
 
@@ -148,13 +154,13 @@ def test_the_zip_holds_everything_and_its_model_loads_on_its_own(pruned, tmp_pat
     assert "<html" in (tmp_path / "report.html").read_text()
     assert {"figures/head_map.html", "figures/random_baseline.html", "figures/latency.html"} <= set(names)
     final = result.recovery.after if recovered else result.verification.pruned
-    model, texts = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), work.evaluation.select(range(24))
+    model, texts = hp.PrunableModel.from_pretrained(tmp_path / "model", device="cpu"), work.evaluation.select(range(SIZE))
     found = hp.evaluate_masks(model, texts, np.ones((1, 6, 12), bool))
     np.testing.assert_allclose(found.logits, final.logits, atol=1e-5)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{final.accuracy[0]:.1%}" in card
     learned = f"examples of {work.text_name} (training); {describe_overlap(0)}"
-    assert (f"320 training examples ({learned})" in card) is recovered
+    assert (f"{10 * BATCH_SIZE} training examples ({learned})" in card) is recovered
     assert (f"Training set: {learned}." in (tmp_path / "report.html").read_text()) is recovered
 
 
@@ -201,7 +207,7 @@ def test_the_code_of_a_fine_tuned_model_makes_it_again(pruned, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     exec(home.code, {})
     made = hp.PrunableModel.from_pretrained(tmp_path / "smaller", device="cpu")
-    found = hp.evaluate_masks(made, work.evaluation.select(range(24)), np.ones((1, 6, 12), bool))
+    found = hp.evaluate_masks(made, work.evaluation.select(range(SIZE)), np.ones((1, 6, 12), bool))
     np.testing.assert_allclose(found.logits, result.recovery.after.logits, atol=1e-3)
     assert np.abs(result.verification.pruned.logits - found.logits).max() > 1e-2  # else nothing was learned
     assert home.command.endswith("--finetune-steps 10 --finetune-objective labels --training-split training")
@@ -276,7 +282,7 @@ def test_a_mask_that_keeps_all_heads_is_reported():
 @pytest.mark.slow
 def test_a_result_of_other_scores_is_hidden_and_one_of_other_settings_is_marked():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
-    app.session_state["prune_size"] = 6
+    app.session_state["prune_size"] = 2
     app = press(app.switch_page("pages/views/prune.py").run(), "Prune model")
     assert "Showing results for" not in said(app.main.caption)
     app.slider(key="prune_size").set_value(12).run()
@@ -299,7 +305,7 @@ def test_a_curve_point_is_pruned():
     }.items():
         app.session_state[name] = value
     app = press(app.switch_page("pages/views/accuracy.py").run(), "Evaluate curves")
-    app.session_state["prune_size"] = 6
+    app.session_state["prune_size"] = 2
     app.switch_page("pages/views/prune.py").run()
     choose(app, "Curve point")
     scores = app.session_state["work"].scores
@@ -312,17 +318,17 @@ def test_a_curve_point_is_pruned():
 @pytest.mark.slow
 def test_a_greedy_step_is_pruned():
     app = opened("model_and_data")
-    for name, value in {"greedy_heads": 8, "greedy_size": 6, "greedy_end": "steps", "greedy_steps": 3}.items():
+    for name, value in {"greedy_heads": 8, "greedy_size": 2, "greedy_end": "steps", "greedy_steps": 2}.items():
         app.session_state[name] = value
     app = press(app.switch_page("pages/views/greedy.py").run(), "Run Greedy-Gnorm")
     run = app.session_state["greedy"]["greedy_gnorm"].trajectory
-    app.slider(key="greedy_step").set_value(2).run()
-    app.session_state["prune_size"] = 6
+    app.slider(key="greedy_step").set_value(1).run()
+    app.session_state["prune_size"] = 2
     app = choose(app.switch_page("pages/views/prune.py").run(), "Greedy-Gnorm step")
-    assert "after 2 steps, 22% sparsity: 56 of 72 heads kept" in said(app.main.caption)
+    assert "after 1 step, 11% sparsity: 64 of 72 heads kept" in said(app.main.caption)
     app = press(app, "Prune model")
     pruned = app.session_state["pruned"].pruned
-    assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:16])
+    assert {(row, head) for row, head in np.argwhere(~pruned.grid.kept).tolist()} == set(run.order[:8])
 
 
 @pytest.mark.slow
@@ -330,7 +336,7 @@ def test_a_pinned_mask_does_not_depend_on_the_current_alpha():
     app = opened("model_and_data", alpha="0.8", sparsity="0.5")
     app.switch_page("pages/views/alpha.py").run()
     app.button(key="pin_B").click().run()
-    app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 6
+    app.session_state["alpha"], app.session_state["prune_size"] = 0.1, 2
     app = choose(app.switch_page("pages/views/prune.py").run(), "Pinned mask")
     app = press(app, "Prune model")
     scores, kept = app.session_state["work"].scores, app.session_state["pruned"].pruned.grid.kept
@@ -355,7 +361,7 @@ def test_constraints_that_cannot_be_met_are_reported():
 @pytest.mark.slow
 def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume():
     app = opened("model_and_data", sparsity="0.5")
-    app.session_state["prune_size"] = 240
+    app.session_state["prune_size"] = 48
     app.switch_page("pages/views/prune.py").run()
     button(app, "Prune model").click().run()
     deadline = time.monotonic() + PATIENCE

@@ -46,7 +46,7 @@ def text_examples(model, task, count, seed):
 
 def workspace(task, folder, labeled=True):
     model = hp.PrunableModel.from_pretrained(folder)
-    parts = [text_examples(model, task, count, seed) for count, seed in ((16, 0), (40, 1))]
+    parts = [text_examples(model, task, count, seed) for count, seed in ((16, 0), (24, 1))]
     if not labeled:
         parts = [part.select_columns("text") for part in parts]
     options = ScoreOptions(objective="loss" if labeled else "logit_norm")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from headprune_core import MaskEvaluation, evaluate_masks
 from headprune_core.data.measures import format_difference, sentence_name
-from headprune_core.figures.masks import describe_difference, mask_difference
+from headprune_core.figures.masks import describe_difference
 from headprune_core.measure.mask_evaluation import some_masks
 from headprune_core.measure.paired_tests import McNemar, format_p, method_text, significance_text
 from headprune_core.report.data import change
@@ -19,6 +19,7 @@ from pages.parts.common.server_cache import shared
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import progress_panel
 from pages.parts.common.workspace import Workspace
+from pages.parts.head_grid import difference_map, head_grid
 
 from .alpha_state import AlphaState
 
@@ -92,9 +93,7 @@ def _comparison(loaded: Workspace, pinned: dict[str, Pin]) -> None:
     overlap.metric("Overlap of pruned heads", jaccard, help="Jaccard index: heads pruned by both ÷ heads pruned by either")
     overlap.caption(f"{int((a.mask != b.mask).sum())} heads differ.")
     difference = describe_difference(a.mask, b.mask, NAMES, labels)
-    st.plotly_chart(
-        mask_difference(a.mask, b.mask, NAMES, labels), alt=difference, key="pins_figure", config={"displaylogo": False}
-    )
+    head_grid([difference_map("Masks A and B", a.mask, b.mask, NAMES, description=difference)], labels, key="pins_figure")
     st.caption(difference)
     if a.result is not None and b.result is not None:
         st.markdown(_difference(a, b))

@@ -6,12 +6,12 @@ import streamlit as st
 from headprune_core import AlphaRecommendation, HalvingResult, recommend_alpha
 from headprune_core.alpha_choice.alpha_text import describe_halving, describe_recommendation
 from headprune_core.figures.alpha import alpha_steps, describe_alpha_steps
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.session import remember, setting
 
 from .alpha_run import AlphaResult
 
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 BY = {
     "accuracy": "Accuracy",
     "agreement": "Agreement with unpruned model (no labels needed)",
@@ -58,7 +58,8 @@ def path_result(result: AlphaResult, *, busy: bool) -> None:
         )
     chosen = recommend_alpha(result.found, by=by)
     text = describe_alpha_steps(result.found, chosen)
-    st.plotly_chart(alpha_steps(result.found, chosen), alt=text, key="alpha_steps", config=CONFIG)
+    title = f"{BY.get(by, by).partition(' (')[0]} along alpha at {result.request.sparsity:.0%} sparsity"
+    figure(alpha_steps(result.found, chosen), title, "alpha_steps", alt=text)
     st.caption(f"{text} Band: {labels.CI}. {describe_request(result)}")
     if not busy and result.complete:
         _recommendation(chosen, result.request.rules.scale)

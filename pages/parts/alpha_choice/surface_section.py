@@ -6,11 +6,11 @@ from headprune_core import distinct_masks
 from headprune_core.data.measures import sentence_name
 from headprune_core.figures.alpha import describe_surface, surface_heatmap
 from pages.parts.alpha.alpha_state import exact_path
+from pages.parts.chart import figure
 from pages.parts.common.resume import resume_row
 from pages.parts.common.workspace import Workspace
 
 from .alpha_run import SURFACE, AlphaRequest, SurfaceResult, start_surface
-from .path_section import CONFIG
 
 
 def surface_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> None:
@@ -26,7 +26,8 @@ def surface_section(loaded: Workspace, request: AlphaRequest, *, busy: bool) -> 
     if result.found is None:
         return
     text = describe_surface(result.found)
-    st.plotly_chart(surface_heatmap(result.found), alt=text, key="surface", config=CONFIG)
+    title = f"{sentence_name(result.found.measure).capitalize()} over alpha and sparsity"
+    figure(surface_heatmap(result.found), title, "surface", alt=text)
     st.caption(
         f"{text} {request.size} evaluation examples. The best mask was selected on these examples, so its "
         f"{sentence_name(result.found.measure)} is optimistically biased."

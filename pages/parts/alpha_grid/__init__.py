@@ -15,9 +15,13 @@ import streamlit as st
 
 from headprune_core import AlphaInterval
 
+from .script import joined
+from .sent_selection import last_message, read_selection
+
 _HERE = Path(__file__).parent
 # Streamlit takes one module. The first three files need no page, so tests import them alone.
-SCRIPT = "\n".join((_HERE / f"{name}.js").read_text() for name in ("masks", "edits", "strip", "lasso", "cells", "grid"))
+_FILES = ("masks", "edits", "strip", "lasso", "cells", "selection", "paint", "grid")
+SCRIPT = joined(_HERE / f"{name}.js" for name in _FILES)
 _component = st.components.v2.component(
     "headprune_alpha_grid", html=(_HERE / "grid.html").read_text(), css=(_HERE / "grid.css").read_text(), js=SCRIPT
 )
@@ -75,8 +79,10 @@ def alpha_grid(
     constraints: Mapping | None = None,
     path: Sequence[Mapping] | None = None,
     edits: ManualOverrides | None = None,
+    selected: Sequence[tuple[int, int]] = (),
     key: str,
     on_change,
+    on_select,
 ) -> None:
     """Draw the grid.
 
@@ -89,8 +95,10 @@ def alpha_grid(
             each (R, H) or None; each may be left out.
         path: `path_entries` at this setting, these constraints and overrides, or None.
         edits: Manual overrides.
+        selected: Selected heads as (row, head), which carry a frame.
         key: Key of the component.
         on_change: Called when a setting or an override is finished; `read_state(key)` returns it there.
+        on_select: Called with the selected heads, in the order of choice, when the user has changed them.
     """
     edits, shape = edits or ManualOverrides(), importance.shape
     st.session_state[f"{key}_shape"] = shape
@@ -104,8 +112,17 @@ def alpha_grid(
         "path": None if path is None else list(path),
         "edits": {name: [list(place) for place in places] for name, places in vars(edits).items()},
         "answers": _number(st.session_state.get(key)),
+        "selected": [list(head) for head in selected],
+        "selection": last_message(key).get("number", 0),
     }
-    _component(key=key, data=data, default={"setting": None}, on_setting_change=on_change)
+
+    def take_selection() -> None:
+        chosen = read_selection(key, shape)
+        if chosen is not None:
+            on_select(chosen)
+
+    default = {"setting": None, "sent": None}
+    _component(key=key, data=data, default=default, on_setting_change=on_change, on_sent_change=take_selection)
 
 
 def path_entries(

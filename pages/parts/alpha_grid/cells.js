@@ -1,16 +1,18 @@
-// The cells of the grid: how the state of a head looks, which heads are selected, and keyboard navigation.
+// A grid of heads: one row per layer, navigation by keyboard, and the rectangles that select. What a cell looks like, and
+// what a click does, belongs to the view that uses it.
 
 const MANY = 16; // rows; with more, the cells are lower
-const [KEPT, DIFFERS, FLIPS, HELD, CHOSEN, LEVEL] = [1, 2, 4, 8, 16, 5]; // bits of the state of a cell; the level is stored above them
-const LEVELS = 8; // shades of kept heads
 
 export class Cells {
-  /** on: cycle(i) for Enter or a click, point(i) for a hovered or focused head, change() for a new selection. */
-  constructor(find, on) {
+  /**
+   * on: act(i, event) for a click, Enter, Space or the key I; point(i) for a hovered or focused head; choose(heads, event)
+   * for a rectangle, a row, or none. anywhere: whether a mouse may start a rectangle on a cell.
+   */
+  constructor(find, on, anywhere = false) {
     Object.assign(this, { find, on, all: [], anchor: null });
     const grid = find(".grid");
     const look = (event) => event.target.dataset?.index !== undefined && on.point(Number(event.target.dataset.index));
-    this.lasso = new Lasso(find, () => this.lines(), (rows, columns) => this.choose(rows, columns));
+    this.lasso = new Lasso(find, () => this.lines(), (rows, columns) => this.choose(rows, columns), anywhere);
     grid.onpointerover = look;
     grid.addEventListener("focusin", look);
     grid.onkeydown = (event) => this.key(event);
@@ -29,8 +31,6 @@ export class Cells {
     header.append(...["layer", ...numbers].map((text) => element("span", "axis", "columnheader", text)));
     grid.append(header, ...labels.map((_, row) => this.line(row)));
     this.all[0].tabIndex = 0;
-    this.chosen = new Uint8Array(this.all.length);
-    this.drawn = new Int16Array(this.all.length).fill(-1);
   }
 
   line(row) {
@@ -64,37 +64,16 @@ export class Cells {
     return `${layer[0].toUpperCase()}${layer.slice(1)}, head ${i % this.heads}`;
   }
 
-  /** Show these masks; only cells whose state has changed are updated. */
-  paint({ mask, alone, scores, flipping, kinds }) {
-    for (let i = 0; i < mask.length; i++) {
-      let state = mask[i] ? KEPT | (Math.min(LEVELS - 1, Math.max(0, Math.floor(LEVELS * scores[i]))) << LEVEL) : 0;
-      if (mask[i] !== alone[i]) state |= DIFFERS;
-      if (flipping.has(i)) state |= FLIPS;
-      if (kinds[i] === (mask[i] ? 1 : -1)) state |= HELD;
-      if (this.chosen[i]) state |= CHOSEN;
-      if (state === this.drawn[i]) continue;
-      this.all[i].className = classes(state);
-      if ((state ^ this.drawn[i]) & CHOSEN) this.all[i].setAttribute("aria-selected", Boolean(this.chosen[i]));
-      this.drawn[i] = state;
-    }
-  }
-
-  // Selection
-
-  chosenHeads() {
-    return Array.from(this.chosen.keys()).filter((i) => this.chosen[i]);
-  }
-
   /** Select the rectangle of heads that these rows and columns span; without arguments, select none. */
   choose(rows, columns) {
-    this.chosen.fill(0);
+    const heads = [];
     if (rows) {
       const [left, right] = [Math.min(...columns), Math.max(...columns)];
       for (let row = Math.min(...rows); row <= Math.max(...rows); row++) {
-        this.chosen.fill(1, row * this.heads + left, row * this.heads + right + 1);
+        for (let head = left; head <= right; head++) heads.push(row * this.heads + head);
       }
     }
-    this.on.change();
+    this.on.choose(heads);
   }
 
   lines() {
@@ -108,19 +87,18 @@ export class Cells {
     if (used) return;
     const { row, index } = event.target.dataset;
     if (row !== undefined) this.choose([Number(row)], [0, this.heads - 1]);
-    if (index === undefined) return;
-    this.choose();
-    this.on.cycle(Number(index));
+    if (index !== undefined) this.on.act(Number(index), event);
   }
 
-  /** Arrow keys move, and with Shift select; Enter or Space sets an override; Escape clears the selection. */
+  /** Arrow keys move, and with Shift select; Enter and Space act like a click, I like one with Ctrl; Escape selects none. */
   key(event) {
     const { row, index } = event.target.dataset;
     const at = index === undefined ? [Number(row), -1] : [Math.floor(index / this.heads), index % this.heads];
     if (event.key === "Escape") this.choose();
-    if ((event.key === "Enter" || event.key === " ") && index !== undefined) {
+    const adds = event.key.toLowerCase() === "i" && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if ((event.key === "Enter" || event.key === " " || adds) && index !== undefined) {
       event.preventDefault();
-      this.on.cycle(Number(index));
+      this.on.act(Number(index), adds ? { ctrlKey: true } : event);
     }
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const ends = { Home: [0, -at[1]], End: [0, this.heads - 1 - at[1]] };
@@ -137,19 +115,6 @@ export class Cells {
     this.anchor = selects ? (this.anchor ?? at) : null;
     if (selects) this.choose([this.anchor[0], to[0]], [this.anchor[1], to[1]]);
   }
-}
-
-const named = new Map(); // state -> class names
-
-function classes(state) {
-  if (!named.has(state)) {
-    const words = ["cell", state & KEPT ? `kept l${state >> LEVEL}` : "removed"];
-    for (const [bit, word] of [[DIFFERS, "differs"], [FLIPS, "flips"], [HELD, "held"], [CHOSEN, "chosen"]]) {
-      if (state & bit) words.push(word);
-    }
-    named.set(state, words.join(" "));
-  }
-  return named.get(state);
 }
 
 function element(tag, className, role, text = "") {

@@ -12,6 +12,7 @@ export default function (component) {
     grids.set(parentElement, grid);
   }
   grid.send = (state) => setStateValue("setting", state);
+  grid.selection.send = (message) => setStateValue("sent", message);
   grid.take(data);
 }
 
@@ -23,8 +24,10 @@ class AlphaGrid {
     this.find = find;
     this.inputs = { alpha: find("input.alpha"), sparsity: find("input.sparsity"), keep: find("select.keep") };
     this.strip = new Strip(find, (k) => this.goTo(k));
-    const change = () => this.schedule();
-    this.cells = new Cells(find, { cycle: (i) => this.cycle(i), point: (i) => this.describe(i), change });
+    this.selection = new Selection(null, () => this.schedule());
+    const act = (i, event) => (event.ctrlKey || event.metaKey ? this.selection.toggle(i) : this.cycle(i));
+    const choose = (heads) => this.selection.set(heads, heads.length ? REST : 0);
+    this.cells = new Cells(find, { act, choose, point: (i) => this.describe(i) });
     for (const input of Object.values(this.inputs)) {
       input.oninput = () => {
         if (input === this.inputs.alpha) this.alpha = this.snapped(Number(input.value));
@@ -38,7 +41,7 @@ class AlphaGrid {
     find(".snap").onchange = () => this.switchSnap();
     find(".lab").onkeydown = (event) => this.undoByKey(event);
     for (const [button, kind] of [[".as-keep", 1], [".as-remove", -1], [".as-scored", 0]]) {
-      find(button).onclick = () => this.edit(this.cells.chosenHeads(), kind);
+      find(button).onclick = () => this.edit(this.selection.order, kind);
     }
     find(".undo").onclick = () => this.afterEdit(this.edits.undo());
     find(".redo").onclick = () => this.afterEdit(this.edits.redo());
@@ -61,7 +64,10 @@ class AlphaGrid {
       this.edits = new Edits(this.count);
       this.lastState = this.pointed = this.released = null;
       this.cells.build(data.labels, this.heads);
+      this.painter = new Painter(this.cells.all);
+      this.selection.resize(this.count, this.heads);
     }
+    this.selection.adopt(data.selected, data.selection ?? 0);
     const theirs = new Edits(this.count);
     theirs.adopt(data.edits, this.heads);
     const edits = theirs.lists(this.heads);
@@ -191,7 +197,7 @@ class AlphaGrid {
     this.strip.draw(setting.alpha, `[${JSON.stringify(setting.sparsity)},${JSON.stringify(setting.keep)},${this.key}]`);
     this.decide(setting);
     const { mask, alone, scores, flipping } = this;
-    this.cells.paint({ mask, alone, scores, flipping, kinds: this.edits.kinds });
+    this.painter.paint({ mask, alone, scores, flipping, kinds: this.edits.kinds, chosen: this.selection.bits });
     this.find(".lab").dataset.mask = mask.join("");
     this.write(setting);
   }
@@ -233,7 +239,7 @@ class AlphaGrid {
     const status = this.find(".status");
     status.textContent = this.problem || `${this.removed} of ${this.count} heads pruned; ${differing(this.differ)}.`;
     status.classList.toggle("problem", Boolean(this.problem));
-    const chosen = this.cells.chosenHeads().length;
+    const chosen = this.selection.order.length;
     this.find(".chosen-count").textContent = chosen ? `${chosen} head${chosen > 1 ? "s" : ""} selected` : "Manual override:";
     for (const button of [".as-keep", ".as-remove", ".as-scored"]) this.find(button).disabled = !chosen;
     this.find(".undo").disabled = !this.edits.past.length;

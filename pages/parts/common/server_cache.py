@@ -80,6 +80,7 @@ class ServerState:
         self.curves = LRUCache(16)
         self.ablations = LRUCache(16)
         self.traits = LRUCache(16)
+        self.distances = LRUCache(4)
         self.cache = ResultCache.default()  # on disk, so it survives a restart
         self.turns = Turns()
         delete_leftovers()  # of servers that were killed

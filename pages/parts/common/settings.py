@@ -83,6 +83,7 @@ SETTINGS = {
     "overrides": Setting("", _overrides),
     "heads": Setting((), _heads),
     "text": Setting("", _text),
+    "text_pair": Setting("", _text),
     "role_threshold": Setting(0.25, _between(0.05, 0.75)),
     "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),

@@ -17,9 +17,11 @@ STYLES = """<style>
   .stMain:has(.st-key-drawer) .stMainBlockContainer { padding-right: 25.5rem; }
 }
 @media (max-width: 1199px) {
-  .st-key-drawer { left: 0; right: 0; bottom: 0; max-height: 42vh; }
-  .stMain:has(.st-key-drawer) .stMainBlockContainer { padding-bottom: 44vh; }
+  .st-key-drawer { left: 0; right: 0; bottom: 0; max-height: 36vh; }
+  .stMain:has(.st-key-drawer) .stMainBlockContainer { padding-bottom: 40vh; }
 }
+.stPlotlyChart .modebar-container { visibility: hidden; } /* its buttons are below; here it hides the legend */
+.stPlotlyChart:has(.modebar-btn[data-title="Close fullscreen"]) .modebar-container { visibility: visible; }
 @media (min-width: 768px) {
   .st-key-phone_status, [data-testid="stLayoutWrapper"]:has(> .st-key-phone_status) { display: none; }
 }

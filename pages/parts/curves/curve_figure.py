@@ -14,6 +14,7 @@ from headprune_core.figures.curve_details import (
 )
 from headprune_core.figures.curves import curves_figure, describe_curves
 from headprune_core.masks.criteria import method_label
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.shared_ui import plain
 from pages.parts.common.workspace import Workspace
@@ -30,10 +31,6 @@ MEASURES = {
     "perplexity": "exp(mean cross-entropy per token); lower is better.",
 }
 VIEWS = {"curves": "Curves", "boxes": "Random baseline", "classes": "Per class"}
-CONFIG = {  # of the camera icon
-    "displaylogo": False,
-    "toImageButtonOptions": {"format": "svg", "filename": "curves"},
-}
 PERSIST = {"persist_state": "session"}
 
 
@@ -81,17 +78,19 @@ def curve_figure(loaded: Workspace, frame: pd.DataFrame, note: str, *, dense: bo
                 **PERSIST,
             )
     if view == "classes":
-        figure, text = class_curves(frame, method), describe_class_curves(frame, method)
+        chart, text = class_curves(frame, method), describe_class_curves(frame, method)
         about = "The random baseline is averaged over its rankings."
     elif view == "boxes":
-        figure, text = random_boxes(frame, measure), describe_random_boxes(frame, measure)
+        chart, text = random_boxes(frame, measure), describe_random_boxes(frame, measure)
         about = "Dots: random rankings. Boxes: interquartile range."
     else:
-        figure = curves_figure(frame, measure, chance=chance_level(loaded.model))
+        chart = curves_figure(frame, measure, chance=chance_level(loaded.model))
         measured = about_measures[measure].partition(" Bars:")[0] if dense else about_measures[measure]
         text, about = describe_curves(frame), f"{measured} Band: range over random rankings."
     if dense:
-        figure.update_traces(error_y={"visible": False}, marker={"size": 5}, selector={"mode": "lines+markers"})
-    st.plotly_chart(figure, alt=text, key="curves_figure", config=CONFIG)
+        chart.update_traces(error_y={"visible": False}, marker={"size": 5}, selector={"mode": "lines+markers"})
+    shown = f"per-class recall of {method_label(method)}" if view == "classes" else _short_name(measure)
+    title = f"{shown[0].upper()}{shown[1:]} vs. sparsity{', random baseline' if view == 'boxes' else ''}"
+    figure(chart, title, "curves_figure", alt=text)
     st.caption(f"{plain(text)} {about} {note}")
-    return figure
+    return chart

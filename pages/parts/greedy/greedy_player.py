@@ -1,5 +1,6 @@
 """A Greedy-Gnorm run at one step: Gnorm per head, accuracy so far, and the effect of the step on the gradients."""
 
+import numpy as np
 import streamlit as st
 
 from headprune_core import GreedyTrajectory
@@ -9,18 +10,19 @@ from headprune_core.figures.greedy import (
     describe_greedy_accuracy,
     describe_greedy_step,
     describe_shift,
+    gnorm_range,
     greedy_accuracy,
-    greedy_map,
     shift_map,
 )
+from pages.parts.chart import figure
 from pages.parts.common.labels import CI
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
+from pages.parts.head_grid import HeadMap, Mark, head_grid
 
 from .greedy_run import GreedyResult, shift, start_shift
 
 PACE = 0.7  # seconds per step when playing
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
 
 def play(result: GreedyResult) -> None:
@@ -53,20 +55,45 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     names = loaded.model.grid.row_labels
     map_, curve = st.columns(2, gap="large")
     text = describe_greedy_step(run, step, names)
-    map_.plotly_chart(greedy_map(run, step, names), alt=text, config=CONFIG, key="greedy_map")
-    frame = " Orange frame: pruned next." if step < run.steps else ""
-    map_.caption(f"{text} Color: log10 Gnorm. ×: pruned.{frame}")
+    with map_:
+        head_grid([_gnorm_map(run, step, text)], names, key="greedy_map", in_fragment=True)
+    map_.caption(text)
     if len(run.measure):
         text = describe_greedy_accuracy(run, step)
-        figure = greedy_accuracy(run, step, chance_level(loaded.model))
-        figure.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
-        curve.plotly_chart(figure, alt=text, config=CONFIG, key="greedy_curve")
+        chart = greedy_accuracy(run, step, chance_level(loaded.model))
+        chart.update_xaxes(range=(ends := _axis(result, running)), dtick=1 if ends[1] < 12 else None)
+        with curve:
+            title = f"{measure_label(run.measure_name)} by heads pruned, Greedy-Gnorm"
+            figure(chart, title, "greedy_curve", alt=text)
         curve.caption(f"{text} Band: {CI}. Held-out examples: {result.request.size}.")
     elif loaded.evaluation is not None:
         measure = measure_label(task_of(loaded.model).measure)
         curve.caption(f"{measure} is evaluated every eight steps and will appear here.")
     if step < run.steps and not runner().busy:
         _shift_section(loaded, result, step)
+
+
+def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
+    """Gnorm of the remaining heads at a step, with one log scale for the whole run."""
+    mask, following = run.mask(step), np.zeros_like(run.mask(step))
+    for head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
+        following[head] = True
+    low, high = gnorm_range(run)
+    values = np.where(mask, run.scores[min(step, run.steps - 1)], np.nan)
+    log = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    return HeadMap(
+        "gnorm",
+        f"Gnorm after {step} step{'s' * (step != 1)}" + ("; dark = low" if run.inverse else ""),
+        values,
+        role="gnorm",
+        short="Gnorm",
+        dark="low" if run.inverse else "high",
+        shown=log,
+        limits=(np.log10(low), np.log10(high)),
+        scale_text=f"{low:.2g} to {high:.2g}, log scale" if not run.inverse else f"{high:.2g} to {low:.2g}, log scale",
+        marks=(Mark("pruned", ~mask, "×"), Mark("pruned next", following, "●")),
+        description=description,
+    )
 
 
 def _step_slider(run: GreedyTrajectory, running: bool) -> int:
@@ -107,5 +134,5 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)
-    st.plotly_chart(shift_map(computed.change, names), alt=text, config=CONFIG, key="shift_map")
+    figure(shift_map(computed.change, names), "Change of query gradients", "shift_map", alt=text)
     st.caption(f"{text} Rows: heads. Columns: input blocks. White: no change.")

@@ -9,6 +9,7 @@ from headprune_core.figures.pruned import describe_recovery, recovery_figure
 from headprune_core.measure.paired_tests import method_text, significance_text
 from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
+from pages.parts.chart import figure
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import duration
 from pages.parts.common.workspace import Workspace
@@ -59,7 +60,8 @@ def _result(result: PruneResult) -> None:
     run = result.recovery
     text = describe_recovery(run)
     left, right = st.columns([2, 1], gap="large")
-    left.plotly_chart(recovery_figure(run), alt=text, key="recovery_figure", config={"displaylogo": False})
+    with left:
+        figure(recovery_figure(run), "Recovery fine-tuning", "recovery_figure", alt=text)
     stopped = "Cancelled after " if run.steps < run.planned else ""
     target = OBJECTIVES[run.objective].lower()
     left.caption(f"{text} {stopped}{run.steps} of {run.planned} steps, {run.seconds:.0f} s; training target: {target}.")

@@ -3,19 +3,20 @@
 import streamlit as st
 
 from headprune_core.data.measures import format_difference, format_value, measure_label
-from headprune_core.figures.masks import describe_difference, mask_difference
-from headprune_core.figures.pruned import baseline_figure, describe_baseline, describe_head_map, head_map_figure
+from headprune_core.figures.masks import describe_difference
+from headprune_core.figures.pruned import baseline_figure, describe_baseline, describe_head_map
 from headprune_core.measure.paired_tests import method_text, significance_text
 from headprune_core.report.data import change, difference_text
 from headprune_core.report.pruning_record import share
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
+from pages.parts.head_grid import difference_map, head_grid, kept_map
 
 from .prune_run import PruneResult, start_logit_comparison, start_pruning
 
-CONFIG = {"displaylogo": False}
 FORMS = {"unpruned": "Unpruned", "masked": "Masked", "pruned": "Pruned", "reloaded": "Reloaded"}
 
 
@@ -30,11 +31,13 @@ def result_section(loaded: Workspace, result: PruneResult) -> None:
     map_, random = st.columns(2, gap="large") if result.random_baseline is not None else (st.container(), None)
     names = loaded.model.grid.row_labels
     text = describe_head_map(plan.kept, plan.present, names)
-    map_.plotly_chart(head_map_figure(plan.kept, plan.present, names), alt=text, key="head_map", config=CONFIG)
+    with map_:
+        head_grid([kept_map("Heads of the pruned model", plan.kept, plan.present, description=text)], names, key="head_map")
     map_.caption(text)
     if random is not None:
         text = describe_baseline(result.random_baseline)
-        random.plotly_chart(baseline_figure(result.random_baseline), alt=text, key="control", config=CONFIG)
+        with random:
+            figure(baseline_figure(result.random_baseline), "Random masks of the same size", "control", alt=text)
         random.caption(result.random_baseline.summary)
     if verification is not None:
         difference = verification.max_logit_difference
@@ -47,7 +50,8 @@ def result_section(loaded: Workspace, result: PruneResult) -> None:
         requested, sides = result.request.choice.mask, ("the mask", "the pruned model")
         text = describe_difference(requested, plan.kept, sides, names)
         st.warning(f"KV groups cannot be split, so the mask was adjusted: {text}", icon=":material/group_work:")
-        st.plotly_chart(mask_difference(requested, plan.kept, sides, names), alt=text, key="rounded", config=CONFIG)
+        rounded = difference_map("Requested mask and pruned model", requested, plan.kept, sides, description=text)
+        head_grid([rounded], names, key="rounded")
 
 
 def _metrics(result: PruneResult) -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from headprune_core.figures.latency import describe_latency_figure, latency_figure
 from headprune_core.prune.latency_text import describe_latency
+from pages.parts.chart import figure
 from pages.parts.common.session import runner
 from pages.parts.common.workspace import Workspace
 
@@ -39,7 +40,7 @@ def speed_section(loaded: Workspace, result: PruneResult) -> None:
         )
         return
     text = describe_latency_figure(frame)
-    st.plotly_chart(latency_figure(frame), alt=text, key="latency", config={"displaylogo": False})
+    figure(latency_figure(frame), "Speedup of the pruned model", "latency", alt=text)
     st.markdown("\n".join(f"- {line}" for line in describe_latency(frame)))
     number = st.column_config.NumberColumn
     memory = "Peak activation memory (MiB, excluding weights and inputs)"

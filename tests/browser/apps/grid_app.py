@@ -41,8 +41,10 @@ alpha_grid(
     constraints={"min": least},
     path=path,
     edits=state.edits,
+    selected=state.setdefault("selected", ()),
     key="grid",
     on_change=take,
+    on_select=lambda heads: state.update(selected=heads),
 )
 known = {"told": state.get("told", 0), **vars(state.now), **vars(state.edits), "mask": mask}
 st.html(f"<pre class='known' style='white-space: pre-wrap; overflow-wrap: anywhere'>{json.dumps(known)}</pre>")

@@ -1,0 +1,116 @@
+"""The role of a head with its evidence, its traits, and its attention by distance."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from headprune_core import HeadTraits
+from headprune_core.figures.inspection import describe_distance, distance_figure
+from headprune_core.inspection.head_traits import mean_where_known
+from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, THRESHOLD, WHERE
+from pages.parts.common.sentences import plain
+from pages.parts.common.session import runner
+from pages.parts.common.shared_ui import progress_panel
+from pages.parts.common.workspace import Workspace
+
+from .selection import Head
+from .traits_run import JOB, start_traits, traits
+
+FURTHER = {
+    "entropy": "Normalized entropy",
+    "output_norm": "Norm of the output",
+    "relative_output_norm": "Norm of the output ÷ mean of the layer",
+    "special": "Attention on special tokens",
+    "weighted_special": "Value-weighted attention on special tokens",
+}
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _roles(key: str, threshold: float, _found: HeadTraits) -> pd.DataFrame:
+    return _found.roles(threshold)
+
+
+def roles(loaded: Workspace, threshold: float = THRESHOLD) -> pd.DataFrame | None:
+    """Return the role of every head; None before the traits are computed, or if there are too few examples.
+
+    Args:
+        loaded: The workspace.
+        threshold: Least lift of a role.
+    """
+    found = traits(loaded)
+    if found is None or len(loaded.calibration) < MIN_EXAMPLES:
+        return None
+    return _roles(loaded.run_key, threshold, found)
+
+
+def role_text(loaded: Workspace, head: Head) -> str:
+    """Return the role of a head with its evidence in Markdown, or why there is none."""
+    if len(loaded.calibration) < MIN_EXAMPLES:
+        return f"Roles need at least {MIN_EXAMPLES} calibration examples."
+    table = roles(loaded)
+    if table is None:
+        return "Role: not computed yet. Open the head inspector to compute it."
+    one = table.iloc[head[0] * loaded.model.grid.shape[1] + head[1]]
+    role = f"{one.primary} head" if one.primary in ("mixed", "broad") else f"attends mostly {WHERE[one.primary]}"
+    return f"Role: **{plain(role.replace('_', ' '))}**. {plain(one.evidence)}"
+
+
+def role_section(loaded: Workspace, head: Head) -> None:
+    """Show the role, the traits and the distance kernel of a head, or offer to compute them."""
+    st.header("Role", anchor=False)
+    found = traits(loaded)
+    if found is None:
+        if runner().busy and runner().job.name == JOB:
+            progress_panel("traits")
+            return
+        st.info("Head traits are not computed yet. Click **Compute head traits**.", icon=":material/ads_click:")
+        if st.button("Compute head traits", type="primary", icon=":material/play_arrow:", disabled=runner().busy):
+            start_traits(loaded)
+            st.rerun()
+        st.caption("One pass over the calibration examples.")
+        return
+    st.markdown(role_text(loaded, head))
+    st.caption(
+        f"A role says where a head attends, not whether the model needs it. Means over {len(loaded.calibration)} "
+        f"calibration examples; population: {found.populations[head[0]]}."
+    )
+    left, right = st.columns([5, 4], gap="large")
+    with left:
+        st.table(trait_table(loaded, found, [head]))
+        st.caption(
+            "Uniform: the share if a query attended equally to all tokens that it can see. Lift: share minus uniform, in "
+            "percentage points (pp)."
+        )
+    with right:
+        kernel = found.kernel[head]
+        text = describe_distance(kernel)
+        st.markdown("**Attention by distance**")
+        if np.isfinite(kernel).all():
+            figure = distance_figure(kernel, images=loaded.model.reads_images)
+            st.plotly_chart(figure, alt=f"Share of attention by distance. {text}", config={"displayModeBar": False})
+        st.caption(text)
+
+
+def trait_table(loaded: Workspace, found: HeadTraits, heads: list[Head]) -> pd.DataFrame:
+    """Return the traits of heads: for one head with the uniform share and the lift, for several side by side."""
+    share = {role: found.mean(role) for role in ROLES}
+    single, lines = len(heads) == 1, []
+    for role in ROLES:
+        values = [share[role][head] for head in heads]
+        if not np.isfinite(values).any():
+            continue
+        name = f"Attention {WHERE[role]}"
+        if single:
+            null = mean_where_known(found.nulls[role])[heads[0]]
+            lift = f"{100 * (values[0] - null):+.1f} pp"
+            lines.append({"Trait": name, "Value": f"{values[0]:.1%}", "Uniform": f"{null:.1%}", "Lift": lift})
+        else:
+            named = (f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads)
+            lines.append({"Trait": name} | {one: f"{value:.1%}" for one, value in zip(named, values, strict=True)})
+    for trait, name in FURTHER.items():
+        values = [found.mean(trait)[head] for head in heads]
+        shown = [f"{value:.1%}" if "special" in trait else f"{value:.2f}" for value in values]
+        names = ["Value"] if single else [f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads]
+        more = {"Uniform": "", "Lift": ""} if single else {}
+        lines.append({"Trait": name} | dict(zip(names, shown, strict=True)) | more)
+    return pd.DataFrame(lines).set_index("Trait")
