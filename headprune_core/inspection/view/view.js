@@ -13,7 +13,8 @@ const READING =
 class AttentionView {
   constructor(element, data, options) {
     this.options = options;
-    this.root = make("section", "av", { "aria-label": "Attention on a text" });
+    const attributes = { "aria-label": "Attention on a text", "data-lm-suppress-shortcuts": "true" }; // those of JupyterLab
+    this.root = make("section", "av", attributes);
     element.append(this.root);
     this.state = { mode: "lines", side: "query", kind: "raw", form: "surface", point: null, pinned: null, spanning: false };
     this.root.addEventListener("keydown", (event) => this.escape(event));
