@@ -68,6 +68,7 @@ ENTRY_POINTS = {
     "gradient_shift": lambda m: hp.gradient_shift(m, EXAMPLES, (0, 1)),
     "head_traits": lambda m: hp.head_traits(m, EXAMPLES).per_example["first"],
     "text_attention": lambda m: hp.text_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).attention,
+    "show_attention": lambda m: hp.show_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).document,
     "gate_dial": lambda m: hp.gate_dial(m, EXAMPLES, 0, 1, gates=[1, 0]).to_frame(),
     "masking_effect": lambda m: hp.masking_effect(m, MORE, [(0, 1)]).losses,
     "prune_heads, verify_pruning, compare_logits": pruned,

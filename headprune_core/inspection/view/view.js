@@ -306,7 +306,7 @@ class AttentionView {
   }
 }
 
-/** Draws a document of `attention_document` in an element. Options: onPin(pinned) and page, the template of the HTML file. */
+/** Shows a document of `attention_document` in an element. Options: onPin(pinned) and page, the template of the HTML file. */
 export function draw(element, data, options = {}) {
   return new AttentionView(element, data, options);
 }
