@@ -81,6 +81,7 @@ def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
     low, high = gnorm_range(run)
     values = np.where(mask, run.scores[min(step, run.steps - 1)], np.nan)
     log = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    ends = [f"≤ {low:.2g}", f"{high:.2g}"][:: -1 if run.inverse else 1]
     return HeadMap(
         "gnorm",
         f"Gnorm after {step} step{'s' * (step != 1)}" + ("; dark = low" if run.inverse else ""),
@@ -90,7 +91,7 @@ def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
         dark="low" if run.inverse else "high",
         shown=log,
         limits=(np.log10(low), np.log10(high)),
-        scale_text=f"{low:.2g} to {high:.2g}, log scale" if not run.inverse else f"{high:.2g} to {low:.2g}, log scale",
+        scale_text=f"{ends[0]} to {ends[1]}, log scale",
         marks=(Mark("pruned", ~mask, "×"), Mark("pruned next", following, "●")),
         description=description,
     )
@@ -130,7 +131,9 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
             on_click=start_shift,
             args=(loaded, result, step),
         )
-        st.caption("Shows how every layer's query gradient changes when the framed head is pruned (Figure 2 of the paper).")
+        st.caption(
+            "Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper)."
+        )
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)
