@@ -4,7 +4,6 @@ A model for which each example has one prediction predicts its classes or number
 a language model the next token after the text, and a sequence-to-sequence model the first token of its output.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from headprune_core.checked_mask import checked_mask
 from headprune_core.data.encoded import Encoded
 from headprune_core.data.encoding import encode
 from headprune_core.data.tasks import Task
-from headprune_core.errors import HeadPruneError, HeadPruneWarning
+from headprune_core.errors import HeadPruneError
 from headprune_core.model.attention_hooks import AttentionHooks, use_hooks
 from headprune_core.model.forward_cost import token_limit
 from headprune_core.model.packed_linear import FrozenLinear
@@ -169,7 +168,8 @@ def encode_text(model: PrunableModel, text: str | Sequence[int], pair: str | Non
         pair: Second text of a pair.
 
     Returns:
-        The inputs and sentences about them.
+        The inputs and sentences about them. A text beyond the maximum length of the model is truncated with a
+        HeadPruneWarning.
 
     Raises:
         HeadPruneError: If the text is empty or cannot be read.
@@ -184,19 +184,13 @@ def encode_text(model: PrunableModel, text: str | Sequence[int], pair: str | Non
         columns = {"input_ids": [[int(token) for token in text]]}
     if model.task == "translation":  # any target: only the position before it counts
         columns |= {"target": ["."]} if isinstance(text, str) else {"target_ids": [[0]]}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", HeadPruneWarning)
-        encoded = encode(model, datasets.Dataset.from_dict(columns))
-    notes = tuple(str(one.message) for one in caught if issubclass(one.category, HeadPruneWarning))
+    encoded, notes = encode(model, datasets.Dataset.from_dict(columns)), []
     if encoded.truncated:
         limit = model.max_tokens
-        notes = (
-            f"The text has {encoded.longest:,} tokens, but the model reads {limit:,}: the rest was cut off.",
-            *(note for note in notes if "were truncated" not in note),
-        )
+        notes.append(f"The text has {encoded.longest:,} tokens, but the model reads {limit:,}: the rest was cut off.")
     if set(encoded.inputs[0]["input_ids"]) <= encoded.special:
-        notes += ("The text consists of special tokens only.",)
-    return encoded, notes
+        notes.append("The text consists of special tokens only.")
+    return encoded, tuple(notes)
 
 
 def _dtype(model: PrunableModel) -> torch.dtype:

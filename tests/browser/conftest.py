@@ -22,6 +22,7 @@ NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chro
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 120_000  # ms; until a page is drawn
+_idle_tabs = []
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +104,46 @@ def tab(browser):
 
 @contextmanager
 def opened_tab(browser, width=1280, color_scheme="light"):
+    """Open a browser session, which must end without errors, in a tab that an earlier one has left if there is one.
+
+    A new tab loads and compiles Streamlit's code again, which takes more time than most tests. A test that changes the tab
+    itself, such as its network, takes a `new_tab`.
+    """
+    tab = _idle_tabs.pop() if _idle_tabs else browser.new_context().new_page()
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.emulate_media(color_scheme=color_scheme, media="null")
+    with _without_errors(tab):
+        yield tab
+        tab.evaluate("() => { try { localStorage.clear(); sessionStorage.clear() } catch {} }")  # a file has none
+    tab.goto("about:blank")  # ends the session of Streamlit
+    tab.context.clear_cookies()
+    _idle_tabs.append(tab)
+
+
+@contextmanager
+def new_tab(browser, width=1280, color_scheme="light"):
+    """Open a browser session in a tab of its own, which must end without errors."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=color_scheme)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: _keep_error(message, errors))
-    yield page
-    exceptions = page.locator("[data-testid='stException']").count()
+    tab = context.new_page()
+    with _without_errors(tab):
+        yield tab
     context.close()
+
+
+@contextmanager
+def _without_errors(tab):
+    tab.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    listeners = {
+        "pageerror": lambda error: errors.append(str(error)),
+        "console": lambda message: _keep_error(message, errors),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)
+    yield
+    exceptions = tab.locator("[data-testid='stException']").count()
+    for event, listener in listeners.items():
+        tab.remove_listener(event, listener)
     assert errors == []
     assert exceptions == 0
 

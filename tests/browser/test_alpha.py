@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 import headprune_core as hp
 from pages.parts.alpha_grid import SCRIPT
-from tests.browser.conftest import ROOT, opened_tab, running_server
+from tests.browser.conftest import ROOT, new_tab, opened_tab, running_server
 from tests.browser.page_actions import at_rest, box_of
 
 SHAPE = 6, 12
@@ -477,7 +477,7 @@ def test_many_heads_scroll_inside_the_grid_and_never_the_page(browser, grids, sc
 
 
 def test_a_finger_scrolls_until_it_is_asked_to_draw(browser, grids):
-    with opened_tab(browser, width=390) as tab:
+    with new_tab(browser, width=390) as tab:
         device = tab.context.new_cdp_session(tab)
         device.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         open_grid(tab, grids)

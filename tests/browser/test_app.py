@@ -94,16 +94,14 @@ def test_a_link_restores_the_setting(tab, server):
     assert tab.locator(".lab select.keep").input_value() == "high"
 
 
-def test_a_click_on_a_cell_opens_the_inspector(tab, server):
+def test_a_click_on_a_cell_opens_the_drawer(tab, server):
     open_page(tab, server, "scores")
-    plot = tab.locator(".st-key-heatmap_his .nsewdrag").first
-    box = box_of(plot)
-    tab.mouse.click(box["x"] + box["width"] * 9.5 / 12, box["y"] + box["height"] * 5.5 / 6)
-    inspector = tab.locator(".st-key-inspector")
-    expect(inspector).to_contain_text("Layer 5, head 9")
-    expect(tab).to_have_url(re.compile("head=5.9"))
-    inspector.get_by_role("button", name="Close inspector").click()
-    expect(inspector).to_have_count(0)
+    tab.locator(".maps .grid").first.get_by_role("gridcell", name=re.compile("^Layer 5, head 9:")).click()
+    drawer = tab.locator(".st-key-drawer")
+    expect(drawer).to_contain_text("Layer 5, head 9")
+    expect(tab).to_have_url(re.compile("heads=5.9"))
+    drawer.get_by_role("button", name="Clear selection").click()
+    expect(drawer).to_have_count(0)
 
 
 def test_scores_are_computed_by_other_options_and_every_page_uses_them(tab, server):

@@ -9,7 +9,7 @@ import headprune_core as hp
 from headprune_core.measure.random_baseline import random_baseline
 from headprune_core.report.pruning_record import PruningRecord, share
 from headprune_core.report.report import html_report
-from tests.browser.conftest import opened_tab
+from tests.browser.conftest import new_tab
 
 SHOTS = os.environ.get("HEADPRUNE_SCREENSHOTS")  # a folder to put pictures in, for eyes
 HOSTILE = "<img src=x onerror=alert(1)></script><script>document.title='hacked'</script>"
@@ -72,7 +72,7 @@ def opened(tab, file: Path) -> list[str]:
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_a_report_needs_no_network_and_fits(browser, record_and_file, scheme, width):
     record, file = record_and_file
-    with opened_tab(browser, width=width, color_scheme=scheme) as tab:
+    with new_tab(browser, width=width, color_scheme=scheme) as tab:
         asked = opened(tab, file)
         assert asked == [file.as_uri()]
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -121,7 +121,7 @@ def contrast(first: str, second: str) -> float:
 
 def test_paper_is_white_and_nothing_is_cut_off(browser, record_and_file):
     _, file = record_and_file
-    with opened_tab(browser, color_scheme="dark") as tab:
+    with new_tab(browser, color_scheme="dark") as tab:
         opened(tab, file)
         tab.emulate_media(media="print")
         assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"

@@ -134,7 +134,8 @@ def test_texts_that_cannot_be_read_are_refused_in_a_sentence():
 
 def test_a_text_that_is_cut_off_or_only_special_tokens_is_said():
     model = hp.PrunableModel(tiny("bert"), tiny_tokenizer())
-    long = predict_text(model, "w5 " * 600)
+    with pytest.warns(hp.HeadPruneWarning, match="truncated"):
+        long = predict_text(model, "w5 " * 600)
     assert len(long.notes) == 1
     assert "the rest was cut off" in long.notes[0]
     assert predict_text(model, "[SEP]").notes == ("The text consists of special tokens only.",)

@@ -386,9 +386,13 @@ def test_an_encoder_decoders_rows_are_called_by_what_they_are(translator):
     rows = app.session_state["work"].scores.grid.row_labels
     assert f"**{rows[3].capitalize()}, head 1**" in [text.value for text in app.main.markdown]
     assert set(app.dataframe[-1].value["layer"]) == set(labels)
-    for view in ("alpha", "orthogonality", "uncertainty"):
+    for view in ("alpha", "orthogonality", "uncertainty", "inspector", "one_text"):
         app.switch_page(f"pages/views/{view}.py").run()
         assert not app.exception
+        assert not said(app.error)
+    assert "First token of the output" in app.dataframe[0].value.columns
+    example = app.session_state["work"].calibration[0]
+    assert (app.session_state["set_text"], app.session_state["set_text_pair"]) == (example["text"], example["label"])
 
 
 @pytest.mark.slow

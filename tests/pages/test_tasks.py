@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.apptest import finished, opened
+from helpers.apptest import finished, opened, said
 from helpers.tasks import NAMES, task_examples, tiny_task
 from helpers.tiny_models import EVERYTHING, tiny_tokenizer
 
@@ -112,6 +112,30 @@ def name_of(task, labeled):
 def test_every_page_opens(case, view):
     visit(case[2], view)
     check(case)
+
+
+def test_one_text_and_the_effect_of_a_head(case, monkeypatch):
+    task, labeled, app, work = case
+    app.session_state["set_heads"] = ((1, 2),)
+    visit(app, "one_text")
+    finished(app)
+    check(case)
+    found = hp.predict_text(work.model, app.session_state["set_text"])
+    shown = text(app)[0] + " ".join(metric.value for metric in app.metric)
+    if task == "token_classification":
+        assert found.positions == tuple(app.dataframe[0].value["Token"])
+        assert found.decisions[0] == tuple(app.dataframe[0].value["All heads"])
+    else:
+        assert found.decisions[0][0] in shown
+    visit(app, "inspector")
+    press(app, "Measure effect")
+    check(case)
+    masked = hp.masking_effect(work.model, work.evaluation, [(1, 2)])
+    for line in masked.describe():
+        assert line in said(app.main.markdown)
+    dials = [chart for chart in app.get("plotly_chart") if "Loss by gate" in chart.proto.alt]
+    assert len(dials) == (labeled or task != "regression")
+    app.session_state["set_heads"] = ()
 
 
 def test_the_labels_of_the_model_are_shown(case):

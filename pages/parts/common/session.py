@@ -224,12 +224,11 @@ def remember(name: str, value) -> None:
 
 
 def publish(*names: str) -> None:
-    """Put the settings that a page uses into its URL; defaults are left out."""
+    """Put the settings that a page uses into its URL; defaults and long texts are left out."""
     for name in names:
-        value = setting(name)
-        if value == SETTINGS[name].default:
+        value, known = setting(name), SETTINGS[name]
+        text = ",".join(f"{row}.{head}" for row, head in value) if isinstance(value, tuple) else str(value)
+        if value == known.default or len(text) > known.longest:
             st.query_params.pop(name, None)
-        else:
-            text = ",".join(f"{row}.{head}" for row, head in value) if isinstance(value, tuple) else str(value)
-            if st.query_params.get(name) != text:
-                st.query_params[name] = text
+        elif st.query_params.get(name) != text:
+            st.query_params[name] = text

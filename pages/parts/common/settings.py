@@ -19,10 +19,12 @@ class Setting:
     Attributes:
         default: The value without a URL parameter.
         parse: Reads a URL parameter; raises ValueError with a reason for a value that cannot be used.
+        longest: Number of characters up to which a URL carries the value.
     """
 
     default: object
     parse: Callable[[str], object]
+    longest: int = 100_000
 
 
 def _between(low: float, high: float) -> Callable[[str], float]:
@@ -82,8 +84,8 @@ SETTINGS = {
     "sparsity_unit": Setting("heads", _one_of("heads", "parameters")),
     "overrides": Setting("", _overrides),
     "heads": Setting((), _heads),
-    "text": Setting("", _text),
-    "text_pair": Setting("", _text),
+    "text": Setting("", _text, MAX_TEXT),
+    "text_pair": Setting("", _text, MAX_TEXT),
     "role_threshold": Setting(0.25, _between(0.05, 0.75)),
     "his_reduction": Setting("example", _one_of(*REDUCTIONS)),
     "objective": Setting("loss", _one_of(*OBJECTIVES)),

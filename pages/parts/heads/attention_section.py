@@ -24,6 +24,9 @@ def attention_section(loaded: Workspace, heads: list[tuple[int, int | str]], cho
         chosen: The text.
         key: Key of the view.
     """
+    if loaded.model.task == "translation" and chosen.token_ids is None and chosen.target is None:
+        st.info("Enter a target text, which the decoder reads.", icon=":material/edit:")
+        return
     try:
         found = _attention(loaded, heads[:MOST_HEADS], chosen)
     except HeadPruneError as error:
@@ -55,7 +58,9 @@ def _attention(loaded: Workspace, heads: list, chosen: ChosenText) -> TextAttent
     if key not in known:
         text = chosen.text if chosen.token_ids is None else None
         with st.spinner("Reading the text…"):
-            known[key] = text_attention(loaded.model, text, pair=chosen.pair, heads=heads, token_ids=chosen.token_ids)
+            known[key] = text_attention(
+                loaded.model, text, pair=chosen.pair or chosen.target, heads=heads, token_ids=chosen.token_ids
+            )
         while len(known) > MOST_KEPT:
             del known[next(iter(known))]
     return known[key]

@@ -37,7 +37,7 @@ def head_actions(place: str, *, ablate: bool) -> None:
         )
         st.button("Clear selection", icon=":material/close:", key=f"clear_{place}", on_click=clear, help="Select no head")
     if ablate:
-        name = "Ablate these together" if count > 1 else "Show what it does"
+        name = "Ablate these together" if count > 1 else f"Open {PAGES['inspector'].title}"
         st.page_link(PAGES["inspector"].script, label=name, icon=":material/search:")
 
 

@@ -18,10 +18,11 @@ SHOWN = 80  # characters of an example in a list
 
 @dataclass(frozen=True)
 class ChosenText:
-    """A text, or its token IDs for a model without a tokenizer, and the second text of a pair or None."""
+    """A text, or its token IDs for a model without a tokenizer; the second text of a pair, or the target, or None."""
 
     text: str | tuple[int, ...]
     pair: str | None = None
+    target: str | None = None
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:
@@ -43,10 +44,11 @@ def text_choice(loaded: Workspace, head: Head | None = None) -> ChosenText | Non
     has_ids = loaded.model.tokenizer is None
     label = "Token IDs" if has_ids else "Text"
     st.text_area(label, key="text_box", height=80, on_change=_typed, help="Press Ctrl+Enter to apply.")
-    pair = None
-    if "text_pair" in loaded.calibration.column_names:
+    second, translates = None, loaded.model.task == "translation" and not has_ids
+    if translates or "text_pair" in loaded.calibration.column_names:
         st.session_state["pair_box"] = setting("text_pair")
-        pair = st.text_area("Second text", key="pair_box", height=80, on_change=_typed).strip() or None
+        name = "Target text" if translates else "Second text"
+        second = st.text_area(name, key="pair_box", height=80, on_change=_typed).strip() or None
     _examples(loaded, head)
     if len(setting("text")) > MAX_TEXT:
         st.caption(f"The URL does not contain this text, because it is longer than {MAX_TEXT:,} characters.")
@@ -55,7 +57,7 @@ def text_choice(loaded: Workspace, head: Head | None = None) -> ChosenText | Non
         st.info("Enter a text, or choose an example.", icon=":material/edit:")
         return None
     if not has_ids:
-        return ChosenText(text, pair)
+        return ChosenText(text, target=second) if translates else ChosenText(text, second)
     try:
         return ChosenText(tuple(int(part) for part in text.replace(",", " ").split()))
     except ValueError:
@@ -66,23 +68,17 @@ def text_choice(loaded: Workspace, head: Head | None = None) -> ChosenText | Non
 def _typed() -> None:
     for name, key in (("text", "text_box"), ("text_pair", "pair_box")):
         if key in st.session_state:
-            _keep(name, st.session_state[key])
-
-
-def _keep(name: str, text: str) -> None:
-    """Keep a text for the session, and in the URL if it is not too long for one."""
-    if len(text) <= MAX_TEXT:
-        remember(name, text)
-    else:
-        st.session_state[f"set_{name}"] = text
-        st.query_params.pop(name, None)
+            remember(name, st.session_state[key])
 
 
 def _take(loaded: Workspace, number: int) -> None:
     """Use an example of the calibration set."""
     example = loaded.calibration[int(number)]
-    _keep("text", _as_text(example))
-    _keep("text_pair", str(example.get("text_pair") or ""))
+    remember("text", _as_text(example))
+    second = example.get("text_pair") or example.get("target")
+    if second is None and loaded.model.task == "translation" and loaded.labelled:
+        second = loaded.label_names([example["label"]])[0]  # the name of a label is the target
+    remember("text_pair", str(second or ""))
 
 
 def _as_text(example: dict) -> str:
@@ -95,7 +91,7 @@ def _as_text(example: dict) -> str:
 def _examples(loaded: Workspace, head: Head | None) -> None:
     """Let the user choose an example, all of them or those of one decile of the head's importance."""
     with st.popover("Choose an example", icon=":material/format_list_bulleted:"):
-        numbers = np.arange(len(loaded.calibration))
+        numbers, decile = np.arange(len(loaded.calibration)), "all"
         if head is not None:
             his = loaded.scores.per_example["his"][:, head[0], head[1]]
             decile = st.select_slider(
@@ -112,7 +108,10 @@ def _examples(loaded: Workspace, head: Head | None) -> None:
                     return
         texts = {int(number): plain(_as_text(loaded.calibration[int(number)])) for number in numbers}
         chosen = st.selectbox(
-            "Example", list(texts), format_func=lambda number: f"{number}: {texts[number][:SHOWN]}", key="example_number"
+            "Example",
+            list(texts),
+            format_func=lambda number: f"{number}: {texts[number][:SHOWN]}",
+            key=f"example_number {decile}",
         )
         if head is not None:
             st.caption(f"HIS of this head on the example: {his[chosen]:.3g} (mean {his.mean():.3g}).")
