@@ -3,7 +3,8 @@
     python -m assets.docs.make_roles
 
 The models are the built-in one, SmolLM2-135M-Instruct (needs requirements-llm.txt), and a BERT-base with random weights and
-the built-in vocabulary. All read the 32 calibration tweets. Leave-one-out ablation uses the 960 evaluation tweets.
+the built-in vocabulary. All read the 32 calibration tweets. Leave-one-out ablation is that of leave_one_out.csv, on the 960
+evaluation tweets.
 """
 
 import time
@@ -57,16 +58,22 @@ def main() -> None:
         named = [(~traits.roles(threshold).primary.isin(["mixed", "broad"])).mean() for traits in found.values()]
         print(f"threshold {threshold:.0%}: same role in both halves: {stable}; heads with a role: {np.round(named, 3)}")
     print("\n" + grid_table(found["Built-in model"].roles()))
-    model, examples = MODELS["Built-in model"](), hp.load_examples(split="evaluation", size=960)
-    ablation = hp.leave_one_out(model, examples)
     for measure in ("abs_loss_change", "loss_change"):
-        compared = hp.role_ablation(ablation, found["Built-in model"].roles(), measure=measure)
+        compared = effect_by_role(found["Built-in model"], measure)
         print(f"\n{measure}: all heads {compared.mean:.4f}. {compared.verdict}\n{effect_table(compared)}")
+    model = MODELS["Built-in model"]()
     start = time.perf_counter()
     distances = hp.head_distances(model, hp.load_examples("embedded"))
     print(f"\ndistances of the built-in model: {time.perf_counter() - start:.1f} s")
     for head in ((0, 2), (1, 8)):
         print(head, distances.nearest(*head, 3).round(3).to_dict("records"))
+
+
+def effect_by_role(traits: hp.HeadTraits, measure: str) -> hp.RoleAblation:
+    """Return the effect of masking a head of the built-in model, by role."""
+    effects = pd.read_csv(HERE / "leave_one_out.csv")[f"{measure}_evaluation"].to_numpy().reshape(traits.grid.shape)
+    means = hp.LeaveOneOut(traits.grid, effects[None], np.zeros_like(effects), float("nan"), "loss")
+    return hp.role_ablation(means, traits.roles(), measure=measure)
 
 
 def counts_table(tables: dict[str, pd.DataFrame]) -> str:
@@ -94,7 +101,8 @@ def effect_table(compared: hp.RoleAblation) -> str:
     lines = ["| Role | Heads | Mean (95% CI) | Difference | p | p, Holm |", "|---|---|---|---|---|---|"]
     for line in compared.table.itertuples():
         interval = f" ({line.low:.4f} to {line.high:.4f})" if np.isfinite(line.low) else ""
-        numbers = f"{line.mean:.4f}{interval} | {line.difference:+.4f} | {line.p_value:.3f} | {line.p_holm:.2f}"
+        difference = f"{line.difference:+.4f}".replace("-", "−")
+        numbers = f"{line.mean:.4f}{interval} | {difference} | {line.p_value:.3f} | {line.p_holm:.2f}"
         lines.append(f"| {ROLE_TITLES[line.role]} | {line.heads} | {numbers} |")
     return "\n".join(lines)
 
