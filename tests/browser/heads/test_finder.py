@@ -17,7 +17,7 @@ def test_lasso_and_click_select_heads(tab, server):
     chart = tab.locator(".st-key-head_scatter")
     plot = chart.locator(".nsewdrag").first
     tab.get_by_test_id("stCheckbox").get_by_text("Draw a lasso").click()
-    expect(tab.get_by_role("checkbox", name="Draw a lasso")).to_be_checked()
+    expect(tab.get_by_role("switch", name="Draw a lasso")).to_be_checked()
     at_rest(tab)
     box = box_of(plot)
     corners = ((0.45, -0.02), (1.0, -0.02), (1.0, 1.0), (0.45, 1.0), (0.45, -0.02))  # scaled HIS above about 0.45
