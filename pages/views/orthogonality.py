@@ -5,6 +5,7 @@ import streamlit as st
 from headprune_core import HeadScores, orthogonality
 from headprune_core.figures.orthogonality import per_row_correlation
 from pages.parts.alpha.mask_constraints import SCALES
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.session import current_workspace
 from pages.parts.common.shared_ui import downloads, page_header
@@ -83,8 +84,11 @@ if found is None:
 scatter(loaded, table, axes, check.verdict)
 st.header("Correlation within each layer")
 per_row = ", ".join(f"layer {i}: {r:.2f}" for i, r in enumerate(check.per_row))
-st.plotly_chart(
-    per_row_correlation(check), alt=f"Correlation within each layer: {per_row}", config={"displayModeBar": False}
+figure(
+    per_row_correlation(check),
+    "Correlation of HIS and AE within each layer",
+    "per_row_correlation",
+    alt=f"Correlation within each layer: {per_row}",
 )
 st.caption(
     f"Means over {len(loaded.calibration)} calibration examples, scaled {'per layer' if scale == 'layer' else 'globally'}. "

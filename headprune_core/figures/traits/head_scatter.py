@@ -39,6 +39,7 @@ def head_scatter(
     shares: Iterable[str] = (),
     selected: Iterable[tuple[int, int]] = (),
     row_labels: tuple[str, ...] | None = None,
+    lasso: bool = False,
 ) -> go.Figure:
     """Draw one point per head.
 
@@ -49,6 +50,7 @@ def head_scatter(
         shares: Columns from 0 to 1 that are shown in percent.
         selected: (row, head) of the heads to frame.
         row_labels: Name of each row, or None to number the rows.
+        lasso: Whether a drag draws a lasso; otherwise a finger on the figure scrolls the page.
 
     Returns:
         A scatter plot whose customdata is [row, head], with a linear fit if both axes are numbers. Heads without a value are
@@ -87,7 +89,7 @@ def head_scatter(
         axis = {"title": for_plotly(titles[name]), "zeroline": False, "tickformat": ".0%" if name in shares else None}
         figure.update_layout({f"{side}axis": axis | kind})
     legend = {"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top", "itemsizing": "constant"}
-    return figure.update_layout(height=520, margin=MARGIN, legend=legend, dragmode=False)
+    return figure.update_layout(height=520, margin=MARGIN, legend=legend, dragmode="lasso" if lasso else False)
 
 
 def describe_head_scatter(

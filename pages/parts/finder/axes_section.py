@@ -6,6 +6,7 @@ import streamlit as st
 
 from headprune_core.figures.traits.head_scatter import Axes, describe_head_scatter, head_scatter
 from headprune_core.scores.correlation import association
+from pages.parts.chart import figure
 from pages.parts.common.sentences import plain
 from pages.parts.common.workspace import Workspace
 from pages.parts.heads.head_table import HeadTable
@@ -49,22 +50,18 @@ def scatter(loaded: Workspace, table: HeadTable, axes: Axes, note: str = "") -> 
         note: Sentence for the text alternative.
     """
     heads, labels = selection(), table.labels
+    lasso = st.toggle("Draw a lasso", key="axis_lasso", help="Drag on the plot around the heads to select")
     text = describe_head_scatter(table.frame, axes, labels, heads)
-    figure = head_scatter(
-        table.frame, axes, labels, shares=table.shares, selected=heads, row_labels=loaded.scores.grid.row_labels
-    )
-    st.plotly_chart(
-        figure,
-        key=KEY,
-        on_select=_take,
-        selection_mode=("points", "lasso"),
-        alt=f"{text} {note}".strip(),
-        config={"displaylogo": False, "modeBarButtonsToRemove": ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
-    )
+    rows = loaded.scores.grid.row_labels
+    chart = head_scatter(table.frame, axes, labels, shares=table.shares, selected=heads, row_labels=rows, lasso=lasso)
+    shown = table.frame[list(dict.fromkeys(("row", "head", *axes.columns)))]
+    title = f"{labels[axes.y]} against {labels[axes.x]}"
+    select_options = {"on_select": _take, "selection_mode": ("points", "lasso")}
+    figure(chart, title, KEY, alt=f"{text} {note}".strip(), data=shown, boxes=lasso, **select_options)
     st.markdown(plain(relation(table.frame, axes, labels)))
     st.caption(
-        "Click a point to select its head, or choose **Lasso Select** above the plot and draw around several. A frame marks "
-        "selected heads. 95% CIs: 1,000 resamples of the heads; p-values: 2,000 permutations. Heads count as independent."
+        "Click a point to select its head, or turn on **Draw a lasso** and draw around several. A frame marks selected "
+        "heads. 95% CIs: 1,000 resamples of the heads; p-values: 2,000 permutations. Heads count as independent."
     )
 
 

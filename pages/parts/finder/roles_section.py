@@ -13,13 +13,14 @@ from headprune_core.figures.traits.role_figures import (
 from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.roles import MIN_EXAMPLES
 from headprune_core.measure.ablation import MEASURES
+from pages.parts.chart import figure
 from pages.parts.common.labels import PAGES
 from pages.parts.common.session import remember, setting
 from pages.parts.common.shared_ui import downloads, records
 from pages.parts.common.workspace import Workspace
-from pages.parts.heads.head_table import head_roles, loss_unit
+from pages.parts.heads.head_table import loss_unit
+from pages.parts.heads.role_section import roles
 
-PLAIN = {"displayModeBar": False}
 _cached = st.cache_data(max_entries=32, show_spinner="Comparing thresholds…")
 
 
@@ -44,7 +45,7 @@ def roles_section(loaded: Workspace, found: HeadTraits, ablation: LeaveOneOut | 
         "(entropy above 90% of the maximum) or mixed."
     )
     threshold = _threshold()
-    table = head_roles(loaded, found, threshold)
+    table = roles(loaded, threshold)
     counts = _counts(loaded.run_key, found)
     populations = list(dict.fromkeys(found.populations))
     for population in populations:
@@ -52,8 +53,8 @@ def roles_section(loaded: Workspace, found: HeadTraits, ablation: LeaveOneOut | 
             st.markdown(f"**{population[0].upper()}{population[1:]}**")
         part = counts[counts.population == population]
         text = describe_role_counts(part, threshold)
-        figure = role_counts_figure(part, threshold)
-        st.plotly_chart(figure, alt=text, key=f"role_counts_{population}", config=PLAIN)
+        name = f"role_counts_{populations.index(population)}"
+        figure(role_counts_figure(part, threshold), f"Heads by role, {population}", name, alt=text, data=part)
     stability = _stability(loaded.run_key, threshold, found) if len(loaded.calibration) >= 2 * MIN_EXAMPLES else None
     stable = (
         f"**{stability:.0%} of the heads keep their role** if it is computed from one half of the {len(loaded.calibration)} "
@@ -121,9 +122,8 @@ def _effect(loaded: Workspace, table: pd.DataFrame, ablation: LeaveOneOut | None
     )
     found, unit = role_ablation(ablation, table, measure=measure), loss_unit(loaded)
     st.info(found.verdict, icon=":material/balance:")
-    st.plotly_chart(
-        role_ablation_figure(found, unit), alt=describe_role_ablation(found, unit), key="role_ablation", config=PLAIN
-    )
+    text = describe_role_ablation(found, unit)
+    figure(role_ablation_figure(found, unit), "Leave-one-out by role", "role_ablation", alt=text, data=found.table)
     n = len(ablation.per_example)
     st.caption(
         f"Mean over the heads of each role (their number is in parentheses); {n} example{'s' * (n != 1)}. Bars: 95% "

@@ -11,11 +11,12 @@ from headprune_core.data.measures import SHARES, measure_label
 from headprune_core.data.tasks import task_of
 from headprune_core.figures.heatmaps import has_custom_labels
 from headprune_core.figures.traits.role_style import ROLE_TITLES
-from headprune_core.inspection.roles import MIN_EXAMPLES
 from headprune_core.scores.hies import min_max
 from pages.parts.alpha.alpha_state import current_alpha_state
 from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
+
+from .role_section import roles
 
 TRAITS = {  # label of each trait; shares of attention are in percent
     "previous": "Attention on the previous token",
@@ -96,8 +97,8 @@ def head_table(
     except HeadPruneError:  # the constraints cannot be met; the page Alpha says why
         pass
     if found is not None:
-        if (roles := head_roles(loaded, found, setting("role_threshold"))) is not None:
-            titles = roles.primary.map(ROLE_TITLES).to_numpy(object)
+        if (of_heads := roles(loaded, setting("role_threshold"))) is not None:
+            titles = of_heads.primary.map(ROLE_TITLES).to_numpy(object)
             columns.add("role", f"Role (lift of at least {setting('role_threshold'):.0%})", titles)
         if len(set(found.populations)) > 1:
             columns.add("population", "Kind of attention", np.repeat(found.populations, grid.shape[1]).astype(object))
@@ -113,25 +114,9 @@ def head_table(
     return HeadTable(pd.DataFrame(columns.values), columns.labels, tuple(shares))
 
 
-def head_roles(loaded: Workspace, found: HeadTraits, threshold: float) -> pd.DataFrame | None:
-    """Return the role of every head with its evidence; None if there are too few examples for roles.
-
-    Args:
-        loaded: The workspace.
-        found: The traits.
-        threshold: Least lift of a role, 0 to 1.
-    """
-    return _roles(loaded.run_key, threshold, found) if len(loaded.calibration) >= MIN_EXAMPLES else None
-
-
 def loss_unit(loaded: Workspace) -> str:
     """Return the unit of the loss of the loaded model's task."""
     return "nats" if "nats" in task_of(loaded.model).loss else "squared error"
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _roles(key: str, threshold: float, _found: HeadTraits) -> pd.DataFrame:
-    return _found.roles(threshold)
 
 
 class _Columns:

@@ -16,8 +16,8 @@ def test_lasso_and_click_select_heads(tab, server):
     open_page(tab, server, "orthogonality")
     chart = tab.locator(".st-key-head_scatter")
     plot = chart.locator(".nsewdrag").first
-    box_of(plot)  # scrolls there
-    chart.locator("[data-attr='dragmode'][data-val='lasso']").click()
+    tab.get_by_test_id("stCheckbox").get_by_text("Draw a lasso").click()
+    expect(tab.get_by_role("switch", name="Draw a lasso")).to_be_checked()
     at_rest(tab)
     box = box_of(plot)
     corners = ((0.45, -0.02), (1.0, -0.02), (1.0, 1.0), (0.45, 1.0), (0.45, -0.02))  # scaled HIS above about 0.45
@@ -42,7 +42,8 @@ def test_lasso_and_click_select_heads(tab, server):
     expect(tab.get_by_test_id("stMain")).to_contain_text("10 of 72 heads by HIS (nats); 10 of them selected.")
 
     go_to(tab, "orthogonality")
-    tab.get_by_role("button", name="Clear selection").click()
+    tab.get_by_role("button", name="Clear selection").first.click()
+    expect(tab).not_to_have_url(re.compile("heads="))
     at_rest(tab)
     assert not heads_in(tab.url)
     box_of(plot)
