@@ -131,9 +131,7 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
             on_click=start_shift,
             args=(loaded, result, step),
         )
-        st.caption(
-            "Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper)."
-        )
+        st.caption("Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper).")
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)

@@ -26,7 +26,7 @@ class HeadGrid {
     this.find(".png").onclick = () => savePng(this.picture(), `${this.data.name}.png`);
     this.find(".csv").onclick = () => save(tableOf(this.maps, this.data), `${this.data.name}.csv`, "text/csv");
     this.find(".enlarge").onclick = () => this.enlarge(!this.large);
-    this.find(".maps").onkeydown = (event) => event.key === "Escape" && this.large && this.enlarge(false);
+    this.find(".maps").addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(false));
   }
 
   take(data) {
