@@ -39,7 +39,8 @@ class HeadGrid {
     for (const name of known.keys()) if (known.size > KEPT && !data.order.includes(name)) known.delete(name); // the oldest
     this.build();
     this.maps.forEach((map, k) => this.views[k].draw(map));
-    this.find(".descriptions").replaceChildren(...this.maps.map(({ description }) => element("li", "", null, description)));
+    const descriptions = this.maps.map((map) => map.description).filter(Boolean);
+    this.find(".descriptions").replaceChildren(...descriptions.map((words) => element("li", "", null, words)));
     this.selection.adopt(data.selected, data.answers);
     if (this.pointed !== undefined) this.describe(this.pointed);
   }
