@@ -56,7 +56,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     map_, curve = st.columns(2, gap="large")
     text = describe_greedy_step(run, step, names)
     with map_:
-        head_grid([_gnorm_map(run, step, text)], names, key="greedy_map", in_fragment=True)
+        head_grid([_gnorm_map(run, step)], names, key="greedy_map", in_fragment=True)
     map_.caption(text)
     if len(run.measure):
         text = describe_greedy_accuracy(run, step)
@@ -73,7 +73,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
         _shift_section(loaded, result, step)
 
 
-def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
+def _gnorm_map(run: GreedyTrajectory, step: int) -> HeadMap:
     """Gnorm of the remaining heads at a step, with one log scale for the whole run."""
     mask, following = run.mask(step), np.zeros_like(run.mask(step))
     for head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
@@ -93,7 +93,6 @@ def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
         limits=(np.log10(low), np.log10(high)),
         scale_text=f"{ends[0]} to {ends[1]}, log scale",
         marks=(Mark("pruned", ~mask, "×"), Mark("pruned next", following, "●")),
-        description=description,
     )
 
 
@@ -131,9 +130,7 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
             on_click=start_shift,
             args=(loaded, result, step),
         )
-        st.caption(
-            "Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper)."
-        )
+        st.caption("Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper).")
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)
