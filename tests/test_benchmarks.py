@@ -12,7 +12,7 @@ from helpers.reference_greedy import reference_greedy
 from helpers.tiny_models import random_examples, tiny, tiny_tokenizer
 
 import headprune_core as hp
-from benchmarks import alpha, curves, entropy, gpu, gpu_parts, greedy, latency
+from benchmarks import alpha, curves, entropy, gpu, gpu_parts, greedy, latency, traits
 from benchmarks.plain_batched import PlainBatched, share_weights
 from headprune_core.cli.main import main
 
@@ -31,6 +31,19 @@ def test_plain_curve_predicts_as_the_engine_does():
     examples = datasets.Dataset.from_dict({"text": texts})
     expected = hp.evaluate_masks(hp.PrunableModel(model, tokenizer), examples, masks)
     np.testing.assert_array_equal(predictions, expected.logits.argmax(-1))
+
+
+def test_the_memory_of_traits_is_measured_beside_that_of_plain_attention(monkeypatch):
+    ways = {way: traits.measure_way(way, 512, torch.device("cpu")) for way in traits.WAYS}
+    assert all(size >= 0 for size in ways.values())
+    monkeypatch.setattr(
+        traits.subprocess, "run", lambda command, **_: type("Done", (), {"stdout": str(1 + len(command[-3]))})
+    )
+    config = tiny("bert").config
+    result = traits.run(torch.device("cpu"), tokens=8, long=64, config=config)
+    assert result["bytes"] == {way: 1 + len(way) for way in traits.WAYS}
+    assert result["time, times scoring AE alone"] == result["seconds"]["traits"] / result["seconds"]["AE"] > 0
+    assert "memory: 1.56× that of plain attention" in traits.table(result)
 
 
 def test_both_plain_greedy_ways_equal_the_reference():
