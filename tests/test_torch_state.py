@@ -70,6 +70,7 @@ ENTRY_POINTS = {
     "predict_text": lambda m: hp.predict_text(m, EXAMPLES["input_ids"][0]).values,
     "head_shares": lambda m: hp.head_shares(m, EXAMPLES["input_ids"][0]).change,
     "text_attention": lambda m: hp.text_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).attention,
+    "show_attention": lambda m: hp.show_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).document,
     "gate_dial": lambda m: hp.gate_dial(m, EXAMPLES, 0, 1, gates=[1, 0]).to_frame(),
     "masking_effect": lambda m: hp.masking_effect(m, MORE, [(0, 1)]).losses,
     "prune_heads, verify_pruning, compare_logits": pruned,

@@ -180,7 +180,9 @@ def _write(options, model: PrunableModel, final: PrunableModel, record: PruningR
         }
     if options.report or options.bundle:
         command = shlex.join(["headprune", *options.argv])
-        report = html_report(model, final, record, scores=scores, n_overlap=n_overlap, command=command)
+        examples = None if scores is None else calibration_examples(options, model)
+        text = examples[0]["text"] if examples is not None and "text" in examples.column_names else None
+        report = html_report(model, final, record, scores=scores, n_overlap=n_overlap, command=command, text=text)
         if options.report:
             with atomic_file(options.report) as new:
                 new.write_text(report, encoding="utf-8")

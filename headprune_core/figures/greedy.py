@@ -76,13 +76,15 @@ def greedy_map(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> go.Fi
 
 
 def gnorm_range(run: GreedyTrajectory) -> tuple[float, float]:
-    """Return the lowest and highest positive Gnorm of a run, or 1 and 10 if there is none.
+    """Return the 5th percentile and the maximum of the positive Gnorm of a run, or 1 and 10 if there is none.
+
+    One head of very low Gnorm would leave all others one color; heads below the first value have its color.
 
     Args:
         run: a Greedy-Gnorm run.
     """
     positive = np.concatenate([values[values > 0] for values in run.scores] or [np.ones(1)])
-    return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
+    return (float(np.quantile(positive, 0.05)), float(positive.max())) if len(positive) else (1.0, 10.0)
 
 
 def describe_greedy_step(run: GreedyTrajectory, step: int, labels: Sequence[str]) -> str:

@@ -69,5 +69,13 @@ def attention_html(document: dict) -> str:
     """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise HeadPruneError(f"document must be the result of TextAttention.document(), with the format {FORMAT!r}")
-    data = json.dumps(document).replace("<", "\\u003c")
-    return page_template().replace(MARK, f">{data}<", 1)
+    return page_template().replace(MARK, f">{json_in_html(document)}<", 1)
+
+
+def json_in_html(document: dict) -> str:
+    """Return a document as JSON that cannot end the element of an HTML page that holds it.
+
+    Args:
+        document: What `TextAttention.document` returns.
+    """
+    return json.dumps(document).replace("<", "\\u003c")

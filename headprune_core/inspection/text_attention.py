@@ -50,7 +50,7 @@ class TextAttention:
         weighted: float32 (K, T, S), value-weighted attention: each probability times the norm of the transformed value of
             its key. These values are not normalized; `document` divides them by the sum of each query.
         full_length: Number of tokens before truncation.
-        truncated: Whether the text was truncated to the maximum length of the model.
+        read_length: Number of tokens that the model reads, at most its maximum length.
     """
 
     model: str
@@ -62,15 +62,19 @@ class TextAttention:
     attention: np.ndarray
     weighted: np.ndarray
     full_length: int
-    truncated: bool
+    read_length: int
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the text was truncated to the maximum length of the model."""
+        return self.read_length < self.full_length
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the text: whether it was truncated, and whether it has special tokens only."""
         notes = []
         if self.truncated:
-            kept = len(self.queries if self.kind == "decoder" else self.keys)
-            notes.append(f"The text has {self.full_length:,} tokens and was truncated to the first {kept:,}.")
+            notes.append(f"The text has {self.full_length:,} tokens and was truncated to the first {self.read_length:,}.")
         if all(self.keys.special):
             notes.append("The text consists of special tokens only.")
         return tuple(notes)
@@ -129,8 +133,8 @@ def text_attention(
             "model's weights, or load it with dtype='float32'"
         )
     labels = tuple(_label(model, *entry) for entry in entries)
-    arrays = attention.numpy(), weighted.numpy()
-    return TextAttention(model.name, *sides, kind, tuple(entries), labels, *arrays, encoded.longest, bool(encoded.truncated))
+    arrays, read = (attention.numpy(), weighted.numpy()), len(encoded.inputs[0]["input_ids"])
+    return TextAttention(model.name, *sides, kind, tuple(entries), labels, *arrays, encoded.longest, read)
 
 
 def _checked_heads(model: PrunableModel, heads: Iterable[Head]) -> list[Head]:

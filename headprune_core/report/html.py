@@ -16,6 +16,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from headprune_core.figures.style import GRAY
+from headprune_core.inspection.attention_html import json_in_html
+from headprune_core.inspection.view import SCRIPT, STYLE
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 _AXIS = {"automargin": True, "gridcolor": GRAY.format(0.25), "zerolinecolor": GRAY.format(0.4), "title": {"standoff": 10}}
@@ -32,6 +34,14 @@ TEMPLATE = go.layout.Template(
 CONFIG = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
 NO_NETWORK = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE = Path(__file__).with_name("page")
+_ATTENTION_VIEW = f"""<style>
+{STYLE}</style>
+<script type="module">
+{SCRIPT}
+for (const place of document.querySelectorAll(".attention-view"))
+  draw(place, JSON.parse(place.nextElementSibling.textContent));
+</script>
+"""
 _CITE = re.compile("\ue000(\\w+)\ue001")
 
 
@@ -105,7 +115,20 @@ class Verbatim:
     wrapped: bool = True
 
 
-Block = Text | Heading | Points | Drawing | Table | Verbatim
+@dataclass(frozen=True, eq=False)
+class AttentionFigure:
+    """The attention view of a text with its caption.
+
+    Attributes:
+        document: what `TextAttention.document` returns.
+        caption: what the figure shows.
+    """
+
+    document: dict
+    caption: str
+
+
+Block = Text | Heading | Points | Drawing | AttentionFigure | Table | Verbatim
 
 
 @dataclass(frozen=True)
@@ -155,7 +178,7 @@ def page(title: str, date: datetime.date, abstract: str, sections: Sequence[Sect
         f"<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n</head>\n<body>\n<main>\n"
         "<noscript><p>JavaScript is disabled, so figures are not shown. See the captions.</p></noscript>\n"
         + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
+        + f"\n</main>\n{_ATTENTION_VIEW if writer.views else ''}</body>\n</html>\n"
     )
     return document.encode("utf-8", "replace").decode("utf-8")  # A lone surrogate would make writing the file fail.
 
@@ -168,6 +191,7 @@ class _Writer:
     sections: int = 0
     parts: int = 0
     figures: int = 0
+    views: int = 0
     tables: int = 0
     cited: list[str] = field(default_factory=list)
 
@@ -205,6 +229,11 @@ class _Writer:
                 return self.table(block)
             case Drawing():
                 return self.drawing(block)
+            case AttentionFigure(document, caption):
+                self.views += 1
+                self.figures += 1
+                data = f"<script type='application/json'>{json_in_html(document)}</script>"
+                return self.figure(f"<div class='attention-view'></div>{data}", caption)
 
     def table(self, table: Table) -> str:
         self.tables += 1
@@ -226,10 +255,13 @@ class _Writer:
         self.figures += 1
         figure = go.Figure(drawing.figure).update_layout(template=TEMPLATE)
         markup = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{self.figures}", config=CONFIG)
+        return self.figure(markup, drawing.caption)
+
+    def figure(self, markup: str, caption: str) -> str:
         # A group, not an image: the figure contains focusable buttons. Its caption is the text alternative.
         return (
             f"<figure>\n<div role='group' aria-labelledby='caption-{self.figures}'>{markup}</div>\n"
-            f"<figcaption id='caption-{self.figures}'><b>Figure {self.figures}.</b> {self.text(drawing.caption)}"
+            f"<figcaption id='caption-{self.figures}'><b>Figure {self.figures}.</b> {self.text(caption)}"
             "</figcaption>\n</figure>"
         )
 

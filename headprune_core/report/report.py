@@ -17,6 +17,8 @@ import transformers
 
 from headprune_core.data.measures import measure_label
 from headprune_core.errors import HeadPruneError
+from headprune_core.figures.heatmaps import row_name
+from headprune_core.inspection.text_attention import text_attention
 from headprune_core.model.prunable_model import PrunableModel
 from headprune_core.prune.pruning_text import count_parameters
 from headprune_core.references import REFERENCES
@@ -25,7 +27,7 @@ from headprune_core.strict_json import as_json
 from headprune_core.version import __version__
 
 from .data import Facts, agreement, change, difference_text
-from .html import Block, Points, Section, Text, Verbatim, page
+from .html import AttentionFigure, Block, Points, Section, Text, Verbatim, page
 from .method import data, limitations, method, with_full_stop
 from .pruning_record import PruningRecord, share
 from .results import results
@@ -45,6 +47,7 @@ def html_report(
     notes: Sequence[str] = (),
     n_overlap: int | None = None,
     date: datetime.date | None = None,
+    text: str | None = None,
 ) -> str:
     """Return an HTML report on a pruned model; the page needs no network.
 
@@ -59,6 +62,7 @@ def html_report(
         notes: additional sentences, shown under "Notes".
         n_overlap: number of evaluation examples that are also in the calibration set.
         date: date of the report; today by default.
+        text: an example text on which the report draws attention of heads with high HIS; needs scores.
 
     Returns:
         The HTML document.
@@ -80,6 +84,7 @@ def html_report(
         method(facts),
         data(facts),
         results(facts),
+        Section("Attention", _attention(facts, text)),
         size_and_speed(facts),
         statistical_confidence(facts),
         Section("Reproducibility", _reproducibility(facts, code, command)),
@@ -88,6 +93,24 @@ def html_report(
     ]
     title = f"Pruning {facts.removed_text} of {model.name}"
     return page(title, date or datetime.date.today(), _abstract(facts), sections, REFERENCES)
+
+
+def _attention(facts: Facts, text: str | None) -> list[Block]:
+    """The attention of the kept head and of the pruned head with the highest HIS, on one text."""
+    if text is None or facts.scores is None or "his" not in facts.scores.per_example:
+        return []
+    his, kept = facts.scores.his, facts.pruned.grid.kept
+    parts = {"kept": kept, "pruned": facts.model.grid.kept & ~kept}
+    best = {state: np.where(part, his, -np.inf).argmax() for state, part in parts.items() if part.any()}
+    heads = {state: divmod(int(number), his.shape[1]) for state, number in best.items()}
+    try:
+        found = text_attention(facts.model, text, heads=heads.values())
+    except HeadPruneError:  # heads of different streams, or a text that the model cannot read: no figure
+        return []
+    rows = facts.model.grid.row_labels
+    states = " and ".join(f"{row_name(rows[row])}, head {head} ({state})" for state, (row, head) in heads.items())
+    caption = f"Attention of the heads with the highest HIS on an example: {states}. Choose a token to see its links."
+    return [AttentionFigure(found.document(), caption)]
 
 
 def _abstract(facts: Facts) -> str:

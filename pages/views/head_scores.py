@@ -39,6 +39,7 @@ scaling = left.segmented_control(
     required=True,
     format_func=SCALINGS.get,
     key="scaling",
+    wrap=True,
     persist_state="session",
 )
 alpha = right.slider(

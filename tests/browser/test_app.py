@@ -11,12 +11,17 @@ from tests.browser.conftest import opened_tab, running_server
 from tests.browser.page_actions import LONG, PAGES, at_rest, box_of, expand, open_page, pick, slide
 
 
-def test_pages_open_by_their_own_links_on_a_fresh_server(browser):
-    """All are requested before the server has loaded the model; then one after the other is drawn."""
+def test_a_fresh_server_opens_pages_by_their_own_links_and_loads_again_after_cancel(browser):
+    """All are requested before the server has loaded the model; the load of one is cancelled and asked for again."""
     with running_server() as address, ExitStack() as stack:
         tabs = {path: stack.enter_context(opened_tab(browser)) for path in ("", "alpha", "prune")}
         for path, tab in tabs.items():
             tab.goto(address + path, wait_until="commit")
+        first = tabs[""]
+        first.bring_to_front()
+        first.get_by_role("button", name="Cancel").click()
+        expect(first.get_by_test_id("stAlert")).to_contain_text("was cancelled")
+        first.get_by_role("button", name="Reload built-in model").click()
         for path, tab in tabs.items():
             tab.bring_to_front()
             expect(tab.get_by_role("heading", level=1, name=PAGES[path])).to_be_visible(timeout=LONG)
@@ -24,16 +29,7 @@ def test_pages_open_by_their_own_links_on_a_fresh_server(browser):
             expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
             expect(tab.get_by_role("dialog")).to_have_count(0)
             assert tab.url == address + path
-
-
-def test_the_first_load_can_be_cancelled_and_asked_for_again(browser):
-    with running_server() as address, opened_tab(browser) as tab:
-        tab.goto(address)
-        tab.get_by_role("button", name="Cancel").click()
-        expect(tab.get_by_test_id("stAlert")).to_contain_text("was cancelled")
-        tab.get_by_role("button", name="Reload built-in model").click()
-        expect(tab.get_by_role("heading", level=1, name=PAGES[""])).to_be_visible(timeout=LONG)
-        expect(tab.get_by_test_id("stAlert")).to_have_count(0)
+        expect(first.get_by_test_id("stAlert")).to_have_count(0)
 
 
 def test_dragging_alpha_changes_the_mask_before_the_mouse_is_released(tab, server):
@@ -167,42 +163,6 @@ def test_a_file_that_is_not_what_it_says_is_refused_and_nothing_is_lost(tab, ser
     upload(tab, picture)
     expect(tab.get_by_test_id("stAlert").last).to_contain_text("looks like a PNG image, not plain text")
     expect(tab.get_by_role("button", name="Load and score")).to_be_disabled()
-    expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
-
-
-def test_an_uploaded_table_is_scored(tab, server, tmp_path):
-    open_page(tab, server, "")
-    table = tmp_path / "mine.tsv"
-    table.write_text(
-        "what\tlabel\n" + "".join(f"flight {i} was {'great' if i % 2 else 'awful'}\t{i % 2 * 2}\n" for i in range(12))
-    )
-    upload(tab, table)
-    expect(tab.get_by_test_id("stMain")).to_contain_text("Text column")
-    tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 calibration examples, 8 evaluation examples")
-
-
-def test_labels_can_be_left_out(tab, server, tmp_path):
-    open_page(tab, server, "")
-    table = tmp_path / "mine.csv"
-    table.write_text("text,label\n" + "".join(f"remark number {i},sarcastic\n" for i in range(6)))
-    upload(tab, table)
-    pick(tab, "Label column", "none")
-    at_rest(tab)
-    tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stMain")).to_contain_text("The dataset has no labels")
-
-
-def test_a_model_that_is_not_there_is_told_and_nothing_is_lost(tab, server):
-    open_page(tab, server, "")
-    expand(tab, "Load another model or dataset", tab.get_by_role("radio", name="Local folder"))
-    tab.get_by_role("radio", name="Local folder").click()
-    at_rest(tab)
-    tab.get_by_label("Folder path").fill("/nowhere/at/all")
-    tab.get_by_label("Folder path").press("Enter")
-    tab.get_by_role("button", name="Load and score").click()
-    expect(tab.get_by_test_id("stAlert").first).to_contain_text("Folder not found: '/nowhere/at/all'")
-    expect(tab.get_by_test_id("stAlert").first).to_contain_text("The previous model and data are still loaded.")
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
 
 

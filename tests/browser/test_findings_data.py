@@ -7,7 +7,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import opened_tab
-from tests.browser.page_actions import BACKGROUNDS, PAGES, at_rest, expand, open_page, slide
+from tests.browser.page_actions import BACKGROUNDS, PAGES, at_rest, expand, open_page
 
 
 def open_link(tab, name: str) -> None:
@@ -26,7 +26,9 @@ def test_an_error_is_shown_by_its_form_only_and_can_be_closed(tab, server):
     tab.get_by_label("Folder path").press("Enter")
     tab.get_by_role("button", name="Load and score").click()
     error = tab.get_by_test_id("stExpander").get_by_test_id("stAlert")
-    expect(error).to_contain_text("/nowhere/at/all")
+    expect(error).to_contain_text("Folder not found: '/nowhere/at/all'")
+    expect(error).to_contain_text("The previous model and data are still loaded.")
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("72 heads")
     open_link(tab, PAGES["alpha"])
     expect(tab.get_by_test_id("stAlert")).to_have_count(0)
     open_link(tab, PAGES[""])
@@ -34,16 +36,6 @@ def test_an_error_is_shown_by_its_form_only_and_can_be_closed(tab, server):
     expect(tab.get_by_label("Folder path")).to_have_value("/nowhere/at/all")  # the form has kept its settings
     tab.get_by_role("button", name="Close", exact=True).click()
     expect(error).to_have_count(0)
-
-
-def test_the_ablation_form_keeps_its_settings(tab, server):
-    open_page(tab, server, "uncertainty")
-    examples = tab.get_by_role("slider", name="Evaluation examples")
-    slide(tab, examples, 3)
-    open_link(tab, PAGES["orthogonality"])
-    open_link(tab, PAGES["uncertainty"])
-    expect(examples).to_have_value("3")
-    expect(tab.get_by_test_id("stMain")).to_contain_text("73 forward passes over 3 examples")
 
 
 def test_orthogonality_promises_nothing_and_links_to_the_measurement(tab, server):

@@ -19,9 +19,13 @@ def evaluate_alpha(tab, server):
     at_rest(tab)
 
 
-def test_s5_the_published_curves_have_enough_random_rankings_for_a_verdict(tab, server):
+def test_s5_s12_accuracy_starts_no_run_and_the_published_curves_have_enough_random_rankings(tab, server):
     open_page(tab, server, "accuracy")
     main = tab.get_by_test_id("stMain")
+    expect(tab.get_by_test_id("stProgress")).to_have_count(0)
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("Idle")
+    expect(main).to_contain_text("Published run of the built-in model: 960 evaluation examples")
+    expect(tab.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
     expect(main).to_contain_text("20 random rankings")
     expect(main).not_to_contain_text("too few to tell")
     expect(tab.get_by_role("slider", name="Random rankings")).to_have_value("20")
@@ -49,14 +53,6 @@ def test_s8_a_form_keeps_its_settings_when_the_page_is_left(tab, server):
         expect(tab.get_by_role("heading", level=1, name=PAGES[page])).to_be_visible()
     expect(tab.get_by_text("3 steps; each rescores on")).to_be_visible()
     expect(tab.locator(".st-key-greedy_steps input")).to_have_value("3")
-
-
-def test_s12_opening_accuracy_starts_no_run_and_shows_the_published_curves(tab, server):
-    open_page(tab, server, "accuracy")
-    expect(tab.get_by_test_id("stProgress")).to_have_count(0)
-    expect(tab.get_by_test_id("stSidebar")).to_contain_text("Idle")
-    expect(tab.get_by_test_id("stMain")).to_contain_text("Published run of the built-in model: 960 evaluation examples")
-    expect(tab.locator(".st-key-curves_figure .js-plotly-plot")).to_be_visible()
 
 
 def test_s12_after_cancel_one_statement_says_how_much_is_done(tab, server):

@@ -26,7 +26,7 @@ def ran(tab, server):
     return tab
 
 
-def test_a_short_run_is_shown_step_by_step(ran):
+def test_a_short_run_is_shown_step_by_step_and_its_effect_on_the_other_gradients(ran):
     ran.get_by_text("3 heads pruned, 69 remaining. The run ends here.").wait_for()
     slide(ran, ran.locator(".st-key-greedy_step input"), 1)
     ran.get_by_text("1 head pruned, 71 remaining.").wait_for()
@@ -36,9 +36,6 @@ def test_a_short_run_is_shown_step_by_step(ran):
     ran.get_by_role("button", name="Play").wait_for()  # again, after the page has stopped playing
     file = downloaded(ran, ran.locator(".st-key-json_greedy_gnorm button"))
     assert len(json.loads(file.read_text())["order"]) == 3
-
-
-def test_the_effect_of_a_step_on_the_other_gradients_is_drawn(ran):
     slide(ran, ran.locator(".st-key-greedy_step input"), 1)  # the last step has no next head
     at_rest(ran)
     ran.get_by_role("button", name="Compare gradients before and after").click()

@@ -17,19 +17,20 @@ from tests.browser.conftest import opened_tab
 from tests.browser.page_actions import LONG, at_rest, box_of, downloaded, open_page, slide
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SIZE = 4  # evaluation examples
 
 
 @pytest.fixture(scope="module")
 def taken(browser, server, tmp_path_factory):
-    """The zip of the page, unpacked: half of the heads pruned by HIS only, verified on 24 examples."""
+    """The zip of the page, unpacked: half of the heads pruned by HIS only, verified on a few examples."""
     place = tmp_path_factory.mktemp("taken")
     with opened_tab(browser) as tab:
         open_page(tab, server, "prune?alpha=1&sparsity=0.5")
-        slide(tab, tab.get_by_role("slider", name="Evaluation examples"), 24)
+        slide(tab, tab.get_by_role("slider", name="Evaluation examples"), SIZE)
         at_rest(tab)
         tab.get_by_role("button", name="Prune model").click()
         expect(tab.get_by_role("heading", name="Pruned model")).to_be_visible(timeout=LONG)
-        expect(tab.get_by_test_id("stMain")).to_contain_text("identical predictions on 100.0% of 24 examples")
+        expect(tab.get_by_test_id("stMain")).to_contain_text(f"identical predictions on 100.0% of {SIZE} examples")
         expect(tab.get_by_test_id("stMain")).to_contain_text("20 random masks of the same size")
         tab.get_by_role("button", name="Build zip").click()
         with zipfile.ZipFile(downloaded(tab, tab.get_by_role("button", name="Download zip"))) as archive:
@@ -80,7 +81,7 @@ def test_the_cards_lines_load_the_model_in_a_new_process_and_give_the_cards_accu
 
 @thorough
 def test_the_cards_lines_without_us_give_the_cards_accuracy_too(taken, tmp_path):
-    texts = hp.load_examples(split="evaluation", size=24)
+    texts = hp.load_examples(split="evaluation", size=SIZE)
     (tmp_path / "texts.json").write_text(json.dumps({name: list(texts[name]) for name in ("text", "label")}))
     card = (taken / "model" / "README.md").read_text()
     plain = next(block for block in python_blocks(card) if "load_file" in block or "safetensors" in block)

@@ -5,7 +5,6 @@ from playwright.sync_api import expect
 from tests.browser.page_actions import LONG, at_rest, expand, open_page, pick
 
 UMLAUTS = "Satz;Klasse\r\n" + "".join(f"Schön war der Flug {i};{['positiv', 'negativ'][i % 2]}\r\n" for i in range(12))
-HEADERLESS = "".join(f"flight number {i} was fine\t{['positive', 'negative'][i % 2]}\n" for i in range(12))
 UNKNOWN = "premise,hypothesis,label\n" + "".join(
     f"premise {i},hypothesis {i},{['positive', 'neutral', 'contradictory'][i % 3]}\n" for i in range(12)
 )
@@ -33,19 +32,11 @@ def test_a_semicolon_table_with_umlauts_in_windows_1252(tab, server, tmp_path):
     expect(load).to_be_enabled()
     load.click()
     expect(tab.get_by_test_id("stSidebar")).to_contain_text("umlaute.csv", timeout=LONG)
+    expect(tab.get_by_test_id("stSidebar")).to_contain_text("4 calibration examples, 8 evaluation examples")
     expect(main).to_contain_text("Unpruned accuracy")
 
 
-def test_a_table_without_a_header(tab, server, tmp_path):
-    file = tmp_path / "plain.tsv"
-    file.write_text(HEADERLESS)
-    load = uploaded(tab, server, file)
-    expect(tab.get_by_test_id("stMain")).to_contain_text("12 of 12 rows can be used")
-    expect(tab.get_by_test_id("stMain")).to_contain_text("text in 'column 1', labels in 'column 2'")
-    expect(load).to_be_enabled()
-
-
-def test_a_table_with_one_unknown_label(tab, server, tmp_path):
+def test_a_table_with_one_unknown_label_whose_labels_are_left_out_then(tab, server, tmp_path):
     file = tmp_path / "nli.csv"
     file.write_text(UNKNOWN)
     load = uploaded(tab, server, file)
@@ -56,3 +47,7 @@ def test_a_table_with_one_unknown_label(tab, server, tmp_path):
     pick(tab, "contradictory (4)", "Exclude")
     expect(load).to_be_enabled()
     expect(main).to_contain_text("4 rows labeled 'contradictory' were left out")
+    pick(tab, "Label column", "none")
+    at_rest(tab)
+    load.click()
+    expect(main).to_contain_text("The dataset has no labels", timeout=LONG)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 import headprune_core as hp
 from headprune_core.measure.random_baseline import random_baseline
@@ -51,6 +52,7 @@ def record_and_file(tmp_path_factory):
         code='import headprune_core as hp\n\nmodel = hp.PrunableModel.from_pretrained("embedded")',
         command="headprune prune --sparsity 0.5",
         notes=[f"A note with {HOSTILE}"],
+        text=f"The crew was wonderful. {HOSTILE}",
     )
     (folder / "report.html").write_text(html, encoding="utf-8")
     return record, folder / "report.html"
@@ -76,9 +78,16 @@ def test_a_report_needs_no_network_and_fits(browser, record_and_file, scheme, wi
         asked = opened(tab, file)
         assert asked == [file.as_uri()]
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        figures = tab.locator("figure")
-        assert figures.count() == 7
+        figures = tab.locator("section > figure")
+        assert figures.count() == 8
+        view = figures.filter(has=tab.locator(".attention-view"))
+        view.scroll_into_view_if_needed()
+        expect(view).to_contain_text("wonderful")
+        expect(view).to_contain_text("links drawn")
+        assert view.locator(".attention-view").bounding_box()["width"] <= width
         for number in range(figures.count()):
+            if figures.nth(number).locator(".attention-view").count():
+                continue
             drawn = figures.nth(number).locator(".main-svg").first.bounding_box()
             inside = figures.nth(number).bounding_box()
             assert 0 < drawn["width"] <= inside["width"] + 1

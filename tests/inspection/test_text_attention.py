@@ -312,3 +312,13 @@ def test_a_pruned_model_with_shared_keys_and_values():
     np.testing.assert_allclose(found.weighted, expected.weighted, rtol=1e-5, atol=1e-6)
     with pytest.raises(hp.HeadPruneError, match="head 1 of row 0 is pruned"):
         hp.text_attention(pruned, None, heads=[(0, 1)], token_ids=[5, 6])
+
+
+def test_a_long_text_of_a_decoder_says_how_much_is_read():
+    tokenizer = tiny_tokenizer(eos_token="[SEP]", model_max_length=20)
+    model = hp.PrunableModel(tiny("t5"), tokenizer)
+    row = model.grid.row_labels.index("decoder 0")
+    with pytest.warns(hp.HeadPruneWarning, match="exceed the model's maximum length of 20 tokens"):
+        found = hp.text_attention(model, " ".join(["w10"] * 40), pair="w11", heads=[(row, 0)])
+    assert found.notes == ("The text has 42 tokens and was truncated to the first 20.",)
+    assert len(found.keys) == 3

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from headprune_core.model.head_map import HEAD_MAP
 from headprune_core.model.loading import is_hub_id
 
 ROOT = Path(__file__).parents[2]
+UNREACHABLE = "user/unreachable"  # the server closes the connections that ask for it
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = """
 import json, sys
@@ -122,34 +124,6 @@ def adapter_folder(place, base):
     return place
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft uses the old name
-def test_cached_models_load_offline_by_their_ids(folder, whole_folder, v4_folder, tmp_path):
-    cached(tmp_path, "user/pruned", folder)
-    cached(tmp_path, "user/whole", whole_folder)
-    cached(tmp_path, "user/part", folder, leave_out=("model.safetensors",))
-    cached(tmp_path, "user/v4", v4_folder[0])
-    cached(tmp_path, "user/adapter", adapter_folder(tmp_path / "adapter", "user/whole"))
-    cached(tmp_path, "user/alone", adapter_folder(tmp_path / "alone", "user/base"))
-    revisions = [("user/pruned", revision) for revision in (None, "v2", COMMIT)]
-    others = ("user/whole", "user/other", ("user/pruned", "v3"), "user/part", "user/v4", "user/adapter", "user/alone")
-    *pruned, whole, other, unknown, part, v4, merged, alone = load(tmp_path, *revisions, *others)
-    for found in pruned:
-        check(found, "user/pruned", folder)
-    assert np.array(whole["kept"]).all()
-    assert whole["name"] == "user/whole"
-    for error, source in ((other, "user/other"), (unknown, "user/pruned")):
-        assert error.startswith(f"could not reach the Hub to load {source}; check the network")
-    assert "part" in part
-    assert "safetensors" in part
-    assert "\n" not in part
-    assert v4["kept"] == v4_folder[1].tolist()
-    assert np.array(merged["kept"]).all()
-    assert merged["name"] == "user/adapter"
-    assert merged["words"] == [2, 7, 8, 3]
-    assert "contains a PEFT adapter for user/base, which cannot be loaded (could not reach the Hub" in alone
-
-
 class Hub(BaseHTTPRequestHandler):
     """The part of the Hub's protocol that downloads use: file metadata, file contents and file lists."""
 
@@ -162,6 +136,9 @@ class Hub(BaseHTTPRequestHandler):
     def answer(self, body: bool):
         path = unquote(urlsplit(self.path).path)
         self.server.asked.append((self.command, path))
+        if UNREACHABLE in path:
+            self.close_connection = True
+            return None
         for source, folder in self.server.models.items():
             if path.startswith(f"/{source}/resolve/"):
                 name = path.split("/", 5)[5]
@@ -201,10 +178,10 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler, **known):
+def serving(models):
     """A server on this machine, and its address."""
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    vars(hub).update(known, asked=[])
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    vars(hub).update(models=models, asked=[])
     thread = threading.Thread(target=hub.serve_forever, daemon=True)
     thread.start()
     try:
@@ -215,38 +192,63 @@ def serving(handler, **known):
         hub.server_close()
 
 
+@pytest.fixture(scope="module")
+def downloads(folder, whole_folder, tmp_path_factory):
+    """What one process loads from a server, the requests that the server was sent, and the cache that is left."""
+    home, models = tmp_path_factory.mktemp("home"), {"user/pruned": folder, "user/whole": whole_folder}
+    with serving(models) as (hub, endpoint):
+        found = load(home, "user/pruned", "user/whole", "user/nobody", UNREACHABLE, endpoint=endpoint)
+        return found, list(hub.asked), home
+
+
 @pytest.mark.slow
-def test_a_pruned_model_is_downloaded_without_code(folder, whole_folder, tmp_path):
-    with serving(Hub, models={"user/pruned": folder, "user/whole": whole_folder}) as (hub, endpoint):
-        pruned, whole, nobody = load(tmp_path, "user/pruned", "user/whole", "user/nobody", endpoint=endpoint)
-        asked = list(hub.asked)
+def test_a_pruned_model_is_downloaded_without_code(downloads, folder):
+    (pruned, whole, nobody, _), asked, home = downloads
     check(pruned, "user/pruned", folder)
     assert np.array(whole["kept"]).all()
     assert nobody.startswith("model user/nobody not found on the Hub, or it is private")
     assert sum(path.startswith("/user/whole/") and path.endswith(HEAD_MAP) for _, path in asked) == 1
-    snapshot = tmp_path / "hub" / "models--user--pruned" / "snapshots" / COMMIT
+    snapshot = home / "hub" / "models--user--pruned" / "snapshots" / COMMIT
     names = {file.name for file in snapshot.iterdir()}
     assert {"config.json", HEAD_MAP, "model.safetensors", "tokenizer.json"} <= names
     assert not names & {"pytorch_model.bin", "modeling.py"}
-    check(*load(tmp_path, "user/pruned"), "user/pruned", folder)  # what was downloaded is there offline
-
-
-class Dead(Hub):
-    """A server that records requests and closes the connection."""
-
-    def answer(self, body: bool):
-        self.server.asked.append((self.command, urlsplit(self.path).path))
-        self.close_connection = True
 
 
 @pytest.mark.slow
-def test_an_unreachable_hub_is_tried_once(whole_folder, tmp_path):
+def test_an_unreachable_hub_is_tried_once(downloads):
     """Ordinary loading would send the request and wait again, with the same result."""
-    with serving(Dead) as (hub, endpoint):
-        (error,) = load(tmp_path, "user/pruned", endpoint=endpoint)
-        asked = {path for _, path in hub.asked}
-    assert error.startswith("could not reach the Hub to load user/pruned; check the network")
-    assert asked == {f"/user/pruned/resolve/main/{HEAD_MAP}"}
+    (*_, error), asked, _ = downloads
+    assert error.startswith(f"could not reach the Hub to load {UNREACHABLE}; check the network")
+    assert {path for _, path in asked if UNREACHABLE in path} == {f"/{UNREACHABLE}/resolve/main/{HEAD_MAP}"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft uses the old name
+def test_cached_models_load_offline_by_their_ids(folder, v4_folder, downloads, tmp_path):
+    shutil.copytree(downloads[2], tmp_path, symlinks=True, dirs_exist_ok=True)
+    cached(tmp_path, "user/cached", folder)
+    cached(tmp_path, "user/part", folder, leave_out=("model.safetensors",))
+    cached(tmp_path, "user/v4", v4_folder[0])
+    cached(tmp_path, "user/adapter", adapter_folder(tmp_path / "adapter", "user/whole"))
+    cached(tmp_path, "user/alone", adapter_folder(tmp_path / "alone", "user/base"))
+    revisions = [("user/cached", revision) for revision in (None, "v2", COMMIT)]
+    others = ("user/whole", "user/other", ("user/cached", "v3"), "user/part", "user/v4", "user/adapter", "user/alone")
+    before, *pruned, whole, other, unknown, part, v4, merged, alone = load(tmp_path, "user/pruned", *revisions, *others)
+    check(before, "user/pruned", folder)  # what was downloaded is there offline
+    for found in pruned:
+        check(found, "user/cached", folder)
+    assert np.array(whole["kept"]).all()
+    assert whole["name"] == "user/whole"
+    for error, source in ((other, "user/other"), (unknown, "user/cached")):
+        assert error.startswith(f"could not reach the Hub to load {source}; check the network")
+    assert "part" in part
+    assert "safetensors" in part
+    assert "\n" not in part
+    assert v4["kept"] == v4_folder[1].tolist()
+    assert np.array(merged["kept"]).all()
+    assert merged["name"] == "user/adapter"
+    assert merged["words"] == [2, 7, 8, 3]
+    assert "contains a PEFT adapter for user/base, which cannot be loaded (could not reach the Hub" in alone
 
 
 def test_hub_model_ids(tmp_path, monkeypatch):

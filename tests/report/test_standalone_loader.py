@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ torch.save(answers, sys.argv[2])
 KINDS = ("random", "empty rows")
 SHARED = ("llama", "phi3", "gemma2", "gpt-oss")  # families whose heads share keys and values
 SAMPLE = sorted({*REPRESENTATIVE, *SHARED})
+PRUNED = {f"{family}, {kind}": (family, kind) for family in SAMPLE for kind in KINDS}
 
 
 def mask_of(kind, shape):
@@ -63,6 +65,13 @@ def mask_of(kind, shape):
         mask[-1::-2] = False
     mask[0, 1] = mask[0, 1] or not mask.any()
     return mask
+
+
+@cache
+def pruned_by(family, kind):
+    """A model, and the same without the heads of a mask."""
+    whole = hp.PrunableModel(tiny(family))
+    return whole, hp.prune_heads(whole, mask_of(kind, whole.grid.shape))
 
 
 def without_our_code(jobs, place):
@@ -92,27 +101,41 @@ def job(name, model, family, folder):
     return (name, code_for(model, folder), batch.inputs, options), (logits, real if logits.dim() == 3 else ...)
 
 
+def in_half_precision(folder):
+    """The job of a model in bfloat16, and its answers."""
+    pruned = hp.prune_heads(hp.PrunableModel(tiny("bert").to(torch.bfloat16)), mask_of("empty rows", (3, 4)))
+    return job("half", pruned, "bert", folder)
+
+
+def in_shards(folder):
+    """The job of a model with norms by head and tied embeddings, whose weights are in several files, and its answers."""
+    config = t.CohereConfig(**GROUPED, use_qk_norm=True, logit_scale=1.0)
+    whole = hp.PrunableModel(randomized(lambda: t.CohereForCausalLM(config)))
+    pruned = hp.prune_heads(whole, np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]], bool))
+    work, answers = job("shards", pruned, "llama", folder)
+    pruned.model.save_pretrained(folder, max_shard_size="20KB")
+    (folder / "model.safetensors").unlink()
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    return work, answers
+
+
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """{(family, kind of mask): (the pruned model, its answers, where they are real, what the plainly loaded one is)}."""
-    place, jobs, known = tmp_path_factory.mktemp("plain"), [], {}
-    for family in SAMPLE:
-        whole = hp.PrunableModel(tiny(family))
-        for kind in KINDS:
-            pruned = hp.prune_heads(whole, mask_of(kind, whole.grid.shape))
-            name = f"{family}, {kind}"
-            work, answers = job(name, pruned, family, place / name.replace(", ", "-").replace(" ", "-"))
-            jobs.append(work)
-            known[name] = whole, pruned, *answers
-    found = without_our_code(jobs, place)
-    return {name: (*what, found[name]) for name, what in known.items()}
+def answers(tmp_path_factory):
+    """{name: (what a model answers, where that is real, what the plainly loaded one is)}, all loaded in one process."""
+    place, known = tmp_path_factory.mktemp("plain"), {}
+    for name, (family, kind) in PRUNED.items():
+        known[name] = job(name, pruned_by(family, kind)[1], family, place / name.replace(", ", "-").replace(" ", "-"))
+    known |= {"half": in_half_precision(place / "half"), "shards": in_shards(place / "shards")}
+    found = without_our_code([work for work, _ in known.values()], place)
+    return {name: (*real, found[name]) for name, (_, real) in known.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", SAMPLE)
-def test_every_family_loads_without_our_code_and_answers_the_same(family, kind, loaded):
-    whole, pruned, logits, real, found = loaded[f"{family}, {kind}"]
+def test_every_family_loads_without_our_code_and_answers_the_same(family, kind, answers):
+    whole, pruned = pruned_by(family, kind)
+    logits, real, found = answers[f"{family}, {kind}"]
     torch.testing.assert_close(found["logits"][real], logits[real], rtol=0, atol=1e-5)
     assert found["kind"] == (type(pruned.model).__name__, type(pruned.model).__module__)
     assert not found["training"]
@@ -122,36 +145,26 @@ def test_every_family_loads_without_our_code_and_answers_the_same(family, kind, 
 
 
 @pytest.mark.slow
-def test_some_of_these_masks_have_gated_heads_and_some_no_heads(loaded):
+def test_some_of_these_masks_have_gated_heads_and_some_no_heads(answers):
     """Or the test above would not say what it means to."""
-    grids = {name: pruned.grid for name, (_, pruned, *_) in loaded.items()}
+    grids = {name: pruned_by(*what)[1].grid for name, what in PRUNED.items()}
     gated = {name for name, grid in grids.items() if (grid.present & ~grid.kept).any()}
     assert {f"{family}, random" for family in SHARED} <= gated
     empty = {name for name, grid in grids.items() if not grid.kept.any(1).all()}
     assert {f"{family}, empty rows" for family in SAMPLE if family != "albert"} <= empty
-    assert all(found["zeros"] > 0 for name, (*_, found) in loaded.items() if name in empty)
+    assert all(found["zeros"] > 0 for name, (*_, found) in answers.items() if name in empty)
 
 
 @pytest.mark.slow
-def test_the_precision_of_the_file_is_kept(tmp_path):
-    model = tiny("bert").to(torch.bfloat16)
-    pruned = hp.prune_heads(hp.PrunableModel(model), mask_of("empty rows", (3, 4)))
-    work, (logits, _) = job("half", pruned, "bert", tmp_path / "model")
-    found = without_our_code([work], tmp_path)["half"]
+def test_the_precision_of_the_file_is_kept(answers):
+    logits, _, found = answers["half"]
     assert found["dtype"] == "torch.bfloat16"
     torch.testing.assert_close(found["logits"], logits, rtol=0, atol=0.05)
 
 
 @pytest.mark.slow
-def test_shards_and_norms_by_head_and_tied_embeddings(tmp_path):
-    config = t.CohereConfig(**GROUPED, use_qk_norm=True, logit_scale=1.0)
-    whole = hp.PrunableModel(randomized(lambda: t.CohereForCausalLM(config)))
-    pruned = hp.prune_heads(whole, np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]], bool))
-    work, (logits, real) = job("norms", pruned, "llama", tmp_path / "model")
-    pruned.model.save_pretrained(tmp_path / "model", max_shard_size="20KB")
-    (tmp_path / "model" / "model.safetensors").unlink()
-    assert len(list((tmp_path / "model").glob("model-*.safetensors"))) > 2
-    found = without_our_code([work], tmp_path)["norms"]
+def test_shards_and_norms_by_head_and_tied_embeddings(answers):
+    logits, real, found = answers["shards"]
     torch.testing.assert_close(found["logits"][real], logits[real], rtol=0, atol=1e-5)
 
 

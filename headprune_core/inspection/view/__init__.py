@@ -7,6 +7,6 @@ The files are joined to one module, which the app, notebooks and HTML files use 
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_FILES = ("values", "words", "column", "lines", "matrix", "picture", "files", "controls", "view")
+_FILES = ("values", "words", "column", "lines", "matrix", "picture", "files", "controls", "display", "view", "homes")
 SCRIPT = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in _FILES)
 STYLE = (_HERE / "view.css").read_text("utf-8")

@@ -57,7 +57,7 @@ function linesPicture(view, panel, focus) {
     for (let i = 0; i < count; i++) {
       const inside = focus?.side === side && i >= focus.start && i < focus.stop;
       const value = focus && focus.side !== side ? sums[i] : 0;
-      const label = clippedLabel(view.words.label(side, i, view.state.form), 30);
+      const label = isolated(clippedLabel(view.words.label(side, i, view.state.form), 30));
       const shown = xml(value > 0 ? (left ? `${percent(value)}  ${label}` : `${label}  ${percent(value)}`) : label);
       const place = `x="${left ? column - 6 : column + links + 6}" y="${(i + 0.5) * ROW + 4}"`;
       lines.push(`<text ${place}${inside ? ' font-weight="700"' : ""} text-anchor="${left ? "end" : "start"}">${shown}</text>`);

@@ -1,6 +1,6 @@
 // Everything in words: percentages, tokens, the attention of a token, and the number of links.
 
-const INVISIBLE = { " ": "␠", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const INVISIBLE = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
 
 function percent(value) {
   return value > 0 && value < 0.0005 ? "<0.1%" : `${(100 * value).toFixed(1)}%`;
@@ -10,6 +10,11 @@ function percent(value) {
 function visible(text) {
   const bare = text.trim();
   return bare || [...text].map((sign) => INVISIBLE[sign] ?? sign).join("") || "∅";
+}
+
+/** A text whose direction does not reorder the numbers around it. */
+function isolated(text) {
+  return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(text) ? `\u2068${text}\u2069` : text;
 }
 
 const number = (value) => value.toLocaleString("en-US");
@@ -27,15 +32,19 @@ class Words {
     return visible(this.tokens(side)[form][index]);
   }
 
+  text(side, index) {
+    return isolated(this.label(side, index, "surface"));
+  }
+
   name(side, index) {
-    return `“${this.label(side, index, "surface")}” (token ${number(index + 1)})`;
+    return `“${this.text(side, index)}” (token ${number(index + 1)})`;
   }
 
   subject({ side, start, stop }) {
     const all = number(this.tokens(side).tokens.length);
-    if (stop === start + 1) return `“${this.label(side, start, "surface")}” (token ${number(stop)} of ${all})`;
+    if (stop === start + 1) return `“${this.text(side, start)}” (token ${number(stop)} of ${all})`;
     const shown = this.tokens(side).surface.slice(start, Math.min(stop, start + 6)).join(this.spacing(side));
-    const text = `${shown.trim()}${stop > start + 6 ? " …" : ""}`;
+    const text = `${isolated(shown.trim())}${stop > start + 6 ? " …" : ""}`;
     return `Tokens ${number(start + 1)} to ${number(stop)} of ${all} (“${text}”; sum of ${number(stop - start)} tokens)`;
   }
 
@@ -50,7 +59,7 @@ class Words {
     return heads.map(({ label, attention }) => {
       const sums = attention.sums(focus);
       const best = [...sums.keys()].filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a]);
-      const listed = best.slice(0, 5).map((i) => `${this.label(other, i, "surface")} ${percent(sums[i])}`);
+      const listed = best.slice(0, 5).map((i) => `${this.text(other, i)} ${percent(sums[i])}`);
       const more = best.length > 5 ? ` (5 strongest of ${number(best.length)})` : "";
       return { label, text: best.length ? listed.join(" · ") + more : "none" };
     });

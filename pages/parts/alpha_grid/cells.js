@@ -23,7 +23,7 @@ export class Cells {
     Object.assign(this, { labels, heads, all: [], rowLabels: [] });
     const grid = this.find(".grid");
     grid.replaceChildren();
-    grid.style.gridTemplateColumns = `auto repeat(${heads}, minmax(16px, 1fr))`;
+    grid.style.gridTemplateColumns = `auto repeat(${heads}, minmax(var(--least, 16px), 1fr))`;
     grid.classList.toggle("many", labels.length > MANY);
     const every = heads > 20 ? 4 : 1;
     const numbers = Array.from({ length: heads }, (_, head) => (head % every ? "" : String(head)));

@@ -56,7 +56,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
     map_, curve = st.columns(2, gap="large")
     text = describe_greedy_step(run, step, names)
     with map_:
-        head_grid([_gnorm_map(run, step, text)], names, key="greedy_map", in_fragment=True)
+        head_grid([_gnorm_map(run, step)], names, key="greedy_map", in_fragment=True)
     map_.caption(text)
     if len(run.measure):
         text = describe_greedy_accuracy(run, step)
@@ -73,7 +73,7 @@ def player(loaded: Workspace, result: GreedyResult, *, running: bool, busy: bool
         _shift_section(loaded, result, step)
 
 
-def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
+def _gnorm_map(run: GreedyTrajectory, step: int) -> HeadMap:
     """Gnorm of the remaining heads at a step, with one log scale for the whole run."""
     mask, following = run.mask(step), np.zeros_like(run.mask(step))
     for head in run.order[step * run.heads_per_step : (step + 1) * run.heads_per_step]:
@@ -81,6 +81,7 @@ def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
     low, high = gnorm_range(run)
     values = np.where(mask, run.scores[min(step, run.steps - 1)], np.nan)
     log = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    ends = [f"≤ {low:.2g}", f"{high:.2g}"][:: -1 if run.inverse else 1]
     return HeadMap(
         "gnorm",
         f"Gnorm after {step} step{'s' * (step != 1)}" + ("; dark = low" if run.inverse else ""),
@@ -90,9 +91,8 @@ def _gnorm_map(run: GreedyTrajectory, step: int, description: str) -> HeadMap:
         dark="low" if run.inverse else "high",
         shown=log,
         limits=(np.log10(low), np.log10(high)),
-        scale_text=f"{low:.2g} to {high:.2g}, log scale" if not run.inverse else f"{high:.2g} to {low:.2g}, log scale",
+        scale_text=f"{ends[0]} to {ends[1]}, log scale",
         marks=(Mark("pruned", ~mask, "×"), Mark("pruned next", following, "●")),
-        description=description,
     )
 
 
@@ -130,7 +130,7 @@ def _shift_section(loaded: Workspace, result: GreedyResult, step: int) -> None:
             on_click=start_shift,
             args=(loaded, result, step),
         )
-        st.caption("Shows how every layer's query gradient changes when the framed head is pruned (Figure 2 of the paper).")
+        st.caption("Shows how each layer's query gradient changes when the head marked ● is pruned (Figure 2 of the paper).")
         return
     names = loaded.model.grid.row_labels
     text = describe_shift(computed.change, computed.head, names)

@@ -52,7 +52,7 @@ class HeadMap:
         percent: Whether values are shares.
         ends: What light and dark mean.
         marks: Heads with symbols.
-        description: Sentences that describe the map.
+        description: Sentences that describe the map, or "" if they stand below it.
     """
 
     name: str

@@ -26,7 +26,7 @@ class HeadGrid {
     this.find(".png").onclick = () => savePng(this.picture(), `${this.data.name}.png`);
     this.find(".csv").onclick = () => save(tableOf(this.maps, this.data), `${this.data.name}.csv`, "text/csv");
     this.find(".enlarge").onclick = () => this.enlarge(!this.large);
-    this.find(".maps").onkeydown = (event) => event.key === "Escape" && this.large && this.enlarge(false);
+    this.find(".maps").addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(false));
   }
 
   take(data) {
@@ -39,7 +39,8 @@ class HeadGrid {
     for (const name of known.keys()) if (known.size > KEPT && !data.order.includes(name)) known.delete(name); // the oldest
     this.build();
     this.maps.forEach((map, k) => this.views[k].draw(map));
-    this.find(".descriptions").replaceChildren(...this.maps.map(({ description }) => element("li", "", null, description)));
+    const descriptions = this.maps.map((map) => map.description).filter(Boolean);
+    this.find(".descriptions").replaceChildren(...descriptions.map((words) => element("li", "", null, words)));
     this.selection.adopt(data.selected, data.answers);
     if (this.pointed !== undefined) this.describe(this.pointed);
   }

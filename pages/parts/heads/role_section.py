@@ -6,6 +6,7 @@ import streamlit as st
 
 from headprune_core import HeadTraits
 from headprune_core.figures.inspection import describe_distance, distance_figure
+from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.head_traits import mean_where_known
 from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, THRESHOLD, WHERE
 from pages.parts.common.sentences import plain
@@ -51,8 +52,7 @@ def role_text(loaded: Workspace, head: Head) -> str:
     if table is None:
         return "Role: not computed yet. Open the head inspector to compute it."
     one = table.iloc[head[0] * loaded.model.grid.shape[1] + head[1]]
-    role = f"{one.primary} head" if one.primary in ("mixed", "broad") else f"attends mostly {WHERE[one.primary]}"
-    return f"Role: **{plain(role.replace('_', ' '))}**. {plain(one.evidence)}"
+    return f"Role: **{ROLE_TITLES[one.primary]}**. {plain(one.evidence)}"
 
 
 def role_section(loaded: Workspace, head: Head) -> None:
@@ -93,8 +93,12 @@ def role_section(loaded: Workspace, head: Head) -> None:
 
 def trait_table(loaded: Workspace, found: HeadTraits, heads: list[Head]) -> pd.DataFrame:
     """Return the traits of heads: for one head with the uniform share and the lift, for several side by side."""
-    share = {role: found.mean(role) for role in ROLES}
+    share, table = {role: found.mean(role) for role in ROLES}, roles(loaded)
+    labels = [f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads]
     single, lines = len(heads) == 1, []
+    if not single and table is not None:
+        places = [row * loaded.model.grid.shape[1] + head for row, head in heads]
+        lines.append({"Trait": "Role"} | dict(zip(labels, table.primary.iloc[places].map(ROLE_TITLES), strict=True)))
     for role in ROLES:
         values = [share[role][head] for head in heads]
         if not np.isfinite(values).any():
@@ -105,12 +109,11 @@ def trait_table(loaded: Workspace, found: HeadTraits, heads: list[Head]) -> pd.D
             lift = f"{100 * (values[0] - null):+.1f} pp"
             lines.append({"Trait": name, "Value": f"{values[0]:.1%}", "Uniform": f"{null:.1%}", "Lift": lift})
         else:
-            named = (f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads)
-            lines.append({"Trait": name} | {one: f"{value:.1%}" for one, value in zip(named, values, strict=True)})
+            lines.append({"Trait": name} | {one: f"{value:.1%}" for one, value in zip(labels, values, strict=True)})
     for trait, name in FURTHER.items():
         values = [found.mean(trait)[head] for head in heads]
         shown = [f"{value:.1%}" if "special" in trait else f"{value:.2f}" for value in values]
-        names = ["Value"] if single else [f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads]
+        names = ["Value"] if single else labels
         more = {"Uniform": "", "Lift": ""} if single else {}
         lines.append({"Trait": name} | dict(zip(names, shown, strict=True)) | more)
     return pd.DataFrame(lines).set_index("Trait")

@@ -112,6 +112,7 @@ class ExportBundle:
             command=self.command,
             notes=self.loaded.notes,
             n_overlap=self.shared,
+            text=self.loaded.calibration[0]["text"] if "text" in self.loaded.calibration.column_names else None,
         )
 
     def bundle(self, progress=lambda done, total, note: None) -> Path:

@@ -33,7 +33,7 @@ def made_up(texts, heads=1, *, seed=0, causal=False, keys=None, special=(), segm
     labels = tuple(f"Layer {i}, head {i + 1}" for i in range(heads))
     names = tuple((i, i + 1, i) for i in range(heads))
     arrays = attention.astype(np.float32), weighted.astype(np.float32)
-    return TextAttention("a model", side(texts), side(keys), "self", names, labels, *arrays, len(texts), False)
+    return TextAttention("a model", side(texts), side(keys), "self", names, labels, *arrays, len(texts), len(texts))
 
 
 def integers(found, kind="attention"):

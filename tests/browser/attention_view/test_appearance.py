@@ -73,7 +73,7 @@ def test_tokens_as_text_or_as_the_tokenizer_has_them(open_view):
 
 def test_notes_are_shown(open_view):
     found = made_up(["[CLS]", "[SEP]"], special=(0, 1))
-    longer = found.__class__(**vars(found) | {"truncated": True, "full_length": 900})
+    longer = found.__class__(**vars(found) | {"full_length": 900})
     with open_view(longer) as tab:
         assert tab.locator(".av-note").all_inner_texts() == [
             "The text has 900 tokens and was truncated to the first 2.",

@@ -53,7 +53,7 @@ def test_hostile_tokens_stay_text(open_view, hostile, mode):
     with open_view(hostile) as tab:
         for i in (0, 1, 5, 8):
             assert token(tab, "query", i).locator(".av-text").text_content() == HOSTILE[i]
-        assert token(tab, "query", 12).locator(".av-text").text_content() == "␠"
+        assert token(tab, "query", 12).locator(".av-text").text_content() == "␣"
         token(tab, "query", 1).click()
         assert HOSTILE[1] in words(tab)
         button(tab, mode).click()
@@ -96,6 +96,8 @@ def test_right_to_left_tokens_have_their_direction(open_view, hostile):
         texts = [token(tab, "key", i).locator(".av-text") for i in (9, 10, 11)]
         directions = [text.evaluate("text => getComputedStyle(text).direction") for text in texts]
         assert directions == ["rtl", "rtl", "ltr"]
+        token(tab, "query", 9).hover()
+        assert words(tab) == "“\u2068שלום\u2069” (token 10 of 13) attends to:"  # isolated from the number after it
 
 
 def test_the_page_allows_no_network(hostile):

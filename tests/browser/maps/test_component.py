@@ -97,6 +97,9 @@ def test_everything_can_be_done_by_keyboard(alone):
     for key in ("ArrowDown", "End", "Enter"):
         alone.keyboard.press(key)
     assert chosen(alone)[0] == [9]
+    alone.keyboard.press("Tab")  # a map is one stop
+    assert alone.evaluate("root.activeElement.getAttribute('aria-label')").startswith("Layer 0, head 0: AE ")
+    alone.keyboard.press("Shift+Tab")
     values = four(3, 5)[0].document()[1]
     assert (
         alone.locator(".detail")
