@@ -13,6 +13,7 @@ from headprune_core.figures.style import GRAY, MARGIN, for_plotly, tick
 from .role_style import STYLES_BY_TITLE
 
 SMALLEST, LARGEST, USUAL = 6, 20, 11  # diameters of points in pixels
+OPACITY = 0.9  # overlapping points stay visible
 _OTHERS = (("#0072b2", "circle"), ("#e69f00", "square"), ("#009e73", "diamond"), ("#cc79a7", "cross"))
 
 
@@ -62,7 +63,13 @@ def head_scatter(
     figure = go.Figure()
     for name, part, color, symbol in _groups(shown, axes.color):
         here = shown.index.get_indexer(part.index)
-        marker = {"size": size[here], "symbol": symbol, "line": {"width": 1, "color": GRAY.format(0.8)}, "color": color}
+        marker = {
+            "size": size[here],
+            "symbol": symbol,
+            "line": {"width": 1, "color": GRAY.format(0.8)},
+            "color": color,
+            "opacity": OPACITY,
+        }
         if name is None:
             bar = {"title": {"text": for_plotly(titles[axes.color]), "side": "right"}, "thickness": 10} if axes.color else {}
             bar |= {"tickformat": ".0%"} if axes.color in shares else {}
@@ -73,9 +80,8 @@ def head_scatter(
             y=part[axes.y],
             mode="markers",
             marker=marker,
-            opacity=1,
-            selected={"marker": {"opacity": 1}},  # a frame shows what is selected
-            unselected={"marker": {"opacity": 1}},
+            selected={"marker": {"opacity": OPACITY}},  # a frame shows what is selected
+            unselected={"marker": {"opacity": OPACITY}},
             customdata=part[["row", "head"]].to_numpy().tolist(),
             text=[hover[place] for place in here],
             hovertemplate="%{text}<extra></extra>",

@@ -129,16 +129,16 @@ def _effect(loaded: Workspace, table: pd.DataFrame, ablation: LeaveOneOut | None
         f"Mean over the heads of each role (their number is in parentheses); {n} example{'s' * (n != 1)}. Bars: 95% "
         "bootstrap CIs over heads. Heads count as independent."
     )
-    config = {"role": "Role", "heads": "Heads", "mean": f"Mean ({unit})", "low": "95% CI, low", "high": "95% CI, high"}
-    config |= {"difference": "Difference to all heads", "p_value": "p", "p_holm": "p (Holm)"}
-    config |= {
-        name: st.column_config.NumberColumn(config[name], format="%.3g")
-        for name in found.table
-        if name not in ("role", "heads")
-    }
-    st.dataframe(
-        found.table.assign(role=found.table.role.map(ROLE_TITLES)), hide_index=True, column_config=config, key="role_effects"
-    )
+    effects = found.table
+    interval = [
+        f"{low:.3g} to {high:.3g}" if low == low else "" for low, high in zip(effects.low, effects.high, strict=True)
+    ]
+    shown = effects.assign(role=effects.role.map(ROLE_TITLES), interval=interval)
+    names = {"mean": f"Mean ({unit})", "difference": "Difference to all heads", "p_value": "p", "p_holm": "p (Holm)"}
+    config = {name: st.column_config.NumberColumn(label, format="%.3g") for name, label in names.items()}
+    config |= {"role": "Role", "heads": "Heads", "interval": "95% CI"}
+    order = ["role", "heads", "mean", "interval", "difference", "p_value", "p_holm"]
+    st.dataframe(shown, hide_index=True, column_order=order, column_config=config, key="role_effects")
     downloads("leave_one_out_by_role", found.table, {"measure": measure, "mean": found.mean, "roles": records(found.table)})
 
 

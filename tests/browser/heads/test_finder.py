@@ -5,7 +5,9 @@ from urllib.parse import parse_qs, urlparse
 
 from playwright.sync_api import expect
 
-from tests.browser.page_actions import at_rest, box_of, go_to, open_page
+from tests.browser.conftest import opened_tab
+from tests.browser.page_actions import LONG, at_rest, box_of, go_to, open_page
+from tests.browser.test_accessibility import fits_without_violations, heading_levels_have_no_gaps, in_both_schemes
 
 
 def heads_in(url: str) -> set[str]:
@@ -51,3 +53,22 @@ def test_lasso_and_click_select_heads(tab, server):
     circle = point.bounding_box()
     tab.mouse.click(circle["x"] + circle["width"] / 2, circle["y"] + circle["height"] / 2)
     expect(tab).to_have_url(re.compile(r"heads=5\.9$"))
+
+
+def test_pages_with_traits_fit_and_have_no_serious_violation(browser, server):
+    with opened_tab(browser) as tab:
+        open_page(tab, server, "finder")
+        compute = tab.get_by_role("button", name="Compute head traits")
+        roles = tab.get_by_role("heading", name="Roles", exact=True)
+        expect(compute.or_(roles).first).to_be_visible()
+        if compute.is_visible():
+            compute.click()
+        expect(roles).to_be_visible(timeout=LONG)
+        for path in ("finder", "orthogonality"):
+            go_to(tab, path)
+            heading_levels_have_no_gaps(tab, path)
+            in_both_schemes(tab, f"{path} with traits")
+            tab.set_viewport_size({"width": 390, "height": 900})
+            at_rest(tab)
+            fits_without_violations(tab, (f"{path} with traits", "390 px"))
+            tab.set_viewport_size({"width": 1280, "height": 900})
