@@ -63,7 +63,7 @@ def test_the_comparison_with_static_rankings_and_the_ranking_in_the_curves():
     frame = app.session_state["greedy"]["greedy_gnorm"].compared.frame
     assert set(frame.method) == {"greedy_gnorm", "gnorm", "inverse_gnorm", "random"}
     assert "**Greedy-Gnorm**" in said(app.main.markdown)
-    for name, value in {"methods": ["greedy_gnorm"], "step": "20", "evaluation_size_960": 9}.items():
+    for name, value in {"methods": ["greedy_gnorm"], "step": "20", "evaluation_size_960": 3}.items():
         app.session_state[name] = value
     app.switch_page("pages/views/accuracy.py").run()
     next(button for button in app.button if button.label == "Evaluate curves").click().run()
@@ -135,7 +135,7 @@ def test_the_form_states_the_expected_time_keeps_its_settings_and_the_result_sta
 @pytest.mark.slow
 def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     app = opened("model_and_data")
-    app.session_state["greedy_size"] = 240
+    app.session_state["greedy_size"] = 24
     app.switch_page("pages/views/greedy.py").run()
     next(button for button in app.button if button.label == "Run Greedy-Gnorm").click().run()
     deadline = time.monotonic() + PATIENCE
@@ -152,7 +152,7 @@ def test_after_cancel_one_statement_says_how_much_is_done_and_resumes():
     assert app.button(key="resume_greedy").label == f"Resume ({done} of 72 steps)"
     app.slider(key="greedy_size").set_value(6).run()  # the run resumes as it was started
     app.button(key="resume_greedy").click().run()
-    assert app.session_state["greedy"]["greedy_gnorm"].request.size == 240
+    assert app.session_state["greedy"]["greedy_gnorm"].request.size == 24
     app.button(key="cancel_greedy").click().run()
     finished(app)
 
