@@ -5,6 +5,7 @@ import streamlit as st
 from headprune_core import HeadPruneError, TextAttention, text_attention
 from headprune_core.figures.inspection import entropy_by_position_figure, row_entropies
 from pages.parts.attention_view import attention_view
+from pages.parts.chart import figure
 from pages.parts.common.failures import show_error
 from pages.parts.common.sentences import plain, sentence
 from pages.parts.common.workspace import Workspace
@@ -37,10 +38,9 @@ def attention_section(loaded: Workspace, heads: list[tuple[int, int | str]], cho
     attention_view(found.document(), key=key)
     with st.expander("Entropy by position", icon=":material/ssid_chart:"):
         entropies = row_entropies(found.attention)
-        figure = entropy_by_position_figure(entropies, found.queries.surface, found.labels)
-        st.plotly_chart(
-            figure, alt="Normalized entropy of the attention of each query token.", config={"displayModeBar": False}
-        )
+        chart = entropy_by_position_figure(entropies, found.queries.surface, found.labels)
+        alt = "Normalized entropy of the attention of each query token."
+        figure(chart, "Entropy by position", f"entropy_{key}", alt=alt)
         st.caption(
             "0: the query attends to one token. 1: it attends equally to all tokens that it attends to at all. Queries that "
             "see a single token have no value."

@@ -8,6 +8,7 @@ from headprune_core import GateDial, HeadPruneError, MaskingEffect, gate_dial, m
 from headprune_core.data.tasks import task_of
 from headprune_core.figures.inspection import describe_gate_dial, gate_dial_figure
 from headprune_core.jobs import Job
+from pages.parts.chart import figure
 from pages.parts.common import labels
 from pages.parts.common.failures import drop_failure, report_failure
 from pages.parts.common.sentences import plain, sentence
@@ -104,14 +105,13 @@ def _dial(loaded: Workspace, dial: GateDial) -> None:
     st.markdown("**Gate dial**")
     task = task_of(loaded.model)
     text = describe_gate_dial(dial)
-    st.plotly_chart(gate_dial_figure(dial, task.loss), alt=f"Loss by gate. {text}", config={"displayModeBar": False})
+    figure(gate_dial_figure(dial, task.loss), "Gate dial", "gate_dial", alt=f"Loss by gate. {text}", data=dial.to_frame())
     own = "" if dial.objective == "loss" else " Without labels, the loss uses the model's own predictions as targets."
     st.caption(
         f"{text} The gate multiplies the head's output. The slope at gate 1, whose mean absolute value over examples is the "
         f"{labels.HIS}, is the first-order estimate of what masking does.{own} Calibration examples; the end of the curve "
         "is leave-one-out ablation."
     )
-    downloads("gate_dial", dial.to_frame())
 
 
 def _start(loaded: Workspace, heads: tuple[Head, ...], size: int) -> None:

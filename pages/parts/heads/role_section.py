@@ -9,11 +9,13 @@ from headprune_core.figures.inspection import describe_distance, distance_figure
 from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.head_traits import mean_where_known
 from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, THRESHOLD, WHERE
+from pages.parts.chart import figure
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import runner
 from pages.parts.common.shared_ui import progress_panel
 from pages.parts.common.workspace import Workspace
 
+from .score_section import head_name
 from .selection import Head
 from .traits_run import JOB, start_traits, traits
 
@@ -86,8 +88,9 @@ def role_section(loaded: Workspace, head: Head) -> None:
         text = describe_distance(kernel)
         st.markdown("**Attention by distance**")
         if np.isfinite(kernel).all():
-            figure = distance_figure(kernel, images=loaded.model.reads_images)
-            st.plotly_chart(figure, alt=f"Share of attention by distance. {text}", config={"displayModeBar": False})
+            chart = distance_figure(kernel, images=loaded.model.reads_images)
+            alt = f"Share of attention by distance. {text}"
+            figure(chart, f"Attention of {head_name(loaded, head)} by distance", "attention_by_distance", alt=alt)
         st.caption(text)
 
 

@@ -8,6 +8,7 @@ from headprune_core import HeadPruneError, criterion_rankings
 from headprune_core.figures.data import per_example_histogram
 from headprune_core.figures.heatmaps import row_name
 from pages.parts.alpha.alpha_state import current_alpha_state
+from pages.parts.chart import figure
 from pages.parts.common.labels import AE, CI, GNORM, HIES, HIS
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import setting
@@ -60,8 +61,8 @@ def score_section(loaded: Workspace, head: Head) -> None:
     his = loaded.scores.per_example["his"][:, head[0], head[1]]
     text = f"Importance ranges from {his.min():.3g} to {his.max():.3g} over {len(his)} examples (mean {his.mean():.3g})."
     with right:
-        figure = per_example_histogram(his, "HIS per example", his.mean())
-        st.plotly_chart(figure, alt=text, config={"displayModeBar": False})
+        chart = per_example_histogram(his, "HIS per example", his.mean())
+        figure(chart, f"HIS of {head_name(loaded, head)} by example", "his_by_example", alt=text)
         st.caption(text)
 
 
