@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import headprune_core as hp
+from headprune_core.figures.roles import FRAME
 from headprune_core.figures.traits.head_scatter import LARGEST, SMALLEST, Axes, describe_head_scatter, head_scatter
 from headprune_core.figures.traits.role_figures import (
     describe_role_ablation,
@@ -35,14 +36,15 @@ def test_points_have_their_values_heads_and_frames():
         selected=[(1, 2), (0, 2)],
         row_labels=("0", "1"),
     )
-    points, frame, line = figure.data
+    points, frame, inner, line = figure.data
     np.testing.assert_array_equal(points.x, [1, 2, 4, 5, 6])  # the head without a share is left out
     np.testing.assert_array_equal(points.y, [0.1, 0.2, 0.4, 0.5, 0.65])
     assert [list(place) for place in points.customdata] == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
     assert points.text[1] == "<b>layer 0, head 1</b><br>HIS (nats): 2<br>Attention &lt;b&gt;: 20.0%<br>Layer: 0"
     sizes = np.square(points.marker.size)
     np.testing.assert_allclose(sizes, SMALLEST**2 + (points.x - 1) / 5 * (LARGEST**2 - SMALLEST**2))
-    assert [list(place) for place in frame.customdata] == [[1, 2]]
+    assert [list(place) for place in frame.customdata] == [list(place) for place in inner.customdata] == [[1, 2]]
+    assert (frame.marker.color, inner.marker.color) == FRAME
     slope = np.polyfit(points.x, points.y, 1)[0]
     assert (line.y[1] - line.y[0]) / (line.x[1] - line.x[0]) == pytest.approx(slope)
     assert figure.layout.yaxis.tickformat == ".0%"

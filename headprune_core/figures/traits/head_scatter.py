@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from headprune_core.figures.heatmaps import row_name
+from headprune_core.figures.roles import FRAME
 from headprune_core.figures.style import GRAY, MARGIN, for_plotly, tick
 
 from .role_style import STYLES_BY_TITLE
@@ -175,17 +176,19 @@ def _frame(figure: go.Figure, shown: pd.DataFrame, axes: Axes, size: np.ndarray,
     if not any(places):
         return
     part = shown[places]
-    figure.add_scatter(
-        x=part[axes.x],
-        y=part[axes.y],
-        mode="markers",
-        marker={"symbol": "square-open", "size": size[places] + 9, "color": "#d55e00", "line": {"width": 3}},
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-        customdata=part[["row", "head"]].to_numpy().tolist(),
-        hoverinfo="skip",
-        name="Selected",
-    )
+    for color, width in zip(FRAME, (5, 2), strict=True):  # one of the two colors stands out from every background
+        figure.add_scatter(
+            x=part[axes.x],
+            y=part[axes.y],
+            mode="markers",
+            marker={"symbol": "square-open", "size": size[places] + 9, "color": color, "line": {"width": width}},
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            customdata=part[["row", "head"]].to_numpy().tolist(),
+            hoverinfo="skip",
+            name="Selected",
+            showlegend=color == FRAME[0],
+        )
 
 
 def _fit(figure: go.Figure, shown: pd.DataFrame, axes: Axes) -> None:

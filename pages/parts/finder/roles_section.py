@@ -45,7 +45,7 @@ def roles_section(loaded: Workspace, found: HeadTraits, ablation: LeaveOneOut | 
         "(entropy above 90% of the maximum) or mixed."
     )
     threshold = _threshold()
-    table = roles(loaded, threshold)
+    table = roles(loaded)
     counts = _counts(loaded.run_key, found)
     populations = list(dict.fromkeys(found.populations))
     for population in populations:

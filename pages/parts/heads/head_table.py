@@ -97,7 +97,7 @@ def head_table(
     except HeadPruneError:  # the constraints cannot be met; the page Alpha says why
         pass
     if found is not None:
-        if (of_heads := roles(loaded, setting("role_threshold"))) is not None:
+        if (of_heads := roles(loaded)) is not None:
             titles = of_heads.primary.map(ROLE_TITLES).to_numpy(object)
             columns.add("role", f"Role (lift of at least {setting('role_threshold'):.0%})", titles)
         if len(set(found.populations)) > 1:

@@ -8,16 +8,16 @@ from headprune_core import HeadTraits
 from headprune_core.figures.inspection import describe_distance, distance_figure
 from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.head_traits import mean_where_known
-from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, THRESHOLD, WHERE
+from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, WHERE
 from pages.parts.chart import figure
 from pages.parts.common.sentences import plain
-from pages.parts.common.session import runner
-from pages.parts.common.shared_ui import progress_panel
+from pages.parts.common.session import setting
 from pages.parts.common.workspace import Workspace
 
 from .score_section import head_name
 from .selection import Head
-from .traits_run import JOB, start_traits, traits
+from .traits_request import traits_request
+from .traits_run import traits
 
 FURTHER = {
     "entropy": "Normalized entropy",
@@ -33,17 +33,16 @@ def _roles(key: str, threshold: float, _found: HeadTraits) -> pd.DataFrame:
     return _found.roles(threshold)
 
 
-def roles(loaded: Workspace, threshold: float = THRESHOLD) -> pd.DataFrame | None:
-    """Return the role of every head; None before the traits are computed, or if there are too few examples.
+def roles(loaded: Workspace) -> pd.DataFrame | None:
+    """Return the role of every head at the session's threshold; None without traits, or with too few examples.
 
     Args:
         loaded: The workspace.
-        threshold: Least lift of a role.
     """
     found = traits(loaded)
     if found is None or len(loaded.calibration) < MIN_EXAMPLES:
         return None
-    return _roles(loaded.run_key, threshold, found)
+    return _roles(loaded.run_key, float(setting("role_threshold")), found)
 
 
 def role_text(loaded: Workspace, head: Head) -> str:
@@ -62,14 +61,7 @@ def role_section(loaded: Workspace, head: Head) -> None:
     st.header("Role", anchor=False)
     found = traits(loaded)
     if found is None:
-        if runner().busy and runner().job.name == JOB:
-            progress_panel("traits")
-            return
-        st.info("Head traits are not computed yet. Click **Compute head traits**.", icon=":material/ads_click:")
-        if st.button("Compute head traits", type="primary", icon=":material/play_arrow:", disabled=runner().busy):
-            start_traits(loaded)
-            st.rerun()
-        st.caption("One pass over the calibration examples.")
+        traits_request(loaded, "Roles")
         return
     st.markdown(role_text(loaded, head))
     st.caption(
