@@ -211,12 +211,18 @@ def _logits(model: PrunableModel, encoded: Encoded, gates: Tensor) -> Tensor:
     with use_hooks(AttentionHooks(gates=by_module)), FrozenLinear(model.packed):
         logits = precise(model.logits(batch.inputs))
     if not encoded.task.by_token:
-        return logits[:, None]
-    if encoded.task.name == "language":
-        return logits[:, -1:]
-    if encoded.task.name == "translation":
-        return logits[:, :1]
-    return logits[:, batch.predicted[0]]
+        logits = logits[:, None]
+    elif encoded.task.name == "language":
+        logits = logits[:, -1:]
+    elif encoded.task.name == "translation":
+        logits = logits[:, :1]
+    else:
+        logits = logits[:, batch.predicted[0]]
+    if not logits.isfinite().all():
+        raise HeadPruneError(
+            "the prediction for this text is not finite; check the model's weights, or load it with dtype='float32'"
+        )
+    return logits
 
 
 def _score(task: Task, logits: Tensor, target: Tensor) -> Tensor:

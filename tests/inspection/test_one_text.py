@@ -149,3 +149,12 @@ def test_two_texts_are_read_as_a_pair():
         plain = model.model(**model.tokenizer(first, second, return_tensors="pt")).logits.softmax(-1)
     np.testing.assert_allclose(predict_text(model, first, pair=second).values[0], plain, rtol=0, atol=1e-6)
     assert abs(predict_text(model, first).values[0] - plain.numpy()).max() > 0.01
+
+
+def test_a_prediction_that_is_not_finite_is_refused():
+    broken = tiny("bert")
+    broken.classifier.bias.data[0] = torch.nan
+    model = hp.PrunableModel(broken)
+    for work in (predict_text, head_shares):
+        with pytest.raises(hp.HeadPruneError, match="is not finite"):
+            work(model, IDS)

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from headprune_core import HeadPruneError
+from headprune_core.inspection.one_text import encode_text
+from pages.parts.common.failures import show_error
+from pages.parts.common.hosting import hosting
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import remember, setting
 from pages.parts.common.settings import MAX_TEXT
@@ -57,12 +61,26 @@ def text_choice(loaded: Workspace, head: Head | None = None) -> ChosenText | Non
         st.info("Enter a text, or choose an example.", icon=":material/edit:")
         return None
     if not has_ids:
-        return ChosenText(text, target=second) if translates else ChosenText(text, second)
+        return _allowed(loaded, ChosenText(text, target=second) if translates else ChosenText(text, second))
     try:
-        return ChosenText(tuple(int(part) for part in text.replace(",", " ").split()))
+        return _allowed(loaded, ChosenText(tuple(int(part) for part in text.replace(",", " ").split())))
     except ValueError:
         st.error("The model has no tokenizer. Enter whole numbers, separated by spaces.", icon=":material/error:")
         return None
+
+
+def _allowed(loaded: Workspace, chosen: ChosenText) -> ChosenText | None:
+    """The text, or None with an error if it cannot be read or has more tokens than this server allows."""
+    try:
+        encoded, _ = encode_text(loaded.model, chosen.text, chosen.pair)
+    except HeadPruneError as error:
+        show_error(str(error))
+        return None
+    most, found = hosting().tokens, int(encoded.lengths[0])
+    if most is not None and found > most:
+        show_error(f"The text has {found:,} tokens, but this server allows {most:,}; use a shorter text.")
+        return None
+    return chosen
 
 
 def _typed() -> None:
