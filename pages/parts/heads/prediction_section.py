@@ -44,24 +44,18 @@ def prediction_section(loaded: Workspace, chosen: ChosenText) -> None:
             pd.DataFrame({"Token": found.positions} | dict(zip(masks, found.decisions, strict=True))), hide_index=True
         )
     else:
-        for column, name, decision in zip(st.columns(len(masks)), masks, found.decisions, strict=True):
-            number = int(np.argmax(found.values[list(masks).index(name), 0]))
-            share = "" if found.kind in ("numbers", "labels") else f" · {_share(found, masks, name, decision[0], number)}"
-            column.metric(name, f"{plain(decision[0])}{share}")
+        columns = st.columns(len(masks))
+        for column, name, (decision,), values in zip(columns, masks, found.decisions, found.values[:, 0], strict=True):
+            share = "" if found.kind in ("numbers", "labels") else f" · {values.max():.1%}"
+            column.metric(name, f"{plain(decision)}{share}")
         st.dataframe(_table(found, list(masks)), hide_index=True, column_config=_columns(found, list(masks)))
     if problem:
         st.caption(problem)
-    changed = [name for name, decision in zip(masks, found.decisions, strict=True) if decision != found.decisions[0]]
-    if changed:
-        st.markdown(f"The prediction changes: {', '.join(name.lower() for name in changed)}.")
+    changed = [name.lower() for name, made in zip(masks, found.decisions, strict=True) if made != found.decisions[0]]
+    if changed and found.kind != "numbers":
+        st.markdown(f"The prediction changes with: {', '.join(changed)}.")
     if not selection():
         st.caption("Click heads on the maps below to see the prediction without them.")
-
-
-def _share(found: TextPrediction, masks: dict, name: str, decision: str, number: int) -> str:
-    row = list(masks).index(name)
-    place = found.names.index(decision) if decision in found.names else number
-    return f"{found.values[row, 0, place]:.1%}"
 
 
 def _masks(loaded: Workspace) -> tuple[dict[str, np.ndarray], str]:

@@ -62,15 +62,12 @@ def share_section(loaded: Workspace, chosen: ChosenText, tokens: int) -> None:
         grid.row_labels,
         key="share_maps",
     )
-    flips = [f"{grid.row_labels[row]}.{head}" for row, head in np.argwhere(found.flips)]
     what = "log-probability of the prediction" if decides else "output"
-    st.markdown(
-        f"Without {'one of these heads' if len(flips) > 1 else 'this head'} the prediction changes: {', '.join(flips)}."
-        if flips
-        else "No single head changes the prediction."
-        if decides
-        else ""
-    )
+    if decides:
+        flips = [f"{grid.row_labels[row]}.{head}" for row, head in np.argwhere(found.flips)]
+        which = "one of these heads" if len(flips) > 1 else "this head"
+        none = "No single head changes the prediction."
+        st.markdown(f"Without {which} the prediction changes: {', '.join(flips)}." if flips else none)
     st.caption(
         f"Support: by how much the {what} falls when the head is masked, on its own. First order: the derivative with "
         f"respect to the head's gate, whose absolute value is the {HIS} of this text for the model's own prediction."

@@ -56,6 +56,10 @@ def test_a_selected_head_is_in_the_url_and_framed_on_every_map_of_every_page(tab
     framed(tab, 3, 3)
     go_to(tab, "scores")
     framed(tab, 3, 3)
+    go_to(tab, "orthogonality")
+    expect(tab.locator(".st-key-head_scatter .legendtext").filter(has_text="Selected")).to_have_count(1)
+    go_to(tab, "head")
+    expect(tab.get_by_role("heading", name="Layer 3, head 3")).to_be_visible()
 
 
 def test_heads_are_selected_with_the_keyboard_only(tab, server):
