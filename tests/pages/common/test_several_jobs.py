@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from helpers.apptest import PATIENCE, drawn, finished, opened, said
+from helpers.apptest import PATIENCE, finished, opened, said
 
 from headprune_core.cli.hosting import Hosting
 from headprune_core.measure import curves
@@ -85,7 +85,7 @@ def test_the_sidebar_names_every_job_and_each_can_be_cancelled(app, other_sessio
     assert not bars(app.main)
     app.button(key="cancel_sidebar_accuracy").click().run()
     while len(bars(app.sidebar)) == 2:
-        drawn(app)
+        app.run()
     (left,) = bars(app.sidebar)
     assert left.startswith("**Running Greedy-Gnorm**  \nWaiting: place 2 in line")
     app.button(key="cancel_sidebar_greedy").click().run()
@@ -153,7 +153,7 @@ def test_scores_of_an_earlier_workspace_never_replace_a_new_one(app, other_sessi
     deadline = time.monotonic() + PATIENCE
     while app.session_state["work"] is before:
         assert time.monotonic() < deadline
-        drawn(app)
+        app.run()
     loaded = app.session_state["work"]
     other_session.release()
     finished(app)
