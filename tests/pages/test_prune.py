@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -359,9 +360,20 @@ def test_constraints_that_cannot_be_met_are_reported():
 
 
 @pytest.mark.slow
-def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume():
+def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume(monkeypatch):
+    release = threading.Event()
+
+    def held(*arguments, progress, **options):
+        def report(*step):
+            progress(*step)
+            release.wait(PATIENCE)  # however long it takes to see the step and to cancel
+            progress(*step)
+
+        return hp.random_baseline(*arguments, progress=report, **options)
+
+    monkeypatch.setattr(prune_run, "random_baseline", held)
     app = opened("model_and_data", sparsity="0.5")
-    app.session_state["prune_size"] = 48
+    app.session_state["prune_size"] = 5
     app.switch_page("pages/views/prune.py").run()
     button(app, "Prune model").click().run()
     deadline = time.monotonic() + PATIENCE
@@ -370,6 +382,7 @@ def test_a_run_cancelled_during_evaluation_keeps_the_pruned_model_and_can_resume
         time.sleep(0.1)
         app.run()
     app.button(key="cancel_prune").click().run()
+    release.set()
     app = finished(app)
     result = app.session_state["pruned"]
     assert result.verification.prediction_match == 1
