@@ -8,7 +8,7 @@ import pytest
 from headprune_core.inspection.attention_html import attention_html
 from headprune_core.inspection.text_attention import TextAttention
 from headprune_core.inspection.text_tokens import TextTokens
-from tests.browser.conftest import opened_tab
+from tests.browser.conftest import new_tab
 
 COUNT_STROKES = """
 window.strokes = 0;
@@ -51,7 +51,7 @@ def open_view(browser, tmp_path):
         file = tmp_path / "attention.html"
         file.write_text(attention_html(found.document()), encoding="utf-8")
         asked = []
-        with opened_tab(browser, width=width, color_scheme=color_scheme) as tab:
+        with new_tab(browser, width=width, color_scheme=color_scheme) as tab:
             tab.set_default_timeout(20_000)
             tab.context.set_offline(True)
             tab.on("request", lambda request: asked.append(request.url))

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 import headprune_core as hp
 from headprune_core.inspection import attention_widget
-from tests.browser.conftest import ROOT, free_port, opened_tab, wait_for_server
+from tests.browser.conftest import ROOT, free_port, new_tab, wait_for_server
 
 from .conftest import token
 
@@ -69,7 +69,7 @@ def jupyter_lab(folder):
 def test_the_widget_in_jupyterlab(browser, tmp_path):
     if importlib.util.find_spec("jupyterlab") is None:
         pytest.skip("JupyterLab is not installed; run: pip install -r requirements-dev.txt")
-    with jupyter_lab(tmp_path) as address, opened_tab(browser) as tab:
+    with jupyter_lab(tmp_path) as address, new_tab(browser) as tab:
         tab.goto(address)
         expect(tab.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=LONG)
         run_cell(tab, 0)

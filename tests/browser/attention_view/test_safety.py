@@ -10,7 +10,7 @@ import pytest
 
 import headprune_core as hp
 from headprune_core.inspection.attention_html import attention_html
-from tests.browser.conftest import opened_tab
+from tests.browser.conftest import new_tab
 
 from .conftest import button, made_up, token, words
 
@@ -83,7 +83,7 @@ def test_a_downloaded_html_file_is_the_same_view(open_view, hostile, browser, tm
     with open_view(hostile) as tab:
         page = saved(tab, "HTML")
     (tmp_path / "again.html").write_bytes(page)
-    with opened_tab(browser) as tab:
+    with new_tab(browser) as tab:
         tab.context.set_offline(True)
         tab.goto((tmp_path / "again.html").as_uri())
         harmless(tab)

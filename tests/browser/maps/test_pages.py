@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import opened_tab
+from tests.browser.conftest import new_tab, opened_tab
 from tests.browser.page_actions import at_rest, box_of, downloaded, go_to, open_page
 from tests.browser.test_alpha_page import FOCUSED
 
@@ -93,7 +93,7 @@ def test_a_click_sends_no_map_again(tab, server):
 
 
 def test_a_tap_selects_the_tapped_head_and_a_swipe_scrolls_the_page(browser, server):
-    with opened_tab(browser, width=390) as tab:
+    with new_tab(browser, width=390) as tab:
         device = tab.context.new_cdp_session(tab)
         device.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         open_page(tab, server, "scores")
