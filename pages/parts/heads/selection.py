@@ -24,16 +24,6 @@ def select(heads: Iterable[Head]) -> None:
     remember("heads", tuple(dict.fromkeys((int(row), int(head)) for row, head in heads)))
 
 
-def toggle(head: Head) -> None:
-    """Add a head to the selection, or remove it from there.
-
-    Args:
-        head: (row, head).
-    """
-    chosen = selection()
-    select([one for one in chosen if one != head] if head in chosen else [*chosen, head])
-
-
 def clear() -> None:
     """Select no head."""
     select(())
