@@ -8,7 +8,7 @@ from headprune_core import HeadTraits
 from headprune_core.figures.inspection import describe_distance, distance_figure
 from headprune_core.figures.traits.role_style import ROLE_TITLES
 from headprune_core.inspection.head_traits import mean_where_known
-from headprune_core.inspection.roles import MIN_EXAMPLES, ROLES, WHERE
+from headprune_core.inspection.roles import MIN_EXAMPLES
 from pages.parts.chart import figure
 from pages.parts.common.sentences import plain
 from pages.parts.common.session import setting
@@ -16,16 +16,9 @@ from pages.parts.common.workspace import Workspace
 
 from .score_section import head_name
 from .selection import Head
+from .trait_labels import NO_SHARES, TRAITS
 from .traits_request import traits_request
 from .traits_run import traits
-
-FURTHER = {
-    "entropy": "Normalized entropy",
-    "output_norm": "Norm of the output",
-    "relative_output_norm": "Norm of the output ÷ mean of the layer",
-    "special": "Attention on special tokens",
-    "weighted_special": "Value-weighted attention on special tokens",
-}
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -88,27 +81,24 @@ def role_section(loaded: Workspace, head: Head) -> None:
 
 def trait_table(loaded: Workspace, found: HeadTraits, heads: list[Head]) -> pd.DataFrame:
     """Return the traits of heads: for one head with the uniform share and the lift, for several side by side."""
-    share, table = {role: found.mean(role) for role in ROLES}, roles(loaded)
+    table = roles(loaded)
     labels = [f"{loaded.scores.grid.row_labels[row]}.{head}" for row, head in heads]
     single, lines = len(heads) == 1, []
     if not single and table is not None:
         places = [row * loaded.model.grid.shape[1] + head for row, head in heads]
         lines.append({"Trait": "Role"} | dict(zip(labels, table.primary.iloc[places].map(ROLE_TITLES), strict=True)))
-    for role in ROLES:
-        values = [share[role][head] for head in heads]
+    for trait, name in TRAITS.items():
+        values = [found.mean(trait)[head] for head in heads]
         if not np.isfinite(values).any():
             continue
-        name = f"Attention {WHERE[role]}"
-        if single:
-            null = mean_where_known(found.nulls[role])[heads[0]]
-            lift = f"{100 * (values[0] - null):+.1f} pp"
-            lines.append({"Trait": name, "Value": f"{values[0]:.1%}", "Uniform": f"{null:.1%}", "Lift": lift})
-        else:
-            lines.append({"Trait": name} | {one: f"{value:.1%}" for one, value in zip(labels, values, strict=True)})
-    for trait, name in FURTHER.items():
-        values = [found.mean(trait)[head] for head in heads]
-        shown = [f"{value:.1%}" if "special" in trait else f"{value:.2f}" for value in values]
-        names = ["Value"] if single else labels
-        more = {"Uniform": "", "Lift": ""} if single else {}
-        lines.append({"Trait": name} | dict(zip(names, shown, strict=True)) | more)
+        form = "{:.2f}" if trait in NO_SHARES else "{:.1%}"
+        shown = [form.format(value) if np.isfinite(value) else "" for value in values]
+        if not single:
+            lines.append({"Trait": name} | dict(zip(labels, shown, strict=True)))
+            continue
+        uniform = lift = ""
+        if trait in found.nulls:
+            null = mean_where_known(found.nulls[trait])[heads[0]]
+            uniform, lift = f"{null:.1%}", f"{100 * (values[0] - null):+.1f} pp"
+        lines.append({"Trait": name, "Value": shown[0], "Uniform": uniform, "Lift": lift})
     return pd.DataFrame(lines).set_index("Trait")
