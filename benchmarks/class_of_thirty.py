@@ -77,7 +77,7 @@ def first_scores(url: str, n: int) -> tuple[list[WebSocketSession], list[float]]
     def open_one(i: int) -> None:
         start = time.monotonic()
         sessions[i] = WebSocketSession(url, "scores")
-        sessions[i].wait_for(lambda: sessions[i].has("plotly_chart"), 300)
+        sessions[i].wait_for(lambda: sessions[i].has("bidi_component"), 300)
         seconds[i] = time.monotonic() - start
 
     _together(open_one, n)
@@ -152,7 +152,7 @@ def cycles(url: str, server: psutil.Process, n: int) -> dict[int, float]:
     memory = {}
     for number in range(1, n + 1):
         session = WebSocketSession(url, "scores")
-        session.wait_for(lambda: session.has("plotly_chart"))  # noqa: B023 (called at once)
+        session.wait_for(lambda: session.has("bidi_component"))  # noqa: B023 (called at once)
         session.close()
         if number in (20, n):
             time.sleep(3)

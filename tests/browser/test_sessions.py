@@ -34,7 +34,7 @@ def start_curves(session, size):
 
 def test_all_see_scores_and_long_runs_share_the_server_with_short_requests(sessions):
     for session in sessions:
-        session.wait_for(lambda session=session: session.has("plotly_chart"))
+        session.wait_for(lambda session=session: session.has("bidi_component"))
         assert "Head scores" in session.texts()
     for number, session in enumerate(sessions[:4]):
         start_curves(session, 600 + number)
@@ -58,7 +58,7 @@ def test_all_see_scores_and_long_runs_share_the_server_with_short_requests(sessi
 
 def test_jobs_of_closed_tabs_stop(server):
     session = WebSocketSession(server, "scores")
-    session.wait_for(lambda: session.has("plotly_chart"))
+    session.wait_for(lambda: session.has("bidi_component"))
     start_curves(session, 800)
     session.wait_for(lambda: any("Evaluating curves" in text for text in session.texts()))
     session.close()

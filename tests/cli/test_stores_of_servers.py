@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, thorough]
 
 def opened(url):
     session = WebSocketSession(url, "scores")
-    session.wait_for(lambda: session.has("plotly_chart"))
+    session.wait_for(lambda: session.has("bidi_component"))
     return session
 
 
