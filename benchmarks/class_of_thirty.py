@@ -105,7 +105,7 @@ def tabs(url: str, n: int):
         def scored() -> list[float]:
             seconds = []
             for tab in opened:
-                tab.locator(".js-plotly-plot").first.wait_for(timeout=300_000)
+                tab.locator(".maps .grid").first.wait_for(timeout=300_000)
                 seconds.append(time.monotonic() - start)
             return seconds
 

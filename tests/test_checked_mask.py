@@ -58,6 +58,7 @@ TAKE_A_MASK = {
     "random_baseline": lambda mask, model, folder: hp.random_baseline(model, EXAMPLES, mask, n_random=1),
     "gradient_shift": lambda mask, model, folder: hp.gradient_shift(model, EXAMPLES, (0, 0), mask=mask),
     "alpha_accuracy": lambda mask, model, folder: hp.alpha_accuracy(model, EXAMPLES, PATH, random=one(mask)),
+    "predict_text": lambda mask, model, folder: hp.predict_text(model, EXAMPLES["input_ids"][0], one(mask)).values,
     "plan_pruning": lambda mask, model, folder: vars(hp.plan_pruning(model.grid, mask)),
     "prune_heads": lambda mask, model, folder: hp.prune_heads(model, mask).fingerprint,
     "prune_mask, protect": lambda mask, model, folder: hp.prune_mask(SCORES, 0.25, protect=mask),
