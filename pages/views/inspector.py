@@ -31,7 +31,7 @@ if not chosen:
 first, several = chosen[0], chosen[:MOST_HEADS]
 names = [head_name(loaded, head) for head in chosen]
 if len(chosen) == 1:
-    st.subheader(plain(names[0]), anchor=False)
+    st.header(plain(names[0]), anchor=False)
     grid = loaded.scores.grid
     st.caption(f"{plain(grid.row_names[first[0]])} · {grid.parameters_per_head[first]:,.0f} parameters")
     st.markdown(pruning_state(loaded, first))
@@ -39,7 +39,7 @@ else:
     listed = ", ".join(
         f"{grid_label}.{head}" for grid_label, head in ((loaded.scores.grid.row_labels[r], h) for r, h in chosen)
     )
-    st.subheader(f"{len(chosen)} selected heads", anchor=False)
+    st.header(f"{len(chosen)} selected heads", anchor=False)
     st.markdown(f"{plain(listed)} (layer.head)")
     if len(chosen) > MOST_HEADS:
         st.caption(f"The first {MOST_HEADS} are drawn side by side; masking and the buttons act on all.")

@@ -36,7 +36,7 @@ def test_without_a_selection_the_inspector_says_what_to_do(app):
     app.selectbox(key="head inspector").set_value(7).run()
     assert app.session_state["set_heads"] == ((3, 7),)
     assert app.query_params["heads"] == "3.7"
-    assert "Layer 3, head 7" in [heading.value for heading in app.subheader]
+    assert "Layer 3, head 7" in [heading.value for heading in app.header]
 
 
 def test_the_steps_run_through_all_heads_in_a_circle(app):

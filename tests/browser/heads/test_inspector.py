@@ -4,7 +4,9 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import opened_tab
 from tests.browser.page_actions import LONG, PAGES, at_rest, go_to, open_page
+from tests.browser.test_accessibility import fits_without_violations, heading_levels_have_no_gaps, in_both_schemes
 
 TEXT = "The crew was wonderful."
 
@@ -61,3 +63,27 @@ def test_the_drawer_is_beside_the_page_or_a_sheet_and_leads_to_the_inspector(tab
     tab.get_by_role("button", name="Clear selection").click()
     expect(tab.get_by_test_id("stMain")).to_contain_text("No head is selected.")
     expect(tab).not_to_have_url(re.compile("heads="))
+
+
+def test_both_pages_with_results_fit_and_have_no_serious_violation(browser, server):
+    with opened_tab(browser) as tab:
+        open_page(tab, server, "head?heads=4.9&text=The+crew+was+wonderful.")
+        main = tab.get_by_test_id("stMain")
+        for button, result in (
+            ("Compute head traits", "Uniform"),
+            ("Measure effect", "Gate dial"),
+            ("Compare heads", "Distance"),
+        ):
+            asked = main.get_by_role("button", name=button, exact=True)
+            if asked.is_visible():  # else another session of this server has computed it
+                asked.click()
+            expect(main.get_by_text(result).first).to_be_visible(timeout=LONG)
+            at_rest(tab)
+        for path in ("head", "text"):
+            go_to(tab, path)
+            heading_levels_have_no_gaps(tab, path)
+            in_both_schemes(tab, f"{path} with results")
+            tab.set_viewport_size({"width": 390, "height": 900})
+            at_rest(tab)
+            fits_without_violations(tab, (f"{path} with results", "390 px"))
+            tab.set_viewport_size({"width": 1280, "height": 900})
