@@ -69,6 +69,7 @@ ENTRY_POINTS = {
     "head_traits": lambda m: hp.head_traits(m, EXAMPLES).per_example["first"],
     "predict_text": lambda m: hp.predict_text(m, EXAMPLES["input_ids"][0]).values,
     "head_shares": lambda m: hp.head_shares(m, EXAMPLES["input_ids"][0]).change,
+    "head_distances": lambda m: hp.head_distances(m, EXAMPLES).matrix,
     "text_attention": lambda m: hp.text_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).attention,
     "show_attention": lambda m: hp.show_attention(m, None, heads=[(0, 1)], token_ids=[5, 6, 7, 8]).document,
     "gate_dial": lambda m: hp.gate_dial(m, EXAMPLES, 0, 1, gates=[1, 0]).to_frame(),
@@ -88,6 +89,7 @@ DIRECT += (
     "head_traits",
     "gate_dial",
     "text_attention",
+    "head_distances",
     "predict_text",
     "head_shares",
 )

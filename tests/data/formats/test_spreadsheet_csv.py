@@ -59,7 +59,7 @@ def test_every_table_that_is_written_goes_through_it():
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Lambda) and "csv" in ast.get_source_segment(text, node)
     ]
-    assert len(downloads) == 3
+    assert len(downloads) == 4
     assert all(data.startswith("lambda: spreadsheet_csv(") for data in downloads)
 
 
