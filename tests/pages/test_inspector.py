@@ -5,6 +5,7 @@ import pytest
 from helpers.apptest import finished, opened, said
 
 import headprune_core as hp
+from headprune_core.measure.ranking_agreement import resampled_rankings
 
 pytestmark = pytest.mark.slow
 TEXT = "The flight was late, but the crew was wonderful."
@@ -166,3 +167,14 @@ def test_an_example_is_chosen_by_the_importance_of_the_head(app):
     assert [int(option.split(":")[0]) for option in offered] == top.tolist()
     button(app, "Use example").click().run()
     assert app.session_state["set_text"] == work.calibration[int(top[0])]["text"]
+
+
+def test_every_place_in_the_pruning_order_has_an_interval(app):
+    on(app, "inspector", (4, 9))
+    scores = app.session_state["work"].scores
+    table = next(table.value for table in app.table if "95% CI of the place" in table.value)
+    drawn = resampled_rankings(scores, alpha=0.5)["his"].reshape(-1, 72)
+    own = drawn[:, [4 * 12 + 9]]
+    before = (drawn < own).sum(1) + 1  # no ties
+    low, high = np.quantile(before, [0.025, 0.975])
+    assert table.loc["HIS", "95% CI of the place"] == f"{low:.0f} to {high:.0f}"

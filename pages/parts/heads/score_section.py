@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from headprune_core import HeadPruneError, criterion_rankings
+from headprune_core import HeadPruneError, HeadScores, criterion_rankings
 from headprune_core.figures.data import per_example_histogram
 from headprune_core.figures.heatmaps import row_name
+from headprune_core.measure.ranking_agreement import resampled_rankings
+from headprune_core.scores.bootstrap import percentiles
 from pages.parts.alpha.alpha_state import current_alpha_state
 from pages.parts.chart import figure
 from pages.parts.common.labels import AE, CI, GNORM, HIES, HIS
@@ -33,6 +35,7 @@ def score_table(loaded: Workspace, head: Head, *, intervals: bool = True) -> Non
     """
     scores, alpha = loaded.scores, float(setting("alpha"))
     rankings, lines = criterion_rankings(scores, alpha=alpha), []
+    places = _places(loaded.key, alpha, scores) if intervals else {}
     for name, metric, values in (
         ("HIS", "his", scores.his),
         ("AE" if loaded.options.entropy == "normalized" else "AE (nats)", "ae", scores.ae),
@@ -40,8 +43,11 @@ def score_table(loaded: Workspace, head: Head, *, intervals: bool = True) -> Non
         ("Gnorm", "gnorm", scores.gnorm),
     ):
         interval = {"95% CI": "" if metric == "hies" else _interval(loaded, metric, head)} if intervals else {}
-        position = f"{pruning_position(rankings[metric], head)} of {values.size}"
-        lines.append({"Criterion": name, "Score": f"{values[head]:.3g}", **interval, "Pruned as": position})
+        position = {"Pruned as": f"{pruning_position(rankings[metric], head)} of {values.size}"}
+        if metric in places:
+            low, high = places[metric]
+            position["95% CI of the place"] = f"{low[head]:.0f} to {high[head]:.0f}"
+        lines.append({"Criterion": name, "Score": f"{values[head]:.3g}"} | interval | position)
     st.table(pd.DataFrame(lines).set_index("Criterion"))
 
 
@@ -87,6 +93,18 @@ def pruning_position(ranking: np.ndarray, head: Head) -> int:
     """Return the position, from 1, at which a head is pruned: lowest ranking value first, ties by (row, head)."""
     order = np.argsort(ranking.ravel(), kind="stable")
     return int(np.flatnonzero(order == np.ravel_multi_index(head, ranking.shape))[0]) + 1
+
+
+@st.cache_data(max_entries=16, show_spinner="Bootstrapping…")
+def _places(key: str, alpha: float, _scores: HeadScores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The 95% CI (low, high), each (R, H), of the place in the pruning order by criterion, over resampled examples."""
+    found = {}
+    for metric, values in resampled_rankings(_scores, alpha=alpha).items():
+        order = np.argsort(values.reshape(len(values), -1), axis=1, kind="stable")
+        places = np.empty(order.shape)
+        np.put_along_axis(places, order, np.arange(1.0, order.shape[1] + 1)[None], axis=1)
+        found[metric] = tuple(end.reshape(values.shape[1:]) for end in percentiles(places))
+    return found
 
 
 def _explained() -> str:
