@@ -123,7 +123,7 @@ def test_one_text_shows_the_prediction_under_the_mask_and_without_the_selection(
         app.metric, ("All heads", "Current mask", "Without 2 heads"), found.decisions, found.values[:, 0], strict=True
     ):
         assert metric.label == label
-        assert metric.value == f"{decision[0]} · {values.max():.1%}"
+        assert (metric.value, metric.delta) == (decision[0], f"{values.max():.1%}")
     shares = hp.head_shares(model, TEXT)
     assert bool(shares.flips.any()) != ("No single head changes the prediction." in said(app.main.markdown))
 

@@ -46,8 +46,8 @@ def prediction_section(loaded: Workspace, chosen: ChosenText) -> None:
     else:
         columns = st.columns(len(masks))
         for column, name, (decision,), values in zip(columns, masks, found.decisions, found.values[:, 0], strict=True):
-            share = "" if found.kind in ("numbers", "labels") else f" · {values.max():.1%}"
-            column.metric(name, f"{plain(decision)}{share}")
+            share = None if found.kind in ("numbers", "labels") else f"{values.max():.1%}"
+            column.metric(name, plain(decision), share, delta_color="off", delta_arrow="off")
         st.dataframe(_table(found, list(masks)), hide_index=True, column_config=_columns(found, list(masks)))
     if problem:
         st.caption(problem)
