@@ -72,7 +72,7 @@ def check_app(scripts: Path, folder: Path) -> None:
             tab.goto(f"http://127.0.0.1:{port}/")
             expect(tab.get_by_role("heading", level=1, name="Model & data")).to_be_visible(timeout=1000 * SECONDS)
             tab.goto(f"http://127.0.0.1:{port}/scores")
-            expect(tab.locator(".js-plotly-plot").first).to_be_visible(timeout=1000 * SECONDS)
+            expect(tab.get_by_role("gridcell", name="Layer 5, head 11: HIS").first).to_be_visible(timeout=1000 * SECONDS)
             assert tab.get_by_test_id("stException").count() == 0
             assert tab.locator(
                 "img[data-testid='stLogo'], [data-testid='stSidebarLogo'], [data-testid='stHeaderLogo']"
