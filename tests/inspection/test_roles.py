@@ -11,6 +11,7 @@ from helpers.tiny_models import random_examples, tiny
 import headprune_core as hp
 from headprune_core.inspection.head_traits import head_traits
 from headprune_core.inspection.roles import ROLES
+from headprune_core.inspection.token_patterns import Streams
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,26 @@ def test_shuffled_tokens_keep_roles_of_position_and_texts_without_repetition_los
     for role in ("induction", "same_token"):
         assert tables[0][1, CAUSAL[1].index(role)] == role
         assert role not in tables[1]
+
+
+def test_tokens_shuffled_under_given_attention_keep_roles_of_position_and_destroy_those_of_content(monkeypatch):
+    """The control by permutation: the model reads the text, but the traits are told that its tokens are elsewhere."""
+    as_read = Streams._stream
+
+    def shuffled(self, ids, real, *others):
+        elsewhere = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in ids])
+        return as_read(self, elsewhere, real, *others)
+
+    generator = torch.Generator().manual_seed(0)
+    monkeypatch.setattr(Streams, "_stream", shuffled)
+    traits = head_traits(hp.PrunableModel(causal_model()), texts())
+    found = traits.roles().primary.to_numpy().reshape(2, 4)
+    places = {role: (layer, head) for layer, roles in enumerate(CAUSAL) for head, role in enumerate(roles)}
+    for role in ("previous", "first", "self", "local"):
+        assert found[places[role]] == role
+    for role in ("induction", "same_token"):
+        assert role not in found
+        assert abs(traits.lift(role)[:, *places[role]].mean()) < 0.1  # more than 0.25 makes a role
 
 
 @pytest.mark.slow
