@@ -76,7 +76,7 @@ def head_map_png(kept, labels=None, present=None) -> bytes:
             pen.text((across + 16 + 6, below + 8), name, 13, INK, "lm")
             across += 16 + 6 + _length(name, 13) + 24
     file = io.BytesIO()
-    image.quantize(64).save(file, "PNG", optimize=True)
+    image.quantize(64, Image.Quantize.MAXCOVERAGE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

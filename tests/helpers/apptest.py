@@ -8,6 +8,8 @@ from pathlib import Path
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
+from pages.parts.common.server_cache import shared
+
 # A server looks for components and compiles its scripts once; AppTest would do so for every app, and at every run.
 manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 app_test.ScriptCache = local_script_runner.ScriptCache = functools.cache(local_script_runner.ScriptCache)
@@ -49,6 +51,12 @@ def finished(app: AppTest) -> AppTest:
         app.run()
     assert not app.exception
     return app
+
+
+def forget_inspections() -> None:
+    """Drop the traits and distances that other tests of this process have computed; pages would show them at once."""
+    for known in (shared().traits, shared().distances):
+        known._values.clear()
 
 
 def said(elements) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.apptest import finished, opened, said
+from helpers.apptest import finished, forget_inspections, opened, said
 
 import headprune_core as hp
 from headprune_core.figures.traits.head_scatter import Axes
@@ -47,19 +47,14 @@ def test_the_relation_of_two_columns_is_in_words():
     assert text == "Kind against Role: both are categories, so there is no correlation."
 
 
-@pytest.fixture
-def without_traits():
-    """The server without the traits that another test has computed."""
-    shared().traits._values.clear()
-
-
 def key_of(elements, key):
     return next(element for element in elements if element.key == key)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("view", ["orthogonality", "finder"])
-def test_traits_appear_after_a_click(view, without_traits):
+def test_traits_appear_after_a_click(view):
+    forget_inspections()
     app = opened(view)
     assert "need the traits of the heads. Click **Compute head traits**." in said(app.info)
     names = key_of(app.selectbox, "axis_x" if view == "orthogonality" else "finder_column").options

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.apptest import finished, opened, said
+from helpers.apptest import finished, forget_inspections, opened, said
 
 import headprune_core as hp
 from headprune_core.measure.ranking_agreement import resampled_rankings
@@ -13,6 +13,7 @@ TEXT = "The flight was late, but the crew was wonderful."
 
 @pytest.fixture(scope="module")
 def app():
+    forget_inspections()
     return opened("inspector")
 
 
