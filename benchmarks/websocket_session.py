@@ -28,12 +28,14 @@ class WebSocketSession:
         elements: By place on the page, the elements as Streamlit's messages.
         pages: Hash of each page by URL path.
         exceptions: Tracebacks that the page showed.
+        ended: Why the connection has ended; empty while it is open.
     """
 
     def __init__(self, url: str, path: str = "", query: str = "", headers: dict[str, str] | None = None):
         self.elements: dict[tuple, tuple[int, str, object]] = {}
         self.pages: dict[str, str] = {}
         self.exceptions: list[str] = []
+        self.ended = ""
         self._page, self._query, self._run = "", query, 0
         self._states: dict[str, WidgetState] = {}
         self._timers: dict[str, tuple[int, float, float]] = {}  # by fragment: run that set it, time due, interval
@@ -111,7 +113,9 @@ class WebSocketSession:
         with self._finished:
             while not condition():
                 left = start + seconds - time.monotonic()
-                assert left > 0, f"not within {seconds:g} s; texts: {self.texts()[-20:]}"
+                state = f"{self.ended or 'the connection is open'}; texts: {self.texts()[-20:]}"
+                assert left > 0, f"not within {seconds:g} s; {state}"
+                assert not self.ended, state
                 self._finished.wait(min(left, 0.2))
         return time.monotonic() - start
 
@@ -140,7 +144,8 @@ class WebSocketSession:
             except TimeoutError:
                 self._fire_timers()
                 continue
-            except ConnectionClosed:
+            except ConnectionClosed as closed:
+                self.ended = f"the server closed the connection: {closed}"
                 return
             message = ForwardMsg()
             message.ParseFromString(data)

@@ -314,6 +314,18 @@ def test_rescoring_with_other_options_is_used_on_every_page():
 
 
 @pytest.mark.slow
+def test_after_rescoring_back_to_earlier_options_the_form_shows_the_current_ones():
+    app = opened("head_scores")
+    for objective in ("prediction", "loss"):
+        app.selectbox[0].select(objective).run()
+        press(app, "Rescore heads")
+        app.switch_page("pages/views/alpha.py").run()
+        app.switch_page("pages/views/head_scores.py").run()
+        assert app.session_state["work"].scores.settings["objective"] == app.selectbox[0].value == objective
+        assert "Current options." in said(app.caption)
+
+
+@pytest.mark.slow
 def test_a_vision_model_with_text_is_told_what_it_needs(tmp_path):
     tiny("vit").save_pretrained(tmp_path)
     app = loading(tmp_path)

@@ -168,11 +168,17 @@ def _take_work(job: Job) -> None:
         before = current_workspace()
         if before is not None and before.model is not job.result.model:
             st.session_state["set_overrides"] = SETTINGS["overrides"].default  # heads of another model
+        st.session_state["scorings"] = scorings() + 1
         _put(job.result)
         drop_failures()
     else:
         kept = " The previous model and data are still loaded." if current_workspace() else ""
         report_failure(f"{sentence(job.error or f'{job.name} was cancelled')}{kept}", runner().view)
+
+
+def scorings() -> int:
+    """Return how often this session has loaded or rescored; the form of options starts anew from each result."""
+    return st.session_state.get("scorings", 0)
 
 
 def score_options() -> ScoreOptions:

@@ -15,7 +15,7 @@ from pages.parts.common.failures import drop_failure, show_failure
 from pages.parts.common.option_labels import FIELDS, NAMES, describe_options
 from pages.parts.common.sentences import plain
 from pages.parts.common.server_cache import shared
-from pages.parts.common.session import reduce_by, runner, setting, start_scoring
+from pages.parts.common.session import reduce_by, runner, scorings, setting, start_scoring
 from pages.parts.common.shared_ui import duration, progress_panel, replaced_jobs
 from pages.parts.common.workspace import BATCH_SIZE, ScoreOptions, Workspace
 
@@ -89,7 +89,7 @@ def _form(loaded: Workspace) -> ScoreOptions:
             values.index(current),
             format_func=lambda value: NAMES[value][0],
             help=meaning,
-            key=f"option_{name}_{loaded.run_key}",
+            key=f"option_{name}_{scorings()}",
             on_change=drop_failure,
             persist_state="session",
         )

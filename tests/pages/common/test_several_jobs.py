@@ -123,7 +123,7 @@ def test_new_scores_cancel_the_jobs_on_the_old_ones_and_say_so(app, other_sessio
     two_jobs(app)
     go(app, "head_scores")
     key = app.session_state["work"].run_key
-    objective = app.selectbox(key=f"option_gnorm_objective_{key}")
+    objective = next(box for box in app.selectbox if box.label == "Gnorm objective")
     objective.select("loss" if objective.value != "loss" else "logit_norm").run()
     assert "This will cancel: Evaluating curves, Running Greedy\\-Gnorm." in " ".join(c.value for c in app.caption)
     # The other jobs stay in line while the short request is served.
@@ -145,7 +145,7 @@ def test_new_scores_cancel_the_jobs_on_the_old_ones_and_say_so(app, other_sessio
 def test_scores_of_an_earlier_workspace_never_replace_a_new_one(app, other_session):
     go(app, "head_scores")
     before = app.session_state["work"]
-    app.selectbox(key=f"option_entropy_{before.run_key}").select_index(3).run()
+    next(box for box in app.selectbox if box.label == "Entropy").select_index(3).run()
     press(app, "Rescore heads")  # waits in line
     go(app, "model_and_data")
     assert "This will cancel: Rescoring." in said(app.caption)
