@@ -80,7 +80,7 @@ def distance_figure(kernel: np.ndarray, *, images: bool = False) -> go.Figure:
     figure = go.Figure(go.Bar(x=names[part], y=kernel[part], marker_color=style("his")[0]))
     unit = "patches" if images else "tokens"
     figure.update_traces(hovertemplate="%{x} " + unit + ": %{y:.1%}<extra></extra>")
-    title = "Distance in patches" if images else "Distance in tokens (negative: keys after the query)"
+    title = "Distance in patches" if images else "Distance in tokens (negative: later keys)"
     figure.update_xaxes(title=title, type="category", nticks=12)
     figure.update_yaxes(title="Share of attention", tickformat=".0%")
     figure.update_layout(height=240, margin={**MARGIN, "t": 16}, bargap=0.05, dragmode=False)

@@ -36,7 +36,9 @@ def test_points_have_their_values_heads_and_frames():
         selected=[(1, 2), (0, 2)],
         row_labels=("0", "1"),
     )
-    points, frame, inner, line = figure.data
+    points, key, frame, inner, line = figure.data
+    assert [trace.name for trace in (key, frame, inner) if trace.showlegend is not False] == ["Selected"]
+    assert key.marker.color not in FRAME  # which would vanish in the legend of one color scheme
     np.testing.assert_array_equal(points.x, [1, 2, 4, 5, 6])  # the head without a share is left out
     np.testing.assert_array_equal(points.y, [0.1, 0.2, 0.4, 0.5, 0.65])
     assert [list(place) for place in points.customdata] == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]

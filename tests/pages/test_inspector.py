@@ -55,7 +55,7 @@ def test_traits_give_the_role_and_its_evidence(app):
     work = app.session_state["work"]
     role = hp.head_traits(work.model, work.calibration).roles().set_index(["row", "head"]).loc[4, 9]
     assert role.evidence.split(";")[0] in said(app.main.markdown)
-    table = next(table.value for table in app.table if "Lift" in table.value)
+    table = next(table.value for table in app.table if "Lift (pp)" in table.value)
     first = hp.head_traits(work.model, work.calibration).mean("first")[4, 9]
     assert table.loc["Attention on the first token", "Value"] == f"{first:.1%}"
     app.switch_page("pages/views/alpha.py").run()

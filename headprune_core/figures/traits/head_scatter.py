@@ -176,6 +176,8 @@ def _frame(figure: go.Figure, shown: pd.DataFrame, axes: Axes, size: np.ndarray,
     if not any(places):
         return
     part = shown[places]
+    symbol = {"symbol": "square-open", "color": GRAY.format(1), "size": 12, "line": {"width": 2}}
+    figure.add_scatter(x=[None], y=[None], mode="markers", marker=symbol, name="Selected")  # for the legend
     for color, width in zip(FRAME, (5, 2), strict=True):  # one of the two colors stands out from every background
         figure.add_scatter(
             x=part[axes.x],
@@ -186,8 +188,7 @@ def _frame(figure: go.Figure, shown: pd.DataFrame, axes: Axes, size: np.ndarray,
             unselected={"marker": {"opacity": 1}},
             customdata=part[["row", "head"]].to_numpy().tolist(),
             hoverinfo="skip",
-            name="Selected",
-            showlegend=color == FRAME[0],
+            showlegend=False,
         )
 
 

@@ -99,6 +99,6 @@ def trait_table(loaded: Workspace, found: HeadTraits, heads: list[Head]) -> pd.D
         uniform = lift = ""
         if trait in found.nulls:
             null = mean_where_known(found.nulls[trait])[heads[0]]
-            uniform, lift = f"{null:.1%}", f"{100 * (values[0] - null):+.1f} pp"
-        lines.append({"Trait": name, "Value": shown[0], "Uniform": uniform, "Lift": lift})
+            uniform, lift = f"{null:.1%}", f"{100 * (values[0] - null):+.1f}"
+        lines.append({"Trait": name, "Value": shown[0], "Uniform": uniform, "Lift (pp)": lift})
     return pd.DataFrame(lines).set_index("Trait")

@@ -67,6 +67,7 @@ def score_section(loaded: Workspace, head: Head) -> None:
     his = loaded.scores.per_example["his"][:, head[0], head[1]]
     text = f"Importance ranges from {his.min():.3g} to {his.max():.3g} over {len(his)} examples (mean {his.mean():.3g})."
     with right:
+        st.markdown("**HIS by example**")
         chart = per_example_histogram(his, "HIS per example", his.mean())
         figure(chart, f"HIS of {head_name(loaded, head)} by example", "his_by_example", alt=text)
         st.caption(text)
