@@ -82,6 +82,7 @@ class Runner:
         view = view or current_view()
         if view in self.jobs and self.jobs[view].job.running:
             return False
+        self._deliver(view)  # ended since the page began to be drawn
         ticket, policy = shared().turns.ticket(self, name, quick=view in QUICK), hosting()
 
         def with_ticket(progress):
@@ -101,9 +102,13 @@ class Runner:
         """Deliver the results of all jobs that have ended."""
         for view, ended in list(self.jobs.items()):
             if not ended.job.running:
-                del self.jobs[view]
-                self.view = view
-                ended.deliver(ended.job)
+                self._deliver(view)
+
+    def _deliver(self, view: str) -> None:
+        ended = self.jobs.pop(view, None)
+        if ended is not None:
+            self.view = view
+            ended.deliver(ended.job)
 
     def close(self) -> None:
         """Cancel all jobs."""

@@ -211,3 +211,14 @@ def test_a_job_ends_after_the_seconds_that_the_server_allows_without_those_in_li
     long = runners[1].jobs["model_and_data"].job
     assert long.wait(PATIENCE)
     assert (long.state, long.error) == ("failed", "this server stops a job after 1 s; choose fewer examples or masks")
+
+
+def test_a_result_that_nobody_has_seen_is_delivered_before_the_next_job_of_its_page():
+    runner, delivered = Runner(), []
+    for number in (1, 2):
+        assert runner.start("Job", lambda progress, number=number: number, lambda job: delivered.append(job.result))
+        assert runner.jobs["model_and_data"].job.wait(PATIENCE)
+    assert delivered == [1]
+    runner.collect()
+    assert delivered == [1, 2]
+    assert not runner.jobs
