@@ -4,6 +4,7 @@ from headprune_core.alpha_choice.alpha_accuracy import AlphaAccuracy, alpha_accu
 from headprune_core.alpha_choice.alpha_surface import AlphaSurface, alpha_surface
 from headprune_core.alpha_choice.recommendation import AlphaRecommendation, recommend_alpha
 from headprune_core.alpha_choice.successive_halving import HalvingResult, successive_halving
+from headprune_core.comparison.score_comparison import Comparison, compare
 from headprune_core.data.examples import load_examples
 from headprune_core.data.reading_plan import ReadingPlan, plan_examples
 from headprune_core.errors import Cancelled, HeadPruneError, HeadPruneWarning
@@ -71,6 +72,7 @@ __all__ = [
     "AlphaSurface",
     "AttentionRow",
     "Cancelled",
+    "Comparison",
     "CostEstimate",
     "Criterion",
     "Curves",
@@ -107,6 +109,7 @@ __all__ = [
     "alpha_path",
     "alpha_surface",
     "attention_html",
+    "compare",
     "compare_logits",
     "compare_with_ablation",
     "compare_with_random",

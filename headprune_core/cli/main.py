@@ -13,12 +13,13 @@ from headprune_core.strict_json import as_json
 from .app import app
 from .cache import cache
 from .commands import alpha, bench, curves, greedy, score
+from .compare import compare
 from .missing import install_hint
 from .parser import parser
 from .paths import check_paths
 from .prune import prune
 
-COMMANDS = {run.__name__: run for run in (score, alpha, curves, greedy, prune, bench, cache, app)}
+COMMANDS = {run.__name__: run for run in (score, alpha, compare, curves, greedy, prune, bench, cache, app)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -57,6 +57,19 @@ def _constraints(add) -> None:
     )
 
 
+def _compare(add) -> None:
+    _hies_alpha(add)
+    add("--sparsity", type=float, default=0.3, metavar="SHARE", help="share of heads to prune, 0 to 1 (default: 0.3)")
+    add(
+        "--against",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="OPTION=VALUE",
+        help="one more run, by the options of model, dataset and scoring that differ; repeatable",
+    )
+
+
 def _curves(add) -> None:
     _hies_alpha(add)
     add(
@@ -153,7 +166,7 @@ def _cache(add) -> None:
 
 
 COMMAND_OPTIONS = {"score": _score, "alpha": _alpha, "curves": _curves, "greedy": _greedy, "prune": _prune}
-COMMAND_OPTIONS |= {"bench": _bench, "cache": _cache}
+COMMAND_OPTIONS |= {"compare": _compare, "bench": _bench, "cache": _cache}
 
 
 def _hies_alpha(add) -> None:

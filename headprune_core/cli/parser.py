@@ -52,7 +52,7 @@ def _add_options(name: str, add: Callable) -> None:
     if name not in ("bench", "cache"):
         common_options(add)
     COMMAND_OPTIONS[name](add)
-    if name not in ("score", "bench", "cache"):
+    if name not in ("score", "compare", "bench", "cache"):
         add("--no-cache", action="store_true", help="disable the on-disk result cache")
     add("--out", metavar="FILE", help="write results as JSON to FILE")
     add("--json", action="store_true", help="print results as JSON instead of a table")

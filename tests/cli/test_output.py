@@ -22,6 +22,7 @@ OF_PRUNING = ("no labels", "single example of a language model")  # the longest 
 RUNS = {
     "score": ("--evaluate",),
     "alpha": ("--measure", "--sparsity", "0.5"),
+    "compare": ("--against", "his-reduction=token", "--against", "entropy=normalized", "no-special-tokens"),
     "curves": ("--methods", "hies", "his", "random", "--sparsities", "0", "0.5", "1", "--n-random", "1"),
     "greedy": ("--steps", "3"),
     "prune": ("--sparsity", "0.5", "--n-random", "1", "--finetune-steps", "1", "--latency-lengths", "4"),
