@@ -17,6 +17,7 @@ from tests.browser.conftest import PATIENCE
 PAGES = {"" if page.path == "model" else page.path: page.title for page in labels.PAGES.values()}
 BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 22, 28)"}  # of the app, by color scheme
 LONG = 5 * PATIENCE  # ms; until the model has finished
+UNSENT = 300  # ms; Streamlit sends the value of a slider this much later at most
 SOON = 10_000  # ms; until the effect of a click shows, unless a rerun dropped the click
 expect.set_options(timeout=PATIENCE)
 
@@ -100,8 +101,18 @@ def pick(tab, box: str, option: str) -> None:
 
 
 def slide(tab, slider, to: int) -> None:
-    """Move a Streamlit slider of step 1 to an integer by keyboard, and wait for every step."""
-    at_rest(tab)
+    """Move a Streamlit slider of step 1 to an integer by keyboard, until it stays there: a late rerun can set it back."""
+    for _ in range(6):
+        at_rest(tab)
+        if int(slider.input_value()) == to:
+            return
+        _move(slider, to)
+        tab.wait_for_timeout(UNSENT)
+    expect(slider).to_have_value(str(to))
+
+
+def _move(slider, to: int) -> None:
+    """Press keys, and wait for every step."""
     low, high, value = int(slider.get_attribute("min")), int(slider.get_attribute("max")), int(slider.input_value())
     for key, end in (("Home", low), ("End", high)):
         if abs(to - end) < abs(to - value):
