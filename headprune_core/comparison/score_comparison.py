@@ -16,19 +16,18 @@ from headprune_core.errors import HeadPruneError
 from headprune_core.masks.criteria import CRITERIA
 from headprune_core.masks.prune_mask import prune_mask
 from headprune_core.measure.ranking_agreement import agreement_matrix
-from headprune_core.scores.bootstrap import (
-    available,
-    centered_interval,
-    percentiles,
-    resample_indices,
-    resample_weights,
-    resampled_scores,
-)
-from headprune_core.scores.correlation import kendall
+from headprune_core.scores.bootstrap import available, centered_interval, percentiles
 from headprune_core.scores.head_scores import HeadScores
 
-RESAMPLES, SPLITS = 300, 100
-PRUNED_FIRST_IF_HIGH = ("ae",)
+from .run_rankings import (
+    bootstrap_rankings,
+    half_agreement,
+    number_of_examples,
+    paired_taus,
+    pruning_places,
+)
+
+RESAMPLES = 300
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Comparison:
         low, high = np.full((2, *change.shape), np.nan)
         one, other = self._resampled[criterion][a], self._resampled[criterion][b]
         if one is not None and other is not None:
-            changes = _places(other) - _places(one)
+            changes = pruning_places(other) - pruning_places(one)
             # Resampling pulls places to the middle, so the interval is centered on the change, as that of a correlation.
             low, high = (limit + change - changes.mean(0) for limit in percentiles(changes))
         pruned = [~prune_mask(places[k], self.sparsity) for k in (a, b)]
@@ -185,7 +184,7 @@ def compare(
     names = tuple(names) if names is not None else tuple(f"run {number + 1}" for number in range(len(scores)))
     resamples, seed = whole_number("resamples", resamples, 2), whole_number("seed", seed, 0)
     _check(scores, names)
-    counts = [_examples(run) for run in scores]
+    counts = [number_of_examples(run) for run in scores]
     if paired and len(set(counts)) > 1:
         raise HeadPruneError(f"paired=True needs the same examples, got {', '.join(map(str, counts))}")
     criteria = [name for name in available(scores[0]) if all(name in available(run) for run in scores)]
@@ -195,17 +194,16 @@ def compare(
     seeds = [seed if paired else seed + number for number in range(len(scores))]
     lines, places, resampled = [], {}, {}
     for criterion in criteria:
-        drawn = [_resampled(run, criterion, alpha, resamples, one) for run, one in zip(scores, seeds, strict=True)]
-        halves = [_half_agreement(run, criterion, alpha, one) for run, one in zip(scores, seeds, strict=True)]
-        rankings = np.concatenate(
-            [_rankings(run, criterion, alpha, np.full((1, n), 1 / n)) for run, n in zip(scores, counts, strict=True)]
-        )
+        drawn = [bootstrap_rankings(run, criterion, alpha, resamples, one) for run, one in zip(scores, seeds, strict=True)]
+        halves = [half_agreement(run, criterion, alpha, one) for run, one in zip(scores, seeds, strict=True)]
+        rank = CRITERIA[criterion].rank
+        rankings = np.stack([np.asarray(rank(run, alpha, np.random.default_rng(seed)), float) for run in scores])
         matrix = agreement_matrix(dict(zip(names, rankings, strict=True)), sparsity)
         pruned = [~prune_mask(ranking, sparsity) for ranking in rankings]
         for a, b in combinations(range(len(scores)), 2):
             interval = (float("nan"),) * 2
             if drawn[a] is not None and drawn[b] is not None:
-                interval = centered_interval(matrix.kendall[a, b], _taus(drawn[a], drawn[b]))
+                interval = centered_interval(matrix.kendall[a, b], paired_taus(drawn[a], drawn[b]))
             lines.append(
                 {
                     "criterion": criterion,
@@ -222,7 +220,7 @@ def compare(
                     "pruned": matrix.removed,
                 }
             )
-        places[criterion], resampled[criterion] = _places(rankings), drawn
+        places[criterion], resampled[criterion] = pruning_places(rankings), drawn
     return Comparison(names, scores, sparsity, pd.DataFrame(lines), _differences(scores), places, resampled)
 
 
@@ -235,46 +233,6 @@ def _check(scores: tuple[HeadScores, ...], names: tuple[str, ...]) -> None:
     if len(set(shapes)) > 1:
         found = ", ".join(f"{name} {rows} x {heads}" for name, (rows, heads) in zip(names, shapes, strict=True))
         raise HeadPruneError(f"only models with equally many layers and heads can be compared, got {found}")
-
-
-def _rankings(scores: HeadScores, criterion: str, alpha: float, weights: np.ndarray) -> np.ndarray:
-    """Rankings (B, R, H) by weights of the examples (B, N); the lowest values are pruned first."""
-    values = resampled_scores(scores, criterion, weights, alpha=alpha)
-    return -values if criterion in PRUNED_FIRST_IF_HIGH else values
-
-
-def _resampled(scores: HeadScores, criterion: str, alpha: float, resamples: int, seed: int) -> np.ndarray | None:
-    """Rankings of bootstrap resamples; None for one example, which says nothing about its variation."""
-    count = _examples(scores)
-    if count < 2:
-        return None
-    return _rankings(scores, criterion, alpha, resample_weights(resample_indices(count, resamples, seed), count))
-
-
-def _half_agreement(scores: HeadScores, criterion: str, alpha: float, seed: int) -> float:
-    """Mean tau of two random halves of the examples; nan for one example."""
-    count = _examples(scores)
-    if count < 2:
-        return float("nan")
-    order, half = np.random.default_rng(seed).permuted(np.tile(np.arange(count), (SPLITS, 1)), axis=1), count // 2
-    halves = order[:, :half], order[:, half : 2 * half]
-    return float(_taus(*(_rankings(scores, criterion, alpha, resample_weights(part, count)) for part in halves)).mean())
-
-
-def _examples(scores: HeadScores) -> int:
-    return len(next(iter(scores.per_example.values())))
-
-
-def _taus(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b of two times B rankings (B, R, H), resample by resample."""
-    return kendall(first.reshape(len(first), -1), second.reshape(len(second), -1))
-
-
-def _places(rankings: np.ndarray) -> np.ndarray:
-    """Places (..., R, H) in the pruning order, from 1; ties are broken by (row, head), as `prune_mask` does."""
-    flat = rankings.reshape(*rankings.shape[:-2], -1)
-    order = np.argsort(flat, axis=-1, kind="stable")
-    return (np.argsort(order, axis=-1, kind="stable") + 1).reshape(rankings.shape)
 
 
 def _differences(scores: tuple[HeadScores, ...]) -> dict[str, tuple]:

@@ -52,6 +52,7 @@ def test_agreement_is_that_of_plain_counts():
         first, second = (np.asarray(rank(by_name[name], 0.7, None)) for name in (line.first, line.second))
         assert line.kendall == pytest.approx(plain_tau(first, second))
         sets = [pruned_heads(ranking, 6) for ranking in (first, second)]
+        assert sets[0] == {tuple(map(int, place)) for place in np.argwhere(~hp.prune_mask(first, 0.25))}
         assert (line.common, line.pruned) == (len(sets[0] & sets[1]), 6)
         assert line.overlap == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
         assert line.chance == chance_overlap(24, 6)
