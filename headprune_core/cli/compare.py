@@ -12,6 +12,7 @@ from headprune_core.masks.criteria import CRITERIA
 
 from .inputs import compute_scores
 from .options import common_options
+from .paths import check_paths
 
 SCORING = ("objective", "gnorm_objective", "his_reduction", "entropy", "special_tokens", "dtype", "device")
 BASE = "base"  # name of the run by the options of the command
@@ -30,8 +31,12 @@ def compare(options) -> tuple[dict[str, object], str]:
     Returns:
         The JSON document and a table for the terminal.
     """
+    if not options.against:
+        raise HeadPruneError("compare needs one more run, as in --against objective=prediction")
     changes = [_changes(words) for words in options.against]
     runs = [argparse.Namespace(**vars(options) | change) for change in ({}, *changes)]
+    for run in runs:
+        check_paths(run)
     names = [BASE, *(" ".join(words) for words in options.against)]
     scores = [compute_scores(run)[1] for run in runs]
     paired = all(name in SCORING for change in changes for name in change)  # the same model and examples

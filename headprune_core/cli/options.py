@@ -64,7 +64,7 @@ def _compare(add) -> None:
         "--against",
         nargs="+",
         action="append",
-        required=True,
+        default=[],
         metavar="OPTION=VALUE",
         help="one more run, by the options of model, dataset and scoring that differ; repeatable",
     )

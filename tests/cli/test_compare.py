@@ -82,6 +82,19 @@ def test_a_wrong_option_of_a_run_is_one_sentence(words, message, capsys):
     assert "\n" not in error
 
 
+def test_a_run_is_needed(capsys):
+    assert main(["compare"]) == 2
+    assert capsys.readouterr().err == "headprune: compare needs one more run, as in --against objective=prediction\n"
+
+
+@pytest.mark.parametrize("option", ["dataset", "model"])
+def test_the_input_of_no_run_is_written_over(option, place, capsys):
+    before = (place / "table.csv").read_bytes()
+    assert main(["compare", "--against", f"{option}={place / 'table.csv'}", "--out", str(place / "table.csv")]) == 2
+    assert f"which --{option} reads; choose another name" in capsys.readouterr().err
+    assert (place / "table.csv").read_bytes() == before
+
+
 def test_two_equal_runs_have_no_two_names(compared, capsys, place):
     words = ("compare", "--model", str(place / "model0"), "--dataset", str(place / "table.csv"), *FEW)
     assert main([*words, "--against", "entropy=A", "--against", "entropy=A"]) == 2
