@@ -78,6 +78,7 @@ def of_his(size, number, **options):
     return compare(*runs, **options).agreement.loc[0]
 
 
+@pytest.mark.slow
 def test_halves_agree_as_two_calibration_sets_of_half_the_size_do():
     """Over many runs, the mean agreement of halves of 16 examples is that of two sets of 8 from the source."""
     whole, small = ([of_his(size, number, resamples=2) for number in range(30)] for size in (16, 8))
@@ -86,6 +87,7 @@ def test_halves_agree_as_two_calibration_sets_of_half_the_size_do():
     assert halves < np.mean([one.kendall for one in whole])  # so it is a lower bound
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_tau_of_other_sets_of_the_source():
     """Of 95% intervals, about 95% hold the mean of tau over all pairs of calibration sets."""
     lines = [of_his(16, number, resamples=100) for number in range(40)]
@@ -106,6 +108,7 @@ def test_a_head_that_moves_is_found_and_few_others_are():
     assert (others.change.abs() <= 2).all()
 
 
+@pytest.mark.slow
 def test_heads_that_do_not_move_seldom_have_an_interval_without_zero():
     flags = []
     for seed in range(20):
@@ -170,6 +173,7 @@ def test_what_cannot_be_compared_is_one_sentence():
         found.places("his", "other")
 
 
+@pytest.mark.slow
 def test_two_halves_of_the_built_in_tweets_agree_at_least_as_their_halves_do(embedded_model):
     """Real scores that differ by sampling alone."""
     tweets = hp.load_examples("embedded", split="evaluation", size=64)
