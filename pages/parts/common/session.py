@@ -182,7 +182,7 @@ def _take_work(job: Job) -> None:
 
 
 def scorings() -> int:
-    """Return how often this session has loaded or rescored; the form of options starts anew from each result."""
+    """Return how often this session has loaded or rescored; every result resets the form of options."""
     return st.session_state.get("scorings", 0)
 
 
